@@ -1,0 +1,24 @@
+// `npm run generate`: writes what is made from the table of settings. A test compares, so it cannot be forgotten.
+import { writeFileSync } from 'node:fs';
+import { SETTINGS, type Setting } from '../src/boot/settings.js';
+
+/** The text of .env.example. */
+export function envExample(settings: Readonly<Record<string, Setting>>): string {
+  const head = [
+    '# Every setting of TaskBridge, commented out, with its default. Made by `npm run generate` from src/boot/settings.ts.',
+    '# Values are trimmed, an empty value means unset. The service reads its environment and no file: hand a copy to it with',
+    '# `node --env-file=.env dist/main.js` or `docker run --env-file .env`.',
+  ];
+  const entries = Object.entries(settings).map(([name, setting]) => [
+    `# ${setting.meaning.charAt(0).toUpperCase()}${setting.meaning.slice(1)}.`,
+    `# Accepts ${setting.kind.accepts}.`,
+    ...(setting.unset === undefined ? [] : [`# Unset: ${setting.unset}.`]),
+    ...(setting.productionDefault === undefined
+      ? []
+      : [`# In production-like environments the default is ${setting.productionDefault}.`]),
+    `#${name}=${setting.default ?? ''}`,
+  ]);
+  return `${[head, ...entries].map((lines) => lines.join('\n')).join('\n\n')}\n`;
+}
+
+if (import.meta.main) writeFileSync(new URL('../.env.example', import.meta.url), envExample(SETTINGS));

@@ -1,0 +1,38 @@
+/** Jest on ES modules: TypeScript is compiled file by file by swc, types are checked by `npm run check`. */
+export default {
+  testEnvironment: 'node',
+  roots: ['<rootDir>/src', '<rootDir>/test'],
+  testMatch: ['<rootDir>/test/**/*.test.ts'],
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: { '^.+\\.ts$': ['@swc/jest', swcOptions()] },
+  // Sources import './x.js', as Node wants it after the build; before the build the file is x.ts.
+  moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': ['$1.js', '$1.ts'] },
+  setupFiles: ['<rootDir>/test/support/load-nest.js'],
+  globalSetup: '<rootDir>/test/support/global-setup.js',
+  globalTeardown: '<rootDir>/test/support/global-teardown.js',
+  reporters: ['default', '<rootDir>/test/support/closing-line-reporter.js'],
+  // Two: tests start databases and services of their own, and the smallest machine this runs on has two cores.
+  maxWorkers: 2,
+  // Each file that loads the application leaves about 20 MB behind in its worker.
+  workerIdleMemoryLimit: '512MB',
+  testTimeout: 30_000,
+  coverageProvider: 'v8',
+  collectCoverageFrom: ['src/**/*.ts'],
+};
+
+/** The same semantics as tsconfig.json; Nest needs the decorator metadata. */
+export function swcOptions() {
+  return {
+    jsc: {
+      target: 'es2024',
+      keepClassNames: true,
+      parser: { syntax: 'typescript', decorators: true },
+      transform: {
+        legacyDecorator: true,
+        decoratorMetadata: true,
+        useDefineForClassFields: false,
+        verbatimModuleSyntax: true,
+      },
+    },
+  };
+}

@@ -1,0 +1,72 @@
+import { Global, Module, type DynamicModule } from '@nestjs/common';
+import { APP_FILTER, APP_GUARD, APP_PIPE } from '@nestjs/core';
+import type { Logger } from 'pino';
+import { AuthConfig } from './auth/auth.config.js';
+import { AuthModule } from './auth/auth.module.js';
+import type { Config } from './boot/config.js';
+import type { HostModule } from './boot/host-module.js';
+import type { Database } from './database/database.js';
+import { DatabaseModule } from './database/database.module.js';
+import { DeliveryConfig } from './delivery/delivery.config.js';
+import { DeliveryModule } from './delivery/delivery.module.js';
+import { ExecutionConfig } from './execution/execution.config.js';
+import { ExecutionModule } from './execution/execution.module.js';
+import { HealthModule } from './health/health.module.js';
+import { ErrorFilter } from './http/error.filter.js';
+import { HttpConfig } from './http/http.config.js';
+import { UnknownQueryGuard } from './http/unknown-query.guard.js';
+import { EdgeValidationPipe } from './http/validation.pipe.js';
+import { ObservabilityModule } from './observability/observability.module.js';
+import { OwnershipConfig } from './ownership/ownership.config.js';
+import { OwnershipModule } from './ownership/ownership.module.js';
+import { TasksConfig } from './tasks/tasks.config.js';
+import { TasksModule } from './tasks/tasks.module.js';
+
+export interface Parts {
+  readonly config: Config;
+  readonly database: Database;
+  readonly logger: Logger;
+  readonly host: HostModule;
+}
+
+/** The list of modules, and the slice of the configuration that each gets. */
+@Global()
+@Module({})
+export class AppModule {
+  static register({ config, database, logger, host }: Parts): DynamicModule {
+    const { hosted } = host;
+    const slices = [
+      { provide: AuthConfig, useValue: config.auth },
+      { provide: OwnershipConfig, useValue: config.ownership },
+      { provide: TasksConfig, useValue: config.tasks },
+      { provide: ExecutionConfig, useValue: config.execution },
+      { provide: DeliveryConfig, useValue: config.delivery },
+      { provide: HttpConfig, useValue: config.http },
+    ];
+    return {
+      module: AppModule,
+      imports: [
+        DatabaseModule.register(database),
+        ObservabilityModule.register({ config: config.observability, logger, hosted }),
+        AuthModule.register(hosted),
+        OwnershipModule.register(hosted),
+        TasksModule,
+        DeliveryModule.register(hosted),
+        ExecutionModule.register(hosted),
+        HealthModule.register({
+          redisUrl: config.delivery.redisUrl,
+          readinessRedis: config.readinessRedis,
+          hosted,
+        }),
+        ...host.modules,
+      ],
+      providers: [
+        ...slices,
+        { provide: APP_FILTER, useClass: ErrorFilter },
+        { provide: APP_GUARD, useClass: UnknownQueryGuard },
+        { provide: APP_PIPE, useClass: EdgeValidationPipe },
+      ],
+      exports: slices,
+    };
+  }
+}

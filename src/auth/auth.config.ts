@@ -1,0 +1,7 @@
+/** What counts as proof of who is calling. */
+export abstract class AuthConfig {
+  /** Without a principal header: 401 when true, the system principal when false. From REQUIRE_AUTHENTICATED_PRINCIPAL. */
+  abstract readonly requireAuthenticatedPrincipal: boolean;
+  /** `X-Auth-Proxy-Secret` must equal one of these when there are any. From AUTH_PROXY_SECRET. Defaults to none. */
+  abstract readonly proxySecrets: readonly string[];
+}

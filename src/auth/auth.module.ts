@@ -1,0 +1,20 @@
+import { Module, type DynamicModule } from '@nestjs/common';
+import { APP_GUARD } from '@nestjs/core';
+import { unlessHosted, type Hosted } from '../hosted.js';
+import { AuthContextResolver } from './auth-context-resolver.js';
+import { AuthenticationGuard } from './authentication.guard.js';
+import { ProxyHeaderResolver } from './proxy-header-resolver.js';
+
+/** Who is calling. */
+@Module({})
+export class AuthModule {
+  static register(hosted: Hosted): DynamicModule {
+    const ports = unlessHosted(hosted, { provide: AuthContextResolver, useClass: ProxyHeaderResolver });
+    return {
+      module: AuthModule,
+      global: true,
+      providers: [...ports, { provide: APP_GUARD, useClass: AuthenticationGuard }],
+      exports: ports,
+    };
+  }
+}

@@ -1,0 +1,34 @@
+import { Injectable, type CanActivate, type ExecutionContext } from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import type { Request } from 'express';
+import type { AuthContext, Scope } from './auth-context.js';
+import { AuthContextResolver } from './auth-context-resolver.js';
+import { AccessDenied } from './auth.errors.js';
+import { PUBLIC } from './public.decorator.js';
+import { REQUIRED_SCOPE } from './requires.decorator.js';
+
+export type AuthenticatedRequest = Request & { auth?: AuthContext };
+
+/** Every HTTP route but the public ones: who is calling, and whether its scopes allow the route. */
+@Injectable()
+export class AuthenticationGuard implements CanActivate {
+  constructor(
+    private readonly reflector: Reflector,
+    private readonly resolver: AuthContextResolver,
+  ) {}
+
+  async canActivate(context: ExecutionContext): Promise<boolean> {
+    if (context.getType() !== 'http') return true;
+    const target = [context.getHandler(), context.getClass()];
+    if (this.reflector.getAllAndOverride<boolean>(PUBLIC, target)) return true;
+    const request = context.switchToHttp().getRequest<AuthenticatedRequest>();
+    const auth = await this.resolver.resolve(request);
+    demandScope(auth, this.reflector.getAllAndOverride<Scope>(REQUIRED_SCOPE, target));
+    request.auth = auth;
+    return true;
+  }
+}
+
+export function demandScope(auth: AuthContext, scope: Scope): void {
+  if (!auth.scopes.has(scope)) throw new AccessDenied(`This needs the scope ${scope}.`);
+}

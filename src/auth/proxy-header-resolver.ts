@@ -1,0 +1,86 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { Injectable } from '@nestjs/common';
+import { AuthConfig } from './auth.config.js';
+import { SYSTEM_PRINCIPAL_ID, type AuthContext } from './auth-context.js';
+import { AuthContextResolver } from './auth-context-resolver.js';
+import { NotAuthenticated } from './auth.errors.js';
+
+/** Ids that proxies hand out: UUIDs, names, e-mail addresses, `auth0|…` subjects. */
+const PRINCIPAL = /^[A-Za-z0-9][A-Za-z0-9._:@|-]{0,127}$/;
+const SCOPE = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$/;
+/** What a principal may do when its proxy sends no scopes header. */
+const UNSCOPED = ['tasks:write', 'tasks:upload', 'tasks:read'] as const;
+
+/** Trusts the headers of an auth proxy that verifies credentials and strips what clients send under these names. */
+@Injectable()
+export class ProxyHeaderResolver extends AuthContextResolver {
+  readonly #secrets: readonly Buffer[];
+
+  constructor(private readonly config: AuthConfig) {
+    super();
+    this.#secrets = config.proxySecrets.map(digest);
+  }
+
+  override resolve(request: IncomingMessage): AuthContext {
+    const subject = single(request, 'x-principal-id');
+    const scopes = single(request, 'x-principal-scopes');
+    const tenantId = single(request, 'x-tenant-id');
+    const appId = single(request, 'x-app-id');
+    if (subject === undefined) {
+      if (this.config.requireAuthenticatedPrincipal) throw new NotAuthenticated();
+      // Otherwise a client could choose a tenant while it stays nobody.
+      if (scopes ?? tenantId ?? appId) throw new NotAuthenticated('X-Principal-Id is missing.');
+      return { subject: SYSTEM_PRINCIPAL_ID, scopes: new Set(UNSCOPED), attributes: {} };
+    }
+    this.proveProxy(request);
+    if (!PRINCIPAL.test(subject)) throw new NotAuthenticated('X-Principal-Id is malformed.');
+    if (isReserved(subject)) throw new NotAuthenticated('X-Principal-Id is reserved.');
+    return {
+      subject,
+      scopes: new Set(scopes === undefined ? UNSCOPED : scopesOf(scopes)),
+      ...named('tenantId', 'X-Tenant-Id', tenantId),
+      ...named('appId', 'X-App-Id', appId),
+      attributes: {},
+    };
+  }
+
+  private proveProxy(request: IncomingMessage): void {
+    if (this.#secrets.length === 0) return;
+    const given = digest(single(request, 'x-auth-proxy-secret') ?? '');
+    // Every secret is compared, in constant time, so that an answer's time tells nothing about which one is near.
+    const matches = this.#secrets.filter((secret) => timingSafeEqual(secret, given)).length;
+    if (matches === 0) throw new NotAuthenticated();
+  }
+}
+
+/**
+ * A header's value, counted in the raw headers: Node joins a doubled `X-Principal-Id` into "alice, bob", and a client that slips
+ * its own past the proxy must not be one of them.
+ */
+function single(request: IncomingMessage, name: string): string | undefined {
+  const values = request.rawHeaders.filter((_, i, raw) => i % 2 === 1 && raw[i - 1]?.toLowerCase() === name);
+  if (values.length > 1) throw new NotAuthenticated('An identity header is given more than once.');
+  return values[0];
+}
+
+function isReserved(subject: string): boolean {
+  const id = subject.toLowerCase();
+  return id === SYSTEM_PRINCIPAL_ID || id === 'system' || id.startsWith('worker:');
+}
+
+function scopesOf(header: string): string[] {
+  const scopes = header.split(/[\s,]+/).filter((scope) => scope !== '');
+  if (!scopes.every((scope) => SCOPE.test(scope))) throw new NotAuthenticated('X-Principal-Scopes is malformed.');
+  return scopes;
+}
+
+function named<Key extends string>(key: Key, header: string, value: string | undefined): { [K in Key]?: string } {
+  if (value === undefined) return {};
+  if (!PRINCIPAL.test(value)) throw new NotAuthenticated(`${header} is malformed.`);
+  return { [key]: value } as { [K in Key]?: string };
+}
+
+function digest(secret: string): Buffer {
+  return createHash('sha256').update(secret).digest();
+}

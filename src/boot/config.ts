@@ -1,0 +1,175 @@
+import type { AuthConfig } from '../auth/auth.config.js';
+import type { DatabaseConfig } from '../database/database.config.js';
+import type { DeliveryConfig } from '../delivery/delivery.config.js';
+import type { ExecutionConfig } from '../execution/execution.config.js';
+import type { HttpConfig } from '../http/http.config.js';
+import type { ObservabilityConfig } from '../observability/observability.config.js';
+import type { OwnershipConfig } from '../ownership/ownership.config.js';
+import type { TasksConfig } from '../tasks/tasks.config.js';
+import {
+  type Environment,
+  PRODUCTION_LIKE,
+  SETTINGS,
+  type Setting,
+  type SettingName,
+  type SettingValues,
+} from './settings.js';
+
+/** Everything an operator decided, read once, validated, frozen. Each module is given its own slice and no more. */
+export interface Config {
+  readonly environment: { readonly name: Environment; readonly productionLike: boolean };
+  readonly database: DatabaseConfig;
+  readonly auth: AuthConfig;
+  readonly ownership: OwnershipConfig;
+  readonly tasks: TasksConfig;
+  readonly execution: ExecutionConfig;
+  readonly delivery: DeliveryConfig;
+  readonly http: HttpConfig;
+  readonly observability: ObservabilityConfig & { readonly otelServiceName: string; readonly otelSamplerRatio: number };
+  /** Path of an ES module. From HOST_MODULE. */
+  readonly hostModule?: string;
+  readonly boot: { readonly shutdownGraceSeconds: number; readonly drainDelaySeconds: number };
+  /** Whether a replica without Redis takes itself out of service. From READINESS_REDIS. Defaults to `required`. */
+  readonly readinessRedis: 'required' | 'degraded';
+}
+
+/** The environment cannot be served with. One line a setting; names and rules, never a value: these lines end up in logs. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+
+  constructor(readonly lines: readonly string[]) {
+    super(lines.join('\n'));
+  }
+}
+
+export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
+  const { values, productionLike, problems } = readSettings(env);
+  const rule = (name: SettingName, broken: boolean, text: string) => {
+    if (broken && !problems.has(name)) problems.set(name, text);
+  };
+  if (productionLike) {
+    const why = 'in production-like environments (APP_ENV)';
+    rule('DATABASE_URL', values.DATABASE_URL === undefined, `is required ${why}: nothing is embedded there`);
+    rule('REDIS_URL', values.REDIS_URL === undefined, `is required ${why}: replicas need it to reach each other`);
+    rule('REQUIRE_AUTHENTICATED_PRINCIPAL', values.REQUIRE_AUTHENTICATED_PRINCIPAL !== true, `must be true ${why}`);
+  }
+  const drainDelayGiven = (env.DRAIN_DELAY_SECONDS ?? '').trim() !== '';
+  rule(
+    'DRAIN_DELAY_SECONDS',
+    drainDelayGiven && values.DRAIN_DELAY_SECONDS > values.SHUTDOWN_GRACE_SECONDS,
+    'must not be more than SHUTDOWN_GRACE_SECONDS',
+  );
+  // Whoever holds a worker token could otherwise speak as the proxy, that is as any principal.
+  rule(
+    'WORKER_TOKENS',
+    values.WORKER_TOKENS?.some((token) => values.AUTH_PROXY_SECRET?.includes(token)) === true,
+    'must not repeat a secret of AUTH_PROXY_SECRET',
+  );
+  refuseProblems(problems);
+  return deepFreeze(configOf(values, productionLike));
+}
+
+/** What `npm run migrate` needs; nothing else is looked at, so that it runs where the service is not configured. */
+export function readMigrationConfig(env: NodeJS.ProcessEnv = process.env): {
+  readonly ownerUrl: string;
+  readonly waitSeconds: number;
+} {
+  const { values, problems } = readSettings(env);
+  const relevant = new Map(
+    [...problems].filter(([name]) => name === 'MIGRATION_DATABASE_URL' || name === 'BOOT_WAIT_SECONDS'),
+  );
+  const ownerUrl = values.MIGRATION_DATABASE_URL;
+  if (ownerUrl === undefined && !relevant.has('MIGRATION_DATABASE_URL')) {
+    relevant.set('MIGRATION_DATABASE_URL', 'is required: the connection URL of the role that owns the schema');
+  }
+  refuseProblems(relevant);
+  return Object.freeze({ ownerUrl: ownerUrl ?? '', waitSeconds: values.BOOT_WAIT_SECONDS });
+}
+
+type Problems = Map<SettingName, string>;
+
+/** Where there is a problem there is no value; `refuseProblems` stands between these values and their use. */
+function readSettings(env: NodeJS.ProcessEnv): { values: SettingValues; productionLike: boolean; problems: Problems } {
+  const values: Partial<Record<SettingName, unknown>> = {};
+  const problems: Problems = new Map();
+  let productionLike = false;
+  for (const [key, setting] of Object.entries<Setting>(SETTINGS)) {
+    const name = key as SettingName;
+    const fallback = (productionLike ? setting.productionDefault : undefined) ?? setting.default;
+    const text = env[name]?.trim() || fallback;
+    if (text === undefined) continue;
+    const value = setting.kind.parse(text);
+    if (value === undefined) problems.set(name, `accepts ${setting.kind.accepts}`);
+    else values[name] = value;
+    // First in the table, because the defaults of the others depend on it.
+    if (name === 'APP_ENV') productionLike = PRODUCTION_LIKE.includes(value as Environment);
+  }
+  return { values: values as SettingValues, productionLike, problems };
+}
+
+function refuseProblems(problems: Problems): void {
+  const names = (Object.keys(SETTINGS) as SettingName[]).filter((name) => problems.has(name));
+  if (names.length > 0) throw new ConfigError(names.map((name) => `${name}: ${problems.get(name)}`));
+}
+
+function configOf(values: SettingValues, productionLike: boolean): Config {
+  return {
+    environment: { name: values.APP_ENV, productionLike },
+    database: {
+      ...(values.DATABASE_URL === undefined ? {} : { url: values.DATABASE_URL }),
+      dataDirectory: values.DATA_DIR,
+      poolMax: values.DATABASE_POOL_MAX,
+      bootWaitSeconds: values.BOOT_WAIT_SECONDS,
+    },
+    auth: {
+      requireAuthenticatedPrincipal: values.REQUIRE_AUTHENTICATED_PRINCIPAL,
+      proxySecrets: values.AUTH_PROXY_SECRET ?? [],
+    },
+    ownership: { policy: values.OWNERSHIP_POLICY },
+    tasks: {
+      maxEventPayloadBytes: values.MAX_EVENT_PAYLOAD_BYTES,
+      maxEventsPerTask: values.MAX_EVENTS_PER_TASK,
+      maxAttempts: values.TASK_MAX_ATTEMPTS,
+      leaseSeconds: values.LEASE_SECONDS,
+      cancelGraceSeconds: values.CANCEL_GRACE_SECONDS,
+    },
+    execution: {
+      inline: values.EXECUTOR.includes('inline'),
+      worker: values.EXECUTOR.includes('worker'),
+      demoTasks: values.DEMO_TASKS,
+      inlineConcurrency: values.INLINE_CONCURRENCY,
+      workerTokens: values.WORKER_TOKENS ?? [],
+    },
+    delivery: {
+      ...(values.REDIS_URL === undefined ? {} : { redisUrl: values.REDIS_URL }),
+      heartbeatSeconds: values.HEARTBEAT_SECONDS,
+      streamMaxSeconds: values.STREAM_MAX_SECONDS,
+      streamMaxBufferedBytes: values.STREAM_MAX_BUFFERED_BYTES,
+      streamsPerPrincipal: values.STREAMS_PER_PRINCIPAL,
+    },
+    http: {
+      port: values.PORT,
+      host: values.HOST,
+      maxRequestBodyBytes: values.MAX_REQUEST_BODY_SIZE_BYTES,
+      allowedOrigins: values.ALLOWED_ORIGINS ?? [],
+      productionLike,
+    },
+    observability: {
+      logLevel: values.LOG_LEVEL,
+      otelExporter: values.OTEL_EXPORTER,
+      otelServiceName: values.OTEL_SERVICE_NAME,
+      otelSamplerRatio: values.OTEL_SAMPLER_RATIO,
+    },
+    ...(values.HOST_MODULE === undefined ? {} : { hostModule: values.HOST_MODULE }),
+    boot: {
+      shutdownGraceSeconds: values.SHUTDOWN_GRACE_SECONDS,
+      drainDelaySeconds: Math.min(values.DRAIN_DELAY_SECONDS, values.SHUTDOWN_GRACE_SECONDS),
+    },
+    readinessRedis: values.READINESS_REDIS,
+  };
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) Object.values(value).forEach(deepFreeze);
+  return Object.freeze(value);
+}

@@ -1,0 +1,69 @@
+import { registerHooks } from 'node:module';
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { DynamicModule, InjectionToken, Provider, Type } from '@nestjs/common';
+import type { Hosted } from '../hosted.js';
+import { BootRefused } from './boot-guard.js';
+
+export interface HostModule {
+  readonly modules: readonly DynamicModule[];
+  /** The tokens it provides: their defaults are left out. */
+  readonly hosted: Hosted;
+}
+
+/**
+ * Loads the ES module that a deployment mounts beside the service. What it imports is looked for beside it first, and then in
+ * the service, so that a single file needs nothing installed; `taskbridge`, Nest and its metadata always come from the service,
+ * because two copies of them would not know each other's classes.
+ * @throws BootRefused
+ */
+export async function loadHostModule(path: string | undefined): Promise<HostModule> {
+  if (path === undefined) return { modules: [], hosted: new Set() };
+  const url = pathToFileURL(resolve(path)).href;
+  resolveFromService();
+  const loaded = (await import(url).catch((error: unknown) => {
+    throw refused(`cannot be loaded: ${error instanceof Error ? error.message.split('\n')[0] : 'unknown error'}`);
+  })) as { default?: unknown };
+  const host = asDynamicModule(loaded.default);
+  const tokens = providersOf(host).map(tokenOf);
+  return { modules: [{ ...host, global: true, exports: tokens }], hosted: new Set(tokens) };
+}
+
+function resolveFromService(): void {
+  const shared = /^(@nestjs\/|reflect-metadata$|rxjs(\/|$)|class-validator$|class-transformer$)/;
+  const api = new URL('../host-api.js', import.meta.url).href;
+  registerHooks({
+    resolve(specifier, context, next) {
+      if (specifier === 'taskbridge') return { url: api, shortCircuit: true };
+      const fromService = { ...context, parentURL: import.meta.url };
+      if (shared.test(specifier)) return next(specifier, fromService);
+      try {
+        return next(specifier, context);
+      } catch (error) {
+        const isBare = !/^(\.|\/|[a-z]+:)/.test(specifier);
+        if (!isBare || (error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
+        return next(specifier, fromService);
+      }
+    },
+  });
+}
+
+function asDynamicModule(value: unknown): DynamicModule {
+  if (typeof value === 'function') return { module: value as Type };
+  if (typeof value === 'object' && value !== null && typeof (value as DynamicModule).module === 'function') {
+    return value as DynamicModule;
+  }
+  throw refused('must have a Nest module as its default export: a class, or an object with a member "module"');
+}
+
+function providersOf({ module, providers = [] }: DynamicModule): Provider[] {
+  return [...((Reflect.getMetadata('providers', module) as Provider[] | undefined) ?? []), ...providers];
+}
+
+function tokenOf(provider: Provider): InjectionToken {
+  return typeof provider === 'function' ? provider : provider.provide;
+}
+
+function refused(problem: string): BootRefused {
+  return new BootRefused([`HOST_MODULE: ${problem}`]);
+}

@@ -1,0 +1,91 @@
+/** How the text of a setting becomes a value. */
+export interface Kind<T> {
+  /** What is accepted; completes "accepts …" in messages and in the generated documentation. */
+  readonly accepts: string;
+  /** Undefined when the text is not acceptable. It is trimmed and never empty. */
+  parse(text: string): T | undefined;
+}
+
+export function text(accepts: string): Kind<string> {
+  return { accepts, parse: (value) => (/\s/.test(value) ? undefined : value) };
+}
+
+/** Spaces are welcome: a path may have them. */
+export function path(accepts: string): Kind<string> {
+  return { accepts, parse: (value) => value };
+}
+
+export const flag: Kind<boolean> = {
+  accepts: 'true or false',
+  parse: (value) => (value === 'true' ? true : value === 'false' ? false : undefined),
+};
+
+/** Digits only: no sign, exponent, leading zero or unit, so that nobody has to guess how it was read. */
+export function integer(min: number, max: number): Kind<number> {
+  return {
+    accepts: `an integer from ${min} to ${max}`,
+    parse: (value) => (/^(0|[1-9]\d*)$/.test(value) ? between(min, Number(value), max) : undefined),
+  };
+}
+
+export function fraction(): Kind<number> {
+  return {
+    accepts: 'a number from 0 to 1, such as 0.25',
+    parse: (value) => (/^\d(\.\d+)?$/.test(value) ? between(0, Number(value), 1) : undefined),
+  };
+}
+
+export function choice<const Name extends string>(...names: readonly Name[]): Kind<Name> {
+  return { accepts: alternatives(names), parse: (value) => names.find((name) => name === value) };
+}
+
+/** A choice that people write in capitals: `PROD` is `prod`, and so just as strict. */
+export function choiceInAnyCase<const Name extends string>(...names: readonly Name[]): Kind<Name> {
+  return { accepts: alternatives(names), parse: (value) => names.find((name) => name === value.toLowerCase()) };
+}
+
+/** One bad or empty item refuses the list: a comma too many in a list of secrets must not be read as an empty secret. */
+export function commaList<T>(item: Kind<T>): Kind<readonly T[]> {
+  return {
+    accepts: `a comma list, each item ${item.accepts}`,
+    parse: (value) => {
+      const items = value.split(',').map((part) => (part.trim() === '' ? undefined : item.parse(part.trim())));
+      return items.every((parsed) => parsed !== undefined) ? items : undefined;
+    },
+  };
+}
+
+/** Visible ASCII only: what travels in a header unchanged. */
+export function secret(minLength: number): Kind<string> {
+  return {
+    accepts: `of ${minLength} or more visible ASCII characters`,
+    parse: (value) => (value.length >= minLength && /^[\x21-\x7e]+$/.test(value) ? value : undefined),
+  };
+}
+
+/** An origin as browsers send it, so that comparing is equality. */
+export const origin: Kind<string> = {
+  accepts: 'an origin such as https://app.example.com, without a path',
+  parse: (value) =>
+    /^https?:/.test(value) && URL.canParse(value) && new URL(value).origin === value ? value : undefined,
+};
+
+export const postgresUrl: Kind<string> = {
+  accepts: 'a URL that begins with postgres:// or postgresql://',
+  // libpq's form for sockets, user@/database?host=/directory, is no URL to WHATWG; pg reads it all the same.
+  parse: (value) =>
+    /^postgres(ql)?:\/\/\S+$/.test(value) && URL.canParse(value.replace('@/', '@socket/')) ? value : undefined,
+};
+
+export const redisUrl: Kind<string> = {
+  accepts: 'a URL that begins with redis:// or rediss://',
+  parse: (value) => (/^rediss?:\/\/[^\s/]/.test(value) && URL.canParse(value) ? value : undefined),
+};
+
+function between(min: number, value: number, max: number): number | undefined {
+  return value >= min && value <= max ? value : undefined;
+}
+
+function alternatives(names: readonly string[]): string {
+  return names.length < 2 ? names.join() : `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`;
+}

@@ -1,0 +1,183 @@
+import {
+  choice,
+  choiceInAnyCase,
+  commaList,
+  flag,
+  fraction,
+  integer,
+  type Kind,
+  origin,
+  path,
+  postgresUrl,
+  redisUrl,
+  secret,
+  text,
+} from './setting-kinds.js';
+
+/** One environment variable. The table below is what config reads and what the documentation is generated from. */
+export interface Setting<T = unknown> {
+  readonly kind: Kind<T>;
+  /** As an operator would write it. Absent: the setting may be unset, and `unset` says what that means. */
+  readonly default?: string;
+  /** Where production-like environments differ. */
+  readonly productionDefault?: string;
+  readonly unset?: string;
+  readonly meaning: string;
+}
+
+export const ENVIRONMENTS = ['local', 'test', 'dev', 'staging', 'production', 'prod'] as const;
+export type Environment = (typeof ENVIRONMENTS)[number];
+export const PRODUCTION_LIKE: readonly Environment[] = ['staging', 'production', 'prod'];
+
+const DAY = 86_400;
+const GIB = 2 ** 30;
+
+export const SETTINGS = {
+  APP_ENV: {
+    kind: choiceInAnyCase(...ENVIRONMENTS),
+    default: 'local',
+    meaning:
+      'what this installation is; staging, production and prod are production-like: the boot guard is strict there',
+  },
+  PORT: { kind: integer(0, 65_535), default: '3000', meaning: 'where it listens; 0 is any free port' },
+  HOST: {
+    kind: text('an address or host name to listen on'),
+    default: '127.0.0.1',
+    productionDefault: '0.0.0.0',
+    meaning: 'the address it listens on',
+  },
+  LOG_LEVEL: {
+    kind: choice('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
+    default: 'info',
+    meaning: 'the lowest level that is logged',
+  },
+  DATA_DIR: {
+    kind: path('a directory'),
+    default: '.taskbridge',
+    meaning: 'where the embedded PostgreSQL and filesystem attachments live',
+  },
+  DATABASE_URL: {
+    kind: postgresUrl,
+    unset: 'an embedded PostgreSQL; refused in production-like environments',
+    meaning: "the service's connection, as the app role",
+  },
+  MIGRATION_DATABASE_URL: {
+    kind: postgresUrl,
+    unset: '`npm run migrate` refuses',
+    meaning: 'the connection of `npm run migrate`, as the owner; the service does not need it',
+  },
+  DATABASE_POOL_MAX: { kind: integer(1, 1000), default: '10', meaning: 'PostgreSQL connections per replica' },
+  BOOT_WAIT_SECONDS: {
+    kind: integer(0, 3600),
+    default: '30',
+    meaning: 'how long PostgreSQL may take to answer at boot',
+  },
+  REDIS_URL: {
+    kind: redisUrl,
+    unset: 'an in-process live log; refused in production-like environments',
+    meaning: 'carries events between replicas',
+  },
+  READINESS_REDIS: {
+    kind: choice('required', 'degraded'),
+    default: 'required',
+    meaning: 'degraded: Redis gone does not take the replica out of service',
+  },
+  HOST_MODULE: {
+    kind: path('a path of an ES module'),
+    unset: 'no host module',
+    meaning: 'the ES module that replaces ports and adds handlers',
+  },
+  EXECUTOR: {
+    kind: commaList(choice('inline', 'worker')),
+    default: 'inline',
+    meaning: 'who executes: inline takes the types this process has handlers for, workers all others',
+  },
+  DEMO_TASKS: {
+    kind: flag,
+    default: 'true',
+    productionDefault: 'false',
+    meaning: 'whether the `demo.*` handlers exist',
+  },
+  INLINE_CONCURRENCY: { kind: integer(1, 10_000), default: '50', meaning: 'inline tasks at a time' },
+  TASK_MAX_ATTEMPTS: {
+    kind: integer(1, 1000),
+    default: '3',
+    meaning: 'attempts that may fail or be lost before the task does',
+  },
+  LEASE_SECONDS: { kind: integer(1, DAY), default: '30', meaning: 'how long a lease lasts without a sign of life' },
+  CANCEL_GRACE_SECONDS: {
+    kind: integer(0, DAY),
+    default: '30',
+    meaning: 'how long a task may take to obey a cancellation',
+  },
+  WORKER_TOKENS: {
+    kind: commaList(secret(32)),
+    unset: 'remote workers are refused',
+    meaning: 'bearer tokens that grant `tasks:execute`',
+  },
+  REQUIRE_AUTHENTICATED_PRINCIPAL: {
+    kind: flag,
+    default: 'false',
+    meaning: 'whether a request without a principal is refused; must be true in production-like environments',
+  },
+  AUTH_PROXY_SECRET: {
+    kind: commaList(secret(16)),
+    unset: 'principal headers are believed without proof',
+    meaning: '`X-Auth-Proxy-Secret` must equal one of these',
+  },
+  OWNERSHIP_POLICY: { kind: choice('owner', 'tenant'), default: 'owner', meaning: 'who may read and control a task' },
+  ALLOWED_ORIGINS: {
+    kind: commaList(origin),
+    unset: 'none but the same host',
+    meaning: 'origins that browsers may come from, besides the same host',
+  },
+  MAX_REQUEST_BODY_SIZE_BYTES: { kind: integer(1, GIB), default: '1048576', meaning: 'bytes of one JSON body' },
+  MAX_EVENT_PAYLOAD_BYTES: { kind: integer(1, GIB / 4), default: '65536', meaning: "bytes of one event's payload" },
+  // An accepted task that ends has two events at the least.
+  MAX_EVENTS_PER_TASK: { kind: integer(2, 2 ** 31 - 1), default: '100000', meaning: 'events of one task' },
+  HEARTBEAT_SECONDS: {
+    kind: integer(1, 3600),
+    default: '15',
+    meaning: 'silence after which a stream shows that it lives',
+  },
+  STREAMS_PER_PRINCIPAL: {
+    kind: integer(0, 1_000_000),
+    default: '100',
+    meaning: 'open streams of one principal; 0 is no cap',
+  },
+  STREAM_MAX_SECONDS: {
+    kind: integer(1, 30 * DAY),
+    default: '3600',
+    meaning: 'age at which a stream ends and is resumed',
+  },
+  STREAM_MAX_BUFFERED_BYTES: {
+    kind: integer(1024, GIB),
+    default: '1048576',
+    meaning: 'unsent bytes above which a stream is no longer fed',
+  },
+  SHUTDOWN_GRACE_SECONDS: { kind: integer(1, 3600), default: '25', meaning: 'time from SIGTERM to the exit' },
+  DRAIN_DELAY_SECONDS: {
+    kind: integer(0, 3600),
+    default: '1',
+    productionDefault: '5',
+    meaning: 'how long it keeps serving after it says that it is not ready; at most SHUTDOWN_GRACE_SECONDS',
+  },
+  OTEL_EXPORTER: {
+    kind: choice('none', 'console', 'otlp'),
+    default: 'none',
+    meaning: 'where traces go; otlp honours `OTEL_EXPORTER_OTLP_*`',
+  },
+  OTEL_SERVICE_NAME: { kind: text('a name without spaces'), default: 'taskbridge', meaning: 'the service in traces' },
+  OTEL_SAMPLER_RATIO: { kind: fraction(), default: '1', meaning: 'the share of traces that is recorded' },
+} as const satisfies Record<string, Setting>;
+
+export type SettingName = keyof typeof SETTINGS;
+
+type Parsed<S extends Setting> = S['kind'] extends Kind<infer T> ? T : never;
+
+/** What the table says after parsing: a value, or undefined where there is no default. */
+export type SettingValues = {
+  readonly [Name in SettingName]: (typeof SETTINGS)[Name] extends { default: string }
+    ? Parsed<(typeof SETTINGS)[Name]>
+    : Parsed<(typeof SETTINGS)[Name]> | undefined;
+};

@@ -1,0 +1,19 @@
+import type { Config } from './config.js';
+
+/** What a person at a terminal sees: where it listens, and what to try. */
+export function welcome(url: string, config: Config): string {
+  const create = `curl -s ${url}/api/v1/tasks -H 'Content-Type: application/json' \\
+    -d '{"clientRequestId":"first","taskType":"demo.greet","input":{"name":"Ada"}}'`;
+  const lines = [
+    '',
+    `TaskBridge listens on ${url}`,
+    ...(config.execution.demoTasks
+      ? ['', 'Create a task:', `  ${create}`, '', 'Follow it, with the taskId of the answer:', `  curl -N ${url}/api/v1/tasks/TASK_ID/events/stream`]
+      : []),
+    ...(config.environment.productionLike ? [] : ['', `Everything else: ${url}/docs`]),
+    '',
+    'Ctrl-C stops it; its tasks stay.',
+    '',
+  ];
+  return lines.join('\n');
+}

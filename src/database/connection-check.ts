@@ -1,0 +1,51 @@
+import type { ClientBase } from 'pg';
+import { PINNED } from './connection.js';
+import type { Violation } from './violation.js';
+
+/** A connection that must not serve: what it runs under is not what the guarantees rest on. */
+export class UnfitConnection extends Error {
+  override readonly name = 'UnfitConnection';
+}
+
+interface SessionRow {
+  readonly synchronous_commit: string;
+  readonly search_path: string;
+  readonly read_only: string;
+  readonly same_role: boolean;
+  readonly superuser: boolean;
+}
+
+const SESSION = `SELECT current_setting('synchronous_commit') AS synchronous_commit,
+    current_setting('search_path') AS search_path,
+    current_setting('transaction_read_only') AS read_only,
+    current_user = session_user AS same_role,
+    current_setting('is_superuser') = 'on' AS superuser`;
+
+/** The rules this session breaks. A pooler in between can drop what was asked for at the start of a connection. */
+export async function sessionViolations(client: ClientBase): Promise<readonly Violation[]> {
+  const [session] = (await client.query<SessionRow>(SESSION)).rows;
+  if (session === undefined) throw new Error('a SELECT without FROM answered no row');
+  const rules: readonly [rule: string, broken: boolean, text: string][] = [
+    // off loses answered writes in a crash; local and remote_write lose them in a failover.
+    [
+      'synchronous_commit',
+      !['on', 'remote_apply'].includes(session.synchronous_commit),
+      'synchronous_commit is not on',
+    ],
+    [
+      'search_path',
+      session.search_path !== PINNED.search_path,
+      `search_path is not the pinned one, ${PINNED.search_path}`,
+    ],
+    ['read_only', session.read_only !== 'off', 'the session is read-only: a standby, perhaps'],
+    ['switched_role', !session.same_role, 'the session runs as another role than the one that logged in'],
+    ['superuser', session.superuser, 'the session is a superuser'],
+  ];
+  return rules.filter(([, broken]) => broken).map(([rule, , text]) => ({ rule, message: `DATABASE_URL: ${text}` }));
+}
+
+/** For every new connection of the pool: one round trip. */
+export async function connectionCheck(client: ClientBase): Promise<void> {
+  const violations = await sessionViolations(client);
+  if (violations.length > 0) throw new UnfitConnection(violations.map(({ message }) => message).join('; '));
+}

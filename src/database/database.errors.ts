@@ -1,0 +1,69 @@
+import { isNativeError } from 'node:util/types';
+import { type ErrorKind, TaskBridgeError } from '../taskbridge-error.js';
+
+/** PostgreSQL cannot be asked right now. A single statement outside a transaction may have taken effect all the same. */
+export class DatabaseUnavailable extends TaskBridgeError {
+  override readonly code = 'SERVICE_UNAVAILABLE';
+  override readonly kind: ErrorKind = 'unavailable';
+  override readonly retryAfterSeconds = 1;
+
+  constructor(cause: unknown) {
+    super('The database cannot be reached right now.', { cause });
+  }
+}
+
+/** The connection was lost at COMMIT: the transaction is whole, or it is not there at all, and only a look can tell. */
+export class CommitUnknown extends TaskBridgeError {
+  override readonly code = 'SERVICE_UNAVAILABLE';
+  override readonly kind: ErrorKind = 'unavailable';
+  override readonly retryAfterSeconds = 1;
+
+  constructor(cause: unknown) {
+    super('The outcome of the request is not known; repeat it with the same identifiers.', { cause });
+  }
+}
+
+/**
+ * The SQLSTATE of an error that PostgreSQL sent. Five capitals are no proof: Node has an `EPIPE`. And `instanceof Error` is
+ * none either: under Jest the errors of Node's own modules belong to another realm.
+ */
+export function sqlStateOf(error: unknown): string | undefined {
+  if (!isNativeError(error) || !('severity' in error) || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}
+
+/** The server undid the transaction to let another one through; running it again is safe. */
+export function isConflict(error: unknown): boolean {
+  return ['40001', '40P01'].includes(sqlStateOf(error) ?? '');
+}
+
+/** Class 08 connection, 53 resources; shutdown and restart, session limits, a demoted primary. */
+const SESSION_IS_OVER = /^(08...|53...|57P0.|25P03|25P04|25006)$/;
+/** Statement cancelled by its timeout, lock not had in time. */
+const GAVE_UP = /^(57014|55P03)$/;
+
+/** Whether the connection may be given to the next one: PostgreSQL answered, and it was not its last word. */
+export function leavesConnectionFit(error: unknown): boolean {
+  const state = sqlStateOf(error);
+  return state !== undefined && !SESSION_IS_OVER.test(state);
+}
+
+/** Errors that time heals become `DatabaseUnavailable`; all others are faults and stay what they are. */
+export function translated(error: unknown): unknown {
+  const state = sqlStateOf(error);
+  if (state !== undefined) {
+    const heals = SESSION_IS_OVER.test(state) || GAVE_UP.test(state) || isConflict(error);
+    return heals ? new DatabaseUnavailable(error) : error;
+  }
+  return isConnectionFailure(error) ? new DatabaseUnavailable(error) : error;
+}
+
+/** `pg` gives its own failures no code; these are its words, and Node's system errors. */
+export function isConnectionFailure(error: unknown): boolean {
+  if (!isNativeError(error)) return false;
+  // Not ERR_…: those are faults of a program, or a certificate that time does not heal.
+  if ('code' in error && /^E(?!RR_)/.test(String(error.code))) return true;
+  return /^(Connection terminated|timeout e|Query read timeout|Client (was closed|has encountered)|Cannot use a pool after)/.test(
+    error.message,
+  );
+}

@@ -1,0 +1,144 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Pool, PoolClient } from 'pg';
+import {
+  CommitUnknown,
+  DatabaseUnavailable,
+  isConflict,
+  leavesConnectionFit,
+  sqlStateOf,
+  translated,
+} from './database.errors.js';
+import type { Queryable, Statement } from './queryable.js';
+
+/** A transaction that has begun and not ended. */
+export type Transaction = Queryable;
+
+/** More than this many waiting requests would not be served in time: they are told at once. */
+const MAX_WAITING = 500;
+const MAX_RETRIES = 3;
+
+/** The way to PostgreSQL. Waiting is bounded everywhere; what cannot be had in time is `DatabaseUnavailable`. */
+export class Database implements Queryable {
+  readonly #pool: Pool;
+  #stopped: Promise<void> | undefined;
+
+  constructor(pool: Pool) {
+    this.#pool = pool;
+  }
+
+  /** One statement, a transaction of its own. */
+  async query<Row extends object>(statement: Statement, values: readonly unknown[] = []): Promise<readonly Row[]> {
+    return this.#repeatingConflicts(async () => {
+      const session = new Session(await this.#connect());
+      try {
+        return await session.query<Row>(statement, values);
+      } finally {
+        session.release();
+      }
+    });
+  }
+
+  /**
+   * Commits what `work` did when it returns, undoes it when it throws. `work` runs again after a deadlock or a
+   * serialization failure, so it must have no effect outside the transaction. Throws `CommitUnknown` when nobody can say.
+   */
+  async transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+    return this.#repeatingConflicts(async () => {
+      const session = new Session(await this.#connect());
+      try {
+        await session.begin();
+        const result = await work(session);
+        await session.commit();
+        return result;
+      } catch (error) {
+        await session.rollback();
+        throw error;
+      } finally {
+        session.release();
+      }
+    });
+  }
+
+  /** After the statements that are under way. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#pool.end();
+    return this.#stopped;
+  }
+
+  async #repeatingConflicts<T>(attempt: () => Promise<T>): Promise<T> {
+    for (let retries = 0; ; retries += 1) {
+      try {
+        return await attempt();
+      } catch (error) {
+        if (retries === MAX_RETRIES || !isConflict(error)) throw translated(error);
+        // Two that met once must not meet again in step.
+        await delay(Math.random() * 20 * (retries + 1));
+      }
+    }
+  }
+
+  async #connect(): Promise<PoolClient> {
+    if (this.#pool.waitingCount >= MAX_WAITING)
+      throw new DatabaseUnavailable(new Error(`${MAX_WAITING} requests wait already`));
+    try {
+      return await this.#pool.connect();
+    } catch (error) {
+      throw new DatabaseUnavailable(error);
+    }
+  }
+}
+
+/** One connection while it is ours, and whether the next one may have it. */
+class Session implements Queryable {
+  #inTransaction = false;
+  #fit = true;
+  #released = false;
+
+  constructor(private readonly client: PoolClient) {}
+
+  async query<Row extends object>({ name, text }: Statement, values: readonly unknown[] = []): Promise<readonly Row[]> {
+    if (this.#released) throw new Error(`the transaction is over: ${name} came too late`);
+    return (await this.#watched(this.client.query<Row>({ name, text, values: [...values] }))).rows;
+  }
+
+  async begin(): Promise<void> {
+    await this.#watched(this.client.query('BEGIN'));
+    this.#inTransaction = true;
+  }
+
+  async commit(): Promise<void> {
+    const { command } = await this.#watched(this.client.query('COMMIT')).catch((error: unknown) => {
+      // A deferred constraint or a conflict: PostgreSQL says that it did not commit. Anything else says nothing.
+      this.#inTransaction = false;
+      if (/^(23...|40001|40P01)$/.test(sqlStateOf(error) ?? '')) throw error;
+      this.#fit = false;
+      throw new CommitUnknown(error);
+    });
+    this.#inTransaction = false;
+    // What PostgreSQL answers, without an error, to the COMMIT of a transaction in which a statement had failed.
+    if (command !== 'COMMIT')
+      throw new Error('a statement of the transaction had failed: it was rolled back, not committed');
+  }
+
+  async rollback(): Promise<void> {
+    if (!this.#inTransaction || !this.#fit) return;
+    await this.client.query('ROLLBACK').catch(() => {
+      this.#fit = false;
+    });
+  }
+
+  /** A connection of which we do not know where it stands is closed, never reused. */
+  release(): void {
+    this.#released = true;
+    this.client.release(!this.#fit);
+  }
+
+  async #watched<T>(answer: Promise<T>): Promise<T> {
+    try {
+      return await answer;
+    } catch (error) {
+      if (!leavesConnectionFit(error)) this.#fit = false;
+      throw error;
+    }
+  }
+}

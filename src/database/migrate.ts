@@ -1,0 +1,125 @@
+import { isNativeError } from 'node:util/types';
+import type { Client } from 'pg';
+import { connectionOptions } from './connection.js';
+import { connectWithin, NotConnected } from './connect-within.js';
+import { isConnectionFailure, sqlStateOf } from './database.errors.js';
+import { type Migration, readMigrations } from './migration-files.js';
+import { layGround } from './migration-groundwork.js';
+import { MigrationRefused } from './migration-refused.js';
+
+export interface MigrateOptions {
+  /** Defaults to `migrations/` of this package. */
+  readonly directory?: string;
+  /** Told of each migration and of what the operator should know. Defaults to nobody. */
+  readonly log?: (line: string) => void;
+  /** How long PostgreSQL may take to answer. Defaults to 0: one try. */
+  readonly waitSeconds?: number;
+}
+
+/** Any number does, as long as every release takes the same. Advisory locks belong to one database. */
+const LOCK = 7_461_736;
+/** For one statement, and for another migration that is under way. */
+const STATEMENT_TIMEOUT_MS = 600_000;
+/** A migration that waits for a table makes everybody behind it wait too: rather fail, and be run again. */
+const LOCK_TIMEOUT_MS = 5_000;
+
+/**
+ * Brings the schema to this build's version as its owner: forward only, each file in a transaction of its own, so that a
+ * failed one leaves nothing. Two at once are safe: the second waits and finds nothing to do. Throws `MigrationRefused`.
+ */
+export async function migrate(
+  ownerUrl: string,
+  options: MigrateOptions = {},
+): Promise<{ readonly applied: readonly string[] }> {
+  const log = options.log ?? (() => {});
+  const migrations = await readMigrations(options.directory);
+  const client = await connect(ownerUrl, options.waitSeconds ?? 0);
+  try {
+    await client.query('SET lock_timeout = 0');
+    await client.query('SELECT pg_advisory_lock($1)', [LOCK]);
+    await client.query(`SET lock_timeout = ${LOCK_TIMEOUT_MS}`);
+    await layGround(client, log);
+    const applied: string[] = [];
+    for (const migration of await pending(client, migrations, log)) {
+      await apply(client, migration);
+      applied.push(migration.name);
+      log(`applied ${migration.name}`);
+    }
+    return { applied };
+  } catch (error) {
+    throw refusal('MIGRATION_DATABASE_URL', error);
+  } finally {
+    await client.end();
+  }
+}
+
+async function connect(ownerUrl: string, waitSeconds: number): Promise<Client> {
+  try {
+    return await connectWithin(waitSeconds, {
+      ...connectionOptions(ownerUrl),
+      application_name: 'taskbridge migrate',
+      statement_timeout: STATEMENT_TIMEOUT_MS,
+      query_timeout: STATEMENT_TIMEOUT_MS + 10_000,
+    });
+  } catch (error) {
+    if (!(error instanceof NotConnected)) throw error;
+    throw new MigrationRefused(`MIGRATION_DATABASE_URL: ${error.message}`, { cause: error });
+  }
+}
+
+interface AppliedRow {
+  readonly version: number;
+  readonly name: string;
+  readonly checksum: string;
+}
+
+async function pending(
+  client: Client,
+  migrations: readonly Migration[],
+  log: (line: string) => void,
+): Promise<readonly Migration[]> {
+  const { rows } = await client.query<AppliedRow>(
+    'SELECT version, name, checksum FROM taskbridge.schema_migrations ORDER BY version',
+  );
+  rows.forEach(({ version, name }, index) => {
+    if (version !== index + 1) {
+      throw new MigrationRefused(
+        `${name}: is applied in this database, but number ${index + 1} is not: there is a gap`,
+      );
+    }
+    const file = migrations[index];
+    if (file !== undefined && file.checksum !== rows[index]?.checksum) {
+      throw new MigrationRefused(
+        `${file.name}: was changed after it was applied; restore it and write a new migration`,
+      );
+    }
+  });
+  if (rows.length > migrations.length) log(`the schema is newer than this build: ${rows.at(-1)?.name}`);
+  return migrations.slice(rows.length);
+}
+
+async function apply(client: Client, { version, name, sql, checksum, oldestBuild }: Migration): Promise<void> {
+  try {
+    await client.query('BEGIN');
+    await client.query(sql);
+    await client.query(
+      'INSERT INTO taskbridge.schema_migrations (version, name, checksum, oldest_build) VALUES ($1, $2, $3, $4)',
+      [version, name, checksum, oldestBuild],
+    );
+    await client.query('COMMIT');
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => {});
+    throw refusal(name, error);
+  }
+}
+
+/** PostgreSQL's words name objects, never a secret. A lost connection's may name an address. Faults of ours stay faults. */
+function refusal(subject: string, error: unknown): unknown {
+  const state = sqlStateOf(error);
+  if (isNativeError(error) && state !== undefined) {
+    return new MigrationRefused(`${subject}: ${error.message} (${state})`, { cause: error });
+  }
+  return isConnectionFailure(error)
+    ? new MigrationRefused(`${subject}: the connection to PostgreSQL was lost`, { cause: error })
+    : error;
+}

@@ -1,0 +1,113 @@
+import type { ClientBase } from 'pg';
+import pg from 'pg';
+import { sqlStateOf } from './database.errors.js';
+import { MigrationRefused } from './migration-refused.js';
+
+/** The role that serves. Roles belong to the cluster, so two databases of one cluster share it. */
+const APP_ROLE = 'taskbridge_app';
+const OLDEST_POSTGRES = 15;
+
+interface Ground {
+  readonly server_version: number;
+  readonly me: string;
+  readonly database: string;
+  readonly may_create_roles: boolean;
+  readonly app_role_exists: boolean;
+  readonly schema_exists: boolean;
+  readonly owns_schema: boolean;
+  readonly may_create_schema: boolean;
+  readonly grants_on_database: boolean;
+  readonly public_on_database: boolean;
+  readonly public_on_public: boolean;
+  readonly grants_on_public: boolean;
+}
+
+const GROUND = `
+SELECT current_setting('server_version_num')::int AS server_version, current_user AS me, d.datname AS database,
+  me.rolsuper OR me.rolcreaterole AS may_create_roles,
+  EXISTS (SELECT FROM pg_roles WHERE rolname = '${APP_ROLE}') AS app_role_exists,
+  ours.oid IS NOT NULL AS schema_exists,
+  coalesce(pg_has_role(ours.nspowner, 'USAGE'), false) AS owns_schema,
+  has_database_privilege(d.oid, 'CREATE') AS may_create_schema,
+  pg_has_role(d.datdba, 'USAGE') AS grants_on_database,
+  EXISTS (SELECT FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS a
+    WHERE a.grantee = 0 AND a.privilege_type IN ('TEMPORARY', 'CREATE')) AS public_on_database,
+  EXISTS (SELECT FROM aclexplode(coalesce(p.nspacl, acldefault('n', p.nspowner))) AS a
+    WHERE a.grantee = 0 AND a.privilege_type = 'CREATE') AS public_on_public,
+  coalesce(pg_has_role(p.nspowner, 'USAGE'), false) AS grants_on_public
+FROM pg_database d JOIN pg_roles me ON me.rolname = current_user
+  LEFT JOIN pg_namespace ours ON ours.nspname = 'taskbridge' LEFT JOIN pg_namespace p ON p.nspname = 'public'
+WHERE d.datname = current_database()`;
+
+/**
+ * What must be there before the first migration, and is looked at again before each: the role that serves, the schema and
+ * the list of migrations, nobody with a right to make tables, temporary ones included, that could shadow ours. What the
+ * owner may not do itself is refused with the statement for an administrator.
+ */
+export async function layGround(client: ClientBase, log: (line: string) => void): Promise<void> {
+  const [ground] = (await client.query<Ground>(GROUND)).rows;
+  if (ground === undefined) throw new Error('pg_database has no row for the current database');
+  if (ground.server_version < OLDEST_POSTGRES * 10_000) {
+    throw refused(
+      `PostgreSQL ${OLDEST_POSTGRES} or newer is needed, this is ${Math.floor(ground.server_version / 10_000)}`,
+    );
+  }
+  await ensureRole(client, ground);
+  await ensureDatabaseGrants(client, ground, log);
+  await ensureSchema(client, ground);
+}
+
+async function ensureRole(client: ClientBase, { me, may_create_roles, app_role_exists }: Ground): Promise<void> {
+  if (app_role_exists) return;
+  if (!may_create_roles) {
+    throw refused(
+      `the role ${APP_ROLE} does not exist and ${me} may not make it; as an administrator: CREATE ROLE ${APP_ROLE} LOGIN;`,
+    );
+  }
+  try {
+    await client.query(`CREATE ROLE ${APP_ROLE} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS`);
+  } catch (error) {
+    // The migration of another database of this cluster was faster; the lock is per database.
+    if (!['42710', '23505'].includes(sqlStateOf(error) ?? '')) throw error;
+  }
+}
+
+async function ensureDatabaseGrants(client: ClientBase, ground: Ground, log: (line: string) => void): Promise<void> {
+  const database = pg.escapeIdentifier(ground.database);
+  const connects = await client.query<{ has: boolean }>(
+    `SELECT has_database_privilege('${APP_ROLE}', current_database(), 'CONNECT') AS has`,
+  );
+  const statements = [
+    ...(connects.rows[0]?.has === true ? [] : [`GRANT CONNECT ON DATABASE ${database} TO ${APP_ROLE};`]),
+    ...(ground.public_on_database ? [`REVOKE TEMPORARY, CREATE ON DATABASE ${database} FROM PUBLIC;`] : []),
+  ];
+  if (statements.length > 0 && !ground.grants_on_database) {
+    throw refused(`${ground.me} does not own the database; as an administrator: ${statements.join(' ')}`);
+  }
+  for (const statement of statements) await client.query(statement);
+  if (!ground.public_on_public) return;
+  const statement = 'REVOKE CREATE ON SCHEMA public FROM PUBLIC;';
+  if (ground.grants_on_public) await client.query(statement);
+  else log(`the service will refuse to boot until an administrator runs: ${statement}`);
+}
+
+async function ensureSchema(client: ClientBase, ground: Ground): Promise<void> {
+  if (ground.schema_exists && !ground.owns_schema) throw refused(`${ground.me} does not own the schema taskbridge`);
+  if (!ground.schema_exists) {
+    if (!ground.may_create_schema) throw refused(`${ground.me} may not create a schema in this database`);
+    await client.query('CREATE SCHEMA taskbridge');
+  }
+  await client.query(`REVOKE ALL ON SCHEMA taskbridge FROM PUBLIC;
+    CREATE TABLE IF NOT EXISTS taskbridge.schema_migrations (
+      version      integer        PRIMARY KEY,
+      name         text           NOT NULL,
+      checksum     text           NOT NULL,
+      oldest_build integer        NOT NULL,
+      applied_at   timestamptz(3) NOT NULL DEFAULT clock_timestamp()
+    );
+    GRANT SELECT ON taskbridge.schema_migrations TO ${APP_ROLE};`);
+}
+
+function refused(text: string): MigrationRefused {
+  return new MigrationRefused(`MIGRATION_DATABASE_URL: ${text}`);
+}

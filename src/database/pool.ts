@@ -1,0 +1,22 @@
+import pg from 'pg';
+import { connectionOptions } from './connection.js';
+import { connectionCheck } from './connection-check.js';
+
+export interface PoolOptions {
+  readonly max: number;
+  /** Told of connections that were lost while nobody used them. Without it they are replaced in silence. */
+  readonly onConnectionLost?: (error: Error) => void;
+}
+
+export function createPool(url: string, { max, onConnectionLost }: PoolOptions): pg.Pool {
+  const pool = new pg.Pool({
+    ...connectionOptions(url),
+    max,
+    idleTimeoutMillis: 60_000,
+    verify: (client, done) => void connectionCheck(client).then(() => done(), done),
+  });
+  // Without listeners one terminated backend ends the process: an idle client reports to the pool, a used one to itself.
+  pool.on('error', (error) => onConnectionLost?.(error));
+  pool.on('connect', (client) => client.on('error', () => {}));
+  return pool;
+}

@@ -1,0 +1,79 @@
+import type { Queryable } from '../database/queryable.js';
+import { readEvents } from '../tasks/store/read-events.js';
+import type { StoredEvent } from '../tasks/stored-event.js';
+
+/** Recent events kept of a followed task, so that who is a little behind costs no query. */
+const RING_EVENTS = 256;
+/** Events in one read of the log. */
+const PAGE_EVENTS = 200;
+
+/**
+ * One followed task: how far its log goes as far as this replica knows, and the newest events without a hole. Subscribers hold a
+ * cursor and nothing else; what they need is in the ring, or in PostgreSQL.
+ */
+export class Channel {
+  subscribers = 0;
+  #head = 0;
+  /** The events up to the head, ascending and dense; empty after a hole. */
+  #ring: StoredEvent[] = [];
+  #waiting = new Set<() => void>();
+  #reads = new Map<number, Promise<readonly StoredEvent[]>>();
+
+  constructor(
+    readonly taskId: string,
+    private readonly database: Queryable,
+  ) {}
+
+  get head(): number {
+    return this.#head;
+  }
+
+  /** Repeats are dropped. After a hole the ring begins anew: who needs what is missing reads the log. */
+  receive(event: StoredEvent): void {
+    if (event.eventId <= this.#head) return;
+    if (event.eventId > this.#head + 1) this.#ring = [];
+    this.#ring.push(event);
+    if (this.#ring.length > RING_EVENTS * 2) this.#ring = this.#ring.slice(-RING_EVENTS);
+    this.#head = event.eventId;
+    this.wakeAll();
+  }
+
+  /** PostgreSQL says that the log goes at least so far. */
+  advanceTo(headEventId: number): void {
+    if (headEventId <= this.#head) return;
+    this.#head = headEventId;
+    this.#ring = [];
+    this.wakeAll();
+  }
+
+  /** What the ring has right after the cursor; undefined when the log must be read. */
+  recent(cursor: number): readonly StoredEvent[] | undefined {
+    const first = this.#ring[0];
+    return first && first.eventId <= cursor + 1 ? this.#ring.slice(cursor + 1 - first.eventId) : undefined;
+  }
+
+  /** Events after the cursor from PostgreSQL. Subscribers that stand at the same place share one read. */
+  logged(cursor: number): Promise<readonly StoredEvent[]> {
+    let reading = this.#reads.get(cursor);
+    if (!reading) {
+      reading = readEvents(this.database, this.taskId, cursor, PAGE_EVENTS).finally(() => this.#reads.delete(cursor));
+      this.#reads.set(cursor, reading);
+    }
+    return reading;
+  }
+
+  /** Calls `wake` once, the next time the head moves. */
+  wait(wake: () => void): void {
+    this.#waiting.add(wake);
+  }
+
+  forget(wake: () => void): void {
+    this.#waiting.delete(wake);
+  }
+
+  private wakeAll(): void {
+    const waiting = this.#waiting;
+    this.#waiting = new Set();
+    for (const wake of waiting) wake();
+  }
+}

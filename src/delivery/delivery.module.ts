@@ -1,0 +1,26 @@
+import { Module, type DynamicModule } from '@nestjs/common';
+import { unlessHosted, type Hosted } from '../hosted.js';
+import { OriginPolicy } from '../http/origin-policy.js';
+import { EventsController } from './events.controller.js';
+import { Hub } from './hub.js';
+import { InProcessLiveLog } from './in-process-live-log.js';
+import { LiveLog } from './live-log.js';
+import { OpenSubscription } from './open-subscription.js';
+import { PollEvents } from './poll-events.js';
+import { Streams } from './streams.js';
+import { TasksGateway } from './web-socket.gateway.js';
+
+/** The way of a committed event to whoever follows its task. */
+@Module({})
+export class DeliveryModule {
+  static register(hosted: Hosted): DynamicModule {
+    const ports = unlessHosted(hosted, { provide: LiveLog, useClass: InProcessLiveLog });
+    return {
+      module: DeliveryModule,
+      global: true,
+      controllers: [EventsController],
+      providers: [...ports, Hub, Streams, OpenSubscription, PollEvents, OriginPolicy, TasksGateway],
+      exports: [...ports, Hub, Streams, OriginPolicy],
+    };
+  }
+}

@@ -1,0 +1,85 @@
+import { Controller, Get, Header, Param, Query, Req, Res } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
+import type { Request, Response } from 'express';
+import type { AuthContext } from '../auth/auth-context.js';
+import { Caller } from '../auth/caller.decorator.js';
+import { Requires } from '../auth/requires.decorator.js';
+import { OriginPolicy } from '../http/origin-policy.js';
+import { EventPageDto, LongPollDto, StreamQueryDto } from './dto/long-poll.dto.js';
+import { OpenSubscription } from './open-subscription.js';
+import { PollEvents } from './poll-events.js';
+import { SseWriter } from './sse-writer.js';
+import { Streams } from './streams.js';
+
+@ApiTags('events')
+@Controller('api/v1/tasks/:taskId/events')
+export class EventsController {
+  constructor(
+    private readonly pollEvents: PollEvents,
+    private readonly openSubscription: OpenSubscription,
+    private readonly streams: Streams,
+    private readonly origins: OriginPolicy,
+  ) {}
+
+  @Get()
+  @Requires('tasks:read')
+  @Header('Cache-Control', 'no-store')
+  @Header('Content-Type', 'application/json; charset=utf-8')
+  @ApiOperation({ summary: 'Read a page of events, waiting while there is none (long-poll)' })
+  @ApiOkResponse({ type: EventPageDto })
+  async poll(
+    @Caller() caller: AuthContext,
+    @Param('taskId') taskId: string,
+    @Query() query: LongPollDto,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<string> {
+    const page = await this.pollEvents.execute(caller, taskId, query, goneSignal(response));
+    const next = page.events.at(-1)?.eventId ?? query.afterEventId;
+    const members = [
+      `"taskId":"${taskId}"`,
+      // The stored text as it is: parsed and written again it would no longer be the same bytes.
+      `"events":[${page.events.map((event) => event.envelope).join(',')}]`,
+      ...(next === undefined || next === '' ? [] : [`"nextAfterEventId":"${next}"`]),
+      `"hasMore":${page.hasMore}`,
+      `"headEventId":"${page.headEventId}"`,
+      `"terminal":${page.terminal}`,
+    ];
+    return `{${members.join(',')}}`;
+  }
+
+  @Get('stream')
+  @Requires('tasks:read')
+  @ApiOperation({ summary: 'Follow a task to its end (Server-Sent Events)' })
+  @ApiProduces('text/event-stream')
+  async stream(
+    @Caller() caller: AuthContext,
+    @Param('taskId') taskId: string,
+    @Query() query: StreamQueryDto,
+    @Req() request: Request,
+    @Res() response: Response,
+  ): Promise<void> {
+    this.origins.check(request);
+    const slot = this.streams.admit(caller, 'sse');
+    try {
+      const left = goneSignal(response);
+      const cursor = request.headers['last-event-id']?.toString() ?? query.lastEventId;
+      const subscription = await this.openSubscription.execute(caller, taskId, cursor, 'sse');
+      if (subscription.isOver) {
+        // What makes an EventSource stop: it reconnects after a stream that ended, but not after this.
+        subscription.close();
+        response.status(204).end();
+        return;
+      }
+      await this.streams.feed(subscription, new SseWriter(response, taskId), slot, left);
+    } finally {
+      slot.release();
+    }
+  }
+}
+
+/** Aborts when the client is gone before the response was finished. */
+function goneSignal(response: Response): AbortSignal {
+  const gone = new AbortController();
+  response.once('close', () => gone.abort());
+  return gone.signal;
+}

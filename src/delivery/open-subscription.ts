@@ -1,0 +1,60 @@
+import { Injectable } from '@nestjs/common';
+import type { AuthContext } from '../auth/auth-context.js';
+import { demandScope } from '../auth/authentication.guard.js';
+import { Database } from '../database/database.js';
+import { Observer } from '../observability/observer.js';
+import { TransportDiagnosticsSink } from '../observability/transport-diagnostics-sink.js';
+import { OwnershipPolicy } from '../ownership/ownership-policy.js';
+import { checkCursor, parseCursor } from '../tasks/cursor.js';
+import { isOver } from '../tasks/domain/task.js';
+import { TaskNotFound } from '../tasks/domain/tasks.errors.js';
+import { readTaskHead } from '../tasks/store/read-task.js';
+import { isTaskId } from '../tasks/task-id.js';
+import { Hub } from './hub.js';
+import { Subscription } from './subscription.js';
+
+export type Transport = 'websocket' | 'sse' | 'long_poll';
+
+/** Settles who may follow, what, and from where, before the first byte of any transport. */
+@Injectable()
+export class OpenSubscription {
+  constructor(
+    private readonly hub: Hub,
+    private readonly database: Database,
+    private readonly ownership: OwnershipPolicy,
+    private readonly observer: Observer,
+    private readonly diagnostics: TransportDiagnosticsSink,
+  ) {}
+
+  /**
+   * The caller closes the subscription.
+   * @throws TaskNotFound when there is no such task that the caller may read
+   * @throws InvalidCursor, CursorAhead
+   */
+  execute(
+    auth: AuthContext,
+    taskId: string,
+    cursorText: string | null | undefined,
+    transport: Transport,
+  ): Promise<Subscription> {
+    return this.observer.query('follow_task', { principalId: auth.subject, taskId, transport }, async () => {
+      demandScope(auth, 'tasks:read');
+      if (!isTaskId(taskId)) throw new TaskNotFound();
+      const channel = this.hub.attach(taskId);
+      try {
+        const task = await readTaskHead(this.database, taskId);
+        if (!task || !(await this.ownership.mayRead(auth, task.identity))) throw new TaskNotFound();
+        const cursor = parseCursor(cursorText);
+        checkCursor(cursor, task.headEventId);
+        channel.advanceTo(task.headEventId);
+        if (cursor < task.headEventId) {
+          this.diagnostics.replayStarted({ taskId, transport, afterEventId: cursor === 0 ? null : String(cursor) });
+        }
+        return new Subscription(channel, cursor, task.headEventId, isOver(task.status), (c) => this.hub.detach(c));
+      } catch (error) {
+        this.hub.detach(channel);
+        throw error;
+      }
+    });
+  }
+}

@@ -1,0 +1,66 @@
+import { Injectable } from '@nestjs/common';
+import type { AuthContext } from '../auth/auth-context.js';
+import { Database } from '../database/database.js';
+import { endsTask } from '../tasks/domain/task-event.js';
+import { readEvents } from '../tasks/store/read-events.js';
+import type { StoredEvent } from '../tasks/stored-event.js';
+import { OpenSubscription } from './open-subscription.js';
+import { Streams } from './streams.js';
+
+export interface EventPage {
+  readonly events: readonly StoredEvent[];
+  readonly hasMore: boolean;
+  readonly headEventId: number;
+  readonly terminal: boolean;
+}
+
+/** One page of a task's log, waited for while there is nothing after the cursor and the task is not over. */
+@Injectable()
+export class PollEvents {
+  constructor(
+    private readonly openSubscription: OpenSubscription,
+    private readonly streams: Streams,
+    private readonly database: Database,
+  ) {}
+
+  /** @throws whatever opening a subscription does. `left` aborts when the client is gone. */
+  async execute(
+    auth: AuthContext,
+    taskId: string,
+    query: { readonly afterEventId?: string; readonly waitTimeoutMs: number; readonly maxEvents: number },
+    left: AbortSignal,
+  ): Promise<EventPage> {
+    const slot = this.streams.admit(auth, 'long_poll');
+    try {
+      const subscription = await this.openSubscription.execute(auth, taskId, query.afterEventId, 'long_poll');
+      const close = () => subscription.close();
+      left.addEventListener('abort', close);
+      slot.ending.addEventListener('abort', close);
+      try {
+        const waits = !subscription.isOver && !left.aborted && !slot.ending.aborted;
+        if (waits) await subscription.moved(query.waitTimeoutMs);
+        return await this.page(subscription, query.maxEvents);
+      } finally {
+        close();
+      }
+    } finally {
+      slot.release();
+    }
+  }
+
+  /** One more than asked for is read, in one statement, so that `hasMore` is exact. */
+  private async page(
+    subscription: { taskId: string; lastEventId: number; headEventId: number; isOver: boolean },
+    maxEvents: number,
+  ): Promise<EventPage> {
+    const { taskId, lastEventId, isOver } = subscription;
+    const found = await readEvents(this.database, taskId, lastEventId, maxEvents + 1);
+    const events = found.slice(0, maxEvents);
+    return {
+      events,
+      hasMore: found.length > maxEvents,
+      headEventId: Math.max(subscription.headEventId, found.at(-1)?.eventId ?? lastEventId),
+      terminal: isOver || endsTask(events.at(-1)?.type ?? ''),
+    };
+  }
+}

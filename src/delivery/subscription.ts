@@ -1,0 +1,102 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { TaskBridgeError } from '../taskbridge-error.js';
+import { endsTask } from '../tasks/domain/task-event.js';
+import { TaskNotFound } from '../tasks/domain/tasks.errors.js';
+import type { StoredEvent } from '../tasks/stored-event.js';
+import type { Channel } from './channel.js';
+
+/** How long a reader waits before it asks a PostgreSQL that did not answer again. */
+const UNAVAILABLE_RETRY_MS = 500;
+
+/**
+ * Every event of a task after a cursor, once, in order. It is attached to the task's channel before anything is read, so nothing
+ * falls between history and live. Nothing is queued for it: it takes what is there when it is asked, so a reader that is slow
+ * costs no memory, and what piled up meanwhile comes in one piece.
+ */
+export class Subscription {
+  #over: boolean;
+  #closed = false;
+  #wake: (() => void) | undefined;
+
+  constructor(
+    private readonly channel: Channel,
+    /** The id of the last event that was taken. */
+    private cursor: number,
+    /** The head when the subscription was opened. */
+    readonly headEventId: number,
+    taskIsOver: boolean,
+    private readonly detach: (channel: Channel) => void,
+  ) {
+    this.#over = taskIsOver && cursor === headEventId;
+  }
+
+  get taskId(): string {
+    return this.channel.taskId;
+  }
+
+  /** Whether the terminal event is behind the cursor: nothing will follow. */
+  get isOver(): boolean {
+    return this.#over;
+  }
+
+  get lastEventId(): number {
+    return this.cursor;
+  }
+
+  /**
+   * The next events, at least one; null when the task is over, or after `close()`.
+   * @throws TaskNotFound when the task was removed meanwhile
+   */
+  async next(): Promise<readonly StoredEvent[] | null> {
+    while (!this.#over && !this.#closed) {
+      if (this.channel.head > this.cursor) {
+        const events = this.channel.recent(this.cursor) ?? (await this.logged());
+        const last = events.at(-1);
+        if (this.#closed || !last) continue;
+        this.cursor = last.eventId;
+        this.#over = endsTask(last.type);
+        return events;
+      }
+      await new Promise<void>((resolve) => this.channel.wait((this.#wake = resolve)));
+    }
+    return null;
+  }
+
+  /** Resolves true when there is something after the cursor, false after so long, or on `close()`. */
+  async moved(timeoutMs: number): Promise<boolean> {
+    if (this.channel.head <= this.cursor && !this.#closed) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, timeoutMs);
+        this.channel.wait(
+          (this.#wake = () => {
+            clearTimeout(timer);
+            resolve();
+          }),
+        );
+      });
+    }
+    return this.channel.head > this.cursor;
+  }
+
+  /** Ends a `next()` that waits. May be called more than once. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#wake) this.channel.forget(this.#wake);
+    this.#wake?.();
+    this.detach(this.channel);
+  }
+
+  /** Empty while PostgreSQL does not answer: the stream stays, and goes on when it does. */
+  private async logged(): Promise<readonly StoredEvent[]> {
+    try {
+      const events = await this.channel.logged(this.cursor);
+      if (events.length === 0) throw new TaskNotFound();
+      return events;
+    } catch (error) {
+      if (!(error instanceof TaskBridgeError) || error.kind !== 'unavailable') throw error;
+      await delay(UNAVAILABLE_RETRY_MS);
+      return [];
+    }
+  }
+}

@@ -1,0 +1,121 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { TaskBridgeError } from '../taskbridge-error.js';
+import type { Lease } from '../tasks/claim-tasks.js';
+import { messageEvent, outputEvent, progressEvent } from '../tasks/domain/event-payloads.js';
+import { newEvent, type NewEvent } from '../tasks/domain/task-event.js';
+import { LeaseLost } from '../tasks/domain/tasks.errors.js';
+import type { Ending } from '../tasks/end-attempt.js';
+import { EventSender } from './event-sender.js';
+import { TaskFailure, type TaskContext, type TaskHandler } from './task-handler.js';
+
+/** The largest result, as the JSON of the terminal event. */
+const MAX_RESULT_BYTES = 1024 * 1024;
+const RETRY_MS = 200;
+
+/** Why the signal of a running handler aborts. */
+export class AttemptStopped extends Error {
+  constructor(readonly why: 'cancelled' | 'lease_lost' | 'released') {
+    super(`The attempt is over: ${why}.`);
+  }
+}
+
+/** What an attempt does with its lease. Each call may be repeated. */
+export interface LeaseHolder {
+  append(lease: Lease, batchSeq: number, events: readonly NewEvent[]): Promise<void>;
+  /** A handler threw something that clients are not told. */
+  report(lease: Lease, error: unknown): void;
+  end(lease: Lease, ending: Ending): Promise<void>;
+}
+
+/** One run of a handler under one lease, from the claim to the end of the lease. */
+export class Attempt {
+  readonly #stop = new AbortController();
+  readonly #lost = Promise.withResolvers<void>();
+  readonly #sender: EventSender;
+
+  constructor(
+    readonly lease: Lease,
+    private readonly holder: LeaseHolder,
+    maxEventBytes: number,
+  ) {
+    const append = async (batchSeq: number, events: readonly NewEvent[]) => {
+      await holder.append(lease, batchSeq, events).catch((error: unknown) => {
+        if (error instanceof LeaseLost) this.stop('lease_lost');
+        throw error;
+      });
+    };
+    this.#sender = new EventSender(append, maxEventBytes, this.#stop.signal);
+  }
+
+  /** Tells the handler to stop; what counts is the first reason, but a lost lease outweighs all. */
+  stop(why: AttemptStopped['why']): void {
+    if (!this.#stop.signal.aborted) this.#stop.abort(new AttemptStopped(why));
+    if (why === 'lease_lost') this.#lost.resolve();
+  }
+
+  /** Resolves when the lease is over; the handler's code may still be running when it does not obey its signal. */
+  async run(handler: TaskHandler): Promise<void> {
+    await Promise.race([this.runToEnd(handler), this.#lost.promise]);
+  }
+
+  private async runToEnd(handler: TaskHandler): Promise<void> {
+    const ending = await this.execute(handler);
+    await this.#sender.settled();
+    for (;;) {
+      try {
+        return await this.holder.end(this.lease, ending);
+      } catch (error) {
+        // Somebody else decided how the attempt ends, or this very call did and its answer was lost.
+        if (error instanceof LeaseLost) return;
+        if (!(error instanceof TaskBridgeError) || error.kind !== 'unavailable') throw error;
+        await delay(RETRY_MS);
+      }
+    }
+  }
+
+  private async execute(handler: TaskHandler): Promise<Ending> {
+    const { token } = this.lease;
+    try {
+      const result: unknown = await handler(this.lease.input ?? {}, this.context());
+      if (resultBytes(result) > MAX_RESULT_BYTES) {
+        throw new TaskFailure('RESULT_TOO_LARGE', `A result may have at most ${MAX_RESULT_BYTES} bytes.`);
+      }
+      return { kind: 'complete', token, result };
+    } catch (error) {
+      const reason: unknown = this.#stop.signal.aborted ? this.#stop.signal.reason : undefined;
+      if (reason instanceof AttemptStopped && reason.why === 'cancelled') return { kind: 'confirm_cancellation', token };
+      if (reason instanceof AttemptStopped) return { kind: 'release', token };
+      if (!(error instanceof TaskFailure)) this.holder.report(this.lease, error);
+      return failureOf(error, token);
+    }
+  }
+
+  private context(): TaskContext {
+    const { identity, attempt, metadata } = this.lease;
+    const send = async (event: () => NewEvent) => this.#sender.send(event());
+    return {
+      taskId: identity.taskId,
+      taskType: identity.taskType,
+      attempt,
+      metadata: metadata ?? {},
+      signal: this.#stop.signal,
+      progress: (progress, { stage, message } = {}) => send(() => progressEvent(progress, stage, message)),
+      message: (message, level) => send(() => messageEvent(message, level)),
+      output: (data, { channel = 'text', op = 'append' } = {}) => send(() => outputEvent(channel, op, data, attempt)),
+    };
+  }
+}
+
+function resultBytes(result: unknown): number {
+  return Buffer.byteLength(newEvent('TASK_COMPLETED', { result: result ?? null }).json);
+}
+
+/** An error that is no `TaskFailure` says nothing to clients: its text may hold anything. */
+function failureOf(error: unknown, token: string): Ending {
+  if (error instanceof TaskFailure) {
+    const { code, message, options } = error;
+    const { retryable = false, retryAfterMs } = options;
+    return { kind: 'fail', token, code, message, retryable, ...(retryAfterMs !== undefined && { retryAfterMs }) };
+  }
+  return { kind: 'fail', token, code: 'HANDLER_ERROR', message: 'The handler failed.', retryable: true };
+}

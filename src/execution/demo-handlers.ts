@@ -1,0 +1,71 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { JsonObject } from '../tasks/domain/task-event.js';
+import { TaskFailure, type TaskHandlers } from './task-handler.js';
+
+/** Task types to try the service with. Off in production-like environments. */
+export const DEMO_HANDLERS: TaskHandlers = {
+  'demo.greet': async (input, { progress, signal }) => {
+    const name = text(input, 'name', 'world');
+    const steps = count(input, 'steps', 3, 1_000);
+    const stepMs = count(input, 'stepMs', 200, 60_000);
+    for (let step = 1; step <= steps; step += 1) {
+      await delay(stepMs, undefined, { signal });
+      await progress((100 * step) / steps, { message: `step ${step} of ${steps}` });
+    }
+    return { greeting: `Hello, ${name}!` };
+  },
+
+  'demo.echo': (input) => input,
+
+  'demo.fail': (input) => {
+    throw new TaskFailure('DEMO_FAILURE', text(input, 'message', 'This task fails on purpose.'), {
+      retryable: input['retryable'] === true,
+    });
+  },
+
+  'demo.sleep': async (input, { signal }) => {
+    const ms = count(input, 'ms', 1_000, 24 * 60 * 60 * 1000);
+    await delay(ms, undefined, { signal });
+    return { sleptMs: ms };
+  },
+
+  'demo.stream': async (input, { output, signal }) => {
+    const chunks = count(input, 'chunks', 20, 10_000);
+    const intervalMs = count(input, 'intervalMs', 50, 60_000);
+    const words = 'the quick brown fox jumps over the lazy dog'.split(' ');
+    let joined = '';
+    for (let chunk = 0; chunk < chunks; chunk += 1) {
+      await delay(intervalMs, undefined, { signal });
+      const data = `${chunk === 0 ? '' : ' '}${words[chunk % words.length]}`;
+      await output(data);
+      joined += data;
+    }
+    return { text: joined };
+  },
+
+  'demo.burst': async (input, { progress, signal }) => {
+    const events = count(input, 'events', 100, 100_000);
+    for (let sent = 0; sent < events; ) {
+      // Many at a time and none awaited alone: as fast as the service stores them.
+      const burst = Math.min(250, events - sent);
+      await Promise.all(Array.from({ length: burst }, (_, i) => progress((100 * (sent + i + 1)) / events)));
+      sent += burst;
+      signal.throwIfAborted();
+    }
+    return { events };
+  },
+};
+
+function text(input: JsonObject, name: string, standard: string): string {
+  const value = input[name] ?? standard;
+  if (typeof value !== 'string') throw new TaskFailure('INVALID_INPUT', `input.${name} must be a string.`);
+  return value;
+}
+
+function count(input: JsonObject, name: string, standard: number, most: number): number {
+  const value = input[name] ?? standard;
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > most) {
+    throw new TaskFailure('INVALID_INPUT', `input.${name} must be a whole number from 0 to ${most}.`);
+  }
+  return value;
+}

@@ -1,0 +1,23 @@
+import { Module, type DynamicModule } from '@nestjs/common';
+import { unlessHosted, type Hosted } from '../hosted.js';
+import { TasksModule } from '../tasks/tasks.module.js';
+import { Handlers } from './handlers.js';
+import { InlineWorker } from './inline-worker.js';
+import { LeaseExecutor } from './lease-executor.js';
+import { Reaper } from './reaper.js';
+import { TaskExecutor } from './task-executor.js';
+
+/** Who executes tasks, and who notices when somebody no longer does. */
+@Module({})
+export class ExecutionModule {
+  static register(hosted: Hosted): DynamicModule {
+    const ports = unlessHosted(hosted, { provide: TaskExecutor, useClass: LeaseExecutor });
+    return {
+      module: ExecutionModule,
+      global: true,
+      imports: [TasksModule],
+      providers: [Handlers, InlineWorker, Reaper, ...ports],
+      exports: [InlineWorker, Reaper, ...ports],
+    };
+  }
+}

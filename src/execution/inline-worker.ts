@@ -1,0 +1,183 @@
+import { randomUUID } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import { SYSTEM_PRINCIPAL_ID } from '../auth/auth-context.js';
+import { Database } from '../database/database.js';
+import { resumedStory, runInStory } from '../observability/correlation.js';
+import { Log } from '../observability/log.js';
+import { AppendEvents } from '../tasks/append-events.js';
+import { ClaimTasks, type Lease } from '../tasks/claim-tasks.js';
+import type { NewEvent } from '../tasks/domain/task-event.js';
+import { EndAttempt, type Ending } from '../tasks/end-attempt.js';
+import { checkLeases, renewLeases, type HeldLease } from '../tasks/store/renew-leases.js';
+import { TasksConfig } from '../tasks/tasks.config.js';
+import { Attempt, type LeaseHolder } from './attempt.js';
+import { ExecutionConfig } from './execution.config.js';
+import { Handlers } from './handlers.js';
+
+/** How soon a task that was submitted elsewhere, or whose backoff is over, is found. */
+const POLL_MS = 1_000;
+/** How soon a cancellation that came in elsewhere is noticed. */
+const WATCH_MS = 100;
+
+interface Running {
+  readonly attempt: Attempt;
+  /** Resolves when the lease is over. */
+  readonly over: Promise<void>;
+  /** By this process's own clock, from before the lease was asked for: never later than what the database thinks. */
+  leaseEndsAt: number;
+}
+
+/** A worker in this process: the same claims, leases and fences as a remote one, without HTTP. */
+@Injectable()
+export class InlineWorker implements LeaseHolder {
+  readonly #workerId = `inline:${randomUUID()}`;
+  readonly #running = new Map<string, Running>();
+  #claiming: Promise<void> | undefined;
+  #claimAgain = false;
+  #timers: NodeJS.Timeout[] = [];
+  #stopping = false;
+  #watching = false;
+
+  constructor(
+    private readonly handlers: Handlers,
+    private readonly claimTasks: ClaimTasks,
+    private readonly appendEvents: AppendEvents,
+    private readonly endAttempt: EndAttempt,
+    private readonly database: Database,
+    private readonly tasks: TasksConfig,
+    private readonly config: ExecutionConfig,
+    private readonly log: Log,
+  ) {}
+
+  start(): void {
+    if (!this.config.inline || this.handlers.taskTypes.length === 0) return;
+    this.#timers = [
+      setInterval(() => this.look(), POLL_MS),
+      setInterval(() => void this.watch(), WATCH_MS),
+      setInterval(() => void this.renew(), (this.tasks.leaseSeconds * 1000) / 3),
+    ];
+    this.look();
+  }
+
+  /** Something may be claimable. */
+  look(): void {
+    if (this.#stopping || this.#timers.length === 0) return;
+    this.#claimAgain = true;
+    this.#claiming ??= this.claim().finally(() => {
+      this.#claiming = undefined;
+    });
+  }
+
+  cancel(taskId: string): void {
+    for (const { attempt } of this.#running.values()) {
+      if (attempt.lease.identity.taskId === taskId) attempt.stop('cancelled');
+    }
+  }
+
+  /** Aborts what runs and hands it back: another replica, or the next start, goes on with it at once. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await this.#claiming;
+    const running = [...this.#running.values()];
+    for (const { attempt } of running) attempt.stop('released');
+    await Promise.all(running.map(({ over }) => over));
+    for (const timer of this.#timers) clearInterval(timer);
+  }
+
+  async append(lease: Lease, batchSeq: number, events: readonly NewEvent[]): Promise<void> {
+    const sentAt = performance.now();
+    const receipt = await this.appendEvents.execute({
+      taskId: lease.identity.taskId,
+      leaseToken: lease.token,
+      batchSeq,
+      events,
+      principalId: SYSTEM_PRINCIPAL_ID,
+    });
+    this.renewed(lease.token, sentAt);
+    if (receipt.cancellationRequested) this.#running.get(lease.token)?.attempt.stop('cancelled');
+  }
+
+  end(lease: Lease, ending: Ending): Promise<void> {
+    return this.endAttempt.execute(lease.identity.taskId, ending, SYSTEM_PRINCIPAL_ID);
+  }
+
+  report({ identity, attempt }: Lease, error: unknown): void {
+    this.log.error({ taskId: identity.taskId, taskType: identity.taskType, attempt, err: error }, 'handler.failed');
+  }
+
+  private async claim(): Promise<void> {
+    while (this.#claimAgain && !this.#stopping) {
+      this.#claimAgain = false;
+      const free = this.config.inlineConcurrency - this.#running.size;
+      if (free <= 0) return;
+      const askedAt = performance.now();
+      const worker = { workerId: this.#workerId, principalId: SYSTEM_PRINCIPAL_ID };
+      try {
+        const leases = await this.claimTasks.execute(worker, this.handlers.taskTypes, Math.min(free, 50));
+        for (const lease of leases) this.begin(lease, askedAt);
+        if (leases.length > 0) this.#claimAgain = true;
+      } catch (error) {
+        // The next poll tries again; what was claimed although the answer was lost comes back when its lease ends.
+        this.log.warn({ err: error }, 'inline_worker.claim_failed');
+      }
+    }
+  }
+
+  private begin(lease: Lease, askedAt: number): void {
+    const attempt = new Attempt(lease, this, this.tasks.maxEventPayloadBytes);
+    const handler = this.handlers.of(lease.identity.taskType);
+    const story = resumedStory({
+      correlationId: lease.identity.correlationId,
+      causationId: String(lease.headEventId),
+    });
+    const over = runInStory(story, () => attempt.run(handler))
+      .catch((error: unknown) => this.report(lease, error))
+      .finally(() => {
+        this.#running.delete(lease.token);
+        this.look();
+      });
+    this.#running.set(lease.token, { attempt, over, leaseEndsAt: askedAt + this.tasks.leaseSeconds * 1000 });
+  }
+
+  /** Signs of life for all that runs, in one statement. */
+  private async renew(): Promise<void> {
+    if (this.#running.size === 0) return;
+    const sentAt = performance.now();
+    const renewed = await renewLeases(this.database, this.held(), this.tasks.leaseSeconds).catch(() => []);
+    for (const token of renewed) this.renewed(token, sentAt);
+  }
+
+  private renewed(token: string, sentAt: number): void {
+    const running = this.#running.get(token);
+    if (running) running.leaseEndsAt = Math.max(running.leaseEndsAt, sentAt + this.tasks.leaseSeconds * 1000);
+  }
+
+  /** Looks for cancellations that came in elsewhere, and for leases that are no longer ours. */
+  private async watch(): Promise<void> {
+    if (this.#watching || this.#running.size === 0) return;
+    this.#watching = true;
+    const held = this.held();
+    try {
+      const states = new Map((await checkLeases(this.database, held)).map((state) => [state.leaseToken, state]));
+      for (const { leaseToken } of held) {
+        const state = states.get(leaseToken);
+        if (!state) this.#running.get(leaseToken)?.attempt.stop('lease_lost');
+        else if (state.cancellationRequested) this.#running.get(leaseToken)?.attempt.stop('cancelled');
+      }
+    } catch {
+      // PostgreSQL does not answer. Whoever it lets claim the task next must be the only one to run it.
+      for (const { attempt, leaseEndsAt } of this.#running.values()) {
+        if (performance.now() > leaseEndsAt) attempt.stop('lease_lost');
+      }
+    } finally {
+      this.#watching = false;
+    }
+  }
+
+  private held(): HeldLease[] {
+    return [...this.#running.values()].map(({ attempt: { lease } }) => ({
+      taskId: lease.identity.taskId,
+      leaseToken: lease.token,
+    }));
+  }
+}

@@ -1,0 +1,43 @@
+import { Injectable } from '@nestjs/common';
+import { SYSTEM_PRINCIPAL_ID } from '../auth/auth-context.js';
+import { ClaimTasks } from '../tasks/claim-tasks.js';
+import { Handlers } from './handlers.js';
+import { InlineWorker } from './inline-worker.js';
+import { TaskExecutor } from './task-executor.js';
+
+/** Tasks wait in PostgreSQL until somebody claims them under a lease; the worker in this process is told at once. */
+@Injectable()
+export class LeaseExecutor extends TaskExecutor {
+  constructor(
+    private readonly handlers: Handlers,
+    private readonly inlineWorker: InlineWorker,
+    private readonly claimTasks: ClaimTasks,
+  ) {
+    super();
+  }
+
+  override get taskTypes(): readonly string[] {
+    return this.handlers.taskTypes;
+  }
+
+  override accepts(taskType: string): boolean {
+    return this.handlers.has(taskType);
+  }
+
+  override submitted({ taskType }: { readonly taskType: string }): void {
+    if (this.handlers.has(taskType)) this.inlineWorker.look();
+  }
+
+  override cancelled({ taskId }: { readonly taskId: string }): void {
+    this.inlineWorker.cancel(taskId);
+  }
+
+  override resumed({ taskType }: { readonly taskType: string }): void {
+    if (this.handlers.has(taskType)) this.inlineWorker.look();
+  }
+
+  /** The very statement that hands out work, asked for none. */
+  override async checkHealth(): Promise<void> {
+    await this.claimTasks.execute({ workerId: 'health', principalId: SYSTEM_PRINCIPAL_ID }, [], 1);
+  }
+}

@@ -1,0 +1,40 @@
+import type { JsonObject } from '../tasks/domain/task-event.js';
+
+/** What a handler can say and ask while it runs. Every call resolves when the event is stored; await it, or do not. */
+export interface TaskContext {
+  readonly taskId: string;
+  readonly taskType: string;
+  /** From 1. What a handler did outside in an earlier attempt, it finds done. */
+  readonly attempt: number;
+  readonly metadata: JsonObject;
+  /** Aborts when the task is cancelled, the lease is lost, or the process shuts down: stop and throw. */
+  readonly signal: AbortSignal;
+  /** `progress` is 0 to 100. */
+  progress(progress: number, details?: { readonly stage?: string; readonly message?: string }): Promise<void>;
+  message(message: string, level?: 'info' | 'warning' | 'debug'): Promise<void>;
+  /** Streamed output such as a model's tokens. Defaults to appending to the channel `text`. */
+  output(data: string, options?: { readonly channel?: string; readonly op?: 'append' | 'replace' }): Promise<void>;
+}
+
+/**
+ * Executes one type of task. What it returns becomes the result. Throw `TaskFailure` to fail with a code of your own; any other
+ * error counts as passing and is retried until TASK_MAX_ATTEMPTS are spent.
+ */
+export type TaskHandler = (input: JsonObject, context: TaskContext) => unknown;
+
+/** Handlers by task type. */
+export type TaskHandlers = Readonly<Record<string, TaskHandler>>;
+
+/** The token under which a host module provides its `TaskHandlers`. */
+export const TASK_HANDLERS = Symbol.for('taskbridge:TASK_HANDLERS');
+
+/** A handler's own way to fail. */
+export class TaskFailure extends Error {
+  constructor(
+    readonly code: string,
+    message: string,
+    readonly options: { readonly retryable?: boolean; readonly retryAfterMs?: number } = {},
+  ) {
+    super(message);
+  }
+}

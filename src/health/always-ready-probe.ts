@@ -1,0 +1,8 @@
+import { type Readiness, ReadinessProbe } from './readiness-probe.js';
+
+/** For a host that judges readiness elsewhere. */
+export class AlwaysReadyProbe extends ReadinessProbe {
+  override async checkReadiness(): Promise<Readiness> {
+    return { ready: true, details: {} };
+  }
+}

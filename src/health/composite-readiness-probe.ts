@@ -1,0 +1,82 @@
+import { Log } from '../observability/log.js';
+import { withinDeadline } from './deadline.js';
+import { type Readiness, ReadinessProbe } from './readiness-probe.js';
+
+export interface CompositeOptions {
+  /** Probes that are shown as they are, but do not decide. Defaults to none. */
+  readonly degraded?: readonly string[];
+  /** What one probe may take. Defaults to 1000. */
+  readonly deadlineMilliseconds?: number;
+  /** How long an answer is given again: however many ask, dependencies are asked once a second. Defaults to 1000. */
+  readonly cacheMilliseconds?: number;
+  /** Milliseconds of a clock that never goes back. Defaults to `performance.now`. */
+  readonly now?: () => number;
+  /** Is told when a probe changes its mind. */
+  readonly log?: Log;
+}
+
+/** Several probes at once; ready when all are that decide. */
+export class CompositeReadinessProbe extends ReadinessProbe {
+  private readonly underWay = new Map<string, Promise<Readiness>>();
+  private readonly last = new Map<string, boolean>();
+  private cached: { readonly answer: Promise<Readiness>; validUntil: number } | undefined;
+
+  constructor(
+    private readonly probes: Readonly<Record<string, ReadinessProbe>>,
+    private readonly options: CompositeOptions = {},
+  ) {
+    super();
+  }
+
+  override checkReadiness(): Promise<Readiness> {
+    const { now = () => performance.now(), cacheMilliseconds = 1000 } = this.options;
+    if (this.cached !== undefined && now() < this.cached.validUntil) return this.cached.answer;
+    // Valid for as long as it takes, and then for the time of the cache.
+    const entry = { answer: this.checkAll(), validUntil: Number.POSITIVE_INFINITY };
+    this.cached = entry;
+    const expire = () => {
+      entry.validUntil = now() + cacheMilliseconds;
+    };
+    void entry.answer.then(expire, expire);
+    return entry.answer;
+  }
+
+  private async checkAll(): Promise<Readiness> {
+    const { degraded = [] } = this.options;
+    const checked = await Promise.all(
+      Object.entries(this.probes).map(async ([name, probe]) => ({ name, ready: await this.check(name, probe) })),
+    );
+    return {
+      ready: checked.every(({ name, ready }) => ready || degraded.includes(name)),
+      details: Object.fromEntries(checked.map(({ name, ready }) => [name, { status: ready ? 'ready' : 'not_ready' }])),
+    };
+  }
+
+  private async check(name: string, probe: ReadinessProbe): Promise<boolean> {
+    const { deadlineMilliseconds = 1000 } = this.options;
+    const readiness = await withinDeadline(deadlineMilliseconds, this.ask(name, probe)).catch(
+      (cause: unknown): Readiness => ({ ready: false, details: {}, cause }),
+    );
+    this.tell(name, readiness);
+    return readiness.ready;
+  }
+
+  /** A probe that hangs is not asked again meanwhile: its questions would pile up. */
+  private ask(name: string, probe: ReadinessProbe): Promise<Readiness> {
+    const asked = this.underWay.get(name);
+    if (asked !== undefined) return asked;
+    const answer = Promise.resolve()
+      .then(() => probe.checkReadiness())
+      .finally(() => this.underWay.delete(name));
+    this.underWay.set(name, answer);
+    return answer;
+  }
+
+  private tell(name: string, { ready, cause }: Readiness): void {
+    const before = this.last.get(name) ?? true;
+    this.last.set(name, ready);
+    if (before === ready) return;
+    if (ready) this.options.log?.info({ probe: name }, 'readiness.regained');
+    else this.options.log?.warn({ probe: name, err: cause }, 'readiness.lost');
+  }
+}

@@ -1,0 +1,58 @@
+import { type DynamicModule, Module, type Provider } from '@nestjs/common';
+import { TerminusModule } from '@nestjs/terminus';
+import { Database } from '../database/database.js';
+import { TaskExecutor } from '../execution/task-executor.js';
+import { type Hosted, unlessHosted } from '../hosted.js';
+import { DrainState } from '../http/drain-state.js';
+import { Log } from '../observability/log.js';
+import { CompositeReadinessProbe } from './composite-readiness-probe.js';
+import { ExecutorReadinessProbe } from './executor-readiness-probe.js';
+import { HealthController } from './health.controller.js';
+import { PostgresReadinessProbe } from './postgres-readiness-probe.js';
+import { ReadinessProbe } from './readiness-probe.js';
+import { RedisReadinessProbe } from './redis-readiness-probe.js';
+
+export interface HealthOptions {
+  /** Absent: there is no Redis to wait for. */
+  readonly redisUrl?: string | undefined;
+  /** `degraded`: Redis gone is shown, and does not take the replica out of service. */
+  readonly readinessRedis: 'required' | 'degraded';
+  readonly hosted: Hosted;
+}
+
+/** `/health` and `/ready`, and the word that the service is draining. */
+@Module({})
+export class HealthModule {
+  static register(options: HealthOptions): DynamicModule {
+    return {
+      module: HealthModule,
+      global: true,
+      // Its error log would be a line for each probe of a replica that is not ready; transitions are logged instead.
+      imports: [TerminusModule.forRoot({ logger: false })],
+      controllers: [HealthController],
+      providers: [DrainState, ...defaultProbe(options)],
+      exports: [DrainState],
+    };
+  }
+}
+
+/** The probe of Redis is a provider of its own, so that Nest closes its connection. */
+function defaultProbe({ redisUrl, readinessRedis, hosted }: HealthOptions): Provider[] {
+  const redisProbe =
+    redisUrl === undefined
+      ? []
+      : [{ provide: RedisReadinessProbe, useFactory: () => new RedisReadinessProbe(redisUrl) }];
+  return unlessHosted(hosted, ...redisProbe, {
+    provide: ReadinessProbe,
+    useFactory: (log: Log, database: Database, executor: TaskExecutor, redis?: RedisReadinessProbe) =>
+      new CompositeReadinessProbe(
+        {
+          postgres: new PostgresReadinessProbe(database),
+          ...(redis && { redis }),
+          executor: new ExecutorReadinessProbe(executor),
+        },
+        { degraded: readinessRedis === 'degraded' ? ['redis'] : [], log },
+      ),
+    inject: [Log, Database, TaskExecutor, ...redisProbe.map(({ provide }) => provide)],
+  });
+}

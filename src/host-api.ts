@@ -1,0 +1,20 @@
+// What a host module imports as `taskbridge`: the ports it may replace, under the tokens they are injected by, and the words of
+// their signatures. This is the package's public surface; everything else may change.
+
+export type { AuthContext } from './auth/auth-context.js';
+export { AuthContextResolver } from './auth/auth-context-resolver.js';
+export { AccessDenied, NotAuthenticated } from './auth/auth.errors.js';
+export { LiveLog, type LiveLogFollower } from './delivery/live-log.js';
+export { TaskExecutor } from './execution/task-executor.js';
+export {
+  TASK_HANDLERS,
+  TaskFailure,
+  type TaskContext,
+  type TaskHandler,
+  type TaskHandlers,
+} from './execution/task-handler.js';
+export { ReadinessProbe, type Readiness } from './health/readiness-probe.js';
+export { MetricsSink } from './observability/metrics-sink.js';
+export { TransportDiagnosticsSink } from './observability/transport-diagnostics-sink.js';
+export { OwnershipPolicy, type OwnedTask } from './ownership/ownership-policy.js';
+export { TaskBridgeError } from './taskbridge-error.js';

@@ -1,0 +1,50 @@
+import { randomUUID } from 'node:crypto';
+import { type ServerResponse, STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { errorBody } from './error-body.js';
+
+interface ClientError {
+  readonly status: number;
+  readonly code: string;
+  readonly message: string;
+}
+
+const MALFORMED: ClientError = { status: 400, code: 'INVALID_REQUEST', message: 'The request is not well-formed HTTP' };
+
+const CLIENT_ERRORS: Readonly<Record<string, ClientError>> = {
+  HPE_HEADER_OVERFLOW: { status: 431, code: 'INVALID_REQUEST', message: 'The headers are too large' },
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: {
+    status: 413,
+    code: 'PAYLOAD_TOO_LARGE',
+    message: 'The chunk extensions are too large',
+  },
+  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, code: 'INVALID_REQUEST', message: 'The request did not arrive in time' },
+};
+
+/**
+ * For the 'clientError' event of a Node HTTP server, which comes before there is a request to answer: the refusal in the
+ * one shape, written by hand, and the end of the connection. Never throws. A connection that broke, and one on which an
+ * answer has begun (a second one in the middle would be read as part of it), are only closed.
+ */
+export function answerClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
+  const { code = '' } = error;
+  const refusal = CLIENT_ERRORS[code] ?? (code.startsWith('HPE_') ? MALFORMED : undefined);
+  // As Node's own handler finds it; there is no public way to the response in flight on a socket.
+  const { _httpMessage: inFlight } = socket as Duplex & { _httpMessage?: ServerResponse | null };
+  if (refusal === undefined || !socket.writable || inFlight?.headersSent) return void socket.destroy();
+  socket.end(rawAnswer(refusal), () => socket.destroy());
+}
+
+function rawAnswer({ status, code, message }: ClientError): string {
+  const correlationId = randomUUID();
+  const body = JSON.stringify(errorBody({ code, message, details: {} }, correlationId));
+  return [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    'Content-Type: application/json; charset=utf-8',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    `X-Correlation-Id: ${correlationId}`,
+    'Connection: close',
+    '',
+    body,
+  ].join('\r\n');
+}

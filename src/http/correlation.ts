@@ -1,0 +1,31 @@
+import type { EventEmitter } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { runInStory, type Story, storyFrom } from '../observability/correlation.js';
+
+const stories = new WeakMap<IncomingMessage, Story>();
+
+/** Always the same for the same request; also for the raw request of a WebSocket upgrade, which no middleware sees. */
+export function storyOfRequest(req: IncomingMessage): Story {
+  let story = stories.get(req);
+  if (story === undefined) {
+    const { traceparent } = req.headers;
+    story = storyFrom(typeof traceparent === 'string' ? traceparent : undefined);
+    stories.set(req, story);
+  }
+  return story;
+}
+
+/** The first middleware of all: whatever comes behind it, refusals included, belongs to the story of its request. */
+export function correlation(req: IncomingMessage, res: ServerResponse, next: () => void): void {
+  const story = storyOfRequest(req);
+  res.setHeader('X-Correlation-Id', story.correlationId);
+  listenIn(story, req);
+  listenIn(story, res);
+  runInStory(story, () => next());
+}
+
+/** Node emits the events of a request in the context of its connection, where listeners would have lost the story. */
+function listenIn(story: Story, emitter: EventEmitter): void {
+  const { emit } = emitter;
+  emitter.emit = (...args: Parameters<typeof emit>) => runInStory(story, () => Reflect.apply(emit, emitter, args));
+}

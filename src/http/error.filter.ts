@@ -1,0 +1,64 @@
+import { type ArgumentsHost, Catch, type ExceptionFilter } from '@nestjs/common';
+import type { Request, Response } from 'express';
+import { currentCorrelationId } from '../observability/correlation.js';
+import { Log } from '../observability/log.js';
+import { isReported } from '../observability/reported.js';
+import { errorBody } from './error-body.js';
+import { type Refusal, refusalOf } from './refusal.js';
+
+/** Said of the answer that will not come. */
+const HEADERS_OF_CONTENT = [
+  'Accept-Ranges',
+  'Content-Disposition',
+  'Content-Encoding',
+  'Content-Range',
+  'ETag',
+  'Last-Modified',
+  'Location',
+];
+
+/** Whatever is thrown on the way of an HTTP request, from the first middleware on, becomes an answer here. Never throws. */
+@Catch()
+export class ErrorFilter implements ExceptionFilter {
+  constructor(private readonly log: Log) {}
+
+  catch(error: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    const req = http.getRequest<Request>();
+    const res = http.getResponse<Response>();
+    try {
+      const refusal = refusalOf(error, req);
+      if (refusal.status === 500 && !isReported(error)) {
+        this.log.error({ method: req.method, err: error }, 'http_request.failed');
+      }
+      if (res.headersSent) cutOff(res);
+      else answer(res, refusal);
+    } catch (fault) {
+      this.log.error({ err: fault }, 'error_filter.failed');
+      res.destroy();
+    }
+  }
+}
+
+/** An answer that has begun can only be made visibly incomplete. */
+function cutOff(res: Response): void {
+  if (!res.writableEnded) res.destroy();
+}
+
+function answer(res: Response, { status, code, message, details, headers }: Refusal): void {
+  // The same id as the header's, also where the error comes from a callback that has left the story.
+  let correlationId = res.getHeader('X-Correlation-Id');
+  if (typeof correlationId !== 'string') {
+    correlationId = currentCorrelationId();
+    res.setHeader('X-Correlation-Id', correlationId);
+  }
+  const body = JSON.stringify(errorBody({ code, message, details }, correlationId));
+  for (const name of HEADERS_OF_CONTENT) res.removeHeader(name);
+  res.statusCode = status;
+  res.setHeader('Content-Type', 'application/json; charset=utf-8');
+  res.setHeader('Content-Length', Buffer.byteLength(body));
+  // A shared cache may keep a 404 otherwise (RFC 9111, 4.2.2), and the task may exist a moment later.
+  res.setHeader('Cache-Control', 'no-store');
+  for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
+  res.end(body);
+}

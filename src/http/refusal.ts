@@ -1,0 +1,83 @@
+import { HttpException } from '@nestjs/common';
+import type { Request } from 'express';
+import { TaskBridgeError } from '../taskbridge-error.js';
+import { allowedMethods } from './allowed-methods.js';
+import { httpStatusOf } from './error-body.js';
+import { InvalidRequest, MethodNotAllowed, RouteNotFound } from './http.errors.js';
+
+/** What is answered to an error: everything that leaves the service, and nothing else. */
+export interface Refusal {
+  readonly status: number;
+  readonly code: string;
+  readonly message: string;
+  readonly details: Readonly<Record<string, unknown>>;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+const INTERNAL_ERROR: Refusal = {
+  status: 500,
+  code: 'INTERNAL_ERROR',
+  message: 'Something went wrong on this side; the correlation id leads to it',
+  details: {},
+  headers: {},
+};
+
+/** Fixed words: messages of frameworks and libraries repeat the request, or tell versions and paths. */
+const BY_STATUS: Readonly<Record<number, readonly [code: string, message: string]>> = {
+  400: ['INVALID_REQUEST', 'The request is malformed'],
+  401: ['AUTHENTICATION_ERROR', 'Who is calling could not be established'],
+  403: ['ACCESS_DENIED', 'This is not allowed'],
+  406: ['NOT_ACCEPTABLE', 'There is no answer of a type that is accepted'],
+  408: ['INVALID_REQUEST', 'The request did not arrive in time'],
+  413: ['PAYLOAD_TOO_LARGE', 'The body is too large'],
+  414: ['INVALID_REQUEST', 'The address is too long'],
+  415: ['UNSUPPORTED_MEDIA_TYPE', 'The type of the body is not supported'],
+  416: ['INVALID_REQUEST', 'The range cannot be satisfied'],
+  422: ['REQUEST_VALIDATION_ERROR', 'The request has members that are missing, unknown or not allowed'],
+  429: ['TOO_MANY_REQUESTS', 'Too many requests at a time'],
+  503: ['SERVICE_UNAVAILABLE', 'The service cannot answer now'],
+};
+
+export function refusalOf(error: unknown, req: Request): Refusal {
+  if (error instanceof TaskBridgeError) return ofTaskBridgeError(error);
+  if (error instanceof URIError) return ofTaskBridgeError(new InvalidRequest('The address is malformed'));
+  const status = statusOf(error);
+  if (status === 404 || status === 405) return ofTaskBridgeError(absence(req));
+  const known = BY_STATUS[status];
+  if (known === undefined)
+    return status < 500 ? ofTaskBridgeError(new InvalidRequest('The request is malformed')) : INTERNAL_ERROR;
+  const [code, message] = known;
+  return {
+    status,
+    code,
+    message,
+    details: {},
+    headers: status === 429 || status === 503 ? { 'Retry-After': '1' } : {},
+  };
+}
+
+function ofTaskBridgeError(error: TaskBridgeError): Refusal {
+  const { code, kind, message, details, retryAfterSeconds } = error;
+  const headers = {
+    ...(retryAfterSeconds !== undefined && { 'Retry-After': String(Math.ceil(retryAfterSeconds)) }),
+    ...(error instanceof MethodNotAllowed && { Allow: error.details.allow.join(', ') }),
+  };
+  return { status: httpStatusOf(kind), code, message, details, headers };
+}
+
+/** No route took the request: nothing is there, or something that takes other methods. */
+function absence(req: Request): TaskBridgeError {
+  const allow = allowedMethods(req);
+  return allow.length > 0 && !allow.includes(req.method) ? new MethodNotAllowed(allow) : new RouteNotFound();
+}
+
+/**
+ * Of Nest's exceptions, and of errors made by `http-errors` (Express, send) that are meant to be seen. Not of any error
+ * that happens to have a status: an S3 client's 403 is our fault, not the caller's.
+ */
+function statusOf(error: unknown): number {
+  if (error instanceof HttpException) return error.getStatus();
+  if (!(error instanceof Error)) return 500;
+  const { expose, statusCode } = error as { expose?: unknown; statusCode?: unknown };
+  return expose === true && typeof statusCode === 'number' ? statusCode : 500;
+}

@@ -1,0 +1,111 @@
+import 'reflect-metadata';
+import { join } from 'node:path';
+import type { AddressInfo } from 'node:net';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { createApplication } from './boot/application.js';
+import { BootRefused, checkBoot } from './boot/boot-guard.js';
+import { ConfigError, readConfig, type Config } from './boot/config.js';
+import { drain } from './boot/drain.js';
+import { loadHostModule } from './boot/host-module.js';
+import { weakSettings } from './boot/weak-settings.js';
+import { welcome } from './boot/welcome.js';
+import { Database } from './database/database.js';
+import { EmbeddedPostgresError, startEmbeddedPostgres, type EmbeddedPostgres } from './database/embedded-postgres.js';
+import { migrate } from './database/migrate.js';
+import { MigrationRefused } from './database/migration-refused.js';
+import { createPool } from './database/pool.js';
+import { Hub } from './delivery/hub.js';
+import { LiveLog } from './delivery/live-log.js';
+import { InlineWorker } from './execution/inline-worker.js';
+import { Reaper } from './execution/reaper.js';
+import { TaskExecutor } from './execution/task-executor.js';
+import { createLogger } from './observability/log.js';
+import { MetricsSink } from './observability/metrics-sink.js';
+import { logTracingProblems, shutdownTracing } from './observability/tracing.js';
+import { EndLostAttempts } from './tasks/end-lost-attempts.js';
+
+// Config → PostgreSQL → boot guard → application → listen → drain. What refuses to start says why, in a line a rule, and ends
+// with a code that is not 0; nothing listens before everything is checked.
+
+/** In the order in which they were started; stopped in reverse. */
+const started: (() => Promise<void>)[] = [];
+let stopping = false;
+
+process.on('SIGTERM', () => void stop(0));
+process.on('SIGINT', () => void stop(0));
+await start().catch((error: unknown) => {
+  for (const line of refusal(error)) console.error(line);
+  return stop(1);
+});
+
+async function start(): Promise<void> {
+  const config = readConfig();
+  const logger = createLogger(config.observability);
+  logTracingProblems(logger);
+  started.push(shutdownTracing);
+
+  const embedded = config.database.url === undefined ? await embeddedPostgres(config) : undefined;
+  const databaseUrl = config.database.url ?? embedded?.appUrl ?? '';
+  const onWait = (reason: string) => logger.warn({ text: reason }, 'boot.waiting_for_postgres');
+  await checkBoot(databaseUrl, { bootWaitSeconds: config.database.bootWaitSeconds, onWait });
+  const database = new Database(
+    createPool(databaseUrl, {
+      max: config.database.poolMax,
+      onConnectionLost: (err) => logger.warn({ err }, 'database.connection_lost'),
+    }),
+  );
+  started.push(() => database.stop());
+  embedded?.onExit((reason) => {
+    logger.error({ text: reason }, 'embedded_postgres.ended');
+    void stop(1);
+  });
+
+  const app = await createApplication({ config, database, logger, host: await loadHostModule(config.hostModule) });
+  if (stopping) return;
+  const metrics = app.get(MetricsSink);
+  for (const { name, why } of weakSettings(config, app.get(TaskExecutor))) {
+    metrics.set('weak_setting', 1, { name });
+    logger.warn({ setting: name, text: why }, 'weak_setting.found');
+  }
+  // On its own database nobody else can hold a lease: what was running when the last process ended goes on at once.
+  if (embedded) await app.get(EndLostAttempts).endAll();
+  await app.listen(config.http.port, config.http.host);
+  started.push(() => drain(app, config));
+  await app.get(LiveLog).start();
+  app.get(Hub).start();
+  app.get(Reaper).start();
+  app.get(InlineWorker).start();
+  const url = urlOf(app, config);
+  logger.info({ url, environment: config.environment.name }, 'service.listening');
+  if (process.stdout.isTTY) console.log(welcome(url, config));
+}
+
+async function embeddedPostgres({ database }: Config): Promise<EmbeddedPostgres> {
+  const embedded = await startEmbeddedPostgres({ directory: join(database.dataDirectory, 'postgres') });
+  started.push(() => embedded.stop());
+  await migrate(embedded.ownerUrl);
+  return embedded;
+}
+
+/** A second signal changes nothing; what takes longer than the grace period is cut off. */
+async function stop(code: number): Promise<void> {
+  if (stopping) return;
+  stopping = true;
+  for (const step of started.reverse()) await step().catch((error: unknown) => console.error(String(error)));
+  process.exit(code);
+}
+
+function refusal(error: unknown): readonly string[] {
+  if (error instanceof ConfigError || error instanceof BootRefused) return error.lines;
+  if (error instanceof EmbeddedPostgresError || error instanceof MigrationRefused) return [error.message];
+  const { code, port } = error as { code?: string; port?: number };
+  if (code === 'EADDRINUSE') return [`PORT: ${port} is taken by another process`];
+  if (code === 'EACCES' && port !== undefined) return [`PORT: this user may not listen on ${port}`];
+  if (code === 'EADDRNOTAVAIL') return ['HOST: this machine has no such address'];
+  return [error instanceof Error ? (error.stack ?? error.message) : String(error)];
+}
+
+function urlOf(app: NestExpressApplication, { http }: Config): string {
+  const { port } = app.getHttpServer().address() as AddressInfo;
+  return `http://${http.host.includes(':') ? `[${http.host}]` : http.host}:${port}`;
+}

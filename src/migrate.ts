@@ -1,0 +1,14 @@
+import { ConfigError, readMigrationConfig } from './boot/config.js';
+import { migrate } from './database/migrate.js';
+import { MigrationRefused } from './database/migration-refused.js';
+
+// Each refusal is one line that an operator can act on, without a stack.
+try {
+  const { ownerUrl, waitSeconds } = readMigrationConfig();
+  const { applied } = await migrate(ownerUrl, { waitSeconds, log: (line) => console.log(line) });
+  if (applied.length === 0) console.log('nothing to do');
+} catch (error) {
+  if (!(error instanceof ConfigError || error instanceof MigrationRefused)) throw error;
+  console.error(error.message);
+  process.exitCode = 1;
+}

@@ -1,0 +1,59 @@
+import { Injectable } from '@nestjs/common';
+import type { NextFunction, Request, Response } from 'express';
+import type { AuthContext } from '../auth/auth-context.js';
+import { boundedText } from './bounded-text.js';
+import { Log } from './log.js';
+import { MetricsSink } from './metrics-sink.js';
+
+/** They come every few seconds for ever, and their answers are metrics themselves. */
+const UNOBSERVED = /^\/(health|ready|metrics)\/?$/;
+
+/** One line and one observation for each request, at its end. Neither headers, nor bodies, nor query values. */
+@Injectable()
+export class AccessLog {
+  constructor(
+    private readonly log: Log,
+    private readonly metrics: MetricsSink,
+  ) {}
+
+  /** Stands right behind `correlation`, before all that may refuse a request. */
+  readonly middleware = (req: Request, res: Response, next: NextFunction): void => {
+    const path = req.originalUrl.split('?', 1)[0] ?? '';
+    if (!UNOBSERVED.test(path)) {
+      const startedAt = performance.now();
+      res.once('close', () => this.closed(req, res, path, (performance.now() - startedAt) / 1000));
+    }
+    next();
+  };
+
+  private closed(req: Request, res: Response, path: string, seconds: number): void {
+    const { method } = req;
+    const route = routeOf(req);
+    // The client went away before the answer was over. 499 is nginx's word for it.
+    const aborted = !res.writableFinished;
+    const status = aborted && !res.headersSent ? 499 : res.statusCode;
+    this.metrics.observe('http_request_duration_seconds', seconds, {
+      method,
+      route: route ?? 'none',
+      status: String(status),
+    });
+    const principalId = (req as { auth?: AuthContext }).auth?.subject;
+    this.log[status >= 500 ? 'warn' : 'info'](
+      {
+        method,
+        route: route ?? null,
+        ...(route === undefined && { path: boundedText(path) }),
+        status,
+        duration_ms: Math.round(seconds * 1e5) / 100,
+        ...(principalId !== undefined && { principal_id: boundedText(principalId) }),
+      },
+      aborted ? 'http_request.aborted' : 'http_request.completed',
+    );
+  }
+}
+
+/** The template, such as `/api/v1/tasks/:taskId`. Undefined when no route took the request. */
+function routeOf(req: Request): string | undefined {
+  const { path } = (req.route ?? {}) as { path?: unknown };
+  return typeof path === 'string' ? path : undefined;
+}

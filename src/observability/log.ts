@@ -1,0 +1,60 @@
+import { createRequire } from 'node:module';
+import { types } from 'node:util';
+import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
+import { boundedText } from './bounded-text.js';
+import { currentStory } from './correlation.js';
+import type { ObservabilityConfig } from './observability.config.js';
+
+/**
+ * `log.info({ fields }, 'concern.event')`: the message is the event's name, all else is fields, in the spelling of the
+ * wire where the wire has the word. An error goes under `err`. `correlation_id` and `causation_id` are added.
+ */
+export abstract class Log {
+  abstract debug(fields: object, event: string): void;
+  abstract info(fields: object, event: string): void;
+  abstract warn(fields: object, event: string): void;
+  abstract error(fields: object, event: string): void;
+}
+
+/** The one pino of a process. To a terminal it speaks prettily, to everything else in JSON, one object a line. */
+export function createLogger(config: Pick<ObservabilityConfig, 'logLevel'>, destination?: DestinationStream): Logger {
+  const options: LoggerOptions = {
+    level: config.logLevel,
+    // Whoever collects the lines of many replicas knows where each came from.
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
+    mixin: storyFields,
+    serializers: { err: errorFields },
+  };
+  return pino(options, destination ?? (process.stdout.isTTY ? prettyStream() : pino.destination(1)));
+}
+
+function storyFields(): object {
+  const story = currentStory();
+  return { correlation_id: story?.correlationId ?? null, causation_id: story?.causationId ?? null };
+}
+
+/** Loaded only for a terminal: it costs 40 ms. */
+function prettyStream(): DestinationStream {
+  const pretty = createRequire(import.meta.url)('pino-pretty') as typeof import('pino-pretty');
+  return pretty({ sync: true, singleLine: true, translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname' });
+}
+
+const MAX_MESSAGE = 1000;
+const MAX_STACK = 8000;
+const MAX_CAUSES = 4;
+
+/** Named properties only: errors of libraries carry bodies, rows and connection settings in the others. */
+function errorFields(error: unknown, causes = 0): object {
+  if (!types.isNativeError(error)) return { type: typeof error };
+  const { name, message, stack, cause } = error;
+  const { code } = error as { code?: unknown };
+  return {
+    type: name,
+    message: boundedText(message, MAX_MESSAGE),
+    ...(typeof code === 'string' && { code: boundedText(code) }),
+    ...(stack !== undefined && { stack: stack.slice(0, MAX_STACK) }),
+    ...(cause !== undefined && causes < MAX_CAUSES && { cause: errorFields(cause, causes + 1) }),
+  };
+}

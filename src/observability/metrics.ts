@@ -1,0 +1,85 @@
+export type MetricKind = 'counter' | 'gauge' | 'histogram';
+
+export interface Metric {
+  readonly kind: MetricKind;
+  readonly help: string;
+  /** Each a name of few values: no ids, nothing that a client writes. */
+  readonly labels: readonly string[];
+  /** Upper bounds in seconds, of histograms. */
+  readonly buckets?: readonly number[];
+}
+
+/** From what a commit on a local disk takes to where a client has long given up. */
+const REQUEST_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+/** A claim waits for a worker to be free, which may take minutes. */
+const CLAIM_SECONDS = [0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900];
+/** A long-poll waits up to 60 s, a stream lives up to an hour. */
+const HTTP_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 3600];
+
+/** What is counted through MetricsSink. Names without the prefix that Prometheus sees, `taskbridge_`. */
+export const METRICS = {
+  task_starts_total: { kind: 'counter', help: 'Tasks created; repeats are duplicates', labels: [] },
+  task_failures_total: { kind: 'counter', help: 'Tasks that ended in TASK_FAILED', labels: [] },
+  duplicates_total: { kind: 'counter', help: 'Creates that were answered with an earlier task', labels: [] },
+  fallbacks_total: { kind: 'counter', help: 'Clients that went on over a less capable transport', labels: [] },
+  cancels_total: { kind: 'counter', help: 'Accepted requests to cancel a task', labels: [] },
+  actions_total: { kind: 'counter', help: 'Actions by the status they were answered with', labels: ['status'] },
+  streams_active: { kind: 'gauge', help: 'Clients that follow a task right now', labels: ['transport'] },
+  append_seconds: {
+    kind: 'histogram',
+    help: 'From the arrival of events to their commit',
+    labels: [],
+    buckets: REQUEST_SECONDS,
+  },
+  commit_to_delivery_seconds: {
+    kind: 'histogram',
+    help: 'From the commit of a live event to its writing to a client',
+    labels: [],
+    buckets: REQUEST_SECONDS,
+  },
+  claim_lag_seconds: {
+    kind: 'histogram',
+    help: 'How long a task that could run waited for somebody to claim it',
+    labels: [],
+    buckets: CLAIM_SECONDS,
+  },
+  use_case_duration_seconds: {
+    kind: 'histogram',
+    help: 'Use-cases by name and outcome: success, denied, failed',
+    labels: ['use_case', 'outcome'],
+    buckets: REQUEST_SECONDS,
+  },
+  http_request_duration_seconds: {
+    kind: 'histogram',
+    help: 'HTTP requests to the end of their answer, by route template',
+    labels: ['method', 'route', 'status'],
+    buckets: HTTP_SECONDS,
+  },
+  tasks: { kind: 'gauge', help: 'Stored tasks by status', labels: ['status'] },
+  oldest_non_terminal_age_seconds: { kind: 'gauge', help: 'Age of the oldest task that is not over', labels: [] },
+  weak_setting: { kind: 'gauge', help: '1 for each thing that is allowed but weak', labels: ['name'] },
+} as const satisfies Record<string, Metric>;
+
+/** What TransportDiagnosticsSink becomes in Prometheus. */
+export const TRANSPORT_METRICS = {
+  replays_total: { kind: 'counter', help: 'Replays from the log that began', labels: [] },
+  events_delivered_total: { kind: 'counter', help: 'Events written to clients', labels: ['transport'] },
+  heartbeats_total: { kind: 'counter', help: 'Heartbeats written to clients', labels: ['transport'] },
+  disconnects_total: { kind: 'counter', help: 'Streams that ended, by reason', labels: ['transport', 'reason'] },
+  live_log_gaps_healed_total: { kind: 'counter', help: 'Events the live log lost, read from PostgreSQL', labels: [] },
+  slow_consumer_closes_total: { kind: 'counter', help: 'Streams closed because nobody read', labels: ['transport'] },
+} as const satisfies Record<string, Metric>;
+
+type Metrics = typeof METRICS;
+type NameOf<Kind extends MetricKind> = {
+  [Name in keyof Metrics]: Metrics[Name]['kind'] extends Kind ? Name : never;
+}[keyof Metrics];
+
+export type CounterName = NameOf<'counter'>;
+export type GaugeName = NameOf<'gauge'>;
+export type HistogramName = NameOf<'histogram'>;
+
+/** The last argument of a call about `Name`: exactly its labels, or nothing when it has none. */
+export type LabelsOf<Name extends keyof Metrics> = Metrics[Name]['labels'] extends readonly []
+  ? []
+  : [labels: Readonly<Record<Metrics[Name]['labels'][number], string>>];

@@ -1,0 +1,7 @@
+/** What is told to operators, and where. */
+export abstract class ObservabilityConfig {
+  /** A pino level. From LOG_LEVEL. Defaults to `info`. */
+  abstract readonly logLevel: string;
+  /** From OTEL_EXPORTER. Defaults to `none`. */
+  abstract readonly otelExporter: 'none' | 'console' | 'otlp';
+}

@@ -1,0 +1,123 @@
+import { Injectable } from '@nestjs/common';
+import { context, type Span, SpanStatusCode, trace } from '@opentelemetry/api';
+import { TaskBridgeError } from '../taskbridge-error.js';
+import { boundedText } from './bounded-text.js';
+import { currentStory, runInStory, storyFrom } from './correlation.js';
+import { Log } from './log.js';
+import { MetricsSink } from './metrics-sink.js';
+import { markReported } from './reported.js';
+
+/** What a use-case is about, in the words of its lines. */
+export interface About {
+  readonly principalId: string;
+  readonly taskId?: string;
+  readonly clientRequestId?: string;
+  readonly transport?: string;
+  /** For internal commands of high frequency: `.start` and `.success` at debug level. */
+  readonly quiet?: boolean;
+}
+
+/** Adds what is known only later. `outcome` is one of a few words, such as `created` or `deduplicated`. */
+export type Note = (fields: Partial<About> & { readonly outcome?: string }) => void;
+
+type Kind = 'command' | 'query';
+type Outcome = 'success' | 'denied' | 'failed';
+
+const tracer = trace.getTracer('taskbridge');
+
+/**
+ * The one place where a use-case is logged (`<name>.start`, then `.success`, `.denied` for a TaskBridgeError, or
+ * `.failed`), spanned (`tasks.command.<name>`) and measured. What `work` throws is thrown on.
+ */
+@Injectable()
+export class Observer {
+  constructor(
+    private readonly log: Log,
+    private readonly metrics: MetricsSink,
+  ) {}
+
+  /** `name` is a verb and a noun in snake case, one of a fixed set: it becomes a label. */
+  command<T>(name: string, about: About, work: (note: Note) => Promise<T>): Promise<T> {
+    return this.observe('command', name, about, work);
+  }
+
+  query<T>(name: string, about: About, work: (note: Note) => Promise<T>): Promise<T> {
+    return this.observe('query', name, about, work);
+  }
+
+  private observe<T>(kind: Kind, name: string, about: About, work: (note: Note) => Promise<T>): Promise<T> {
+    return tracer.startActiveSpan(`tasks.${kind}.${name}`, {}, context.active(), async (span) => {
+      const run = () => this.run(span, kind, name, about, work);
+      return currentStory() === undefined ? runInStory(storyFrom(undefined), run) : run();
+    });
+  }
+
+  private async run<T>(
+    span: Span,
+    kind: Kind,
+    name: string,
+    about: About,
+    work: (note: Note) => Promise<T>,
+  ): Promise<T> {
+    let known: About & { readonly outcome?: string } = about;
+    const startedAt = performance.now();
+    const level = about.quiet ? 'debug' : 'info';
+    const end = (outcome: Outcome): object => {
+      const seconds = (performance.now() - startedAt) / 1000;
+      this.metrics.observe('use_case_duration_seconds', seconds, { use_case: name, outcome });
+      span.setAttributes(attributesOf(known));
+      return { outcome, ...fieldsOf(kind, name, known), duration_ms: Math.round(seconds * 1e5) / 100 };
+    };
+    this.log[level](fieldsOf(kind, name, about), `${name}.start`);
+    try {
+      const result = await work((fields) => {
+        known = { ...known, ...fields };
+      });
+      this.log[level](end('success'), `${name}.success`);
+      return result;
+    } catch (error) {
+      if (error instanceof TaskBridgeError) this.denied(span, name, { ...end('denied'), outcome: 'denied' }, error);
+      else this.failed(span, name, { ...end('failed'), outcome: 'failed' }, error);
+      throw error;
+    } finally {
+      span.end();
+    }
+  }
+
+  /** A refusal is an answer. That something is unavailable is our trouble, not the caller's: there the cause is told. */
+  private denied(span: Span, name: string, fields: object, error: TaskBridgeError): void {
+    span.setAttribute('taskbridge.error.code', error.code);
+    const unavailable = error.kind === 'unavailable';
+    if (unavailable) span.setStatus({ code: SpanStatusCode.ERROR, message: error.code });
+    this.log[unavailable ? 'warn' : 'info'](
+      { ...fields, code: error.code, ...(unavailable && { err: error }) },
+      `${name}.denied`,
+    );
+  }
+
+  private failed(span: Span, name: string, fields: object, error: unknown): void {
+    span.setStatus({ code: SpanStatusCode.ERROR, message: 'INTERNAL_ERROR' });
+    this.log.error({ ...fields, err: error }, `${name}.failed`);
+    markReported(error);
+  }
+}
+
+function fieldsOf(kind: Kind, name: string, about: About & { readonly outcome?: string }): object {
+  const { principalId, taskId, clientRequestId, transport, outcome } = about;
+  return {
+    [`${kind}_name`]: name,
+    principal_id: boundedText(principalId),
+    ...(taskId !== undefined && { taskId: boundedText(taskId) }),
+    ...(clientRequestId !== undefined && { clientRequestId: boundedText(clientRequestId) }),
+    ...(transport !== undefined && { transport }),
+    ...(outcome !== undefined && { outcome }),
+  };
+}
+
+function attributesOf({ principalId, taskId, transport }: About): Record<string, string> {
+  return {
+    'taskbridge.principal.id': boundedText(principalId),
+    ...(taskId !== undefined && { 'taskbridge.task.id': boundedText(taskId) }),
+    ...(transport !== undefined && { 'taskbridge.transport': transport }),
+  };
+}

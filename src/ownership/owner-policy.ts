@@ -1,0 +1,23 @@
+import { Injectable } from '@nestjs/common';
+import type { AuthContext } from '../auth/auth-context.js';
+import { OwnershipPolicy, type OwnedTask } from './ownership-policy.js';
+
+/** A task is its owner's alone. An owner is a principal within its tenant: the same id elsewhere is somebody else. */
+@Injectable()
+export class OwnerPolicy extends OwnershipPolicy {
+  override mayCreate(): boolean {
+    return true;
+  }
+
+  override mayRead(auth: AuthContext, task: OwnedTask): boolean {
+    return owns(auth, task);
+  }
+
+  override mayControl(auth: AuthContext, task: OwnedTask): boolean {
+    return owns(auth, task);
+  }
+}
+
+export function owns(auth: AuthContext, task: OwnedTask): boolean {
+  return auth.subject === task.ownerId && (auth.tenantId ?? '') === task.tenantId;
+}

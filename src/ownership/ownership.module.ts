@@ -1,0 +1,19 @@
+import { Module, type DynamicModule } from '@nestjs/common';
+import { unlessHosted, type Hosted } from '../hosted.js';
+import { OwnerPolicy } from './owner-policy.js';
+import { OwnershipConfig } from './ownership.config.js';
+import { OwnershipPolicy } from './ownership-policy.js';
+import { TenantPolicy } from './tenant-policy.js';
+
+/** Whose task it is, and what that allows. */
+@Module({})
+export class OwnershipModule {
+  static register(hosted: Hosted): DynamicModule {
+    const ports = unlessHosted(hosted, {
+      provide: OwnershipPolicy,
+      useFactory: (config: OwnershipConfig) => (config.policy === 'tenant' ? new TenantPolicy() : new OwnerPolicy()),
+      inject: [OwnershipConfig],
+    });
+    return { module: OwnershipModule, global: true, providers: ports, exports: ports };
+  }
+}

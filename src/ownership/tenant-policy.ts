@@ -1,0 +1,20 @@
+import { Injectable } from '@nestjs/common';
+import type { AuthContext } from '../auth/auth-context.js';
+import { owns } from './owner-policy.js';
+import { OwnershipPolicy, type OwnedTask } from './ownership-policy.js';
+
+/** Everybody in the tenant may read; only the owner may control. Without a tenant it is the owner alone. */
+@Injectable()
+export class TenantPolicy extends OwnershipPolicy {
+  override mayCreate(): boolean {
+    return true;
+  }
+
+  override mayRead(auth: AuthContext, task: OwnedTask): boolean {
+    return owns(auth, task) || (task.tenantId !== '' && auth.tenantId === task.tenantId);
+  }
+
+  override mayControl(auth: AuthContext, task: OwnedTask): boolean {
+    return owns(auth, task);
+  }
+}

@@ -1,0 +1,70 @@
+import { Injectable } from '@nestjs/common';
+import { Database } from '../database/database.js';
+import { LiveLog } from '../delivery/live-log.js';
+import { MetricsSink } from '../observability/metrics-sink.js';
+import { AppendQueue } from './append-queue.js';
+import { IdempotencyConflict, LeaseLost } from './domain/tasks.errors.js';
+import { endsTask } from './domain/task-event.js';
+import { appendBatch, type AppendRequest } from './store/append-batch.js';
+import { lockTask } from './store/lock-tasks.js';
+import { readBatch } from './store/read-batch.js';
+import type { StoredEvent } from './stored-event.js';
+import { TaskWriter } from './task-writer.js';
+import { TasksConfig } from './tasks.config.js';
+
+export interface AppendReceipt {
+  readonly events: readonly Pick<StoredEvent, 'eventId'>[];
+  readonly cancellationRequested: boolean;
+}
+
+/** Stores a batch of a running attempt's events, once. Answered after the commit. */
+@Injectable()
+export class AppendEvents {
+  readonly #queue: AppendQueue;
+
+  constructor(
+    private readonly database: Database,
+    private readonly liveLog: LiveLog,
+    private readonly writer: TaskWriter,
+    private readonly config: TasksConfig,
+    private readonly metrics: MetricsSink,
+  ) {
+    this.#queue = new AppendQueue((requests) => appendBatch(this.database, requests, this.config));
+  }
+
+  /**
+   * @throws LeaseLost when the lease is over, or the task came to its limit of events and was ended
+   * @throws BatchOutOfOrder, IdempotencyConflict when `batchSeq` is not the next, or was used with other content
+   * @throws TooMuchWaiting, DatabaseUnavailable when it may be tried again with the same `batchSeq`
+   */
+  async execute(request: AppendRequest): Promise<AppendReceipt> {
+    const arrivedAt = performance.now();
+    const outcome = await this.#queue.append(request);
+    if (outcome.outcome === 'refused') return this.explain(request);
+    this.metrics.observe('append_seconds', (performance.now() - arrivedAt) / 1000);
+    this.liveLog.publish(outcome.events);
+    return outcome;
+  }
+
+  /** The statement says only that it did not store; the domain says why, and what follows. */
+  private async explain(request: AppendRequest): Promise<AppendReceipt> {
+    const { taskId, leaseToken: token, batchSeq, events, principalId } = request;
+    const [written] = await this.writer.write(
+      (tx) => lockTask(tx, taskId),
+      () => ({ kind: 'append', token, batchSeq, events }),
+      { principalId },
+    );
+    if (!written) throw new LeaseLost();
+    const cancellationRequested = written.after.cancellation !== null;
+    if (written.record.task === written.after) {
+      const stored = await readBatch(this.database, taskId, written.after.leaseNumber, batchSeq);
+      const equal =
+        stored.length === events.length &&
+        stored.every((event, i) => event.type === events[i]?.type && event.payloadJson === events[i]?.json);
+      if (!equal) throw new IdempotencyConflict('batchSeq');
+      return { events: stored, cancellationRequested };
+    }
+    if (written.events.some((event) => endsTask(event.type))) throw new LeaseLost();
+    return { events: written.events, cancellationRequested };
+  }
+}

@@ -1,0 +1,18 @@
+import { CursorAhead, InvalidCursor } from './domain/tasks.errors.js';
+
+const EVENT_ID = /^(0|[1-9][0-9]{0,254})$/;
+
+/**
+ * The last event id that a client has; 0, from the start, when it has none. Ids beyond 2^53 are not told apart: they are ahead.
+ * @throws InvalidCursor
+ */
+export function parseCursor(text: string | null | undefined): number {
+  if (text === undefined || text === null || text === '') return 0;
+  if (!EVENT_ID.test(text)) throw new InvalidCursor();
+  return Number(text);
+}
+
+/** A cursor is checked, never ignored: to start over in silence would repeat events to a client that has others. */
+export function checkCursor(cursor: number, headEventId: number): void {
+  if (cursor > headEventId) throw new CursorAhead(headEventId);
+}

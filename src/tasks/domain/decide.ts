@@ -1,0 +1,156 @@
+import { evolve } from './evolve.js';
+import { isOver, type Task } from './task.js';
+import { newEvent, type NewEvent } from './task-event.js';
+import { BatchOutOfOrder, LeaseLost } from './tasks.errors.js';
+
+/** What somebody wants of a task. `token` is the fence: only the attempt that holds the lease knows it. */
+export type Command =
+  | { readonly kind: 'claim'; readonly token: string }
+  | { readonly kind: 'append'; readonly token: string; readonly batchSeq: number; readonly events: readonly NewEvent[] }
+  | { readonly kind: 'complete'; readonly token: string; readonly result: unknown }
+  | {
+      readonly kind: 'fail';
+      readonly token: string;
+      readonly code: string;
+      readonly message: string;
+      readonly retryable: boolean;
+      readonly retryAfterMs?: number;
+    }
+  | { readonly kind: 'confirm_cancellation'; readonly token: string }
+  | { readonly kind: 'release'; readonly token: string }
+  | { readonly kind: 'lose_lease'; readonly retryAfterMs?: number }
+  | { readonly kind: 'request_cancellation'; readonly reason: string }
+  | { readonly kind: 'force_cancellation' };
+
+/** The numbers that decisions depend on. `jitter` is a random 0..1, drawn by the caller so that `decide` stays pure. */
+export interface Rules {
+  readonly maxAttempts: number;
+  readonly maxEventsPerTask: number;
+  readonly jitter: number;
+}
+
+/** What a command leads to: events to store, and the task as it is then. No event and the same task: nothing to do. */
+export interface Decision {
+  readonly events: readonly NewEvent[];
+  readonly task: Task;
+  /** How long a task that went back to the queue stays unclaimable. */
+  readonly claimableInMs: number;
+}
+
+const FIRST_BACKOFF_MS = 1_000;
+const LONGEST_BACKOFF_MS = 10_000;
+
+/**
+ * An append whose `batchSeq` was stored before decides nothing: the caller compares it with what is stored.
+ * @throws LeaseLost when the command's token is not the lease's, or the lease is over
+ * @throws BatchOutOfOrder when a batch before this one is missing
+ */
+export function decide(task: Task, command: Command, rules: Rules): Decision {
+  switch (command.kind) {
+    case 'claim':
+      return claimed(task, command.token);
+    case 'append':
+      holds(task, command.token);
+      if (command.batchSeq <= task.batchSeq) return unchanged(task);
+      if (command.batchSeq > task.batchSeq + 1) throw new BatchOutOfOrder(task.batchSeq + 1);
+      // One place is kept for the terminal event.
+      if (task.headEventId + command.events.length >= rules.maxEventsPerTask) {
+        return decided(task, failed('EVENT_LIMIT_EXCEEDED', 'The task has as many events as a task may have.', false));
+      }
+      return decided({ ...task, batchSeq: command.batchSeq }, ...command.events);
+    case 'complete':
+      holds(task, command.token);
+      return decided(task, newEvent('TASK_COMPLETED', { result: command.result ?? null }));
+    case 'fail':
+      holds(task, command.token);
+      if (!command.retryable) return decided(task, failed(command.code, command.message, false));
+      return spent(task, rules, command.code, failed(command.code, command.message, true), command.retryAfterMs);
+    case 'confirm_cancellation':
+      holds(task, command.token);
+      return decided(task, cancelled(task));
+    case 'release':
+      holds(task, command.token);
+      return task.cancellation ? decided(task, cancelled(task)) : retried(task, 'released', 0);
+    case 'lose_lease':
+      if (task.run.state !== 'leased') return unchanged(task);
+      return spent(
+        task,
+        rules,
+        'lease_expired',
+        failed('STALLED', 'Every attempt at the task stopped giving signs of life.', true),
+        command.retryAfterMs,
+      );
+    case 'request_cancellation':
+      return requested(task, command.reason);
+    case 'force_cancellation':
+      if (isOver(task.status) || !task.cancellation) return unchanged(task);
+      return decided(task, cancelled(task, 'CANCEL_FORCED'));
+  }
+}
+
+function claimed(task: Task, token: string): Decision {
+  if (task.run.state !== 'queued') return unchanged(task);
+  const begun = task.headEventId === 0 ? decided(task, newEvent('TASK_STARTED', {})) : unchanged(task);
+  return {
+    ...begun,
+    task: {
+      ...begun.task,
+      attempt: task.attempt + 1,
+      leaseNumber: task.leaseNumber + 1,
+      batchSeq: 0,
+      attemptBase: begun.task.headEventId,
+      run: { state: 'leased', token, expired: false },
+    },
+  };
+}
+
+/** Durable before anybody obeys it. A task that nobody runs ends at once; the first reason given stays. */
+function requested(task: Task, reason: string): Decision {
+  if (isOver(task.status) || task.cancellation) return unchanged(task);
+  const marked = { ...task, cancellation: { reason } };
+  return task.run.state === 'leased' ? unchanged(marked) : decided(marked, cancelled(marked));
+}
+
+/** An attempt ended without a result. After a request to cancel no new attempt begins. */
+function spent(task: Task, rules: Rules, reason: string, last: NewEvent, retryAfterMs?: number): Decision {
+  if (task.cancellation) return decided(task, cancelled(task));
+  const counted = { ...task, spentAttempts: task.spentAttempts + 1 };
+  if (counted.spentAttempts >= rules.maxAttempts) return decided(counted, last);
+  if (task.headEventId + 2 > rules.maxEventsPerTask) return decided(counted, last);
+  return retried(counted, reason, retryAfterMs ?? backoffMs(counted.spentAttempts, rules.jitter));
+}
+
+/** 1 s, doubled with every spent attempt, 10 s at most, each ± 50 %. */
+function backoffMs(spentAttempts: number, jitter: number): number {
+  const middle = Math.min(FIRST_BACKOFF_MS * 2 ** (spentAttempts - 1), LONGEST_BACKOFF_MS);
+  return Math.min(Math.round(middle * (0.5 + jitter)), LONGEST_BACKOFF_MS);
+}
+
+function retried(task: Task, reason: string, claimableInMs: number): Decision {
+  const event = newEvent('TASK_RETRYING', {
+    attempt: task.attempt + 1,
+    reason,
+    supersedesAfterEventId: String(task.attemptBase),
+  });
+  return { ...decided(task, event), claimableInMs };
+}
+
+function failed(code: string, message: string, retryable: boolean): NewEvent {
+  return newEvent('TASK_FAILED', { code, message, retryable });
+}
+
+function cancelled(task: Task, message?: string): NewEvent {
+  return newEvent('TASK_CANCELLED', { reason: task.cancellation?.reason ?? 'cancelled_by_worker', message });
+}
+
+function holds(task: Task, token: string): void {
+  if (task.run.state !== 'leased' || task.run.token !== token || task.run.expired) throw new LeaseLost();
+}
+
+function decided(task: Task, ...events: readonly NewEvent[]): Decision {
+  return { events, task: events.reduce(evolve, task), claimableInMs: 0 };
+}
+
+function unchanged(task: Task): Decision {
+  return { events: [], task, claimableInMs: 0 };
+}

@@ -1,0 +1,37 @@
+import { newEvent, type NewEvent } from './task-event.js';
+import { EventInvalid } from './tasks.errors.js';
+
+// The events that a running attempt may append, made from what a handler or a worker gives; whatever does not fit the wire
+// protocol is refused here, once for both.
+
+const LEVELS: readonly unknown[] = ['info', 'warning', 'debug'];
+const OPS: readonly unknown[] = ['append', 'replace'];
+
+/** @throws EventInvalid */
+export function progressEvent(progress: unknown, stage?: unknown, message?: unknown): NewEvent {
+  if (typeof progress !== 'number' || !(progress >= 0 && progress <= 100)) {
+    throw new EventInvalid('progress', 'must be a number from 0 to 100');
+  }
+  return newEvent('TASK_PROGRESS', { progress, stage: optionalText('stage', stage), message: optionalText('message', message) });
+}
+
+/** @throws EventInvalid */
+export function messageEvent(message: unknown, level?: unknown): NewEvent {
+  if (level !== undefined && !LEVELS.includes(level)) throw new EventInvalid('level', 'must be info, warning or debug');
+  return newEvent('TASK_MESSAGE', { message: text('message', message), level });
+}
+
+/** @throws EventInvalid */
+export function outputEvent(channel: unknown, op: unknown, data: unknown, attempt: number): NewEvent {
+  if (!OPS.includes(op)) throw new EventInvalid('op', 'must be append or replace');
+  return newEvent('TASK_OUTPUT', { channel: text('channel', channel), op, data: text('data', data), attempt });
+}
+
+function text(path: string, value: unknown): string {
+  if (typeof value !== 'string') throw new EventInvalid(path, 'must be a string');
+  return value;
+}
+
+function optionalText(path: string, value: unknown): string | undefined {
+  return value === undefined ? undefined : text(path, value);
+}

@@ -1,0 +1,52 @@
+export const TASK_STATUSES = ['ACCEPTED', 'RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED'] as const;
+export type TaskStatus = (typeof TASK_STATUSES)[number];
+
+/**
+ * Who runs the task now. `queued`: nobody, it may be claimed. `leased`: whoever knows the token, until the lease expires by
+ * the database clock. `over`: nobody, ever again.
+ */
+export type Run =
+  | { readonly state: 'queued' }
+  | { readonly state: 'leased'; readonly token: string; readonly expired: boolean }
+  | { readonly state: 'over' };
+
+/**
+ * What decisions are made from. The life of a task, in prose: it is ACCEPTED without an event and waits. The first claim
+ * writes TASK_STARTED and makes it RUNNING; it stays so through any number of attempts, each of them under a lease of its own,
+ * TASK_RETRYING between two. One terminal event ends it as COMPLETED, FAILED or CANCELLED, and nothing follows that.
+ */
+export interface Task {
+  readonly status: TaskStatus;
+  /** The id of the last event; 0 while there is none. */
+  readonly headEventId: number;
+  /** The last claimed attempt, from 1; 0 while there was none. */
+  readonly attempt: number;
+  /** Attempts that count towards the maximum: failures and lost leases. */
+  readonly spentAttempts: number;
+  /** The head when the current attempt began. */
+  readonly attemptBase: number;
+  /** How many leases there were. */
+  readonly leaseNumber: number;
+  /** The last batch of events stored under the current lease; 0 before the first. */
+  readonly batchSeq: number;
+  readonly progress: number | null;
+  readonly cancellation: { readonly reason: string } | null;
+  readonly run: Run;
+}
+
+export const NEW_TASK: Task = {
+  status: 'ACCEPTED',
+  headEventId: 0,
+  attempt: 0,
+  spentAttempts: 0,
+  attemptBase: 0,
+  leaseNumber: 0,
+  batchSeq: 0,
+  progress: null,
+  cancellation: null,
+  run: { state: 'queued' },
+};
+
+export function isOver(status: TaskStatus): boolean {
+  return status === 'COMPLETED' || status === 'FAILED' || status === 'CANCELLED';
+}

@@ -1,0 +1,96 @@
+import { TaskBridgeError } from '../../taskbridge-error.js';
+
+/** Absent and foreign look the same: the message names no reason and no id. */
+export class TaskNotFound extends TaskBridgeError {
+  readonly code = 'TASK_NOT_FOUND';
+  readonly kind = 'absent';
+  constructor() {
+    super('No such task.');
+  }
+}
+
+export class IdempotencyConflict extends TaskBridgeError {
+  readonly code = 'IDEMPOTENCY_CONFLICT';
+  readonly kind = 'conflict';
+  constructor(what: string) {
+    super(`This ${what} was used before with other content.`);
+  }
+}
+
+export class InvalidCursor extends TaskBridgeError {
+  readonly code = 'INVALID_CURSOR';
+  readonly kind = 'invalid';
+  constructor() {
+    super('The cursor must be a decimal event id of this task, "0" or empty for the start.');
+  }
+}
+
+export class CursorAhead extends TaskBridgeError {
+  readonly code = 'CURSOR_AHEAD';
+  readonly kind = 'conflict';
+  override readonly details: { readonly headEventId: string };
+  constructor(headEventId: number) {
+    super('The cursor is greater than the last stored event id of this task.');
+    this.details = { headEventId: String(headEventId) };
+  }
+}
+
+/** The caller does not hold the task: another attempt does, or the task is over. Nothing was stored. */
+export class LeaseLost extends TaskBridgeError {
+  readonly code = 'LEASE_LOST';
+  readonly kind = 'conflict';
+  constructor() {
+    super('This lease is over; nothing was stored.');
+  }
+}
+
+/** A batch before this one is missing. */
+export class BatchOutOfOrder extends TaskBridgeError {
+  readonly code = 'BATCH_OUT_OF_ORDER';
+  readonly kind = 'conflict';
+  override readonly details: { readonly expected: number };
+  constructor(expected: number) {
+    super('Batches are numbered 1, 2, 3… within a lease; one is missing.');
+    this.details = { expected };
+  }
+}
+
+export class EventInvalid extends TaskBridgeError {
+  readonly code = 'REQUEST_VALIDATION_ERROR';
+  readonly kind = 'unprocessable';
+  override readonly details: { readonly errors: readonly { readonly path: string; readonly message: string }[] };
+  constructor(path: string, message: string) {
+    super(`The event is not valid: ${path} ${message}.`);
+    this.details = { errors: [{ path, message }] };
+  }
+}
+
+export class EventTooLarge extends TaskBridgeError {
+  readonly code = 'PAYLOAD_TOO_LARGE';
+  readonly kind = 'too_large';
+  constructor(readonly maxBytes: number) {
+    super(`An event payload may have at most ${maxBytes} bytes.`);
+  }
+}
+
+/** Nobody is known to execute tasks of this type. */
+export class UnknownTaskType extends TaskBridgeError {
+  readonly code = 'REQUEST_VALIDATION_ERROR';
+  readonly kind = 'unprocessable';
+  override readonly details: { readonly errors: readonly { readonly path: string; readonly message: string }[] };
+  constructor(known: readonly string[]) {
+    super('Nobody is known to execute this taskType.');
+    const names = known.length > 0 ? known.join(', ') : 'none';
+    this.details = { errors: [{ path: 'taskType', message: `nobody is known to execute it; known are: ${names}` }] };
+  }
+}
+
+/** More work waits than this replica takes in. Nothing was stored. */
+export class TooMuchWaiting extends TaskBridgeError {
+  readonly code = 'SERVICE_UNAVAILABLE';
+  readonly kind = 'unavailable';
+  override readonly retryAfterSeconds = 1;
+  constructor() {
+    super('Too much is waiting to be stored; try again.');
+  }
+}

@@ -1,0 +1,81 @@
+import { ApiProperty } from '@nestjs/swagger';
+import { TASK_STATUSES, type TaskStatus } from '../domain/task.js';
+import type { TaskView } from '../store/read-task.js';
+
+export class TaskFailureDto {
+  code!: string;
+  message!: string;
+  retryable!: boolean;
+}
+
+export class TaskSummaryDto {
+  taskId!: string;
+  clientRequestId!: string;
+  taskType!: string;
+  @ApiProperty({ enum: TASK_STATUSES })
+  status!: TaskStatus;
+  @ApiProperty({ type: 'object', additionalProperties: true })
+  metadata!: Readonly<Record<string, unknown>>;
+  @ApiProperty({ type: 'array', items: { type: 'object', additionalProperties: true } })
+  attachments!: readonly Readonly<Record<string, unknown>>[];
+  /** Attempts that were begun. */
+  @ApiProperty({ type: 'integer' })
+  attempt!: number;
+  cancellationRequested!: boolean;
+  /** Of the last TASK_PROGRESS, 0 to 100. */
+  progress?: number;
+  /** Of TASK_COMPLETED: any JSON. */
+  @ApiProperty({ required: false, nullable: true })
+  result?: unknown;
+  /** Of TASK_FAILED. */
+  failure?: TaskFailureDto;
+  /** The last event's id, `"0"` while there is none. */
+  headEventId!: string;
+  @ApiProperty({ format: 'date-time' })
+  createdAt!: string;
+  @ApiProperty({ format: 'date-time' })
+  updatedAt!: string;
+  @ApiProperty({ format: 'date-time', required: false })
+  startedAt?: string;
+  @ApiProperty({ format: 'date-time', required: false })
+  finishedAt?: string;
+}
+
+export class TaskSnapshotDto extends TaskSummaryDto {
+  @ApiProperty({ type: 'object', additionalProperties: true })
+  input!: Readonly<Record<string, unknown>>;
+}
+
+export class TaskPageDto {
+  items!: TaskSummaryDto[];
+  /** Opaque; null on the last page. */
+  @ApiProperty({ type: String, nullable: true })
+  nextCursor!: string | null;
+}
+
+/** Absent optional members are absent, never null. */
+export function taskSummary(view: TaskView): TaskSummaryDto {
+  const terminal = view.terminalPayload;
+  return {
+    taskId: view.identity.taskId,
+    clientRequestId: view.identity.clientRequestId,
+    taskType: view.identity.taskType,
+    status: view.status,
+    metadata: view.metadata ?? {},
+    attachments: [],
+    attempt: view.attempt,
+    cancellationRequested: view.cancellationRequested,
+    ...(view.progress !== null && { progress: view.progress }),
+    ...(view.status === 'COMPLETED' && { result: terminal?.['result'] }),
+    ...(view.status === 'FAILED' && { failure: terminal as unknown as TaskFailureDto }),
+    headEventId: String(view.headEventId),
+    createdAt: view.createdAt.toISOString(),
+    updatedAt: view.updatedAt.toISOString(),
+    ...(view.startedAt && { startedAt: view.startedAt.toISOString() }),
+    ...(view.finishedAt && { finishedAt: view.finishedAt.toISOString() }),
+  };
+}
+
+export function taskSnapshot(view: TaskView): TaskSnapshotDto {
+  return { ...taskSummary(view), input: view.input ?? {} };
+}

@@ -1,0 +1,54 @@
+import { Injectable } from '@nestjs/common';
+import { SYSTEM_PRINCIPAL_ID } from '../auth/auth-context.js';
+import { MetricsSink } from '../observability/metrics-sink.js';
+import { lockExpiredLeases, lockOverdueCancellations } from './store/lock-tasks.js';
+import { TaskWriter, type Written } from './task-writer.js';
+import { TasksConfig } from './tasks.config.js';
+
+/** Tasks in one transaction: bounded, so that a replica that died with thousands of leases is cleared in steps. */
+const AT_A_TIME = 100;
+
+/** Ends attempts that gave no sign of life, and those that do not obey a cancellation. */
+@Injectable()
+export class EndLostAttempts {
+  constructor(
+    private readonly writer: TaskWriter,
+    private readonly config: TasksConfig,
+    private readonly metrics: MetricsSink,
+  ) {}
+
+  /** @returns the tasks changed; as many as asked for at a time means that there may be more */
+  async execute(): Promise<readonly Written[]> {
+    const system = { principalId: SYSTEM_PRINCIPAL_ID };
+    const expired = await this.writer.write(
+      (tx) => lockExpiredLeases(tx, false, AT_A_TIME),
+      () => ({ kind: 'lose_lease' }),
+      system,
+    );
+    const overdue = await this.writer.write(
+      (tx) => lockOverdueCancellations(tx, this.config.cancelGraceSeconds, AT_A_TIME),
+      () => ({ kind: 'force_cancellation' }),
+      system,
+    );
+    return this.counted([...expired, ...overdue]);
+  }
+
+  /** For a process that knows it is the only one on its database: whoever held a lease is gone. No backoff. */
+  async endAll(): Promise<readonly Written[]> {
+    const ended: Written[] = [];
+    for (;;) {
+      const lost = await this.writer.write(
+        (tx) => lockExpiredLeases(tx, true, AT_A_TIME),
+        () => ({ kind: 'lose_lease', retryAfterMs: 0 }),
+        { principalId: SYSTEM_PRINCIPAL_ID },
+      );
+      ended.push(...lost);
+      if (lost.length < AT_A_TIME) return this.counted(ended);
+    }
+  }
+
+  private counted(ended: readonly Written[]): readonly Written[] {
+    for (const { after } of ended) if (after.status === 'FAILED') this.metrics.increment('task_failures_total');
+    return ended;
+  }
+}

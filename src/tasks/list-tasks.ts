@@ -1,0 +1,53 @@
+import { Injectable } from '@nestjs/common';
+import type { AuthContext } from '../auth/auth-context.js';
+import { Database } from '../database/database.js';
+import { Observer } from '../observability/observer.js';
+import { InvalidCursor } from './domain/tasks.errors.js';
+import { listTaskViews, type TaskFilter } from './store/list-tasks.js';
+import type { TaskView } from './store/read-task.js';
+import { isTaskId } from './task-id.js';
+
+export interface TaskPage {
+  readonly items: readonly TaskView[];
+  /** Opaque; null on the last page. */
+  readonly nextCursor: string | null;
+}
+
+/** The caller's own tasks, newest first. Own tasks only, whatever the policy lets the caller read. */
+@Injectable()
+export class ListTasks {
+  constructor(
+    private readonly database: Database,
+    private readonly observer: Observer,
+  ) {}
+
+  /** @throws InvalidCursor when the cursor was not made here */
+  execute(
+    auth: AuthContext,
+    filter: Omit<TaskFilter, 'tenantId' | 'ownerId' | 'after'>,
+    page: { readonly limit: number; readonly cursor?: string },
+  ): Promise<TaskPage> {
+    return this.observer.query('list_tasks', { principalId: auth.subject }, async () => {
+      const after = page.cursor === undefined ? undefined : placeOf(page.cursor);
+      const own = { ...filter, tenantId: auth.tenantId ?? '', ownerId: auth.subject, ...(after && { after }) };
+      // One more than asked for, so that the last page is known to be the last.
+      const views = await listTaskViews(this.database, own, page.limit + 1);
+      const items = views.slice(0, page.limit);
+      const last = items.at(-1);
+      return { items, nextCursor: last && views.length > page.limit ? cursorOf(last) : null };
+    });
+  }
+}
+
+function cursorOf(view: TaskView): string {
+  return Buffer.from(`${view.createdAt.toISOString()}|${view.identity.taskId}`).toString('base64url');
+}
+
+function placeOf(cursor: string): NonNullable<TaskFilter['after']> {
+  const [time = '', taskId = '', ...rest] = Buffer.from(cursor, 'base64url').toString().split('|');
+  const createdAt = new Date(time);
+  const canonical = Buffer.from(cursor, 'base64url').toString('base64url') === cursor;
+  const exact = canonical && !Number.isNaN(createdAt.getTime()) && createdAt.toISOString() === time;
+  if (!exact || !isTaskId(taskId) || rest.length > 0) throw new InvalidCursor();
+  return { createdAt, taskId };
+}

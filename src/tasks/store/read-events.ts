@@ -1,0 +1,46 @@
+import type { Queryable, Statement } from '../../database/queryable.js';
+import { StoredEvent } from '../stored-event.js';
+import type { TaskStatus } from '../domain/task.js';
+
+/** The wire form of an event's time, made in one place so that live and replayed bytes are equal. */
+export const CREATED_AT = `to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at`;
+
+/** Index: the primary key. Keyset, so a page costs the same anywhere in the log. */
+const PAGE: Statement = {
+  name: 'read-events',
+  text: `SELECT event_id, type, payload::text AS payload, ${CREATED_AT}
+    FROM taskbridge.events WHERE task_id = $1 AND event_id > $2 ORDER BY event_id LIMIT $3`,
+};
+
+/** Up to `limit` events after the cursor, in order. What is read is committed. */
+export async function readEvents(
+  db: Queryable,
+  taskId: string,
+  afterEventId: number,
+  limit: number,
+): Promise<readonly StoredEvent[]> {
+  const rows = await db.query<{ event_id: string; type: string; payload: string; created_at: string }>(PAGE, [
+    taskId,
+    afterEventId,
+    limit,
+  ]);
+  return rows.map((row) => new StoredEvent(taskId, Number(row.event_id), row.type, row.created_at, row.payload));
+}
+
+/** Where a task's log stands. */
+export interface Head {
+  readonly taskId: string;
+  readonly headEventId: number;
+  readonly status: TaskStatus;
+}
+
+/** Index: the primary key of proj_tasks. One row for each id that exists. */
+const HEADS: Statement = {
+  name: 'read-heads',
+  text: `SELECT task_id, head_event_id, status FROM taskbridge.proj_tasks WHERE task_id = ANY ($1::uuid[])`,
+};
+
+export async function readHeads(db: Queryable, taskIds: readonly string[]): Promise<readonly Head[]> {
+  const rows = await db.query<{ task_id: string; head_event_id: string; status: TaskStatus }>(HEADS, [taskIds]);
+  return rows.map((row) => ({ taskId: row.task_id, headEventId: Number(row.head_event_id), status: row.status }));
+}

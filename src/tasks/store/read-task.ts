@@ -1,0 +1,121 @@
+import type { Queryable, Statement } from '../../database/queryable.js';
+import type { TaskStatus } from '../domain/task.js';
+import type { JsonObject } from '../domain/task-event.js';
+import type { TaskIdentity } from './task-row.js';
+
+/** A task as its snapshot shows it. */
+export interface TaskView {
+  readonly identity: TaskIdentity;
+  readonly status: TaskStatus;
+  readonly headEventId: number;
+  readonly revision: number;
+  readonly input: JsonObject | null;
+  readonly metadata: JsonObject | null;
+  readonly attempt: number;
+  readonly cancellationRequested: boolean;
+  readonly progress: number | null;
+  /** The payload of the terminal event, when there is one. */
+  readonly terminalPayload: JsonObject | null;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+  readonly startedAt: Date | null;
+  readonly finishedAt: Date | null;
+}
+
+export interface ViewRow {
+  task_id: string;
+  tenant_id: string;
+  owner_id: string;
+  task_type: string;
+  client_request_id: string;
+  correlation_id: string;
+  status: TaskStatus;
+  head_event_id: string;
+  revision: string;
+  input: JsonObject | null;
+  metadata: JsonObject | null;
+  attempt: number;
+  cancel_requested: boolean;
+  progress: number | null;
+  terminal_payload: JsonObject | null;
+  created_at: Date;
+  updated_at: Date;
+  started_at: Date | null;
+  finished_at: Date | null;
+}
+
+/** The result and the failure are in the terminal event, which is the last: they are not stored twice. */
+export const VIEW_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,
+  t.head_event_id, t.revision, t.metadata, t.attempt, t.cancel_requested_at IS NOT NULL AS cancel_requested, t.progress,
+  e.payload AS terminal_payload, t.created_at, t.updated_at, t.started_at, t.finished_at`;
+
+export const TERMINAL_EVENT = `LEFT JOIN taskbridge.events e
+  ON t.finished_at IS NOT NULL AND e.task_id = t.task_id AND e.event_id = t.head_event_id`;
+
+/** Index: the primary keys. */
+const READ: Statement = {
+  name: 'read-task',
+  text: `SELECT ${VIEW_COLUMNS}, t.input FROM taskbridge.proj_tasks t ${TERMINAL_EVENT} WHERE t.task_id = $1`,
+};
+
+export async function readTaskView(db: Queryable, taskId: string): Promise<TaskView | undefined> {
+  const [row] = await db.query<ViewRow>(READ, [taskId]);
+  return row && taskView(row);
+}
+
+export function taskView(row: ViewRow): TaskView {
+  return {
+    identity: {
+      taskId: row.task_id,
+      tenantId: row.tenant_id,
+      ownerId: row.owner_id,
+      taskType: row.task_type,
+      clientRequestId: row.client_request_id,
+      correlationId: row.correlation_id,
+    },
+    status: row.status,
+    headEventId: Number(row.head_event_id),
+    revision: Number(row.revision),
+    input: row.input,
+    metadata: row.metadata,
+    attempt: row.attempt,
+    cancellationRequested: row.cancel_requested,
+    progress: row.progress,
+    terminalPayload: row.terminal_payload,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+    startedAt: row.started_at,
+    finishedAt: row.finished_at,
+  };
+}
+
+/** Who may see a task, and where its log stands: what a stream needs before it begins. */
+export interface TaskHead {
+  readonly identity: TaskIdentity;
+  readonly headEventId: number;
+  readonly status: TaskStatus;
+}
+
+const HEAD: Statement = {
+  name: 'read-task-head',
+  text: `SELECT t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,
+    t.head_event_id FROM taskbridge.proj_tasks t WHERE t.task_id = $1`,
+};
+
+export async function readTaskHead(db: Queryable, taskId: string): Promise<TaskHead | undefined> {
+  const [row] = await db.query<ViewRow>(HEAD, [taskId]);
+  return (
+    row && {
+      identity: {
+        taskId: row.task_id,
+        tenantId: row.tenant_id,
+        ownerId: row.owner_id,
+        taskType: row.task_type,
+        clientRequestId: row.client_request_id,
+        correlationId: row.correlation_id,
+      },
+      headEventId: Number(row.head_event_id),
+      status: row.status,
+    }
+  );
+}

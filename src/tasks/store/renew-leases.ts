@@ -1,0 +1,57 @@
+import type { Queryable, Statement } from '../../database/queryable.js';
+
+export interface HeldLease {
+  readonly taskId: string;
+  readonly leaseToken: string;
+}
+
+/**
+ * Signs of life of many attempts in one statement. Rows that somebody else holds are skipped: they are tried again long before
+ * their lease ends. `$3` seconds is the lease.
+ */
+const RENEW: Statement = {
+  name: 'renew-leases',
+  text: `WITH held AS MATERIALIZED (
+      SELECT t.task_id FROM taskbridge.proj_tasks t JOIN unnest($1::uuid[], $2::text[]) AS h (task_id, lease_token)
+        ON t.task_id = h.task_id AND t.lease_token = h.lease_token
+      WHERE t.lease_expires_at > clock_timestamp() ORDER BY t.task_id FOR UPDATE OF t SKIP LOCKED
+    )
+    UPDATE taskbridge.proj_tasks t SET lease_expires_at = clock_timestamp() + make_interval(secs => $3)
+    FROM held h WHERE t.task_id = h.task_id RETURNING t.lease_token`,
+};
+
+/** @returns the tokens of the leases that were renewed */
+export async function renewLeases(
+  db: Queryable,
+  held: readonly HeldLease[],
+  leaseSeconds: number,
+): Promise<readonly string[]> {
+  const tokens = held.map((h) => h.leaseToken);
+  const rows = await db.query<{ lease_token: string }>(RENEW, [held.map((h) => h.taskId), tokens, leaseSeconds]);
+  return rows.map((row) => row.lease_token);
+}
+
+export interface HeldState extends HeldLease {
+  readonly cancellationRequested: boolean;
+}
+
+/** Which of these leases are still the ones that hold their tasks. Takes no lock. Index: the primary key. */
+const CHECK: Statement = {
+  name: 'check-leases',
+  text: `SELECT t.task_id, t.lease_token, t.cancel_requested_at IS NOT NULL AS cancellation_requested
+    FROM taskbridge.proj_tasks t JOIN unnest($1::uuid[], $2::text[]) AS h (task_id, lease_token)
+      ON t.task_id = h.task_id AND t.lease_token = h.lease_token
+    WHERE t.lease_expires_at > clock_timestamp()`,
+};
+
+export async function checkLeases(db: Queryable, held: readonly HeldLease[]): Promise<readonly HeldState[]> {
+  const rows = await db.query<{ task_id: string; lease_token: string; cancellation_requested: boolean }>(CHECK, [
+    held.map((h) => h.taskId),
+    held.map((h) => h.leaseToken),
+  ]);
+  return rows.map((row) => ({
+    taskId: row.task_id,
+    leaseToken: row.lease_token,
+    cancellationRequested: row.cancellation_requested,
+  }));
+}

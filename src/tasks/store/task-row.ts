@@ -1,0 +1,75 @@
+import type { Task, TaskStatus } from '../domain/task.js';
+
+/** What identifies a task to policies, logs and clients; set at creation, never changed. */
+export interface TaskIdentity {
+  readonly taskId: string;
+  readonly tenantId: string;
+  readonly ownerId: string;
+  readonly taskType: string;
+  readonly clientRequestId: string;
+  /** The correlation of the request that created it; the story that events of its execution belong to. */
+  readonly correlationId: string;
+}
+
+/** A task as read under a lock, or without one. */
+export interface TaskRecord {
+  readonly identity: TaskIdentity;
+  readonly task: Task;
+}
+
+export interface TaskRow {
+  task_id: string;
+  tenant_id: string;
+  owner_id: string;
+  task_type: string;
+  client_request_id: string;
+  correlation_id: string;
+  status: TaskStatus;
+  head_event_id: string;
+  progress: number | null;
+  attempt: number;
+  spent_attempts: number;
+  attempt_base: string;
+  lease_token: string | null;
+  lease_number: number;
+  batch_seq: number;
+  lease_expired: boolean | null;
+  cancel_reason: string | null;
+  cancel_requested: boolean;
+}
+
+/** The columns of `TaskRow`, of a `proj_tasks t`. Expiry is judged here, by the database clock. */
+export const TASK_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id,
+  t.status, t.head_event_id, t.progress, t.attempt, t.spent_attempts, t.attempt_base, t.lease_token, t.lease_number,
+  t.batch_seq, t.lease_expires_at <= clock_timestamp() AS lease_expired, t.cancel_reason,
+  t.cancel_requested_at IS NOT NULL AS cancel_requested`;
+
+export function taskRecord(row: TaskRow): TaskRecord {
+  return {
+    identity: {
+      taskId: row.task_id,
+      tenantId: row.tenant_id,
+      ownerId: row.owner_id,
+      taskType: row.task_type,
+      clientRequestId: row.client_request_id,
+      correlationId: row.correlation_id,
+    },
+    task: {
+      status: row.status,
+      headEventId: Number(row.head_event_id),
+      attempt: row.attempt,
+      spentAttempts: row.spent_attempts,
+      attemptBase: Number(row.attempt_base),
+      leaseNumber: row.lease_number,
+      batchSeq: row.batch_seq,
+      progress: row.progress,
+      cancellation: row.cancel_requested ? { reason: row.cancel_reason ?? '' } : null,
+      run: runOf(row),
+    },
+  };
+}
+
+function runOf(row: TaskRow): Task['run'] {
+  if (row.lease_token !== null) return { state: 'leased', token: row.lease_token, expired: row.lease_expired === true };
+  return row.status === 'ACCEPTED' || row.status === 'RUNNING' ? { state: 'queued' } : { state: 'over' };
+}

@@ -1,0 +1,98 @@
+import type { Queryable, Statement } from '../../database/queryable.js';
+import type { Task } from '../domain/task.js';
+import type { NewEvent } from '../domain/task-event.js';
+import { StoredEvent } from '../stored-event.js';
+import { CREATED_AT } from './read-events.js';
+
+/** One decided change: the task as it is after its events. */
+export interface TaskChange {
+  readonly taskId: string;
+  readonly task: Task;
+  readonly events: readonly NewEvent[];
+  readonly claimableInMs: number;
+  readonly workerId: string | null;
+  readonly principalId: string;
+  readonly correlationId: string;
+  readonly causationId: number | null;
+}
+
+/**
+ * Projection and events in one statement, so there is no moment between them. The rows are locked by the caller. A lease
+ * lasts `$13` seconds from now when its token is new, and is left alone when it is the one that was there.
+ */
+const WRITE: Statement = {
+  name: 'write-tasks',
+  text: `WITH change AS (
+      SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::float8[], $5::int[], $6::int[], $7::bigint[],
+        $8::int[], $9::int[], $10::text[], $11::int[], $12::text[], $14::text[]) AS c (task_id, status, head, progress,
+        attempt, spent, attempt_base, lease_number, batch_seq, lease_token, claimable_in_ms, cancel_reason, worker_id)
+    ), changed AS (
+      UPDATE taskbridge.proj_tasks t SET
+        status = c.status, head_event_id = c.head, progress = c.progress, attempt = c.attempt,
+        spent_attempts = c.spent, attempt_base = c.attempt_base, lease_number = c.lease_number, batch_seq = c.batch_seq,
+        claimable_at = CASE WHEN c.lease_token IS NULL AND c.status IN ('ACCEPTED', 'RUNNING')
+          THEN clock_timestamp() + c.claimable_in_ms * interval '1 millisecond' END,
+        lease_expires_at = CASE WHEN c.lease_token = t.lease_token THEN t.lease_expires_at
+          WHEN c.lease_token IS NOT NULL THEN clock_timestamp() + make_interval(secs => $13) END,
+        lease_token = c.lease_token,
+        worker_id = CASE WHEN c.lease_token IS NOT NULL THEN coalesce(c.worker_id, t.worker_id) END,
+        cancel_requested_at = CASE WHEN c.cancel_reason IS NOT NULL
+          THEN coalesce(t.cancel_requested_at, clock_timestamp()) END,
+        cancel_reason = c.cancel_reason,
+        started_at = coalesce(t.started_at, CASE WHEN c.attempt > 0 THEN clock_timestamp() END),
+        finished_at = CASE WHEN c.status NOT IN ('ACCEPTED', 'RUNNING') THEN clock_timestamp() END,
+        updated_at = clock_timestamp(), revision = t.revision + 1
+      FROM change c WHERE t.task_id = c.task_id
+    )
+    INSERT INTO taskbridge.events (task_id, event_id, type, payload, attempt, lease_number, batch_seq, correlation_id,
+      causation_id, principal_id)
+    SELECT * FROM unnest($15::uuid[], $16::bigint[], $17::text[], $18::json[], $19::int[], $20::int[], $21::int[],
+      $22::uuid[], $23::bigint[], $24::text[])
+    RETURNING task_id, event_id, ${CREATED_AT}`,
+};
+
+export async function writeTasks(
+  tx: Queryable,
+  changes: readonly TaskChange[],
+  leaseSeconds: number,
+): Promise<readonly StoredEvent[]> {
+  const task = changes.map((change) => change.task);
+  const events = changes.flatMap((change) =>
+    change.events.map((event, index) => ({
+      change,
+      event,
+      eventId: change.task.headEventId - change.events.length + 1 + index,
+    })),
+  );
+  const rows = await tx.query<{ task_id: string; event_id: string; created_at: string }>(WRITE, [
+    changes.map((change) => change.taskId),
+    task.map((t) => t.status),
+    task.map((t) => t.headEventId),
+    task.map((t) => t.progress),
+    task.map((t) => t.attempt),
+    task.map((t) => t.spentAttempts),
+    task.map((t) => t.attemptBase),
+    task.map((t) => t.leaseNumber),
+    task.map((t) => t.batchSeq),
+    task.map((t) => (t.run.state === 'leased' ? t.run.token : null)),
+    changes.map((change) => change.claimableInMs),
+    task.map((t) => t.cancellation?.reason ?? null),
+    leaseSeconds,
+    changes.map((change) => change.workerId),
+    events.map((e) => e.change.taskId),
+    events.map((e) => e.eventId),
+    events.map((e) => e.event.type),
+    events.map((e) => e.event.json),
+    events.map((e) => e.change.task.attempt || null),
+    events.map((e) => e.change.task.leaseNumber || null),
+    events.map((e) => e.change.task.batchSeq || null),
+    events.map((e) => e.change.correlationId),
+    events.map((e) => e.change.causationId),
+    events.map((e) => e.change.principalId),
+  ]);
+  const createdAt = new Map(rows.map((row) => [`${row.task_id}/${row.event_id}`, row.created_at]));
+  return events.map(
+    ({ change, event, eventId }) =>
+      new StoredEvent(change.taskId, eventId, event.type, createdAt.get(`${change.taskId}/${eventId}`) ?? '', event.json),
+  );
+}

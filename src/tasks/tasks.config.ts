@@ -1,0 +1,13 @@
+/** Limits of one task's log and of one principal's tasks. */
+export abstract class TasksConfig {
+  /** Bytes of one event's payload as JSON. From MAX_EVENT_PAYLOAD_BYTES. Defaults to 65536. */
+  abstract readonly maxEventPayloadBytes: number;
+  /** Events of one task, the terminal one included. From MAX_EVENTS_PER_TASK. Defaults to 100000. */
+  abstract readonly maxEventsPerTask: number;
+  /** Attempts that may fail or be lost before the task does. From TASK_MAX_ATTEMPTS. Defaults to 3. */
+  abstract readonly maxAttempts: number;
+  /** How long a lease lasts without a sign of life. From LEASE_SECONDS. Defaults to 30. */
+  abstract readonly leaseSeconds: number;
+  /** How long a running task may take to obey a cancellation. From CANCEL_GRACE_SECONDS. Defaults to 30. */
+  abstract readonly cancelGraceSeconds: number;
+}

@@ -1,0 +1,104 @@
+import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
+import { ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { Request, Response } from 'express';
+import type { AuthContext } from '../auth/auth-context.js';
+import { Caller } from '../auth/caller.decorator.js';
+import { Requires } from '../auth/requires.decorator.js';
+import { InvalidRequest, RequestValidationError } from '../http/http.errors.js';
+import type { JsonObject } from '../http/strict-json.js';
+import { CancelTask, type Cancelled } from './cancel-task.js';
+import { CancelTaskDto } from './dto/cancel-task.dto.js';
+import { CreateTaskDto } from './dto/create-task.dto.js';
+import { ListTasksDto } from './dto/list-tasks.dto.js';
+import { TaskPageDto, taskSnapshot, taskSummary, TaskSnapshotDto } from './dto/task-snapshot.dto.js';
+import { TaskAcceptedDto } from './dto/task-accepted.dto.js';
+import { IdempotencyKey } from './idempotency-key.decorator.js';
+import { ListTasks } from './list-tasks.js';
+import { ReadTask } from './read-task.js';
+import { SubmitTask } from './submit-task.js';
+
+@ApiTags('tasks')
+@Controller('api/v1/tasks')
+export class TasksController {
+  constructor(
+    private readonly submitTask: SubmitTask,
+    private readonly readTask: ReadTask,
+    private readonly listTasks: ListTasks,
+    private readonly cancelTask: CancelTask,
+  ) {}
+
+  @Post()
+  @Requires('tasks:write')
+  @ApiOperation({ summary: 'Create a task, once, however often the request is repeated' })
+  async create(
+    @Caller() caller: AuthContext,
+    @Body() body: CreateTaskDto,
+    @IdempotencyKey() idempotencyKey: string | undefined,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<TaskAcceptedDto> {
+    const submitted = await this.submitTask.execute(caller, {
+      clientRequestId: clientRequestIdOf(body, idempotencyKey),
+      taskType: body.taskType,
+      ...(body.input && { input: body.input as JsonObject }),
+      ...(body.metadata && { metadata: body.metadata as JsonObject }),
+    });
+    response.status(submitted.deduplicated ? 200 : 201);
+    if (submitted.deduplicated) response.setHeader('Idempotent-Replayed', 'true');
+    else response.setHeader('Location', `/api/v1/tasks/${submitted.taskId}`);
+    return submitted;
+  }
+
+  @Get()
+  @Requires('tasks:read')
+  @ApiOperation({ summary: 'List your own tasks, newest first' })
+  async list(@Caller() caller: AuthContext, @Query() query: ListTasksDto): Promise<TaskPageDto> {
+    const { limit, cursor, ...filter } = query;
+    const page = await this.listTasks.execute(caller, filter, { limit, ...(cursor !== undefined && { cursor }) });
+    return { items: page.items.map(taskSummary), nextCursor: page.nextCursor };
+  }
+
+  @Get(':taskId')
+  @Requires('tasks:read')
+  @ApiOperation({ summary: 'Read a task as it is now' })
+  async read(
+    @Caller() caller: AuthContext,
+    @Param('taskId') taskId: string,
+    @Req() request: Request,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<TaskSnapshotDto | undefined> {
+    const view = await this.readTask.execute(caller, taskId);
+    response.setHeader('ETag', `"${view.headEventId}-${view.revision}"`);
+    response.setHeader('Cache-Control', 'private, no-cache');
+    if (request.fresh) {
+      response.status(304);
+      return undefined;
+    }
+    return taskSnapshot(view);
+  }
+
+  @Post(':taskId/cancel')
+  @HttpCode(202)
+  @Requires('tasks:write')
+  @ApiOperation({ summary: 'Ask a task to end' })
+  cancel(
+    @Caller() caller: AuthContext,
+    @Param('taskId') taskId: string,
+    @Body() body: CancelTaskDto,
+  ): Promise<Cancelled> {
+    return this.cancelTask.execute(caller, taskId, body.reason);
+  }
+}
+
+/** The header may stand in for the member; both may be given when they agree. */
+function clientRequestIdOf({ clientRequestId }: CreateTaskDto, header: string | undefined): string {
+  if (clientRequestId !== undefined && header !== undefined && clientRequestId !== header) {
+    throw new InvalidRequest('Idempotency-Key and clientRequestId differ.');
+  }
+  const id = clientRequestId ?? header;
+  if (id === undefined) {
+    throw new RequestValidationError([
+      { path: 'clientRequestId', message: 'is required, unless an Idempotency-Key header stands in for it' },
+    ]);
+  }
+  return id;
+}

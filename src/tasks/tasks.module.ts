@@ -1,0 +1,21 @@
+import { Module } from '@nestjs/common';
+import { AppendEvents } from './append-events.js';
+import { CancelTask } from './cancel-task.js';
+import { ClaimTasks } from './claim-tasks.js';
+import { EndAttempt } from './end-attempt.js';
+import { EndLostAttempts } from './end-lost-attempts.js';
+import { ListTasks } from './list-tasks.js';
+import { ReadTask } from './read-task.js';
+import { SubmitTask } from './submit-task.js';
+import { TaskWriter } from './task-writer.js';
+import { TasksController } from './tasks.controller.js';
+
+const USE_CASES = [SubmitTask, ReadTask, ListTasks, CancelTask, ClaimTasks, AppendEvents, EndAttempt, EndLostAttempts];
+
+/** Tasks: what may be asked of them, and the one door through which they change. */
+@Module({
+  controllers: [TasksController],
+  providers: [TaskWriter, ...USE_CASES],
+  exports: USE_CASES,
+})
+export class TasksModule {}

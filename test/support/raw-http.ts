@@ -1,0 +1,48 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+
+export interface RawAnswer {
+  readonly status: number;
+  /** By lower-case name. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+  /** All that came over the connection, as it came. */
+  readonly raw: string;
+}
+
+/** Writes bytes to a loopback port as they are and gives what came back by the time the server has ended. */
+export async function exchange(port: number, ...pieces: readonly (string | Uint8Array)[]): Promise<RawAnswer> {
+  const socket = connect(port, '127.0.0.1');
+  for (const piece of pieces) socket.write(piece);
+  return answerOn(socket);
+}
+
+export async function answerOn(socket: Socket): Promise<RawAnswer> {
+  const chunks: Buffer[] = [];
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+  await once(socket, 'end');
+  return parsed(Buffer.concat(chunks).toString());
+}
+
+/** A request head for HTTP/1.1 that has the connection closed after the answer. */
+export function head(requestLine: string, headers: Readonly<Record<string, string | number>> = {}): string {
+  const lines = Object.entries({ Host: 'localhost', Connection: 'close', ...headers }).map(([k, v]) => `${k}: ${v}`);
+  return [`${requestLine} HTTP/1.1`, ...lines, '', ''].join('\r\n');
+}
+
+export function chunk(content: string | Uint8Array): Buffer {
+  const bytes = Buffer.from(content);
+  return Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')]);
+}
+
+export const LAST_CHUNK = '0\r\n\r\n';
+
+function parsed(raw: string): RawAnswer {
+  const final = raw.replace(/^(?:HTTP\/1\.1 1\d\d .*\r\n\r\n)+/, '');
+  const [top = '', ...rest] = final.split('\r\n\r\n');
+  const [statusLine = '', ...lines] = top.split('\r\n');
+  const headers = Object.fromEntries(
+    lines.map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]),
+  );
+  return { status: Number(statusLine.split(' ')[1]), headers, body: rest.join('\r\n\r\n'), raw };
+}
