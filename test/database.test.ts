@@ -71,7 +71,7 @@ describe('a statement', () => {
       await expect(database.query(nowait, ['a'])).rejects.toBeInstanceOf(DatabaseUnavailable);
     });
     const slow = database.transaction(async (tx) => {
-      await tx.query({ name: 'hurry', text: "SELECT set_config('statement_timeout', '20', true)" });
+      await tx.query({ name: 'hurry', text: "SELECT set_config('statement_timeout', '20', true)" }, []);
       await tx.query(SLEEP, [5]);
     });
     await expect(slow).rejects.toBeInstanceOf(DatabaseUnavailable);
@@ -103,7 +103,7 @@ describe('a transaction', () => {
   it('in which somebody swallowed a failure is not taken for committed', async () => {
     const swallowed = database.transaction(async (tx) => {
       await tx.query(INCREMENT, ['a']);
-      await tx.query(FAIL).catch(() => {});
+      await tx.query(FAIL, []).catch(() => {});
     });
     await expect(swallowed).rejects.toThrow('rolled back, not committed');
     expect(await counter('a')).toBe(0);
@@ -113,7 +113,7 @@ describe('a transaction', () => {
     const rename = { name: 'rename', text: "UPDATE proj_counters SET name = 'a'" };
     let reachedCommit = false;
     const refused = database.transaction(async (tx) => {
-      await tx.query(rename);
+      await tx.query(rename, []);
       reachedCommit = true;
     });
     await expect(refused).rejects.toMatchObject({ code: '23505' });
@@ -148,7 +148,7 @@ describe('a transaction', () => {
     const raise = { name: 'raise', text: "DO $$ BEGIN RAISE SQLSTATE '40001'; END $$" };
     const work = database.transaction((tx) => {
       runs += 1;
-      return tx.query(raise);
+      return tx.query(raise, []);
     });
     await expect(work).rejects.toBeInstanceOf(DatabaseUnavailable);
     expect(runs).toBe(4);
@@ -171,19 +171,19 @@ describe('through a network that fails', () => {
   });
 
   it('a COMMIT that did not arrive is unknown, and the next transaction has a new connection', async () => {
-    proxy.before(1, isCommit);
+    void proxy.before(1, isCommit);
     await expect(distant.transaction((tx) => tx.query(INCREMENT, ['a']))).rejects.toBeInstanceOf(CommitUnknown);
     expect(await distant.transaction((tx) => tx.query(INCREMENT, ['a']))).toEqual([{ n: 1 }]);
   });
 
   it('a COMMIT whose answer was lost is unknown as well', async () => {
-    proxy.after(1, isCommit);
+    void proxy.after(1, isCommit);
     await expect(distant.transaction((tx) => tx.query(INCREMENT, ['a']))).rejects.toBeInstanceOf(CommitUnknown);
     expect(await counter('a')).toBe(1);
   });
 
   it('a transaction that is cut before its COMMIT is unavailable, and nothing of it is there', async () => {
-    proxy.after(1, { matches: ({ sql }) => sql === INCREMENT.text });
+    void proxy.after(1, { matches: ({ sql }) => sql === INCREMENT.text });
     await expect(distant.transaction((tx) => tx.query(INCREMENT, ['a']))).rejects.toBeInstanceOf(DatabaseUnavailable);
     expect(await distant.query(READ, ['a'])).toEqual([{ n: 0 }]);
   });

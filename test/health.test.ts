@@ -1,4 +1,4 @@
-import { createServer, type AddressInfo, type Server } from 'node:net';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { type INestApplication, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { afterEach, describe, expect, test } from '@jest/globals';
@@ -13,6 +13,7 @@ import { type Readiness, ReadinessProbe, readinessOf } from '../src/health/readi
 import { RedisReadinessProbe } from '../src/health/redis-readiness-probe.js';
 import { DrainState } from '../src/http/drain-state.js';
 import { Log } from '../src/observability/log.js';
+import { eventually } from './support/service.js';
 
 /** Answers as its test says, and counts how often it is asked. */
 class ScriptedProbe extends ReadinessProbe {
@@ -143,46 +144,70 @@ describe('A probe', () => {
 });
 
 describe('The probe of Redis', () => {
+  const servers = new Set<FakeRedis>();
+  const probes = new Set<RedisReadinessProbe>();
+  afterEach(async () => {
+    for (const probe of probes) probe.onModuleDestroy();
+    for (const server of servers) await server.stop();
+    probes.clear();
+    servers.clear();
+  });
+
   /** As much of a Redis as a PING needs. */
-  async function fakeRedis(port = 0): Promise<Server> {
-    const server = createServer((socket) => {
-      socket
-        .on('error', () => {})
-        .on('data', (chunk) => {
-          const commands = chunk.toString().toUpperCase();
-          for (const [command] of commands.matchAll(/\bPING\b|\bINFO\b|\bCLIENT\b|\bHELLO\b/g)) {
-            socket.write(command === 'PING' ? '+PONG\r\n' : command === 'INFO' ? '$9\r\nloading:0\r\n' : '+OK\r\n');
-          }
-        });
+  class FakeRedis {
+    answering = true;
+    private readonly sockets = new Set<Socket>();
+    private readonly server = createServer((socket) => {
+      this.sockets.add(socket);
+      const answers = this.answering;
+      socket.on('error', () => {});
+      socket.on('data', (chunk) => {
+        for (const [command] of chunk.toString().matchAll(/\b(PING|INFO|CLIENT|HELLO)\b/gi)) {
+          const word = command.toUpperCase();
+          if (word === 'INFO') socket.write('$9\r\nloading:0\r\n');
+          else if (word !== 'PING') socket.write('+OK\r\n');
+          else if (answers) socket.write('+PONG\r\n');
+        }
+      });
     });
-    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
-    return server;
+
+    async start(port = 0): Promise<number> {
+      servers.add(this);
+      await new Promise<void>((resolve) => this.server.listen(port, '127.0.0.1', resolve));
+      return (this.server.address() as AddressInfo).port;
+    }
+
+    async stop(): Promise<void> {
+      for (const socket of this.sockets) socket.destroy();
+      await new Promise((resolve) => this.server.close(resolve));
+    }
   }
 
-  async function stopRedis(server: Server & { closeAllSockets?: () => void }): Promise<void> {
-    await new Promise((resolve) => server.close(resolve));
+  function probeOf(port: number): RedisReadinessProbe {
+    const probe = new RedisReadinessProbe(`redis://127.0.0.1:${port}`);
+    probes.add(probe);
+    return probe;
   }
 
   test('follows it as it goes and comes back', async () => {
-    const sockets = new Set<import('node:net').Socket>();
-    const redis = await fakeRedis();
-    redis.on('connection', (socket) => sockets.add(socket));
-    const { port } = redis.address() as AddressInfo;
-    const probe = new RedisReadinessProbe(`redis://127.0.0.1:${port}`);
-    try {
-      expect(await probe.checkReadiness()).toEqual({ ready: true, details: { redis: { status: 'ready' } } });
-      for (const socket of sockets) socket.destroy();
-      await stopRedis(redis);
-      expect(await probe.checkReadiness()).toMatchObject({ ready: false, details: { redis: { status: 'not_ready' } } });
-      expect(await probe.checkReadiness()).toMatchObject({ ready: false });
-      const back = await fakeRedis(port);
-      back.on('connection', (socket) => sockets.add(socket));
-      expect(await probe.checkReadiness()).toMatchObject({ ready: true });
-      probe.onModuleDestroy();
-      await stopRedis(back);
-    } finally {
-      probe.onModuleDestroy();
-    }
+    const redis = new FakeRedis();
+    const port = await redis.start();
+    const probe = probeOf(port);
+    expect(await probe.checkReadiness()).toEqual({ ready: true, details: { redis: { status: 'ready' } } });
+    await redis.stop();
+    expect(await probe.checkReadiness()).toMatchObject({ ready: false, details: { redis: { status: 'not_ready' } } });
+    expect(await probe.checkReadiness()).toMatchObject({ ready: false, cause: { code: 'ECONNREFUSED' } });
+    await new FakeRedis().start(port);
+    expect(await probe.checkReadiness()).toMatchObject({ ready: true });
+  });
+
+  test('gives up a connection that does not answer, and makes another', async () => {
+    const redis = new FakeRedis();
+    redis.answering = false;
+    const probe = probeOf(await redis.start());
+    expect(await probe.checkReadiness()).toMatchObject({ ready: false });
+    redis.answering = true;
+    await eventually('it is ready again', async () => (await probe.checkReadiness()).ready);
   });
 });
 

@@ -3,6 +3,7 @@ import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { AppModule, type Parts } from '../app.module.js';
+import { Streams } from '../delivery/streams.js';
 import { WebSocketAdapter } from '../delivery/web-socket-adapter.js';
 import { answerClientError } from '../http/client-error.js';
 import { correlation } from '../http/correlation.js';
@@ -37,7 +38,7 @@ export async function createApplication(parts: Parts): Promise<NestExpressApplic
   app.use(correlation);
   app.use(app.get(AccessLog).middleware);
   app.use(jsonEdge({ maxBytes: parts.config.http.maxRequestBodyBytes }));
-  app.useWebSocketAdapter(new WebSocketAdapter(app, app.get(OriginPolicy)));
+  app.useWebSocketAdapter(new WebSocketAdapter(app, app.get(OriginPolicy), app.get(Streams)));
   documentApi(app, parts);
   await app.init();
   return app;

@@ -21,15 +21,22 @@ export class Connection {
     /** Settled before the first frame is looked at. */
     readonly caller: Promise<AuthContext>,
     readonly story: Story,
+    private readonly draining: AbortSignal,
   ) {
     this.#subscribeDeadline = setTimeout(
       () => socket.close(CLOSE.noSubscribe, 'SUBSCRIBE_TIMEOUT'),
       SUBSCRIBE_DEADLINE_MS,
     );
     this.#pings = setInterval(() => this.ping(), PING_EVERY_MS);
+    // A connection that follows nothing yet is told to come back elsewhere; the others end with their streams.
+    draining.addEventListener('abort', this.#drained);
     socket.on('pong', () => clearTimeout(this.#pong));
     socket.once('close', () => this.gone());
   }
+
+  readonly #drained = () => {
+    if (!this.#subscribed) this.socket.close(CLOSE.restarting, 'DRAINING');
+  };
 
   /** Aborts when the socket is closed, by whichever side. */
   get closed(): AbortSignal {
@@ -52,6 +59,7 @@ export class Connection {
   }
 
   private gone(): void {
+    this.draining.removeEventListener('abort', this.#drained);
     clearTimeout(this.#subscribeDeadline);
     clearInterval(this.#pings);
     clearTimeout(this.#pong);

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import type { AuthContext } from '../auth/auth-context.js';
@@ -30,17 +31,20 @@ export interface StreamSlot {
 export class Streams {
   readonly #slots = new Set<{ readonly end: AbortController }>();
   readonly #perPrincipal = new Map<string, number>();
-  #draining = false;
+  readonly #drain = new AbortController();
 
   constructor(
     private readonly config: DeliveryConfig,
     private readonly metrics: MetricsSink,
     private readonly diagnostics: TransportDiagnosticsSink,
-  ) {}
+  ) {
+    // One listener a connection is what it is for, and no leak.
+    setMaxListeners(0, this.#drain.signal);
+  }
 
   /** @throws TooManyRequests above the principal's cap, ServiceUnavailable while draining */
   admit(auth: AuthContext, transport: Transport): StreamSlot {
-    if (this.#draining) throw new ServiceUnavailable(1);
+    if (this.draining.aborted) throw new ServiceUnavailable(1);
     const principal = JSON.stringify([auth.tenantId, auth.subject]);
     const open = this.#perPrincipal.get(principal) ?? 0;
     if (this.config.streamsPerPrincipal > 0 && open >= this.config.streamsPerPrincipal) throw new TooManyRequests(5);
@@ -109,13 +113,14 @@ export class Streams {
     }
   }
 
-  get open(): number {
-    return this.#slots.size;
+  /** Aborts when the replica begins to send its streams away. */
+  get draining(): AbortSignal {
+    return this.#drain.signal;
   }
 
   /** Ends every stream, spread over so long that their clients do not come back in one moment, and admits no more. */
   async drain(overMs: number): Promise<void> {
-    this.#draining = true;
+    this.#drain.abort();
     await Promise.all(
       [...this.#slots].map(async ({ end }) => {
         await delay(Math.random() * overMs);

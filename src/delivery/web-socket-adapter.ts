@@ -2,12 +2,13 @@ import type { IncomingMessage } from 'node:http';
 import type { INestApplicationContext } from '@nestjs/common';
 import { WsAdapter } from '@nestjs/platform-ws';
 import { errorBody, httpStatusOf } from '../http/error-body.js';
-import { MalformedJson } from '../http/http.errors.js';
+import { MalformedJson, ServiceUnavailable } from '../http/http.errors.js';
 import { OriginPolicy } from '../http/origin-policy.js';
 import { parseStrictJson } from '../http/strict-json.js';
 import { storyFrom } from '../observability/correlation.js';
 import { TaskBridgeError } from '../taskbridge-error.js';
 import { FrameRefused } from './delivery.errors.js';
+import type { Streams } from './streams.js';
 
 /** Bytes of one client frame; more is answered with 1009. */
 const MAX_FRAME_BYTES = 64 * 1024;
@@ -21,6 +22,7 @@ export class WebSocketAdapter extends WsAdapter {
   constructor(
     app: INestApplicationContext,
     private readonly origins: OriginPolicy,
+    private readonly streams: Streams,
   ) {
     super(app, { messageParser: (data) => messageOf(data as unknown) });
   }
@@ -38,6 +40,7 @@ export class WebSocketAdapter extends WsAdapter {
       ) => {
         try {
           this.origins.check(req);
+          if (this.streams.draining.aborted) throw new ServiceUnavailable(1);
           done(true);
         } catch (error) {
           if (!(error instanceof TaskBridgeError)) throw error;

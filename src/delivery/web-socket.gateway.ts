@@ -43,7 +43,7 @@ export class TasksGateway implements OnGatewayConnection<WebSocket> {
       else socket.close(CLOSE.overloaded, 'INTERNAL_ERROR');
     });
     const story = storyFrom(request.headers['traceparent']?.toString());
-    this.#connections.set(socket, new Connection(socket, caller, story));
+    this.#connections.set(socket, new Connection(socket, caller, story, this.streams.draining));
   }
 
   @SubscribeMessage('subscribe')

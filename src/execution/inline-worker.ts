@@ -15,7 +15,7 @@ import { ExecutionConfig } from './execution.config.js';
 import { Handlers } from './handlers.js';
 
 /** How soon a task that was submitted elsewhere, or whose backoff is over, is found. */
-const POLL_MS = 1_000;
+const POLL_MS = 500;
 /** How soon a cancellation that came in elsewhere is noticed. */
 const WATCH_MS = 100;
 

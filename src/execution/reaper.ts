@@ -3,7 +3,7 @@ import { Log } from '../observability/log.js';
 import { EndLostAttempts } from '../tasks/end-lost-attempts.js';
 
 /** How late the end of a lost attempt may be. */
-const EVERY_MS = 1_000;
+const EVERY_MS = 500;
 
 /** Sees to it that nobody waits for ever for somebody who is gone. Every replica has one; they do not get in each other's way. */
 @Injectable()

@@ -11,6 +11,7 @@ const TIMEOUT_MILLISECONDS = 900;
  */
 export class RedisReadinessProbe extends ReadinessProbe implements OnModuleDestroy {
   private readonly redis: Redis;
+  private trouble: Error | undefined;
 
   constructor(url: string) {
     super();
@@ -22,20 +23,35 @@ export class RedisReadinessProbe extends ReadinessProbe implements OnModuleDestr
       retryStrategy: null,
       connectTimeout: TIMEOUT_MILLISECONDS,
       commandTimeout: TIMEOUT_MILLISECONDS,
+      disconnectTimeout: 50,
       connectionName: 'taskbridge-readiness',
     });
-    // Without a listener ioredis writes to the console; what fails is the check, and that says why.
-    this.redis.on('error', () => {});
+    // `connect` itself rejects with no more than "Connection is closed".
+    this.redis.on('error', (error) => {
+      this.trouble = error;
+    });
   }
 
   override checkReadiness(): Promise<Readiness> {
     return readinessOf('redis', async () => {
-      if (this.redis.status !== 'ready') await this.redis.connect();
-      await this.redis.ping();
+      this.trouble = undefined;
+      try {
+        if (this.redis.status !== 'ready') await this.redis.connect();
+        await this.redis.ping();
+      } catch (error) {
+        // A connection that does not answer may never: the next check makes another.
+        this.disconnect();
+        throw this.trouble ?? error;
+      }
     });
   }
 
   onModuleDestroy(): void {
-    this.redis.disconnect();
+    this.disconnect();
+  }
+
+  private disconnect(): void {
+    // ioredis would wait for the end of a connection that is not there.
+    if (this.redis.status !== 'wait' && this.redis.status !== 'end') this.redis.disconnect();
   }
 }
