@@ -160,7 +160,8 @@ describe('The three transports', () => {
         const confirmation = {
           type: 'SUBSCRIPTION_CONFIRMED',
           taskId,
-          replayStartedAfterEventId: cursor ?? null,
+          // The start is no cursor, however it is spelled.
+          replayStartedAfterEventId: after === 0 ? null : cursor,
           live: true,
         };
         await reader.waitFor(({ frames }) => frames.length > head - after);
