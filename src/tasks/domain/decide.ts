@@ -53,10 +53,7 @@ export function decide(task: Task, command: Command, rules: Rules): Decision {
       holds(task, command.token);
       if (command.batchSeq <= task.batchSeq) return unchanged(task);
       if (command.batchSeq > task.batchSeq + 1) throw new BatchOutOfOrder(task.batchSeq + 1);
-      // One place is kept for the terminal event.
-      if (task.headEventId + command.events.length >= rules.maxEventsPerTask) {
-        return decided(task, failed('EVENT_LIMIT_EXCEEDED', 'The task has as many events as a task may have.', false));
-      }
+      if (!hasRoomFor(command.events.length, task, rules)) return decided(task, full());
       return decided({ ...task, batchSeq: command.batchSeq }, ...command.events);
     case 'complete':
       holds(task, command.token);
@@ -70,7 +67,8 @@ export function decide(task: Task, command: Command, rules: Rules): Decision {
       return decided(task, cancelled(task));
     case 'release':
       holds(task, command.token);
-      return task.cancellation ? decided(task, cancelled(task)) : retried(task, 'released', 0);
+      if (task.cancellation) return decided(task, cancelled(task));
+      return hasRoomFor(1, task, rules) ? retried(task, 'released', 0) : decided(task, full());
     case 'lose_lease':
       if (task.run.state !== 'leased') return unchanged(task);
       return spent(
@@ -116,7 +114,7 @@ function spent(task: Task, rules: Rules, reason: string, last: NewEvent, retryAf
   if (task.cancellation) return decided(task, cancelled(task));
   const counted = { ...task, spentAttempts: task.spentAttempts + 1 };
   if (counted.spentAttempts >= rules.maxAttempts) return decided(counted, last);
-  if (task.headEventId + 2 > rules.maxEventsPerTask) return decided(counted, last);
+  if (!hasRoomFor(1, task, rules)) return decided(counted, last);
   return retried(counted, reason, retryAfterMs ?? backoffMs(counted.spentAttempts, rules.jitter));
 }
 
@@ -133,6 +131,15 @@ function retried(task: Task, reason: string, claimableInMs: number): Decision {
     supersedesAfterEventId: String(task.attemptBase),
   });
   return { ...decided(task, event), claimableInMs };
+}
+
+/** One place is kept for the terminal event. */
+function hasRoomFor(events: number, task: Task, rules: Rules): boolean {
+  return task.headEventId + events < rules.maxEventsPerTask;
+}
+
+function full(): NewEvent {
+  return failed('EVENT_LIMIT_EXCEEDED', 'The task has as many events as a task may have.', false);
 }
 
 function failed(code: string, message: string, retryable: boolean): NewEvent {
