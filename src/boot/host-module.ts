@@ -42,7 +42,12 @@ function resolveFromService(): void {
       } catch (error) {
         const isBare = !/^(\.|\/|[a-z]+:)/.test(specifier);
         if (!isBare || (error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
-        return next(specifier, fromService);
+        try {
+          return next(specifier, fromService);
+        } catch {
+          // It names the file that imports, which is the one to look at.
+          throw error;
+        }
       }
     },
   });

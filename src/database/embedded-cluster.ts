@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chown, mkdtemp, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { chown, mkdtemp, open, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -56,6 +56,10 @@ async function initialise(
     const removal = { recursive: true, force: true, maxRetries: 5, retryDelay: 100 };
     if (name.startsWith(UNFINISHED)) await rm(join(path, name), removal).catch(() => {});
   }
+  // Also what refuses, before the work, a directory with anything else in it.
+  await rmdir(cluster).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+  });
   const unfinished = await mkdtemp(join(path, UNFINISHED));
   try {
     if (user !== undefined) await chown(unfinished, user.uid, user.gid);

@@ -8,18 +8,19 @@ import { AccessLog } from './access-log.js';
 import { Log } from './log.js';
 import { MetricsController } from './metrics.controller.js';
 import { MetricsSink } from './metrics-sink.js';
-import { ObservabilityConfig } from './observability.config.js';
+import type { ObservabilityConfig } from './observability.config.js';
 import { Observer } from './observer.js';
 import { PrometheusMetricsSink } from './prometheus-metrics-sink.js';
 import { PrometheusTransportDiagnosticsSink } from './prometheus-transport-diagnostics-sink.js';
+import { logTracingProblems } from './tracing.js';
 import { TransportDiagnosticsSink } from './transport-diagnostics-sink.js';
 
 /** Logs, metrics, and the wrapper around every use-case, for everybody. */
 @Module({})
 export class ObservabilityModule {
   static register(options: { config: ObservabilityConfig; logger: Logger; hosted: Hosted }): DynamicModule {
+    if (options.config.otelExporter !== 'none') logTracingProblems(options.logger);
     const providers = [
-      { provide: ObservabilityConfig, useValue: options.config },
       { provide: Log, useValue: options.logger },
       { provide: Registry, useFactory: newRegistry },
       ...unlessHosted(

@@ -9,7 +9,17 @@ import { NodeSDK } from '@opentelemetry/sdk-node';
 import { ParentBasedSampler, SimpleSpanProcessor, TraceIdRatioBasedSampler } from '@opentelemetry/sdk-trace';
 import { register } from 'import-in-the-middle/register-hooks.mjs';
 import { JsonLineSpanExporter } from './json-line-span-exporter.js';
-import type { RunningTracing, TracingOptions } from './tracing.js';
+
+export interface TracingOptions {
+  readonly exporter: 'console' | 'otlp';
+  readonly serviceName: string;
+  /** 0 to 1: the share of traces that is recorded. */
+  readonly samplerRatio: number;
+}
+
+export interface RunningTracing {
+  shutdown(): Promise<void>;
+}
 
 /** Imported by startTracing only. What is to be patched is named, so that nothing else pays for the hooks. */
 export function startSdk(options: TracingOptions): RunningTracing {

@@ -2,26 +2,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { DiagLogLevel, diag } from '@opentelemetry/api';
 import { boundedText } from './bounded-text.js';
 import type { Log } from './log.js';
-
-export interface TracingOptions {
-  readonly exporter: 'none' | 'console' | 'otlp';
-  readonly serviceName: string;
-  /** 0 to 1: the share of traces that is recorded. */
-  readonly samplerRatio: number;
-}
-
-export interface RunningTracing {
-  shutdown(): Promise<void>;
-}
+import type { RunningTracing, TracingOptions } from './tracing-sdk.js';
 
 /** A collector that is gone must not hold up the exit of a drain. */
 const FLUSH_SECONDS = 2;
 
 let running: RunningTracing | undefined;
 
-/** Before anything that is to be traced is imported. Without an exporter the SDK is not even loaded. */
+/** Before anything that is to be traced is imported. Where it is not called, the SDK is not even loaded. */
 export async function startTracing(options: TracingOptions): Promise<void> {
-  if (options.exporter === 'none') return;
   const { startSdk } = await import('./tracing-sdk.js');
   running = startSdk(options);
 }
@@ -36,9 +25,16 @@ export async function shutdownTracing(): Promise<void> {
   timer.abort();
 }
 
-/** A collector that cannot be reached is otherwise silent. */
+/** A collector that is gone is otherwise silent; with a line for each batch it would be loud. */
+const PROBLEM_MILLISECONDS = 60_000;
+
 export function logTracingProblems(log: Log): void {
-  const problem = (text: string) => log.warn({ text: boundedText(text, 500) }, 'tracing.problem');
+  let silentUntil = 0;
+  const problem = (text: string) => {
+    if (performance.now() < silentUntil) return;
+    silentUntil = performance.now() + PROBLEM_MILLISECONDS;
+    log.warn({ text: boundedText(text, 500) }, 'tracing.problem');
+  };
   const nothing = () => {};
   diag.setLogger(
     { error: problem, warn: problem, info: nothing, debug: nothing, verbose: nothing },

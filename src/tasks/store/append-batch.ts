@@ -55,10 +55,11 @@ const APPEND: Statement = {
         AS e (task_id, position, type, payload, principal_id) USING (task_id)
       RETURNING task_id, event_id, ${CREATED_AT}
     )
-    SELECT l.task_id, a.base, a.cancellation_requested,
+    SELECT r.task_id, a.base, a.cancellation_requested,
       to_char(a.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS lease_expires_at,
-      s.event_id, s.created_at
-    FROM locked l LEFT JOIN appended a USING (task_id) LEFT JOIN stored s USING (task_id)`,
+      s.event_id, s.created_at,
+      CASE WHEN l.task_id IS NULL THEN (SELECT true FROM taskbridge.proj_tasks t WHERE t.task_id = r.task_id) END AS skipped
+    FROM request r LEFT JOIN locked l USING (task_id) LEFT JOIN appended a USING (task_id) LEFT JOIN stored s USING (task_id)`,
 };
 
 interface AppendRow {
@@ -68,6 +69,8 @@ interface AppendRow {
   lease_expires_at: string | null;
   event_id: string | null;
   created_at: string | null;
+  /** The task is there, and somebody else had its row. */
+  skipped: boolean | null;
 }
 
 /** One outcome a request, in their order. */
@@ -94,13 +97,13 @@ export async function appendBatch(
     events.map((e) => e.request.principalId),
   ]);
   const byTask = Map.groupBy(rows, (row) => row.task_id);
-  return requests.map((request) => outcomeOf(request, byTask.get(request.taskId)));
+  return requests.map((request) => outcomeOf(request, byTask.get(request.taskId) ?? []));
 }
 
-function outcomeOf(request: AppendRequest, rows: readonly AppendRow[] | undefined): AppendOutcome {
-  const first = rows?.[0];
-  if (!rows || !first) return { outcome: 'locked' };
-  if (first.base === null) return { outcome: 'refused' };
+function outcomeOf(request: AppendRequest, rows: readonly AppendRow[]): AppendOutcome {
+  const first = rows[0];
+  if (first?.skipped) return { outcome: 'locked' };
+  if (!first || first.base === null) return { outcome: 'refused' };
   const base = Number(first.base);
   const createdAt = new Map(rows.map((row) => [Number(row.event_id), row.created_at ?? '']));
   return {
