@@ -18,6 +18,7 @@ import { Hub } from './delivery/hub.js';
 import { LiveLog } from './delivery/live-log.js';
 import { InlineWorker } from './execution/inline-worker.js';
 import { Reaper } from './execution/reaper.js';
+import { WaitingClaims } from './execution/waiting-claims.js';
 import { TaskExecutor } from './execution/task-executor.js';
 import { createLogger } from './observability/log.js';
 import { MetricsSink } from './observability/metrics-sink.js';
@@ -74,6 +75,7 @@ async function start(): Promise<void> {
   await app.get(LiveLog).start();
   app.get(Hub).start();
   app.get(Reaper).start();
+  app.get(WaitingClaims).start();
   app.get(InlineWorker).start();
   const url = urlOf(app, config);
   logger.info({ url, environment: config.environment.name }, 'service.listening');

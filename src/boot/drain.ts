@@ -7,6 +7,7 @@ import { LiveLog } from '../delivery/live-log.js';
 import { Streams } from '../delivery/streams.js';
 import { InlineWorker } from '../execution/inline-worker.js';
 import { Reaper } from '../execution/reaper.js';
+import { WaitingClaims } from '../execution/waiting-claims.js';
 import { DrainState } from '../http/drain-state.js';
 
 /** Over how long streams are sent away, at most: their clients come back to the other replicas in the same rhythm. */
@@ -24,6 +25,8 @@ export async function drain(app: NestExpressApplication, { boot }: Config): Prom
   const server = app.getHttpServer() as Server;
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeIdleConnections();
+  // Claims that wait are answered with nothing, so that their connections end.
+  await app.get(WaitingClaims).stop();
   await app.get(InlineWorker).stop();
   await app.get(Reaper).stop();
   await Promise.race([closed, delay(left / 4, undefined, { ref: false })]);

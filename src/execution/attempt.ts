@@ -2,11 +2,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { TaskBridgeError } from '../taskbridge-error.js';
 import type { Lease } from '../tasks/claim-tasks.js';
 import { messageEvent, outputEvent, progressEvent } from '../tasks/domain/event-payloads.js';
+import type { Question } from '../tasks/domain/suspension.js';
 import { newEvent, type NewEvent } from '../tasks/domain/task-event.js';
 import { LeaseLost } from '../tasks/domain/tasks.errors.js';
 import type { Ending } from '../tasks/end-attempt.js';
 import { EventSender } from './event-sender.js';
-import { TaskFailure, type TaskContext, type TaskHandler } from './task-handler.js';
+import { Suspended, TaskFailure, type SuspendAnswer, type SuspendRequest, type TaskContext, type TaskHandler } from './task-handler.js';
 
 /** The largest result, as the JSON of the terminal event. */
 const MAX_RESULT_BYTES = 1024 * 1024;
@@ -24,7 +25,7 @@ export interface LeaseHolder {
   append(lease: Lease, batchSeq: number, events: readonly NewEvent[]): Promise<void>;
   /** A handler threw something that clients are not told. */
   report(lease: Lease, error: unknown): void;
-  end(lease: Lease, ending: Ending): Promise<void>;
+  end(lease: Lease, ending: Ending): Promise<unknown>;
 }
 
 /** One run of a handler under one lease, from the claim to the end of the lease. */
@@ -32,6 +33,8 @@ export class Attempt {
   readonly #stop = new AbortController();
   readonly #lost = Promise.withResolvers<void>();
   readonly #sender: EventSender;
+  #asked = 0;
+  #question: Question | undefined;
 
   constructor(
     readonly lease: Lease,
@@ -63,7 +66,8 @@ export class Attempt {
     await this.#sender.settled();
     for (;;) {
       try {
-        return await this.holder.end(this.lease, ending);
+        await this.holder.end(this.lease, ending);
+        return;
       } catch (error) {
         // Somebody else decided how the attempt ends, or this very call did and its answer was lost.
         if (error instanceof LeaseLost) return;
@@ -76,12 +80,11 @@ export class Attempt {
   private async execute(handler: TaskHandler): Promise<Ending> {
     const { token } = this.lease;
     try {
-      const result: unknown = await handler(this.lease.input ?? {}, this.context());
-      if (resultBytes(result) > MAX_RESULT_BYTES) {
-        throw new TaskFailure('RESULT_TOO_LARGE', `A result may have at most ${MAX_RESULT_BYTES} bytes.`);
-      }
-      return { kind: 'complete', token, result };
+      const ending = await this.handled(handler, token);
+      return this.#question ? { kind: 'suspend', token, question: this.#question } : ending;
     } catch (error) {
+      // Also when the handler let another error out meanwhile: it was told to end, and asks again from its start.
+      if (this.#question && !this.#stop.signal.aborted) return { kind: 'suspend', token, question: this.#question };
       const reason: unknown = this.#stop.signal.aborted ? this.#stop.signal.reason : undefined;
       if (reason instanceof AttemptStopped && reason.why === 'cancelled') return { kind: 'confirm_cancellation', token };
       if (reason instanceof AttemptStopped) return { kind: 'release', token };
@@ -90,8 +93,33 @@ export class Attempt {
     }
   }
 
+  private async handled(handler: TaskHandler, token: string): Promise<Ending> {
+    const result: unknown = await handler(this.lease.input ?? {}, this.context());
+    if (resultBytes(result) > MAX_RESULT_BYTES) {
+      throw new TaskFailure('RESULT_TOO_LARGE', `A result may have at most ${MAX_RESULT_BYTES} bytes.`);
+    }
+    return { kind: 'complete', token, result };
+  }
+
+  /** The answer, when the question was asked before and answered; else the end of this invocation. */
+  private async ask({ key, expiresAt, ...asked }: SuspendRequest): Promise<SuspendAnswer> {
+    this.#asked += 1;
+    const suspendId = key ?? String(this.#asked);
+    const answer = this.lease.answers.find((given) => given.suspendId === suspendId);
+    if (answer) return answer;
+    this.#question ??= {
+      suspendId,
+      kind: 'USER_ACTION_REQUIRED',
+      schemaVersion: 1,
+      ...asked,
+      ...(expiresAt !== undefined && { expiresAt: new Date(expiresAt).toISOString() }),
+    };
+    throw new Suspended();
+  }
+
   private context(): TaskContext {
-    const { identity, attempt, metadata } = this.lease;
+    const { identity, attempt, metadata, answers } = this.lease;
+    const resume = answers.at(-1);
     const send = async (event: () => NewEvent) => this.#sender.send(event());
     return {
       taskId: identity.taskId,
@@ -99,6 +127,8 @@ export class Attempt {
       attempt,
       metadata: metadata ?? {},
       signal: this.#stop.signal,
+      ...(resume && { resume }),
+      suspend: (question) => this.ask(question),
       progress: (progress, { stage, message } = {}) => send(() => progressEvent(progress, stage, message)),
       message: (message, level) => send(() => messageEvent(message, level)),
       output: (data, { channel = 'text', op = 'append' } = {}) => send(() => outputEvent(channel, op, data, attempt)),

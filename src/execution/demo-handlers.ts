@@ -43,6 +43,18 @@ export const DEMO_HANDLERS: TaskHandlers = {
     return { text: joined };
   },
 
+  'demo.approval': async (input, { suspend }) => {
+    const question = text(input, 'question', 'Shall it be done?');
+    const expiresInMs = input['expiresInMs'] === undefined ? undefined : count(input, 'expiresInMs', 0, 86_400_000);
+    const answer = await suspend({
+      reasonCode: 'APPROVAL_REQUIRED',
+      allowedActions: ['approve', 'reject'],
+      interaction: { question },
+      ...(expiresInMs !== undefined && { expiresAt: Date.now() + expiresInMs }),
+    });
+    return { decision: answer.actionType, payload: answer.payload };
+  },
+
   'demo.burst': async (input, { progress, signal }) => {
     const events = count(input, 'events', 100, 100_000);
     for (let sent = 0; sent < events; ) {

@@ -1,11 +1,16 @@
 import { Module, type DynamicModule } from '@nestjs/common';
 import { unlessHosted, type Hosted } from '../hosted.js';
 import { TasksModule } from '../tasks/tasks.module.js';
+import { AppendWorkerEvents } from './append-worker-events.js';
+import { ClaimForWorker } from './claim-for-worker.js';
 import { Handlers } from './handlers.js';
 import { InlineWorker } from './inline-worker.js';
 import { LeaseExecutor } from './lease-executor.js';
 import { Reaper } from './reaper.js';
 import { TaskExecutor } from './task-executor.js';
+import { WaitingClaims } from './waiting-claims.js';
+import { WorkerController } from './worker.controller.js';
+import { WorkerTokenGuard } from './worker-token.guard.js';
 
 /** Who executes tasks, and who notices when somebody no longer does. */
 @Module({})
@@ -16,8 +21,18 @@ export class ExecutionModule {
       module: ExecutionModule,
       global: true,
       imports: [TasksModule],
-      providers: [Handlers, InlineWorker, Reaper, ...ports],
-      exports: [InlineWorker, Reaper, ...ports],
+      controllers: [WorkerController],
+      providers: [
+        Handlers,
+        WaitingClaims,
+        InlineWorker,
+        Reaper,
+        ClaimForWorker,
+        AppendWorkerEvents,
+        WorkerTokenGuard,
+        ...ports,
+      ],
+      exports: [WaitingClaims, InlineWorker, Reaper, ...ports],
     };
   }
 }

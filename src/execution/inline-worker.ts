@@ -13,9 +13,10 @@ import { TasksConfig } from '../tasks/tasks.config.js';
 import { Attempt, type LeaseHolder } from './attempt.js';
 import { ExecutionConfig } from './execution.config.js';
 import { Handlers } from './handlers.js';
+import { WaitingClaims } from './waiting-claims.js';
 
-/** How soon a task that was submitted elsewhere, or whose backoff is over, is found. */
-const POLL_MS = 500;
+/** How long one wait for work lasts at most; what ends it sooner is work. */
+const WAIT_MS = 60_000;
 /** How soon a cancellation that came in elsewhere is noticed. */
 const WATCH_MS = 100;
 
@@ -35,11 +36,14 @@ export class InlineWorker implements LeaseHolder {
   #claiming: Promise<void> | undefined;
   #claimAgain = false;
   #timers: NodeJS.Timeout[] = [];
+  readonly #stop = new AbortController();
+  #waits: Promise<void> | undefined;
   #stopping = false;
   #watching = false;
 
   constructor(
     private readonly handlers: Handlers,
+    private readonly waiting: WaitingClaims,
     private readonly claimTasks: ClaimTasks,
     private readonly appendEvents: AppendEvents,
     private readonly endAttempt: EndAttempt,
@@ -52,15 +56,14 @@ export class InlineWorker implements LeaseHolder {
   start(): void {
     if (!this.config.inline || this.handlers.taskTypes.length === 0) return;
     this.#timers = [
-      setInterval(() => this.look(), POLL_MS),
       setInterval(() => void this.watch(), WATCH_MS),
       setInterval(() => void this.renew(), (this.tasks.leaseSeconds * 1000) / 3),
     ];
-    this.look();
+    this.#waits = this.waitForWork();
   }
 
   /** Something may be claimable. */
-  look(): void {
+  private look(): void {
     if (this.#stopping || this.#timers.length === 0) return;
     this.#claimAgain = true;
     this.#claiming ??= this.claim().finally(() => {
@@ -77,6 +80,8 @@ export class InlineWorker implements LeaseHolder {
   /** Aborts what runs and hands it back: another replica, or the next start, goes on with it at once. */
   async stop(): Promise<void> {
     this.#stopping = true;
+    this.#stop.abort();
+    await this.#waits;
     await this.#claiming;
     const running = [...this.#running.values()];
     for (const { attempt } of running) attempt.stop('released');
@@ -97,12 +102,19 @@ export class InlineWorker implements LeaseHolder {
     if (receipt.cancellationRequested) this.#running.get(lease.token)?.attempt.stop('cancelled');
   }
 
-  end(lease: Lease, ending: Ending): Promise<void> {
-    return this.endAttempt.execute(lease.identity.taskId, ending, SYSTEM_PRINCIPAL_ID);
+  end(lease: Lease, ending: Ending): Promise<unknown> {
+    return this.endAttempt.execute(lease.identity.taskId, ending, { principalId: SYSTEM_PRINCIPAL_ID });
   }
 
   report({ identity, attempt }: Lease, error: unknown): void {
     this.log.error({ taskId: identity.taskId, taskType: identity.taskType, attempt, err: error }, 'handler.failed');
+  }
+
+  private async waitForWork(): Promise<void> {
+    while (!this.#stopping) {
+      this.look();
+      await this.waiting.wait(this.handlers.taskTypes, WAIT_MS, this.#stop.signal);
+    }
   }
 
   private async claim(): Promise<void> {

@@ -2,15 +2,19 @@ import { Injectable } from '@nestjs/common';
 import { SYSTEM_PRINCIPAL_ID } from '../auth/auth-context.js';
 import { ClaimTasks } from '../tasks/claim-tasks.js';
 import { Handlers } from './handlers.js';
+import { ExecutionConfig } from './execution.config.js';
 import { InlineWorker } from './inline-worker.js';
 import { TaskExecutor } from './task-executor.js';
+import { WaitingClaims } from './waiting-claims.js';
 
-/** Tasks wait in PostgreSQL until somebody claims them under a lease; the worker in this process is told at once. */
+/** Tasks wait in PostgreSQL until somebody claims them under a lease; whoever waits on this replica is told at once. */
 @Injectable()
 export class LeaseExecutor extends TaskExecutor {
   constructor(
     private readonly handlers: Handlers,
     private readonly inlineWorker: InlineWorker,
+    private readonly waiting: WaitingClaims,
+    private readonly config: ExecutionConfig,
     private readonly claimTasks: ClaimTasks,
   ) {
     super();
@@ -21,11 +25,11 @@ export class LeaseExecutor extends TaskExecutor {
   }
 
   override accepts(taskType: string): boolean {
-    return this.handlers.has(taskType);
+    return this.config.worker || this.handlers.has(taskType);
   }
 
   override submitted({ taskType }: { readonly taskType: string }): void {
-    if (this.handlers.has(taskType)) this.inlineWorker.look();
+    this.waiting.notify(taskType);
   }
 
   override cancelled({ taskId }: { readonly taskId: string }): void {
@@ -33,7 +37,7 @@ export class LeaseExecutor extends TaskExecutor {
   }
 
   override resumed({ taskType }: { readonly taskType: string }): void {
-    if (this.handlers.has(taskType)) this.inlineWorker.look();
+    this.waiting.notify(taskType);
   }
 
   /** The very statement that hands out work, asked for none. */

@@ -1,3 +1,4 @@
+import type { SuspensionKind } from '../tasks/domain/suspension.js';
 import type { JsonObject } from '../tasks/domain/task-event.js';
 
 /** What a handler can say and ask while it runs. Every call resolves when the event is stored; await it, or do not. */
@@ -9,11 +10,53 @@ export interface TaskContext {
   readonly metadata: JsonObject;
   /** Aborts when the task is cancelled, the lease is lost, or the process shuts down: stop and throw. */
   readonly signal: AbortSignal;
+  /** The last answer, when this invocation goes on after one. */
+  readonly resume?: SuspendAnswer;
+  /**
+   * Asks the owner. Ends this invocation: the promise rejects, let that through. When the answer is there the handler runs again
+   * from its start, on whichever instance, and the same call returns it.
+   */
+  suspend(question: SuspendRequest): Promise<SuspendAnswer>;
   /** `progress` is 0 to 100. */
   progress(progress: number, details?: { readonly stage?: string; readonly message?: string }): Promise<void>;
   message(message: string, level?: 'info' | 'warning' | 'debug'): Promise<void>;
   /** Streamed output such as a model's tokens. Defaults to appending to the channel `text`. */
   output(data: string, options?: { readonly channel?: string; readonly op?: 'append' | 'replace' }): Promise<void>;
+}
+
+/** A question to the owner of the task. */
+export interface SuspendRequest {
+  /** Names the call, so that its answer finds it. Defaults to its ordinal: `1` for the first `suspend` of an invocation. */
+  readonly key?: string;
+  readonly reasonCode: string;
+  /** What may be answered: one or more action types. */
+  readonly allowedActions: readonly string[];
+  /** Defaults to `USER_ACTION_REQUIRED`. */
+  readonly kind?: SuspensionKind;
+  /** Of `interaction`. Defaults to 1. */
+  readonly schemaVersion?: number;
+  /** When the task fails with SUSPENSION_EXPIRED if nobody answered. Defaults to never. */
+  readonly expiresAt?: Date | string | number;
+  /** For whoever shows the question. */
+  readonly uiHints?: JsonObject;
+  readonly interaction?: JsonObject;
+}
+
+export interface SuspendAnswer {
+  readonly suspendId: string;
+  readonly clientActionId: string;
+  /** One of `allowedActions`. */
+  readonly actionType: string;
+  readonly payload: JsonObject;
+  /** The principal who answered. */
+  readonly actorId: string;
+}
+
+/** What `suspend` rejects with to end the invocation. */
+export class Suspended extends Error {
+  constructor() {
+    super('The handler waits for an answer; it runs again from its start.');
+  }
 }
 
 /**

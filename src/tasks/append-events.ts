@@ -8,12 +8,15 @@ import { endsTask } from './domain/task-event.js';
 import { appendBatch, type AppendRequest } from './store/append-batch.js';
 import { lockTask } from './store/lock-tasks.js';
 import { readBatch } from './store/read-batch.js';
+import { renewLease } from './store/renew-leases.js';
 import type { StoredEvent } from './stored-event.js';
 import { TaskWriter } from './task-writer.js';
 import { TasksConfig } from './tasks.config.js';
 
 export interface AppendReceipt {
   readonly events: readonly Pick<StoredEvent, 'eventId'>[];
+  /** By the database clock; every accepted batch extends the lease. */
+  readonly leaseExpiresAt: string;
   readonly cancellationRequested: boolean;
 }
 
@@ -52,19 +55,24 @@ export class AppendEvents {
     const [written] = await this.writer.write(
       (tx) => lockTask(tx, taskId),
       () => ({ kind: 'append', token, batchSeq, events }),
-      { principalId },
+      principalId === undefined ? {} : { principalId },
     );
     if (!written) throw new LeaseLost();
-    const cancellationRequested = written.after.cancellation !== null;
     if (written.record.task === written.after) {
       const stored = await readBatch(this.database, taskId, written.after.leaseNumber, batchSeq);
       const equal =
         stored.length === events.length &&
         stored.every((event, i) => event.type === events[i]?.type && event.payloadJson === events[i]?.json);
       if (!equal) throw new IdempotencyConflict('batchSeq');
-      return { events: stored, cancellationRequested };
+      return { events: stored, ...(await this.renewed(request)) };
     }
     if (written.events.some((event) => endsTask(event.type))) throw new LeaseLost();
-    return { events: written.events, cancellationRequested };
+    return { events: written.events, ...(await this.renewed(request)) };
+  }
+
+  private async renewed({ taskId, leaseToken }: AppendRequest): Promise<Omit<AppendReceipt, 'events'>> {
+    const lease = await renewLease(this.database, { taskId, leaseToken }, this.config.leaseSeconds);
+    if (!lease) throw new LeaseLost();
+    return lease;
   }
 }

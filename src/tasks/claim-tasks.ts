@@ -1,9 +1,13 @@
 import { Injectable } from '@nestjs/common';
+import { Database } from '../database/database.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
+import { nextAttempt } from './domain/decide.js';
 import type { JsonObject } from './domain/task-event.js';
 import { lockClaimableTasks } from './store/lock-tasks.js';
+import { readAnswers, type Answer } from './store/suspensions.js';
 import type { TaskIdentity } from './store/task-row.js';
 import { newLeaseToken, TaskWriter } from './task-writer.js';
+import { TasksConfig } from './tasks.config.js';
 
 /** The right to run one attempt, for as long as it gives signs of life. */
 export interface Lease {
@@ -11,15 +15,22 @@ export interface Lease {
   readonly token: string;
   readonly attempt: number;
   readonly headEventId: number;
+  readonly leaseExpiresAt: string;
   readonly input: JsonObject | null;
   readonly metadata: JsonObject | null;
+  readonly traceparent: string | null;
+  readonly cancellationRequested: boolean;
+  /** What the task's questions were answered with, oldest first; the last one is the answer that it goes on with. */
+  readonly answers: readonly Answer[];
 }
 
-/** Hands out waiting tasks, oldest first, each to one caller. */
+/** Hands out waiting tasks, oldest first and going round the owners, each to one caller. */
 @Injectable()
 export class ClaimTasks {
   constructor(
     private readonly writer: TaskWriter,
+    private readonly database: Database,
+    private readonly config: TasksConfig,
     private readonly metrics: MetricsSink,
   ) {}
 
@@ -28,21 +39,35 @@ export class ClaimTasks {
     taskTypes: readonly string[],
     limit: number,
   ): Promise<readonly Lease[]> {
-    const written = await this.writer.write(
-      (tx) => lockClaimableTasks(tx, taskTypes, limit),
-      () => ({ kind: 'claim', token: newLeaseToken() }),
+    const claimed = await this.writer.write(
+      (tx) => lockClaimableTasks(tx, taskTypes, limit, this.config.leaseSeconds),
+      ({ task }) => ({ kind: 'claim', token: newLeaseToken(nextAttempt(task)) }),
       worker,
     );
-    return written.flatMap(({ record, after }) => {
+    // More leases than attempts: some of them went on after an answer.
+    const answered = claimed.filter(({ after }) => after.leaseNumber > after.attempt);
+    const answers =
+      answered.length > 0
+        ? await readAnswers(
+            this.database,
+            answered.map(({ record }) => record.identity.taskId),
+          )
+        : new Map<string, readonly Answer[]>();
+    return claimed.flatMap(({ record, after }) => {
       if (after.run.state !== 'leased') return [];
       this.metrics.observe('claim_lag_seconds', record.waitedSeconds);
+      const { identity, input, metadata, traceparent, leaseExpiresAt } = record;
       return {
-        identity: record.identity,
+        identity,
+        input,
+        metadata,
+        traceparent,
+        leaseExpiresAt,
         token: after.run.token,
         attempt: after.attempt,
         headEventId: after.headEventId,
-        input: record.input,
-        metadata: record.metadata,
+        cancellationRequested: after.cancellation !== null,
+        answers: answers.get(identity.taskId) ?? [],
       };
     });
   }

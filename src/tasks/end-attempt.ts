@@ -1,15 +1,34 @@
+import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
+import type { Queryable } from '../database/queryable.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
 import type { Command } from './domain/decide.js';
+import { isOver } from './domain/task.js';
 import { LeaseLost } from './domain/tasks.errors.js';
 import { lockTask } from './store/lock-tasks.js';
+import { findLeaseEnding, insertLeaseEnding } from './store/receipts.js';
+import type { TaskRecord } from './store/task-row.js';
 import { TaskWriter } from './task-writer.js';
 
 /** The ways in which the holder of a lease gives it back. */
-export type Ending = Extract<Command, { kind: 'complete' | 'fail' | 'confirm_cancellation' | 'release' }>;
+export type Ending = Extract<
+  Command,
+  { kind: 'complete' | 'fail' | 'suspend' | 'confirm_cancellation' | 'release' }
+>;
 
-/** The terminal event, or the one that announces the next attempt, with the end of the lease: one transaction. */
+export interface Ended {
+  /** The event that the call stored. */
+  readonly eventId: string;
+  readonly willRetry: boolean;
+}
+
+interface EndingRecord extends TaskRecord {
+  /** The answer of the same call before. */
+  readonly earlier?: Ended;
+}
+
+/** The event that ends an attempt, with the end of its lease: one transaction. */
 @Injectable()
 export class EndAttempt {
   constructor(
@@ -18,17 +37,52 @@ export class EndAttempt {
     private readonly metrics: MetricsSink,
   ) {}
 
-  /** @throws LeaseLost when the lease was over before */
-  execute(taskId: string, ending: Ending, principalId: string): Promise<void> {
-    return this.observer.command(`${ending.kind}_attempt`, { principalId, taskId }, async (note) => {
-      const [written] = await this.writer.write(
-        (tx) => lockTask(tx, taskId),
-        () => ending,
-        { principalId },
+  /**
+   * `remembered`: the same call again gets the first answer again, for callers that may not have heard it.
+   * @throws LeaseLost when the lease was over before
+   */
+  execute(
+    taskId: string,
+    ending: Ending,
+    { principalId, remembered = false }: { readonly principalId?: string; readonly remembered?: boolean },
+  ): Promise<Ended> {
+    const about = { principalId: principalId ?? 'worker', taskId };
+    return this.observer.command(`${ending.kind}_attempt`, about, async (note) => {
+      const fingerprint = remembered ? fingerprintOf(ending) : '';
+      const [written] = await this.writer.write<EndingRecord>(
+        (tx) => (remembered ? recalled(tx, taskId, ending.token, fingerprint) : lockTask(tx, taskId)),
+        (record) => (record.earlier ? null : ending),
+        principalId === undefined ? {} : { principalId },
+        async (tx, [change]) => {
+          if (!remembered || !change || change.record.earlier) return;
+          await insertLeaseEnding(tx, taskId, ending.token, { fingerprint, answer: answerOf(change) });
+        },
       );
       if (!written) throw new LeaseLost();
+      if (written.record.earlier) return written.record.earlier;
       note({ outcome: written.after.status });
       if (written.after.status === 'FAILED') this.metrics.increment('task_failures_total');
+      return answerOf(written);
     });
   }
+}
+
+async function recalled(
+  tx: Queryable,
+  taskId: string,
+  token: string,
+  fingerprint: string,
+): Promise<readonly EndingRecord[]> {
+  const records = await lockTask(tx, taskId);
+  const ending = await findLeaseEnding<Ended>(tx, taskId, token);
+  if (ending && ending.fingerprint !== fingerprint) throw new LeaseLost();
+  return records.map((record) => ({ ...record, ...(ending && { earlier: ending.answer }) }));
+}
+
+function answerOf({ after }: { readonly after: TaskRecord['task'] }): Ended {
+  return { eventId: String(after.headEventId), willRetry: after.run.state === 'queued' && !isOver(after.status) };
+}
+
+function fingerprintOf(ending: Ending): string {
+  return createHash('sha256').update(JSON.stringify(ending)).digest('hex');
 }

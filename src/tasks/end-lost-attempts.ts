@@ -1,14 +1,14 @@
 import { Injectable } from '@nestjs/common';
 import { SYSTEM_PRINCIPAL_ID } from '../auth/auth-context.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
-import { lockExpiredLeases, lockOverdueCancellations } from './store/lock-tasks.js';
+import { lockExpiredLeases, lockExpiredSuspensions, lockOverdueCancellations } from './store/lock-tasks.js';
 import { TaskWriter, type Written } from './task-writer.js';
 import { TasksConfig } from './tasks.config.js';
 
 /** Tasks in one transaction: bounded, so that a replica that died with thousands of leases is cleared in steps. */
 const AT_A_TIME = 100;
 
-/** Ends attempts that gave no sign of life, and those that do not obey a cancellation. */
+/** Ends attempts that gave no sign of life or do not obey a cancellation, and tasks whose question nobody answered. */
 @Injectable()
 export class EndLostAttempts {
   constructor(
@@ -30,7 +30,12 @@ export class EndLostAttempts {
       () => ({ kind: 'force_cancellation' }),
       system,
     );
-    return this.counted([...expired, ...overdue]);
+    const unanswered = await this.writer.write(
+      (tx) => lockExpiredSuspensions(tx, AT_A_TIME),
+      () => ({ kind: 'expire_suspension' }),
+      system,
+    );
+    return this.counted([...expired, ...overdue, ...unanswered]);
   }
 
   /** For a process that knows it is the only one on its database: whoever held a lease is gone. No backoff. */

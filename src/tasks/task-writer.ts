@@ -4,15 +4,20 @@ import { Database } from '../database/database.js';
 import type { Queryable } from '../database/queryable.js';
 import { LiveLog } from '../delivery/live-log.js';
 import { TasksConfig } from './tasks.config.js';
-import { decide, type Command } from './domain/decide.js';
-import type { Task } from './domain/task.js';
+import { decide, type Command, type Decision } from './domain/decide.js';
+import type { Question } from './domain/suspension.js';
+import { isOver, type Task } from './domain/task.js';
+import type { NewEvent } from './domain/task-event.js';
+import { AlreadyAsked } from './domain/tasks.errors.js';
 import type { StoredEvent } from './stored-event.js';
 import type { TaskRecord } from './store/task-row.js';
+import { openSuspension, settleSuspension } from './store/suspensions.js';
 import { writeTasks, type TaskChange } from './store/write-tasks.js';
 
 /** On whose behalf a change is made; stored with its events. */
 export interface Actor {
-  readonly principalId: string;
+  /** Absent: the worker that holds the lease. */
+  readonly principalId?: string;
   /** Absent: the task's own story, begun by the request that created it. */
   readonly correlationId?: string;
   /** Set by a claim: who holds the lease. */
@@ -28,9 +33,14 @@ export interface Written<Record extends TaskRecord = TaskRecord> {
   readonly events: readonly StoredEvent[];
 }
 
-/** A token that cannot be guessed: 122 random bits. */
-export function newLeaseToken(): string {
-  return randomUUID();
+/** Names the attempt, and cannot be guessed: 122 random bits. */
+export function newLeaseToken(attempt: number): string {
+  return `${attempt}.${randomUUID()}`;
+}
+
+/** The attempt that a token names. Says nothing about whether the token is one: that is for the fence. */
+export function attemptOf(leaseToken: string): number {
+  return Number.parseInt(leaseToken, 10) || 1;
 }
 
 /**
@@ -45,38 +55,45 @@ export class TaskWriter {
     private readonly config: TasksConfig,
   ) {}
 
-  /** One result for each task that `lock` found. Nothing is stored unless all of them are. */
+  /**
+   * One result for each task that `lock` found; a task without a command stays as it is. Nothing is stored unless all is,
+   * `beside` included: what belongs to the change and is no event.
+   */
   async write<Record extends TaskRecord>(
     lock: (tx: Queryable) => Promise<readonly Record[]>,
-    command: (record: Record) => Command,
+    command: (record: Record) => Command | null,
     actor: Actor,
+    beside?: (tx: Queryable, written: readonly Written<Record>[]) => Promise<void>,
   ): Promise<readonly Written<Record>[]> {
     const written = await this.database.transaction(async (tx) => {
       const records = await lock(tx);
-      const decided = records.map((record) => ({ record, ...decide(record.task, command(record), this.rules()) }));
+      const decided = records.map((record) => ({ record, ...this.decided(record.task, command(record)) }));
       const changed = decided.filter((d) => d.task !== d.record.task);
       const events =
         changed.length > 0
           ? await writeTasks(tx, changed.map((d) => this.change(d, actor)), this.config.leaseSeconds)
           : [];
+      for (const { record, task, events: decidedEvents } of changed) {
+        await projectQuestion(tx, record.identity.taskId, record.task, task, decidedEvents);
+      }
       const byTask = Map.groupBy(events, (event) => event.taskId);
-      return decided.map(({ record, task }) => ({
+      const result = decided.map(({ record, task }) => ({
         record,
         after: task,
         events: byTask.get(record.identity.taskId) ?? [],
       }));
+      await beside?.(tx, result);
+      return result;
     });
     const events = written.flatMap((w) => w.events);
     if (events.length > 0) this.liveLog.publish(events);
     return written;
   }
 
-  private rules() {
-    return {
-      maxAttempts: this.config.maxAttempts,
-      maxEventsPerTask: this.config.maxEventsPerTask,
-      jitter: Math.random(),
-    };
+  private decided(task: Task, command: Command | null): Decision {
+    if (!command) return { events: [], task, claimableInMs: 0 };
+    const { maxAttempts, maxEventsPerTask } = this.config;
+    return decide(task, command, { maxAttempts, maxEventsPerTask, jitter: Math.random() });
   }
 
   private change(
@@ -89,10 +106,33 @@ export class TaskWriter {
       task,
       events,
       claimableInMs,
+      suspendExpiresAt: expiryOf(events),
       workerId: task.run.state === 'leased' ? (actor.workerId ?? null) : null,
-      principalId: actor.principalId,
+      principalId: actor.principalId ?? `worker:${record.workerId ?? ''}`,
       correlationId: actor.correlationId ?? record.identity.correlationId,
       causationId: actor.fromOutside ? null : record.task.headEventId || null,
     };
   }
+}
+
+/** The row of a question follows its task: opened with TASK_SUSPENDED, closed when the task ends without an answer. */
+async function projectQuestion(
+  tx: Queryable,
+  taskId: string,
+  before: Task,
+  after: Task,
+  events: readonly NewEvent[],
+): Promise<void> {
+  const asked = events.find(({ type }) => type === 'TASK_SUSPENDED');
+  if (asked) {
+    const isNew = await openSuspension(tx, taskId, asked.payload as unknown as Question, asked.json);
+    if (!isNew) throw new AlreadyAsked();
+  }
+  if (before.run.state !== 'suspended' || !isOver(after.status)) return;
+  await settleSuspension(tx, taskId, before.run.suspendId, before.run.expired ? 'expired' : 'closed', null);
+}
+
+function expiryOf(events: readonly NewEvent[]): string | null {
+  const asked = events.find(({ type }) => type === 'TASK_SUSPENDED');
+  return (asked?.payload['expiresAt'] as string | undefined) ?? null;
 }

@@ -8,6 +8,7 @@ import { InvalidRequest, RequestValidationError } from '../http/http.errors.js';
 import type { JsonObject } from '../http/strict-json.js';
 import { CancelTask, type Cancelled } from './cancel-task.js';
 import { CancelTaskDto } from './dto/cancel-task.dto.js';
+import { ActionResultDto, SubmitActionDto } from './dto/submit-action.dto.js';
 import { CreateTaskDto } from './dto/create-task.dto.js';
 import { ListTasksDto } from './dto/list-tasks.dto.js';
 import { TaskPageDto, taskSnapshot, taskSummary, TaskSnapshotDto } from './dto/task-snapshot.dto.js';
@@ -15,6 +16,7 @@ import { TaskAcceptedDto } from './dto/task-accepted.dto.js';
 import { IdempotencyKey } from './idempotency-key.decorator.js';
 import { ListTasks } from './list-tasks.js';
 import { ReadTask } from './read-task.js';
+import { SubmitAction, type Action } from './submit-action.js';
 import { SubmitTask } from './submit-task.js';
 
 @ApiTags('tasks')
@@ -25,6 +27,7 @@ export class TasksController {
     private readonly readTask: ReadTask,
     private readonly listTasks: ListTasks,
     private readonly cancelTask: CancelTask,
+    private readonly submitAction: SubmitAction,
   ) {}
 
   @Post()
@@ -86,6 +89,20 @@ export class TasksController {
     @Body() body: CancelTaskDto,
   ): Promise<Cancelled> {
     return this.cancelTask.execute(caller, taskId, body.reason);
+  }
+
+  @Post(':taskId/actions')
+  @Requires('tasks:write')
+  @ApiOperation({ summary: "Answer a task's open question" })
+  async act(
+    @Caller() caller: AuthContext,
+    @Param('taskId') taskId: string,
+    @Body() body: SubmitActionDto,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<ActionResultDto> {
+    const result = await this.submitAction.execute(caller, taskId, body as Action);
+    response.status(result.status === 'ACCEPTED' ? 202 : 200);
+    return result;
   }
 }
 

@@ -1,5 +1,6 @@
 import { evolve } from './evolve.js';
 import { isOver, type Task } from './task.js';
+import type { AcceptedAction, Question } from './suspension.js';
 import { newEvent, type NewEvent } from './task-event.js';
 import { BatchOutOfOrder, LeaseLost } from './tasks.errors.js';
 
@@ -16,7 +17,10 @@ export type Command =
       readonly retryable: boolean;
       readonly retryAfterMs?: number;
     }
-  | { readonly kind: 'confirm_cancellation'; readonly token: string }
+  | { readonly kind: 'suspend'; readonly token: string; readonly question: Question }
+  | { readonly kind: 'accept_action'; readonly action: AcceptedAction }
+  | { readonly kind: 'expire_suspension' }
+  | { readonly kind: 'confirm_cancellation'; readonly token: string; readonly reason?: string }
   | { readonly kind: 'release'; readonly token: string }
   | { readonly kind: 'lose_lease'; readonly retryAfterMs?: number }
   | { readonly kind: 'request_cancellation'; readonly reason: string }
@@ -62,9 +66,21 @@ export function decide(task: Task, command: Command, rules: Rules): Decision {
       holds(task, command.token);
       if (!command.retryable) return decided(task, failed(command.code, command.message, false));
       return spent(task, rules, command.code, failed(command.code, command.message, true), command.retryAfterMs);
+    case 'suspend':
+      holds(task, command.token);
+      // Nobody would be there to go on with the answer.
+      if (task.cancellation) return decided(task, cancelled(task));
+      // A question needs a place for its acceptance, too.
+      if (!hasRoomFor(2, task, rules)) return decided(task, full());
+      return decided(task, newEvent('TASK_SUSPENDED', { ...command.question }));
+    case 'accept_action':
+      return decided(task, newEvent('TASK_ACTION_ACCEPTED', { ...command.action }));
+    case 'expire_suspension':
+      if (task.run.state !== 'suspended' || !task.run.expired) return unchanged(task);
+      return decided(task, failed('SUSPENSION_EXPIRED', 'Nobody answered in time.', true));
     case 'confirm_cancellation':
       holds(task, command.token);
-      return decided(task, cancelled(task));
+      return decided(task, cancelled(task, undefined, command.reason));
     case 'release':
       holds(task, command.token);
       if (task.cancellation) return decided(task, cancelled(task));
@@ -86,6 +102,11 @@ export function decide(task: Task, command: Command, rules: Rules): Decision {
   }
 }
 
+/** The attempt that a claim begins; the resume after an answer goes on with the attempt that asked. */
+export function nextAttempt({ attempt, run }: Task): number {
+  return run.state === 'queued' && run.resumes ? attempt : attempt + 1;
+}
+
 function claimed(task: Task, token: string): Decision {
   if (task.run.state !== 'queued') return unchanged(task);
   const begun = task.headEventId === 0 ? decided(task, newEvent('TASK_STARTED', {})) : unchanged(task);
@@ -93,10 +114,10 @@ function claimed(task: Task, token: string): Decision {
     ...begun,
     task: {
       ...begun.task,
-      attempt: task.attempt + 1,
+      attempt: nextAttempt(task),
+      attemptBase: task.run.resumes ? task.attemptBase : begun.task.headEventId,
       leaseNumber: task.leaseNumber + 1,
       batchSeq: 0,
-      attemptBase: begun.task.headEventId,
       run: { state: 'leased', token, expired: false },
     },
   };
@@ -146,8 +167,9 @@ function failed(code: string, message: string, retryable: boolean): NewEvent {
   return newEvent('TASK_FAILED', { code, message, retryable });
 }
 
-function cancelled(task: Task, message?: string): NewEvent {
-  return newEvent('TASK_CANCELLED', { reason: task.cancellation?.reason ?? 'cancelled_by_worker', message });
+/** The reason of whoever asked for it comes before the reason of whoever obeys. */
+function cancelled(task: Task, message?: string, workersReason = 'cancelled_by_worker'): NewEvent {
+  return newEvent('TASK_CANCELLED', { reason: task.cancellation?.reason ?? workersReason, message });
 }
 
 function holds(task: Task, token: string): void {

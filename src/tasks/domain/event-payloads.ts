@@ -1,4 +1,4 @@
-import { newEvent, type NewEvent } from './task-event.js';
+import { newEvent, type EventType, type JsonObject, type NewEvent } from './task-event.js';
 import { EventInvalid } from './tasks.errors.js';
 
 // The events that a running attempt may append, made from what a handler or a worker gives; whatever does not fit the wire
@@ -6,6 +6,36 @@ import { EventInvalid } from './tasks.errors.js';
 
 const LEVELS: readonly unknown[] = ['info', 'warning', 'debug'];
 const OPS: readonly unknown[] = ['append', 'replace'];
+
+const MEMBERS = {
+  TASK_STARTED: ['message'],
+  TASK_PROGRESS: ['progress', 'stage', 'message'],
+  TASK_MESSAGE: ['message', 'level'],
+  TASK_OUTPUT: ['channel', 'op', 'data'],
+} as const satisfies Partial<Record<EventType, readonly string[]>>;
+
+/** The types that an attempt may append. */
+export type AppendableType = keyof typeof MEMBERS;
+
+/**
+ * The event that a worker's payload makes, checked member by member.
+ * @throws EventInvalid
+ */
+export function appendedEvent(type: AppendableType, payload: JsonObject, attempt: number): NewEvent {
+  const members: readonly string[] = MEMBERS[type];
+  const unknown = Object.keys(payload).find((name) => !members.includes(name));
+  if (unknown !== undefined) throw new EventInvalid(unknown.slice(0, 64), 'is not a known member');
+  switch (type) {
+    case 'TASK_STARTED':
+      return newEvent('TASK_STARTED', { message: optionalText('message', payload['message']) });
+    case 'TASK_PROGRESS':
+      return progressEvent(payload['progress'], payload['stage'], payload['message']);
+    case 'TASK_MESSAGE':
+      return messageEvent(payload['message'], payload['level']);
+    case 'TASK_OUTPUT':
+      return outputEvent(payload['channel'], payload['op'], payload['data'], attempt);
+  }
+}
 
 /** @throws EventInvalid */
 export function progressEvent(progress: unknown, stage?: unknown, message?: unknown): NewEvent {

@@ -17,8 +17,12 @@ function changed(event: Pick<NewEvent, 'type' | 'payload'>): Evolved {
     case 'TASK_MESSAGE':
     case 'TASK_OUTPUT':
       return {};
+    case 'TASK_SUSPENDED':
+      return { run: { state: 'suspended', suspendId: event.payload['suspendId'] as string, expired: false } };
+    case 'TASK_ACTION_ACCEPTED':
+      return { run: { state: 'queued', resumes: true } };
     case 'TASK_RETRYING':
-      return { run: { state: 'queued' } };
+      return { run: { state: 'queued', resumes: false } };
     case 'TASK_COMPLETED':
       return { status: 'COMPLETED', run: { state: 'over' } };
     case 'TASK_FAILED':

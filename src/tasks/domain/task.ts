@@ -2,18 +2,21 @@ export const TASK_STATUSES = ['ACCEPTED', 'RUNNING', 'COMPLETED', 'FAILED', 'CAN
 export type TaskStatus = (typeof TASK_STATUSES)[number];
 
 /**
- * Who runs the task now. `queued`: nobody, it may be claimed. `leased`: whoever knows the token, until the lease expires by
- * the database clock. `over`: nobody, ever again.
+ * Who runs the task now. `queued`: nobody, it may be claimed; `resumes` when the claim goes on with the attempt that asked and was
+ * answered. `leased`: whoever knows the token, until the lease expires by the database clock. `suspended`: nobody, until the
+ * question is answered or expires. `over`: nobody, ever again.
  */
 export type Run =
-  | { readonly state: 'queued' }
+  | { readonly state: 'queued'; readonly resumes: boolean }
   | { readonly state: 'leased'; readonly token: string; readonly expired: boolean }
+  | { readonly state: 'suspended'; readonly suspendId: string; readonly expired: boolean }
   | { readonly state: 'over' };
 
 /**
  * What decisions are made from. The life of a task, in prose: it is ACCEPTED without an event and waits. The first claim
  * writes TASK_STARTED and makes it RUNNING; it stays so through any number of attempts, each of them under a lease of its own,
- * TASK_RETRYING between two. One terminal event ends it as COMPLETED, FAILED or CANCELLED, and nothing follows that.
+ * TASK_RETRYING between two. A running attempt may ask: TASK_SUSPENDED gives the lease back, TASK_ACTION_ACCEPTED makes the task
+ * claimable again for the same attempt. One terminal event ends it as COMPLETED, FAILED or CANCELLED, and nothing follows that.
  */
 export interface Task {
   readonly status: TaskStatus;
@@ -44,7 +47,7 @@ export const NEW_TASK: Task = {
   batchSeq: 0,
   progress: null,
   cancellation: null,
-  run: { state: 'queued' },
+  run: { state: 'queued', resumes: false },
 };
 
 export function isOver(status: TaskStatus): boolean {

@@ -59,9 +59,17 @@ export class EventInvalid extends TaskBridgeError {
   readonly code = 'REQUEST_VALIDATION_ERROR';
   readonly kind = 'unprocessable';
   override readonly details: { readonly errors: readonly { readonly path: string; readonly message: string }[] };
-  constructor(path: string, message: string) {
-    super(`The event is not valid: ${path} ${message}.`);
-    this.details = { errors: [{ path, message }] };
+  constructor(
+    readonly path: string,
+    readonly problem: string,
+  ) {
+    super(`The event is not valid: ${path} ${problem}.`);
+    this.details = { errors: [{ path, message: problem }] };
+  }
+
+  /** The same, seen from the document that the event is a part of. */
+  within(parent: string): EventInvalid {
+    return new EventInvalid(`${parent}.${this.path}`, this.problem);
   }
 }
 
@@ -92,5 +100,40 @@ export class TooMuchWaiting extends TaskBridgeError {
   override readonly retryAfterSeconds = 1;
   constructor() {
     super('Too much is waiting to be stored; try again.');
+  }
+}
+
+export class SuspensionNotFound extends TaskBridgeError {
+  readonly code = 'NOT_FOUND';
+  readonly kind = 'absent';
+  constructor() {
+    super('This task never asked under that suspendId.');
+  }
+}
+
+export class TaskAlreadyTerminal extends TaskBridgeError {
+  readonly code = 'TASK_ALREADY_TERMINAL';
+  readonly kind = 'conflict';
+  constructor() {
+    super('The task is over.');
+  }
+}
+
+export class ActionNotAllowed extends TaskBridgeError {
+  readonly code = 'ACTION_NOT_ALLOWED';
+  readonly kind = 'conflict';
+  override readonly details: { readonly allowedActions: readonly string[] };
+  constructor(allowedActions: readonly string[]) {
+    super('The question does not allow this action.');
+    this.details = { allowedActions };
+  }
+}
+
+/** The task has asked this before; its answer is in the lease. */
+export class AlreadyAsked extends TaskBridgeError {
+  readonly code = 'INVALID_TASK_STATE';
+  readonly kind = 'conflict';
+  constructor() {
+    super('The task has asked under this suspendId before.');
   }
 }

@@ -24,6 +24,9 @@ export class TaskSummaryDto {
   cancellationRequested!: boolean;
   /** Of the last TASK_PROGRESS, 0 to 100. */
   progress?: number;
+  /** The payload of TASK_SUSPENDED, while the question is open. */
+  @ApiProperty({ type: Object, required: false })
+  openSuspension?: Readonly<Record<string, unknown>>;
   /** Of TASK_COMPLETED: any JSON. */
   @ApiProperty({ required: false, nullable: true })
   result?: unknown;
@@ -66,6 +69,7 @@ export function taskSummary(view: TaskView): TaskSummaryDto {
     attempt: view.attempt,
     cancellationRequested: view.cancellationRequested,
     ...(view.progress !== null && { progress: view.progress }),
+    ...(view.openSuspension && { openSuspension: view.openSuspension }),
     ...(view.status === 'COMPLETED' && { result: terminal?.['result'] }),
     ...(view.status === 'FAILED' && { failure: terminal as unknown as TaskFailureDto }),
     headEventId: String(view.headEventId),

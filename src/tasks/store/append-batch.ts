@@ -9,7 +9,8 @@ export interface AppendRequest {
   /** 1, 2, 3… within the lease; a batch is stored once, whatever is repeated. */
   readonly batchSeq: number;
   readonly events: readonly NewEvent[];
-  readonly principalId: string;
+  /** Absent: the worker that holds the lease. */
+  readonly principalId?: string;
 }
 
 export interface Appended {
@@ -44,12 +45,12 @@ const APPEND: Statement = {
       WHERE t.task_id = l.task_id AND t.lease_token = r.lease_token AND t.lease_expires_at > clock_timestamp()
         AND t.batch_seq = r.batch_seq - 1 AND t.head_event_id + r.event_count < $7
       RETURNING t.task_id, t.head_event_id - r.event_count AS base, t.attempt, t.lease_number, t.batch_seq,
-        t.correlation_id, t.attempt_base, t.lease_expires_at, t.cancel_requested_at IS NOT NULL AS cancellation_requested
+        t.correlation_id, t.attempt_base, t.worker_id, t.lease_expires_at, t.cancel_requested_at IS NOT NULL AS cancellation_requested
     ), stored AS (
       INSERT INTO taskbridge.events (task_id, event_id, type, payload, attempt, lease_number, batch_seq, correlation_id,
         causation_id, principal_id)
       SELECT a.task_id, a.base + e.position, e.type, e.payload, a.attempt, a.lease_number, a.batch_seq, a.correlation_id,
-        nullif(a.attempt_base, 0), e.principal_id
+        nullif(a.attempt_base, 0), coalesce(e.principal_id, 'worker:' || a.worker_id)
       FROM appended a
       JOIN unnest($8::uuid[], $9::int[], $10::text[], $11::json[], $12::text[])
         AS e (task_id, position, type, payload, principal_id) USING (task_id)
@@ -94,7 +95,7 @@ export async function appendBatch(
     events.map((e) => e.position),
     events.map((e) => e.event.type),
     events.map((e) => e.event.json),
-    events.map((e) => e.request.principalId),
+    events.map((e) => e.request.principalId ?? null),
   ]);
   const byTask = Map.groupBy(rows, (row) => row.task_id);
   return requests.map((request) => outcomeOf(request, byTask.get(request.taskId) ?? []));

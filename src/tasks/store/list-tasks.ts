@@ -1,5 +1,5 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
-import { taskView, TERMINAL_EVENT, VIEW_COLUMNS, type TaskView, type ViewRow } from './read-task.js';
+import { taskView, VIEW_JOINS, VIEW_COLUMNS, type TaskView, type ViewRow } from './read-task.js';
 
 export interface TaskFilter {
   readonly tenantId: string;
@@ -16,7 +16,7 @@ export interface TaskFilter {
 /** Index: proj_tasks_newest_first; keyset, so that tasks created meanwhile neither repeat nor hide others. */
 const LIST: Statement = {
   name: 'list-tasks',
-  text: `SELECT ${VIEW_COLUMNS}, NULL AS input FROM taskbridge.proj_tasks t ${TERMINAL_EVENT}
+  text: `SELECT ${VIEW_COLUMNS}, NULL AS input FROM taskbridge.proj_tasks t ${VIEW_JOINS}
     WHERE t.tenant_id = $1 AND t.owner_id = $2
       AND ($3::text IS NULL OR t.status = $3) AND ($4::text IS NULL OR t.task_type = $4)
       AND ($5::boolean IS NULL OR (t.suspend_id IS NOT NULL) = $5)

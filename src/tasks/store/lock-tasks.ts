@@ -19,31 +19,77 @@ export async function lockTask(tx: Queryable, taskId: string): Promise<readonly 
 export interface ClaimableRecord extends TaskRecord {
   readonly input: JsonObject | null;
   readonly metadata: JsonObject | null;
+  readonly traceparent: string | null;
   readonly waitedSeconds: number;
+  /** When a lease that begins now ends, by the database clock. */
+  readonly leaseExpiresAt: string;
 }
 
-/** Index: proj_tasks_claimable. Oldest first. */
+/**
+ * Oldest first, going round the owners: each owner's oldest before anybody's second oldest, so that a thousand waiting tasks of
+ * one do not stand before the single one of another. The owners are found by skipping from one to the next in
+ * proj_tasks_claimable_by_owner, so the cost goes with their number and `$2`, not with the length of the queue.
+ */
 const CLAIMABLE: Statement = {
   name: 'lock-claimable-tasks',
-  text: `SELECT ${TASK_COLUMNS}, t.input, t.metadata,
-      extract(epoch FROM clock_timestamp() - t.claimable_at)::float8 AS waited_seconds
-    FROM taskbridge.proj_tasks t WHERE t.claimable_at <= clock_timestamp() AND t.task_type = ANY ($1::text[])
-    ORDER BY t.claimable_at, t.task_id LIMIT $2 FOR UPDATE SKIP LOCKED`,
+  text: `WITH RECURSIVE owner AS (
+      (SELECT tenant_id, owner_id FROM taskbridge.proj_tasks WHERE claimable_at IS NOT NULL
+        ORDER BY tenant_id, owner_id LIMIT 1)
+      UNION ALL
+      SELECT following.tenant_id, following.owner_id FROM owner CROSS JOIN LATERAL (
+        SELECT t.tenant_id, t.owner_id FROM taskbridge.proj_tasks t
+        WHERE t.claimable_at IS NOT NULL AND (t.tenant_id, t.owner_id) > (owner.tenant_id, owner.owner_id)
+        ORDER BY t.tenant_id, t.owner_id LIMIT 1) following
+    ), turn AS (
+      SELECT waiting.task_id, waiting.claimable_at, waiting.turn FROM owner CROSS JOIN LATERAL (
+        SELECT t.task_id, t.claimable_at, row_number() OVER (ORDER BY t.claimable_at, t.task_id) AS turn
+        FROM taskbridge.proj_tasks t
+        WHERE t.tenant_id = owner.tenant_id AND t.owner_id = owner.owner_id
+          AND t.claimable_at <= clock_timestamp() AND t.task_type = ANY ($1::text[])
+        ORDER BY t.claimable_at, t.task_id LIMIT $2 * 2) waiting
+    )
+    SELECT ${TASK_COLUMNS}, t.input, t.metadata, t.traceparent,
+      extract(epoch FROM clock_timestamp() - t.claimable_at)::float8 AS waited_seconds,
+      to_char((clock_timestamp() + make_interval(secs => $3)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+        AS lease_expires_at
+    FROM turn JOIN taskbridge.proj_tasks t USING (task_id) WHERE t.claimable_at <= clock_timestamp()
+    ORDER BY turn.turn, turn.claimable_at, t.task_id LIMIT $2 FOR UPDATE OF t SKIP LOCKED`,
 };
 
 export async function lockClaimableTasks(
   tx: Queryable,
   taskTypes: readonly string[],
   limit: number,
+  leaseSeconds: number,
 ): Promise<readonly ClaimableRecord[]> {
-  type Row = TaskRow & { input: JsonObject | null; metadata: JsonObject | null; waited_seconds: number };
-  const rows = await tx.query<Row>(CLAIMABLE, [taskTypes, limit]);
+  type Row = TaskRow & {
+    input: JsonObject | null;
+    metadata: JsonObject | null;
+    traceparent: string | null;
+    waited_seconds: number;
+    lease_expires_at: string;
+  };
+  const rows = await tx.query<Row>(CLAIMABLE, [taskTypes, limit, leaseSeconds]);
   return rows.map((row) => ({
     ...taskRecord(row),
     input: row.input,
     metadata: row.metadata,
+    traceparent: row.traceparent,
     waitedSeconds: row.waited_seconds,
+    leaseExpiresAt: row.lease_expires_at,
   }));
+}
+
+/** Index: proj_tasks_claimable_by_type. Which of these types have a task that may be claimed now. Takes no lock. */
+const WAITING_TYPES: Statement = {
+  name: 'waiting-task-types',
+  text: `SELECT wanted.task_type FROM unnest($1::text[]) AS wanted (task_type) WHERE EXISTS (
+      SELECT FROM taskbridge.proj_tasks t
+      WHERE t.task_type = wanted.task_type AND t.claimable_at <= clock_timestamp())`,
+};
+
+export async function waitingTaskTypes(db: Queryable, taskTypes: readonly string[]): Promise<readonly string[]> {
+  return (await db.query<{ task_type: string }>(WAITING_TYPES, [taskTypes])).map((row) => row.task_type);
 }
 
 /** Index: proj_tasks_leased. `$1` true takes every lease for expired: for a process that knows it is the only one. */
@@ -60,6 +106,17 @@ export async function lockExpiredLeases(
   limit: number,
 ): Promise<readonly TaskRecord[]> {
   return (await tx.query<TaskRow>(EXPIRED, [every, limit])).map(taskRecord);
+}
+
+/** Index: proj_tasks_suspended. Questions that nobody answered in time. */
+const UNANSWERED: Statement = {
+  name: 'lock-expired-suspensions',
+  text: `SELECT ${TASK_COLUMNS} FROM taskbridge.proj_tasks t WHERE t.suspend_expires_at <= clock_timestamp()
+    ORDER BY t.task_id LIMIT $1 FOR UPDATE SKIP LOCKED`,
+};
+
+export async function lockExpiredSuspensions(tx: Queryable, limit: number): Promise<readonly TaskRecord[]> {
+  return (await tx.query<TaskRow>(UNANSWERED, [limit])).map(taskRecord);
 }
 
 /** Index: proj_tasks_leased. Tasks whose holder was asked to stop longer ago than `$1` seconds. */

@@ -15,6 +15,8 @@ export interface TaskView {
   readonly cancellationRequested: boolean;
   readonly progress: number | null;
   /** The payload of the terminal event, when there is one. */
+  /** The payload of TASK_SUSPENDED, while the question is open. */
+  readonly openSuspension: JsonObject | null;
   readonly terminalPayload: JsonObject | null;
   readonly createdAt: Date;
   readonly updatedAt: Date;
@@ -38,6 +40,7 @@ export interface ViewRow {
   cancel_requested: boolean;
   progress: number | null;
   terminal_payload: JsonObject | null;
+  open_suspension: JsonObject | null;
   created_at: Date;
   updated_at: Date;
   started_at: Date | null;
@@ -47,15 +50,16 @@ export interface ViewRow {
 /** The result and the failure are in the terminal event, which is the last: they are not stored twice. */
 export const VIEW_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,
   t.head_event_id, t.revision, t.metadata, t.attempt, t.cancel_requested_at IS NOT NULL AS cancel_requested, t.progress,
-  e.payload AS terminal_payload, t.created_at, t.updated_at, t.started_at, t.finished_at`;
+  e.payload AS terminal_payload, s.question AS open_suspension, t.created_at, t.updated_at, t.started_at, t.finished_at`;
 
-export const TERMINAL_EVENT = `LEFT JOIN taskbridge.events e
-  ON t.finished_at IS NOT NULL AND e.task_id = t.task_id AND e.event_id = t.head_event_id`;
+export const VIEW_JOINS = `LEFT JOIN taskbridge.events e
+    ON t.finished_at IS NOT NULL AND e.task_id = t.task_id AND e.event_id = t.head_event_id
+  LEFT JOIN taskbridge.proj_suspensions s ON s.task_id = t.task_id AND s.suspend_id = t.suspend_id`;
 
 /** Index: the primary keys. */
 const READ: Statement = {
   name: 'read-task',
-  text: `SELECT ${VIEW_COLUMNS}, t.input FROM taskbridge.proj_tasks t ${TERMINAL_EVENT} WHERE t.task_id = $1`,
+  text: `SELECT ${VIEW_COLUMNS}, t.input FROM taskbridge.proj_tasks t ${VIEW_JOINS} WHERE t.task_id = $1`,
 };
 
 export async function readTaskView(db: Queryable, taskId: string): Promise<TaskView | undefined> {
@@ -81,6 +85,7 @@ export function taskView(row: ViewRow): TaskView {
     attempt: row.attempt,
     cancellationRequested: row.cancel_requested,
     progress: row.progress,
+    openSuspension: row.open_suspension,
     terminalPayload: row.terminal_payload,
     createdAt: row.created_at,
     updatedAt: row.updated_at,

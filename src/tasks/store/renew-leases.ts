@@ -55,3 +55,35 @@ export async function checkLeases(db: Queryable, held: readonly HeldLease[]): Pr
     cancellationRequested: row.cancellation_requested,
   }));
 }
+
+export interface RenewedLease {
+  readonly leaseExpiresAt: string;
+  readonly cancellationRequested: boolean;
+  readonly cancelReason: string | null;
+}
+
+/** One sign of life; waits for the row. Index: the primary key. `$3` seconds is the lease. */
+const RENEW_ONE: Statement = {
+  name: 'renew-lease',
+  text: `UPDATE taskbridge.proj_tasks t SET lease_expires_at = clock_timestamp() + make_interval(secs => $3)
+    WHERE t.task_id = $1 AND t.lease_token = $2 AND t.lease_expires_at > clock_timestamp()
+    RETURNING to_char(t.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS lease_expires_at,
+      t.cancel_requested_at IS NOT NULL AS cancellation_requested, t.cancel_reason`,
+};
+
+/** @returns undefined when the lease is over */
+export async function renewLease(
+  db: Queryable,
+  held: HeldLease,
+  leaseSeconds: number,
+): Promise<RenewedLease | undefined> {
+  type Row = { lease_expires_at: string; cancellation_requested: boolean; cancel_reason: string | null };
+  const [row] = await db.query<Row>(RENEW_ONE, [held.taskId, held.leaseToken, leaseSeconds]);
+  return (
+    row && {
+      leaseExpiresAt: row.lease_expires_at,
+      cancellationRequested: row.cancellation_requested,
+      cancelReason: row.cancel_reason,
+    }
+  );
+}

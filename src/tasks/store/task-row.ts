@@ -1,4 +1,4 @@
-import type { Task, TaskStatus } from '../domain/task.js';
+import { isOver, type Task, type TaskStatus } from '../domain/task.js';
 
 /** What identifies a task to policies, logs and clients; set at creation, never changed. */
 export interface TaskIdentity {
@@ -15,6 +15,8 @@ export interface TaskIdentity {
 export interface TaskRecord {
   readonly identity: TaskIdentity;
   readonly task: Task;
+  /** Who holds the lease; null when nobody does. */
+  readonly workerId: string | null;
 }
 
 export interface TaskRow {
@@ -32,16 +34,20 @@ export interface TaskRow {
   attempt_base: string;
   lease_token: string | null;
   lease_number: number;
+  worker_id: string | null;
   batch_seq: number;
   lease_expired: boolean | null;
+  suspend_id: string | null;
+  suspension_expired: boolean | null;
+  resuming: boolean;
   cancel_reason: string | null;
   cancel_requested: boolean;
 }
 
 /** The columns of `TaskRow`, of a `proj_tasks t`. Expiry is judged here, by the database clock. */
 export const TASK_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id,
-  t.status, t.head_event_id, t.progress, t.attempt, t.spent_attempts, t.attempt_base, t.lease_token, t.lease_number,
-  t.batch_seq, t.lease_expires_at <= clock_timestamp() AS lease_expired, t.cancel_reason,
+  t.status, t.head_event_id, t.progress, t.attempt, t.spent_attempts, t.attempt_base, t.lease_token, t.lease_number, t.worker_id,
+  t.batch_seq, t.suspend_id, t.suspend_expires_at <= clock_timestamp() AS suspension_expired, t.resuming, t.lease_expires_at <= clock_timestamp() AS lease_expired, t.cancel_reason,
   t.cancel_requested_at IS NOT NULL AS cancel_requested`;
 
 export function taskRecord(row: TaskRow): TaskRecord {
@@ -66,10 +72,13 @@ export function taskRecord(row: TaskRow): TaskRecord {
       cancellation: row.cancel_requested ? { reason: row.cancel_reason ?? '' } : null,
       run: runOf(row),
     },
+    workerId: row.worker_id,
   };
 }
 
 function runOf(row: TaskRow): Task['run'] {
   if (row.lease_token !== null) return { state: 'leased', token: row.lease_token, expired: row.lease_expired === true };
-  return row.status === 'ACCEPTED' || row.status === 'RUNNING' ? { state: 'queued' } : { state: 'over' };
+  if (isOver(row.status)) return { state: 'over' };
+  if (row.suspend_id === null) return { state: 'queued', resumes: row.resuming };
+  return { state: 'suspended', suspendId: row.suspend_id, expired: row.suspension_expired === true };
 }

@@ -11,6 +11,8 @@ export interface TaskChange {
   readonly events: readonly NewEvent[];
   readonly claimableInMs: number;
   readonly workerId: string | null;
+  /** Of a question that is asked by this change. */
+  readonly suspendExpiresAt: string | null;
   readonly principalId: string;
   readonly correlationId: string;
   readonly causationId: number | null;
@@ -24,13 +26,17 @@ const WRITE: Statement = {
   name: 'write-tasks',
   text: `WITH change AS (
       SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::float8[], $5::int[], $6::int[], $7::bigint[],
-        $8::int[], $9::int[], $10::text[], $11::int[], $12::text[], $14::text[]) AS c (task_id, status, head, progress,
-        attempt, spent, attempt_base, lease_number, batch_seq, lease_token, claimable_in_ms, cancel_reason, worker_id)
+        $8::int[], $9::int[], $10::text[], $11::int[], $12::text[], $14::text[], $25::text[], $26::text[],
+        $27::timestamptz[]) AS c (task_id, status, head, progress, attempt, spent, attempt_base, lease_number, batch_seq,
+        lease_token, claimable_in_ms, cancel_reason, worker_id, run, suspend_id, suspend_expires_at)
     ), changed AS (
       UPDATE taskbridge.proj_tasks t SET
         status = c.status, head_event_id = c.head, progress = c.progress, attempt = c.attempt,
         spent_attempts = c.spent, attempt_base = c.attempt_base, lease_number = c.lease_number, batch_seq = c.batch_seq,
-        claimable_at = CASE WHEN c.lease_token IS NULL AND c.status IN ('ACCEPTED', 'RUNNING')
+        suspend_id = c.suspend_id, suspend_expires_at = CASE WHEN c.suspend_id = t.suspend_id THEN t.suspend_expires_at
+          ELSE c.suspend_expires_at END,
+        resuming = c.run = 'resuming',
+        claimable_at = CASE WHEN c.run IN ('queued', 'resuming')
           THEN clock_timestamp() + c.claimable_in_ms * interval '1 millisecond' END,
         lease_expires_at = CASE WHEN c.lease_token = t.lease_token THEN t.lease_expires_at
           WHEN c.lease_token IS NOT NULL THEN clock_timestamp() + make_interval(secs => $13) END,
@@ -89,6 +95,9 @@ export async function writeTasks(
     events.map((e) => e.change.correlationId),
     events.map((e) => e.change.causationId),
     events.map((e) => e.change.principalId),
+    task.map((t) => (t.run.state === 'queued' && t.run.resumes ? 'resuming' : t.run.state)),
+    task.map((t) => (t.run.state === 'suspended' ? t.run.suspendId : null)),
+    changes.map((change) => change.suspendExpiresAt),
   ]);
   const createdAt = new Map(rows.map((row) => [`${row.task_id}/${row.event_id}`, row.created_at]));
   return events.map(

@@ -1,0 +1,62 @@
+import { Injectable } from '@nestjs/common';
+import { PayloadTooLarge } from '../http/http.errors.js';
+import { AppendEvents } from '../tasks/append-events.js';
+import { appendedEvent } from '../tasks/domain/event-payloads.js';
+import { joinOutput } from '../tasks/domain/join-output.js';
+import type { NewEvent } from '../tasks/domain/task-event.js';
+import { EventInvalid, EventTooLarge } from '../tasks/domain/tasks.errors.js';
+import { attemptOf } from '../tasks/task-writer.js';
+import { TasksConfig } from '../tasks/tasks.config.js';
+import type { AppendEventsDto } from './dto/worker.dto.js';
+
+/** Payload bytes of one batch. */
+const MAX_BATCH_BYTES = 256 * 1024;
+/** The claim of the first attempt has stored it; a worker that says so too is right. */
+const STARTED_EVENT_ID = '1';
+
+export interface WorkerReceipt {
+  /** For each event of the batch; those that were stored as one have the same. */
+  readonly eventIds: readonly string[];
+  readonly leaseExpiresAt: string;
+  readonly cancellationRequested: boolean;
+}
+
+/** A remote worker's batch: checked event by event, adjacent output joined, stored whole or not at all. */
+@Injectable()
+export class AppendWorkerEvents {
+  constructor(
+    private readonly appendEvents: AppendEvents,
+    private readonly config: TasksConfig,
+  ) {}
+
+  /** @throws EventInvalid, which names the index; EventTooLarge; what appending events throws */
+  async execute(taskId: string, { leaseToken, batchSeq, events }: AppendEventsDto): Promise<WorkerReceipt> {
+    const given = events.map((event, index) => this.checked(event, index, attemptOf(leaseToken)));
+    if (given.reduce((bytes, { json }) => bytes + Buffer.byteLength(json), 0) > MAX_BATCH_BYTES) {
+      throw new PayloadTooLarge(MAX_BATCH_BYTES, `The events of a batch have at most ${MAX_BATCH_BYTES} bytes.`);
+    }
+    const told = given.filter(({ type }) => type !== 'TASK_STARTED');
+    const joined = joinOutput(told, this.config.maxEventPayloadBytes);
+    const receipt = await this.appendEvents.execute({
+      taskId,
+      leaseToken,
+      batchSeq,
+      events: joined.events,
+    });
+    const stored = joined.placeOf.map((place) => String(receipt.events[place]?.eventId));
+    const eventIds = given.map(({ type }) => (type === 'TASK_STARTED' ? STARTED_EVENT_ID : (stored.shift() ?? '')));
+    const { leaseExpiresAt, cancellationRequested } = receipt;
+    return { eventIds, leaseExpiresAt, cancellationRequested };
+  }
+
+  private checked({ type, payload }: AppendEventsDto['events'][number], index: number, attempt: number): NewEvent {
+    try {
+      const event = appendedEvent(type, payload, attempt);
+      if (Buffer.byteLength(event.json) <= this.config.maxEventPayloadBytes) return event;
+    } catch (error) {
+      if (error instanceof EventInvalid) throw error.within(`events[${index}].payload`);
+      throw error;
+    }
+    throw new EventTooLarge(this.config.maxEventPayloadBytes);
+  }
+}

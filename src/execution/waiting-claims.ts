@@ -1,0 +1,78 @@
+import { Injectable } from '@nestjs/common';
+import { Database } from '../database/database.js';
+import { waitingTaskTypes } from '../tasks/store/lock-tasks.js';
+
+/** How soon a task is found that another replica accepted, or whose backoff is over. */
+const LOOK_MS = 500;
+
+interface Waiter {
+  readonly taskTypes: ReadonlySet<string>;
+  readonly wake: () => void;
+}
+
+/**
+ * Everybody on this replica who waits for a task. They cost no connection, and one query for all of them now and then; a task that
+ * this replica accepted wakes one of them at once. One at a time: who finds work passes the word on.
+ */
+@Injectable()
+export class WaitingClaims {
+  readonly #waiters = new Set<Waiter>();
+  #timer: NodeJS.Timeout | undefined;
+  #looking: Promise<void> = Promise.resolve();
+  #stopped = false;
+
+  constructor(private readonly database: Database) {}
+
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
+  start(): void {
+    this.schedule();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    for (const waiter of [...this.#waiters]) waiter.wake();
+    await this.#looking;
+  }
+
+  /** Resolves when a task of one of the types may be claimable, after so long, or when the signal aborts. */
+  async wait(taskTypes: readonly string[], timeoutMs: number, signal: AbortSignal): Promise<void> {
+    if (this.#stopped || signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', wake);
+        this.#waiters.delete(waiter);
+        resolve();
+      };
+      const waiter = { taskTypes: new Set(taskTypes), wake };
+      const timer = setTimeout(wake, timeoutMs);
+      signal.addEventListener('abort', wake);
+      this.#waiters.add(waiter);
+    });
+  }
+
+  /** A task of this type may be claimable: whoever has waited longest for such a one looks. */
+  notify(taskType: string): void {
+    for (const waiter of this.#waiters) {
+      if (waiter.taskTypes.has(taskType)) return waiter.wake();
+    }
+  }
+
+  private schedule(): void {
+    if (this.#stopped) return;
+    this.#timer = setTimeout(() => {
+      this.#looking = this.look().finally(() => this.schedule());
+    }, LOOK_MS);
+  }
+
+  private async look(): Promise<void> {
+    const wanted = new Set([...this.#waiters].flatMap(({ taskTypes }) => [...taskTypes]));
+    if (wanted.size === 0) return;
+    const found = await waitingTaskTypes(this.database, [...wanted]).catch(() => []);
+    for (const taskType of found) this.notify(taskType);
+  }
+}

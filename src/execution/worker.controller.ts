@@ -1,0 +1,126 @@
+import { createHash } from 'node:crypto';
+import { Body, Controller, HttpCode, Param, Post, Res, UseGuards } from '@nestjs/common';
+import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { Response } from 'express';
+import { Public } from '../auth/public.decorator.js';
+import { EndAttempt, type Ended, type Ending } from '../tasks/end-attempt.js';
+import { ExtendLease } from '../tasks/extend-lease.js';
+import { LeaseLost } from '../tasks/domain/tasks.errors.js';
+import type { RenewedLease } from '../tasks/store/renew-leases.js';
+import { isTaskId } from '../tasks/task-id.js';
+import { AppendWorkerEvents, type WorkerReceipt } from './append-worker-events.js';
+import { ClaimForWorker } from './claim-for-worker.js';
+import {
+  AppendEventsDto,
+  CancelledDto,
+  ClaimDto,
+  CompleteDto,
+  FailDto,
+  LeaseTokenDto,
+  SuspendDto,
+} from './dto/worker.dto.js';
+import type { WireLease } from './wire-lease.js';
+import { WorkerTokenGuard } from './worker-token.guard.js';
+
+/** The worker protocol: everything works with `curl`. */
+@Public()
+@UseGuards(WorkerTokenGuard)
+@ApiTags('workers')
+@ApiBearerAuth()
+@Controller('worker/v1')
+export class WorkerController {
+  constructor(
+    private readonly claim: ClaimForWorker,
+    private readonly appendEvents: AppendWorkerEvents,
+    private readonly extendLease: ExtendLease,
+    private readonly endAttempt: EndAttempt,
+  ) {}
+
+  @Post('leases')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'Claim tasks, waiting while there is none' })
+  async leases(
+    @Body() body: ClaimDto,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<{ leases: readonly WireLease[] }> {
+    const left = new AbortController();
+    response.once('close', () => left.abort());
+    return { leases: await this.claim.execute(body, left.signal) };
+  }
+
+  @Post('tasks/:taskId/events')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'Append a batch of events, whole or not at all' })
+  events(@Param('taskId') taskId: string, @Body() body: AppendEventsDto): Promise<WorkerReceipt> {
+    return this.appendEvents.execute(known(taskId), body);
+  }
+
+  @Post('tasks/:taskId/heartbeat')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'Extend the lease' })
+  async heartbeat(@Param('taskId') taskId: string, @Body() { leaseToken }: LeaseTokenDto) {
+    const { leaseExpiresAt, cancellationRequested, cancelReason }: RenewedLease = await this.extendLease.execute({
+      taskId: known(taskId),
+      leaseToken,
+    });
+    return { leaseExpiresAt, cancellationRequested, ...(cancelReason !== null && { cancelReason }) };
+  }
+
+  @Post('tasks/:taskId/suspend')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'Ask; the lease ends, and the task is leased again with the answer' })
+  async suspend(@Param('taskId') taskId: string, @Body() body: SuspendDto) {
+    const { leaseToken: token, suspendId = suspendIdOf(token), ...rest } = body;
+    const { eventId } = await this.end(taskId, { kind: 'suspend', token, question: { suspendId, ...rest } });
+    return { suspendId, eventId };
+  }
+
+  @Post('tasks/:taskId/complete')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'End the task with a result' })
+  async complete(@Param('taskId') taskId: string, @Body() { leaseToken: token, result }: CompleteDto) {
+    const { eventId } = await this.end(taskId, { kind: 'complete', token, result });
+    return { eventId };
+  }
+
+  @Post('tasks/:taskId/fail')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'End the attempt with a failure' })
+  async fail(@Param('taskId') taskId: string, @Body() { leaseToken: token, ...failure }: FailDto): Promise<Ended> {
+    return this.end(taskId, { kind: 'fail', token, ...failure });
+  }
+
+  @Post('tasks/:taskId/cancelled')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'Obey a cancellation' })
+  async cancelled(@Param('taskId') taskId: string, @Body() { leaseToken: token, reason }: CancelledDto) {
+    const { eventId } = await this.end(taskId, {
+      kind: 'confirm_cancellation',
+      token,
+      ...(reason !== undefined && { reason }),
+    });
+    return { eventId };
+  }
+
+  @Post('tasks/:taskId/release')
+  @HttpCode(204)
+  @ApiOperation({ summary: 'Hand the attempt back, not counted' })
+  async release(@Param('taskId') taskId: string, @Body() { leaseToken: token }: LeaseTokenDto): Promise<void> {
+    await this.end(taskId, { kind: 'release', token });
+  }
+
+  private end(taskId: string, ending: Ending): Promise<Ended> {
+    return this.endAttempt.execute(known(taskId), ending, { remembered: true });
+  }
+}
+
+/** There is no lease on what cannot be a task; a worker learns no more of a foreign id than of a stale token. */
+function known(taskId: string): string {
+  if (!isTaskId(taskId)) throw new LeaseLost();
+  return taskId;
+}
+
+/** The same for the same call repeated; tells nothing of the token. */
+function suspendIdOf(leaseToken: string): string {
+  return createHash('sha256').update(leaseToken).digest('hex').slice(0, 32);
+}

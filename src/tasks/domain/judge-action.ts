@@ -1,0 +1,29 @@
+import type { AskedQuestion } from './suspension.js';
+import { isOver, type Task } from './task.js';
+import { ActionNotAllowed, IdempotencyConflict, SuspensionNotFound, TaskAlreadyTerminal } from './tasks.errors.js';
+
+export const ACTION_STATUSES = ['ACCEPTED', 'DEDUPLICATED', 'REJECTED_ALREADY_RESOLVED', 'REJECTED_EXPIRED'] as const;
+export type ActionStatus = (typeof ACTION_STATUSES)[number];
+
+/**
+ * What becomes of an action, in the contract's order: the receipt of this very action, also after the end; the question; the
+ * task; the time; the choice. The winner, asking again, is told that it won and never that somebody else did.
+ * @throws IdempotencyConflict, SuspensionNotFound, TaskAlreadyTerminal, ActionNotAllowed
+ */
+export function judgeAction(
+  task: Task,
+  action: { readonly actionType: string; readonly fingerprint: string },
+  receipt: { readonly fingerprint: string } | undefined,
+  question: AskedQuestion | undefined,
+): ActionStatus {
+  if (receipt) {
+    if (receipt.fingerprint !== action.fingerprint) throw new IdempotencyConflict('clientActionId');
+    return 'DEDUPLICATED';
+  }
+  if (!question) throw new SuspensionNotFound();
+  if (isOver(task.status)) throw new TaskAlreadyTerminal();
+  if (question.isExpired) return 'REJECTED_EXPIRED';
+  if (!question.isOpen) return 'REJECTED_ALREADY_RESOLVED';
+  if (!question.allowedActions.includes(action.actionType)) throw new ActionNotAllowed(question.allowedActions);
+  return 'ACCEPTED';
+}

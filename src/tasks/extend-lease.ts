@@ -1,0 +1,21 @@
+import { Injectable } from '@nestjs/common';
+import { Database } from '../database/database.js';
+import { LeaseLost } from './domain/tasks.errors.js';
+import { renewLease, type HeldLease, type RenewedLease } from './store/renew-leases.js';
+import { TasksConfig } from './tasks.config.js';
+
+/** A sign of life of an attempt that has nothing to say. */
+@Injectable()
+export class ExtendLease {
+  constructor(
+    private readonly database: Database,
+    private readonly config: TasksConfig,
+  ) {}
+
+  /** @throws LeaseLost */
+  async execute(held: HeldLease): Promise<RenewedLease> {
+    const renewed = await renewLease(this.database, held, this.config.leaseSeconds);
+    if (!renewed) throw new LeaseLost();
+    return renewed;
+  }
+}

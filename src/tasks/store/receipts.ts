@@ -1,0 +1,70 @@
+import type { Queryable, Statement } from '../../database/queryable.js';
+
+// Append-only facts beside the log. The caller holds the lock of the task's row, so there is no race for a key.
+
+const FIND_ACTION: Statement = {
+  name: 'find-action-receipt',
+  text: `SELECT fingerprint FROM taskbridge.entries_action_receipts WHERE task_id = $1 AND client_action_id = $2`,
+};
+
+export async function findActionReceipt(
+  tx: Queryable,
+  taskId: string,
+  clientActionId: string,
+): Promise<{ readonly fingerprint: string } | undefined> {
+  const [row] = await tx.query<{ fingerprint: string }>(FIND_ACTION, [taskId, clientActionId]);
+  return row;
+}
+
+const INSERT_ACTION: Statement = {
+  name: 'insert-action-receipt',
+  text: `INSERT INTO taskbridge.entries_action_receipts (task_id, client_action_id, suspend_id, fingerprint, principal_id)
+    VALUES ($1, $2, $3, $4, $5)`,
+};
+
+export async function insertActionReceipt(
+  tx: Queryable,
+  receipt: {
+    readonly taskId: string;
+    readonly clientActionId: string;
+    readonly suspendId: string;
+    readonly fingerprint: string;
+    readonly principalId: string;
+  },
+): Promise<void> {
+  const { taskId, clientActionId, suspendId, fingerprint, principalId } = receipt;
+  await tx.query(INSERT_ACTION, [taskId, clientActionId, suspendId, fingerprint, principalId]);
+}
+
+const FIND_ENDING: Statement = {
+  name: 'find-lease-ending',
+  text: `SELECT fingerprint, answer FROM taskbridge.entries_lease_endings WHERE task_id = $1 AND lease_token = $2`,
+};
+
+export interface LeaseEnding<Answer> {
+  readonly fingerprint: string;
+  readonly answer: Answer;
+}
+
+export async function findLeaseEnding<Answer>(
+  tx: Queryable,
+  taskId: string,
+  leaseToken: string,
+): Promise<LeaseEnding<Answer> | undefined> {
+  const [row] = await tx.query<LeaseEnding<Answer>>(FIND_ENDING, [taskId, leaseToken]);
+  return row;
+}
+
+const INSERT_ENDING: Statement = {
+  name: 'insert-lease-ending',
+  text: `INSERT INTO taskbridge.entries_lease_endings (task_id, lease_token, fingerprint, answer) VALUES ($1, $2, $3, $4)`,
+};
+
+export async function insertLeaseEnding(
+  tx: Queryable,
+  taskId: string,
+  leaseToken: string,
+  ending: LeaseEnding<object>,
+): Promise<void> {
+  await tx.query(INSERT_ENDING, [taskId, leaseToken, ending.fingerprint, JSON.stringify(ending.answer)]);
+}

@@ -1,0 +1,84 @@
+import type { Queryable, Statement } from '../../database/queryable.js';
+import type { AskedQuestion } from '../domain/suspension.js';
+import type { JsonObject } from '../domain/task-event.js';
+
+// All of these run under the lock of the task's row.
+
+const OPEN: Statement = {
+  name: 'open-suspension',
+  text: `INSERT INTO taskbridge.proj_suspensions (task_id, suspend_id, question, allowed_actions, expires_at)
+    SELECT $1::uuid, $2::text, $3::json, $4::text[], $5::timestamptz ON CONFLICT DO NOTHING RETURNING suspend_id`,
+};
+
+/** @returns false when the task has asked under this id before */
+export async function openSuspension(
+  tx: Queryable,
+  taskId: string,
+  question: { readonly suspendId: string; readonly allowedActions: readonly string[]; readonly expiresAt?: string },
+  json: string,
+): Promise<boolean> {
+  const { suspendId, allowedActions, expiresAt } = question;
+  return (await tx.query(OPEN, [taskId, suspendId, json, allowedActions, expiresAt ?? null])).length === 1;
+}
+
+const SETTLE: Statement = {
+  name: 'settle-suspension',
+  text: `UPDATE taskbridge.proj_suspensions SET state = $3, answer = $4
+    WHERE task_id = $1 AND suspend_id = $2 AND state = 'open'`,
+};
+
+export async function settleSuspension(
+  tx: Queryable,
+  taskId: string,
+  suspendId: string,
+  state: 'answered' | 'expired' | 'closed',
+  answer: Answer | null,
+): Promise<void> {
+  await tx.query(SETTLE, [taskId, suspendId, state, answer && JSON.stringify(answer)]);
+}
+
+/** What goes back to whoever asked. */
+export interface Answer {
+  readonly suspendId: string;
+  readonly clientActionId: string;
+  readonly actionType: string;
+  readonly payload: JsonObject;
+  readonly actorId: string;
+}
+
+const FIND: Statement = {
+  name: 'find-suspension',
+  text: `SELECT allowed_actions, state = 'open' AS is_open,
+      state = 'expired' OR (state = 'open' AND coalesce(expires_at <= clock_timestamp(), false)) AS is_expired,
+      to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS now
+    FROM taskbridge.proj_suspensions WHERE task_id = $1 AND suspend_id = $2`,
+};
+
+export async function findQuestion(
+  tx: Queryable,
+  taskId: string,
+  suspendId: string,
+): Promise<AskedQuestion | undefined> {
+  type Row = { allowed_actions: string[]; is_open: boolean; is_expired: boolean; now: string };
+  const [row] = await tx.query<Row>(FIND, [taskId, suspendId]);
+  if (!row) return undefined;
+  return { allowedActions: row.allowed_actions, isOpen: row.is_open, isExpired: row.is_expired, now: row.now };
+}
+
+/** All answers of these tasks, in the order in which the questions were answered. Index: the primary key. */
+const ANSWERS: Statement = {
+  name: 'read-answers',
+  text: `SELECT s.task_id, s.answer FROM taskbridge.proj_suspensions s
+    JOIN taskbridge.entries_action_receipts r
+      ON r.task_id = s.task_id AND r.client_action_id = s.answer ->> 'clientActionId'
+    WHERE s.task_id = ANY ($1::uuid[]) AND s.state = 'answered' ORDER BY s.task_id, r.created_at`,
+};
+
+export async function readAnswers(
+  db: Queryable,
+  taskIds: readonly string[],
+): Promise<ReadonlyMap<string, readonly Answer[]>> {
+  const rows = await db.query<{ task_id: string; answer: Answer }>(ANSWERS, [taskIds]);
+  const byTask = Map.groupBy(rows, (row) => row.task_id);
+  return new Map([...byTask].map(([taskId, found]) => [taskId, found.map((row) => row.answer)]));
+}

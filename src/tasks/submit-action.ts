@@ -1,0 +1,99 @@
+import { createHash } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import type { AuthContext } from '../auth/auth-context.js';
+import type { Queryable } from '../database/queryable.js';
+import { TaskExecutor } from '../execution/task-executor.js';
+import { canonicalJson } from '../http/canonical-json.js';
+import type { JsonObject } from '../http/strict-json.js';
+import { currentCorrelationId } from '../observability/correlation.js';
+import { MetricsSink } from '../observability/metrics-sink.js';
+import { Observer } from '../observability/observer.js';
+import { OwnershipPolicy } from '../ownership/ownership-policy.js';
+import { judgeAction, type ActionStatus } from './domain/judge-action.js';
+import { TaskNotFound } from './domain/tasks.errors.js';
+import { lockTask } from './store/lock-tasks.js';
+import { findActionReceipt, insertActionReceipt } from './store/receipts.js';
+import { findQuestion, settleSuspension } from './store/suspensions.js';
+import type { TaskRecord } from './store/task-row.js';
+import { isTaskId } from './task-id.js';
+import { TaskWriter } from './task-writer.js';
+
+export interface Action {
+  readonly clientActionId: string;
+  readonly suspendId: string;
+  readonly actionType: string;
+  readonly payload?: JsonObject;
+  readonly metadata?: JsonObject;
+}
+
+export interface ActionResult {
+  readonly taskId: string;
+  readonly suspendId: string;
+  readonly clientActionId: string;
+  readonly status: ActionStatus;
+}
+
+interface JudgedRecord extends TaskRecord {
+  readonly status: ActionStatus;
+  readonly acceptedAt: string;
+}
+
+/** Answers an open question. Acceptance, receipt, event and hand-over to whoever goes on are one transaction. */
+@Injectable()
+export class SubmitAction {
+  constructor(
+    private readonly writer: TaskWriter,
+    private readonly executor: TaskExecutor,
+    private readonly ownership: OwnershipPolicy,
+    private readonly observer: Observer,
+    private readonly metrics: MetricsSink,
+  ) {}
+
+  /** @throws TaskNotFound, and what `judgeAction` throws */
+  execute(auth: AuthContext, taskId: string, action: Action): Promise<ActionResult> {
+    return this.observer.command('submit_action', { principalId: auth.subject, taskId }, async (note) => {
+      if (!isTaskId(taskId)) throw new TaskNotFound();
+      const { suspendId, clientActionId, actionType } = action;
+      const fingerprint = fingerprintOf(action);
+      const [written] = await this.writer.write(
+        (tx) => this.judged(tx, auth, taskId, { ...action, fingerprint }),
+        ({ status, acceptedAt }) =>
+          status === 'ACCEPTED'
+            ? { kind: 'accept_action', action: { suspendId, clientActionId, actionType, acceptedAt } }
+            : null,
+        { principalId: auth.subject, correlationId: currentCorrelationId(), fromOutside: true },
+        async (tx, [change]) => {
+          if (change?.record.status !== 'ACCEPTED') return;
+          const payload = action.payload ?? {};
+          const answer = { suspendId, clientActionId, actionType, payload, actorId: auth.subject };
+          await settleSuspension(tx, taskId, suspendId, 'answered', answer);
+          await insertActionReceipt(tx, { taskId, clientActionId, suspendId, fingerprint, principalId: auth.subject });
+        },
+      );
+      if (!written) throw new TaskNotFound();
+      const { status, identity } = written.record;
+      note({ outcome: status });
+      this.metrics.increment('actions_total', { status });
+      if (status === 'ACCEPTED') this.executor.resumed({ taskId, taskType: identity.taskType });
+      return { taskId, suspendId, clientActionId, status };
+    });
+  }
+
+  private async judged(
+    tx: Queryable,
+    auth: AuthContext,
+    taskId: string,
+    action: Action & { readonly fingerprint: string },
+  ): Promise<readonly JudgedRecord[]> {
+    const [record] = await lockTask(tx, taskId);
+    if (!record || !(await this.ownership.mayControl(auth, record.identity))) throw new TaskNotFound();
+    const receipt = await findActionReceipt(tx, taskId, action.clientActionId);
+    const question = await findQuestion(tx, taskId, action.suspendId);
+    return [{ ...record, status: judgeAction(record.task, action, receipt, question), acceptedAt: question?.now ?? '' }];
+  }
+}
+
+function fingerprintOf({ suspendId, actionType, payload, metadata }: Action): string {
+  const canonical = canonicalJson({ suspendId, actionType, ...(payload && { payload }), ...(metadata && { metadata }) });
+  return createHash('sha256').update(canonical).digest('hex');
+}
