@@ -1,9 +1,10 @@
 import { Controller, Get, Header, Param, Query, Req, Res } from '@nestjs/common';
-import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
+import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Caller } from '../auth/caller.decorator.js';
 import { Requires } from '../auth/requires.decorator.js';
+import { ApiErrors } from '../http/api-errors.decorator.js';
 import { OriginPolicy } from '../http/origin-policy.js';
 import { EventPageDto, LongPollDto, StreamQueryDto } from './dto/long-poll.dto.js';
 import { OpenSubscription } from './open-subscription.js';
@@ -12,6 +13,7 @@ import { SseWriter } from './sse-writer.js';
 import { Streams } from './streams.js';
 
 @ApiTags('events')
+@ApiErrors(400, 401, 403, 404, 409, 429, 503)
 @Controller('api/v1/tasks/:taskId/events')
 export class EventsController {
   constructor(
@@ -51,6 +53,7 @@ export class EventsController {
   @Requires('tasks:read')
   @ApiOperation({ summary: 'Follow a task to its end (Server-Sent Events)' })
   @ApiProduces('text/event-stream')
+  @ApiNoContentResponse({ description: 'The cursor is at the terminal event' })
   async stream(
     @Caller() caller: AuthContext,
     @Param('taskId') taskId: string,
