@@ -21,6 +21,8 @@ import { OwnershipConfig } from './ownership/ownership.config.js';
 import { OwnershipModule } from './ownership/ownership.module.js';
 import { TasksConfig } from './tasks/tasks.config.js';
 import { TasksModule } from './tasks/tasks.module.js';
+import { UploadsConfig } from './uploads/uploads.config.js';
+import { UploadsModule } from './uploads/uploads.module.js';
 
 export interface Parts {
   readonly config: Config;
@@ -42,6 +44,7 @@ export class AppModule {
       { provide: ExecutionConfig, useValue: config.execution },
       { provide: DeliveryConfig, useValue: config.delivery },
       { provide: HttpConfig, useValue: config.http },
+      { provide: UploadsConfig, useValue: config.uploads },
     ];
     return {
       module: AppModule,
@@ -50,6 +53,7 @@ export class AppModule {
         ObservabilityModule.register({ config: config.observability, logger, hosted }),
         AuthModule.register(hosted),
         OwnershipModule.register(hosted),
+        UploadsModule.register(hosted),
         TasksModule,
         DeliveryModule.register(hosted),
         ExecutionModule.register(hosted),

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { TaskBridgeError } from '../taskbridge-error.js';
 import type { Lease } from '../tasks/claim-tasks.js';
@@ -26,6 +27,7 @@ export interface LeaseHolder {
   /** A handler threw something that clients are not told. */
   report(lease: Lease, error: unknown): void;
   end(lease: Lease, ending: Ending): Promise<unknown>;
+  open(attachmentId: string): Promise<Readable>;
 }
 
 /** One run of a handler under one lease, from the claim to the end of the lease. */
@@ -118,7 +120,7 @@ export class Attempt {
   }
 
   private context(): TaskContext {
-    const { identity, attempt, metadata, answers } = this.lease;
+    const { identity, attempt, metadata, attachments, answers } = this.lease;
     const resume = answers.at(-1);
     const send = async (event: () => NewEvent) => this.#sender.send(event());
     return {
@@ -126,6 +128,7 @@ export class Attempt {
       taskType: identity.taskType,
       attempt,
       metadata: metadata ?? {},
+      attachments: attachments.map((file) => ({ ...file, open: () => this.holder.open(file.attachmentId) })),
       signal: this.#stop.signal,
       ...(resume && { resume }),
       suspend: (question) => this.ask(question),

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
 import { ClaimTasks, type Lease } from '../tasks/claim-tasks.js';
 import type { ClaimDto } from './dto/worker.dto.js';
@@ -14,6 +15,7 @@ export class ClaimForWorker {
     private readonly waiting: WaitingClaims,
     private readonly handlers: Handlers,
     private readonly observer: Observer,
+    private readonly metrics: MetricsSink,
   ) {}
 
   /** @returns nothing when the wait is over, or `left` aborts */
@@ -21,6 +23,8 @@ export class ClaimForWorker {
     // This process takes the types it has handlers for, workers all others.
     const taskTypes = claim.taskTypes.filter((taskType) => !this.handlers.has(taskType));
     const deadline = performance.now() + claim.waitTimeoutMs;
+    // Somebody is there to execute what this process does not.
+    this.metrics.set('weak_setting', 0, { name: 'EXECUTOR' });
     for (;;) {
       const leases = taskTypes.length > 0 && !left.aborted ? await this.claim(claim, taskTypes) : [];
       const remaining = deadline - performance.now();

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { Readable } from 'node:stream';
 import { Injectable } from '@nestjs/common';
 import { SYSTEM_PRINCIPAL_ID } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
@@ -10,6 +11,7 @@ import type { NewEvent } from '../tasks/domain/task-event.js';
 import { EndAttempt, type Ending } from '../tasks/end-attempt.js';
 import { checkLeases, renewLeases, type HeldLease } from '../tasks/store/renew-leases.js';
 import { TasksConfig } from '../tasks/tasks.config.js';
+import { AttachmentStore } from '../uploads/attachment-store.js';
 import { Attempt, type LeaseHolder } from './attempt.js';
 import { ExecutionConfig } from './execution.config.js';
 import { Handlers } from './handlers.js';
@@ -47,6 +49,7 @@ export class InlineWorker implements LeaseHolder {
     private readonly claimTasks: ClaimTasks,
     private readonly appendEvents: AppendEvents,
     private readonly endAttempt: EndAttempt,
+    private readonly attachments: AttachmentStore,
     private readonly database: Database,
     private readonly tasks: TasksConfig,
     private readonly config: ExecutionConfig,
@@ -106,12 +109,16 @@ export class InlineWorker implements LeaseHolder {
     return this.endAttempt.execute(lease.identity.taskId, ending, { principalId: SYSTEM_PRINCIPAL_ID });
   }
 
+  open(attachmentId: string): Promise<Readable> {
+    return this.attachments.open(attachmentId);
+  }
+
   report({ identity, attempt }: Lease, error: unknown): void {
     this.log.error({ taskId: identity.taskId, taskType: identity.taskType, attempt, err: error }, 'handler.failed');
   }
 
   private async waitForWork(): Promise<void> {
-    while (!this.#stopping) {
+    while (!this.#stopping && !this.waiting.stopped) {
       this.look();
       await this.waiting.wait(this.handlers.taskTypes, WAIT_MS, this.#stop.signal);
     }

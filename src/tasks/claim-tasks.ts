@@ -3,6 +3,7 @@ import { Database } from '../database/database.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { nextAttempt } from './domain/decide.js';
 import type { JsonObject } from './domain/task-event.js';
+import type { Attachment } from './store/attachments.js';
 import { lockClaimableTasks } from './store/lock-tasks.js';
 import { readAnswers, type Answer } from './store/suspensions.js';
 import type { TaskIdentity } from './store/task-row.js';
@@ -18,6 +19,7 @@ export interface Lease {
   readonly leaseExpiresAt: string;
   readonly input: JsonObject | null;
   readonly metadata: JsonObject | null;
+  readonly attachments: readonly Attachment[];
   readonly traceparent: string | null;
   readonly cancellationRequested: boolean;
   /** What the task's questions were answered with, oldest first; the last one is the answer that it goes on with. */
@@ -56,11 +58,12 @@ export class ClaimTasks {
     return claimed.flatMap(({ record, after }) => {
       if (after.run.state !== 'leased') return [];
       this.metrics.observe('claim_lag_seconds', record.waitedSeconds);
-      const { identity, input, metadata, traceparent, leaseExpiresAt } = record;
+      const { identity, input, metadata, attachments, traceparent, leaseExpiresAt } = record;
       return {
         identity,
         input,
         metadata,
+        attachments,
         traceparent,
         leaseExpiresAt,
         token: after.run.token,

@@ -1,5 +1,6 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
 import type { JsonObject } from '../domain/task-event.js';
+import { type Attachment, attachmentsOf } from './attachments.js';
 import { TASK_COLUMNS, taskRecord, type TaskRecord, type TaskRow } from './task-row.js';
 
 // Every change of a task begins with the lock of its row, so ids are given out one writer at a time. Statements that lock
@@ -19,6 +20,7 @@ export async function lockTask(tx: Queryable, taskId: string): Promise<readonly 
 export interface ClaimableRecord extends TaskRecord {
   readonly input: JsonObject | null;
   readonly metadata: JsonObject | null;
+  readonly attachments: readonly Attachment[];
   readonly traceparent: string | null;
   readonly waitedSeconds: number;
   /** When a lease that begins now ends, by the database clock. */
@@ -47,13 +49,15 @@ const CLAIMABLE: Statement = {
         WHERE t.tenant_id = owner.tenant_id AND t.owner_id = owner.owner_id
           AND t.claimable_at <= clock_timestamp() AND t.task_type = ANY ($1::text[])
         ORDER BY t.claimable_at, t.task_id LIMIT $2 * 2) waiting
+    ), claimed AS (
+      SELECT ${TASK_COLUMNS}, t.input, t.metadata, t.traceparent,
+        extract(epoch FROM clock_timestamp() - t.claimable_at)::float8 AS waited_seconds,
+        to_char((clock_timestamp() + make_interval(secs => $3)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+          AS lease_expires_at
+      FROM turn JOIN taskbridge.proj_tasks t USING (task_id) WHERE t.claimable_at <= clock_timestamp()
+      ORDER BY turn.turn, turn.claimable_at, t.task_id LIMIT $2 FOR UPDATE OF t SKIP LOCKED
     )
-    SELECT ${TASK_COLUMNS}, t.input, t.metadata, t.traceparent,
-      extract(epoch FROM clock_timestamp() - t.claimable_at)::float8 AS waited_seconds,
-      to_char((clock_timestamp() + make_interval(secs => $3)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
-        AS lease_expires_at
-    FROM turn JOIN taskbridge.proj_tasks t USING (task_id) WHERE t.claimable_at <= clock_timestamp()
-    ORDER BY turn.turn, turn.claimable_at, t.task_id LIMIT $2 FOR UPDATE OF t SKIP LOCKED`,
+    SELECT claimed.*, ${attachmentsOf('claimed.task_id')} FROM claimed`,
 };
 
 export async function lockClaimableTasks(
@@ -65,6 +69,7 @@ export async function lockClaimableTasks(
   type Row = TaskRow & {
     input: JsonObject | null;
     metadata: JsonObject | null;
+    attachments: readonly Attachment[] | null;
     traceparent: string | null;
     waited_seconds: number;
     lease_expires_at: string;
@@ -74,6 +79,7 @@ export async function lockClaimableTasks(
     ...taskRecord(row),
     input: row.input,
     metadata: row.metadata,
+    attachments: row.attachments ?? [],
     traceparent: row.traceparent,
     waitedSeconds: row.waited_seconds,
     leaseExpiresAt: row.lease_expires_at,
