@@ -52,5 +52,9 @@ function documentApi(app: NestExpressApplication, { config }: Parts): void {
     .setVersion('1.0')
     .build();
   const document = () => SwaggerModule.createDocument(app, outline);
-  SwaggerModule.setup('docs', app, document, { jsonDocumentUrl: 'openapi.json', ui: !config.environment.productionLike, raw: ['json'] });
+  SwaggerModule.setup('docs', app, document, {
+    jsonDocumentUrl: 'openapi.json',
+    ui: !config.environment.productionLike,
+    raw: ['json'],
+  });
 }

@@ -1,6 +1,6 @@
 import { Catch, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import type { WebSocket } from 'ws';
-import { Log } from "../observability/log.js";
+import { Log } from '../observability/log.js';
 import { TaskBridgeError } from '../taskbridge-error.js';
 import { CLOSE, closeCodeOf } from './close-codes.js';
 import { FrameRefused } from './delivery.errors.js';

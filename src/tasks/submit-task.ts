@@ -104,6 +104,11 @@ export class SubmitTask {
 
 /** Equal requests have equal fingerprints, whatever the order of their members. Lower-case hex. */
 function fingerprintOf({ taskType, input, metadata }: Submission): string {
-  const canonical = canonicalJson({ taskType, ...(input && { input }), ...(metadata && { metadata }), attachments: [] });
+  const canonical = canonicalJson({
+    taskType,
+    ...(input && { input }),
+    ...(metadata && { metadata }),
+    attachments: [],
+  });
   return createHash('sha256').update(canonical).digest('hex');
 }
