@@ -24,7 +24,7 @@ const NEST_ROLES = '^src/tasks/[^/]+\\.(module|controller|decorator|pipe|guard|i
 const USE_CASES = '^src/tasks/(?![^/]+\\.(module|controller|decorator|pipe|guard|interceptor)\\.ts$)[^/]+\\.ts$';
 
 /** Where the graph begins: entry points, the list of modules, what a host module imports as `taskbridge`. */
-const ROOTS = '^src/(main|migrate|app\\.module|host-api|telemetry/register)\\.ts$';
+const ROOTS = '^src/(main|migrate|retention|app\\.module|host-api|telemetry/register)\\.ts$';
 
 const withinSrc = (name, comment, from, allowed) => ({
   name,

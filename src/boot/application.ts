@@ -40,7 +40,10 @@ export async function createApplication(parts: Parts): Promise<NestExpressApplic
   app.use(correlation);
   app.use(app.get(AccessLog).middleware);
   app.use(
-    jsonEdge({ maxBytes: parts.config.http.maxRequestBodyBytes, allowMultipart: takesUploads(app.get(AttachmentStore)) }),
+    jsonEdge({
+      maxBytes: parts.config.http.maxRequestBodyBytes,
+      allowMultipart: takesUploads(app.get(AttachmentStore)),
+    }),
   );
   app.useWebSocketAdapter(new WebSocketAdapter(app, app.get(OriginPolicy), app.get(Streams)));
   documentApi(app, parts);
@@ -56,5 +59,9 @@ function documentApi(app: NestExpressApplication, { config }: Parts): void {
     .setVersion('1.0')
     .build();
   const document = () => SwaggerModule.createDocument(app, outline);
-  SwaggerModule.setup('docs', app, document, { jsonDocumentUrl: 'openapi.json', ui: !config.environment.productionLike, raw: ['json'] });
+  SwaggerModule.setup('docs', app, document, {
+    jsonDocumentUrl: 'openapi.json',
+    ui: !config.environment.productionLike,
+    raw: ['json'],
+  });
 }

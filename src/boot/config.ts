@@ -94,6 +94,24 @@ export function readMigrationConfig(env: NodeJS.ProcessEnv = process.env): {
   return Object.freeze({ ownerUrl: ownerUrl ?? '', waitSeconds: values.BOOT_WAIT_SECONDS });
 }
 
+/** What `npm run retention` needs. */
+export function readRetentionConfig(env: NodeJS.ProcessEnv = process.env): {
+  readonly retentionUrl: string;
+  readonly retentionDays: number;
+  readonly waitSeconds: number;
+} {
+  const { values, problems } = readSettings(env);
+  const needed = ['RETENTION_DATABASE_URL', 'RETENTION_DAYS', 'BOOT_WAIT_SECONDS'];
+  const relevant = new Map([...problems].filter(([name]) => needed.includes(name)));
+  const retentionUrl = values.RETENTION_DATABASE_URL;
+  if (retentionUrl === undefined && !relevant.has('RETENTION_DATABASE_URL')) {
+    relevant.set('RETENTION_DATABASE_URL', 'is required: the connection URL of the role taskbridge_retention');
+  }
+  refuseProblems(relevant);
+  const { RETENTION_DAYS: retentionDays, BOOT_WAIT_SECONDS: waitSeconds } = values;
+  return Object.freeze({ retentionUrl: retentionUrl ?? '', retentionDays, waitSeconds });
+}
+
 type Problems = Map<SettingName, string>;
 
 /** Where there is a problem there is no value; `refuseProblems` stands between these values and their use. */

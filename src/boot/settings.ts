@@ -68,6 +68,16 @@ export const SETTINGS = {
     unset: '`npm run migrate` refuses',
     meaning: 'the connection of `npm run migrate`, as the owner; the service does not need it',
   },
+  RETENTION_DATABASE_URL: {
+    kind: postgresUrl,
+    unset: '`npm run retention` refuses',
+    meaning: 'the connection of `npm run retention`, as taskbridge_retention; the service does not need it',
+  },
+  RETENTION_DAYS: {
+    kind: integer(0, 36_500),
+    default: '30',
+    meaning: 'days after its end before `npm run retention` removes a task',
+  },
   DATABASE_POOL_MAX: { kind: integer(1, 1000), default: '10', meaning: 'PostgreSQL connections per replica' },
   BOOT_WAIT_SECONDS: {
     kind: integer(0, 3600),

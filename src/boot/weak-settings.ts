@@ -7,7 +7,10 @@ export interface WeakSetting {
 }
 
 /** What is allowed and yet weaker than it could be. Each gets one boot line and a gauge: a missing piece is visible, not silent. */
-export function weakSettings(config: Config, executable: { readonly taskTypes: readonly string[] }): readonly WeakSetting[] {
+export function weakSettings(
+  config: Config,
+  executable: { readonly taskTypes: readonly string[] },
+): readonly WeakSetting[] {
   const { auth, database, delivery, execution, observability, uploads } = config;
   const weak: (WeakSetting | false)[] = [
     !auth.requireAuthenticatedPrincipal && {
@@ -19,7 +22,10 @@ export function weakSettings(config: Config, executable: { readonly taskTypes: r
         name: 'AUTH_PROXY_SECRET',
         why: 'the identity headers are trusted without proof that the proxy set them',
       },
-    database.url === undefined && { name: 'DATABASE_URL', why: 'the embedded PostgreSQL is for one replica on one machine' },
+    database.url === undefined && {
+      name: 'DATABASE_URL',
+      why: 'the embedded PostgreSQL is for one replica on one machine',
+    },
     database.url !== undefined &&
       delivery.redisUrl === undefined && {
         name: 'REDIS_URL',
@@ -31,7 +37,10 @@ export function weakSettings(config: Config, executable: { readonly taskTypes: r
     },
     observability.otelExporter === 'none' && { name: 'OTEL_EXPORTER', why: 'traces are not exported' },
     execution.worker &&
-      execution.workerTokens.length === 0 && { name: 'WORKER_TOKENS', why: 'remote workers are refused: there is no token' },
+      execution.workerTokens.length === 0 && {
+        name: 'WORKER_TOKENS',
+        why: 'remote workers are refused: there is no token',
+      },
     (execution.worker || executable.taskTypes.length === 0) && {
       name: 'EXECUTOR',
       why: execution.worker

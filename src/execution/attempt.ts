@@ -8,7 +8,14 @@ import { newEvent, type NewEvent } from '../tasks/domain/task-event.js';
 import { LeaseLost } from '../tasks/domain/tasks.errors.js';
 import type { Ending } from '../tasks/end-attempt.js';
 import { EventSender } from './event-sender.js';
-import { Suspended, TaskFailure, type SuspendAnswer, type SuspendRequest, type TaskContext, type TaskHandler } from './task-handler.js';
+import {
+  Suspended,
+  TaskFailure,
+  type SuspendAnswer,
+  type SuspendRequest,
+  type TaskContext,
+  type TaskHandler,
+} from './task-handler.js';
 
 /** The largest result, as the JSON of the terminal event. */
 const MAX_RESULT_BYTES = 1024 * 1024;
@@ -88,7 +95,8 @@ export class Attempt {
       // Also when the handler let another error out meanwhile: it was told to end, and asks again from its start.
       if (this.#question && !this.#stop.signal.aborted) return { kind: 'suspend', token, question: this.#question };
       const reason: unknown = this.#stop.signal.aborted ? this.#stop.signal.reason : undefined;
-      if (reason instanceof AttemptStopped && reason.why === 'cancelled') return { kind: 'confirm_cancellation', token };
+      if (reason instanceof AttemptStopped && reason.why === 'cancelled')
+        return { kind: 'confirm_cancellation', token };
       if (reason instanceof AttemptStopped) return { kind: 'release', token };
       if (!(error instanceof TaskFailure)) this.holder.report(this.lease, error);
       return failureOf(error, token);

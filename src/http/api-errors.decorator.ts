@@ -17,6 +17,4 @@ const MEANING = {
 
 /** The refusals that a route may answer with, all of one shape, in OpenAPI. */
 export const ApiErrors = (...statuses: readonly (keyof typeof MEANING)[]) =>
-  applyDecorators(
-    ...statuses.map((status) => ApiResponse({ status, description: MEANING[status], type: ErrorDto })),
-  );
+  applyDecorators(...statuses.map((status) => ApiResponse({ status, description: MEANING[status], type: ErrorDto })));

@@ -28,7 +28,8 @@ export function fieldErrors(errors: readonly ValidationError[], parent = ''): Fi
     const path = Array.isArray(error.target) ? `${parent}[${name}]` : parent === '' ? name : `${parent}.${name}`;
     const own = Object.entries(error.constraints ?? {}).map(([constraint, message]) => ({
       path,
-      message: constraint === 'whitelistValidation' ? 'is not a known member' : message.replace(`${error.property} `, ''),
+      message:
+        constraint === 'whitelistValidation' ? 'is not a known member' : message.replace(`${error.property} `, ''),
     }));
     return [...own, ...fieldErrors(error.children ?? [], path)];
   });

@@ -112,7 +112,8 @@ export class AppendQueue {
 
   private settle(waiting: Waiting, outcome: AppendOutcome): void {
     if (outcome.outcome !== 'locked') this.release(waiting).resolve(outcome);
-    else if (performance.now() - waiting.arrivedAt > LOCKED_DEADLINE_MS) this.release(waiting).reject(new TooMuchWaiting());
+    else if (performance.now() - waiting.arrivedAt > LOCKED_DEADLINE_MS)
+      this.release(waiting).reject(new TooMuchWaiting());
     else setTimeout(() => this.again(waiting), LOCKED_RETRY_MS);
   }
 

@@ -12,10 +12,7 @@ import type { TaskRecord } from './store/task-row.js';
 import { TaskWriter } from './task-writer.js';
 
 /** The ways in which the holder of a lease gives it back. */
-export type Ending = Extract<
-  Command,
-  { kind: 'complete' | 'fail' | 'suspend' | 'confirm_cancellation' | 'release' }
->;
+export type Ending = Extract<Command, { kind: 'complete' | 'fail' | 'suspend' | 'confirm_cancellation' | 'release' }>;
 
 export interface Ended {
   /** The event that the call stored. */

@@ -35,9 +35,7 @@ export class ReadAttachment {
       const head = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
       if (!head || !(await this.ownership.mayRead(auth, head.identity))) throw new TaskNotFound();
       // Both are UUIDs of ours.
-      const attachment = isTaskId(attachmentId)
-        ? await findAttachment(this.database, taskId, attachmentId)
-        : undefined;
+      const attachment = isTaskId(attachmentId) ? await findAttachment(this.database, taskId, attachmentId) : undefined;
       if (!attachment) throw new AttachmentNotFound();
       return { attachment, open: (range) => this.store.open(attachmentId, range) };
     });

@@ -71,7 +71,11 @@ export class TaskWriter {
       const changed = decided.filter((d) => d.task !== d.record.task);
       const events =
         changed.length > 0
-          ? await writeTasks(tx, changed.map((d) => this.change(d, actor)), this.config.leaseSeconds)
+          ? await writeTasks(
+              tx,
+              changed.map((d) => this.change(d, actor)),
+              this.config.leaseSeconds,
+            )
           : [];
       for (const { record, task, events: decidedEvents } of changed) {
         await projectQuestion(tx, record.identity.taskId, record.task, task, decidedEvents);

@@ -14,7 +14,19 @@ import { SubmitTask } from './submit-task.js';
 import { TaskWriter } from './task-writer.js';
 import { TasksController } from './tasks.controller.js';
 
-const USE_CASES = [SubmitTask, ReadTask, ReadAttachment, ListTasks, CancelTask, ClaimTasks, AppendEvents, EndAttempt, EndLostAttempts, ExtendLease, SubmitAction];
+const USE_CASES = [
+  SubmitTask,
+  ReadTask,
+  ReadAttachment,
+  ListTasks,
+  CancelTask,
+  ClaimTasks,
+  AppendEvents,
+  EndAttempt,
+  EndLostAttempts,
+  ExtendLease,
+  SubmitAction,
+];
 
 /** Tasks: what may be asked of them, and the one door through which they change. */
 @Module({

@@ -34,7 +34,10 @@ export class DiscardUploads {
   private async remove(attachmentIds: readonly string[]): Promise<void> {
     if (attachmentIds.length === 0) return;
     const removals = await Promise.allSettled(attachmentIds.map((id) => this.store.remove(id)));
-    await forgetUploads(this.database, attachmentIds.filter((_, i) => removals[i]?.status === 'fulfilled'));
+    await forgetUploads(
+      this.database,
+      attachmentIds.filter((_, i) => removals[i]?.status === 'fulfilled'),
+    );
     const failed = removals.find((removal) => removal.status === 'rejected');
     if (failed) throw failed.reason;
   }

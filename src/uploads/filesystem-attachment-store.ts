@@ -8,7 +8,18 @@ import { AttachmentMissing, AttachmentStoreUnavailable } from './uploads.errors.
 /** The ids that the service makes. Whatever else would come here could be a path. */
 const ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** Room, permission, hardware: what an operator heals. */
-const TROUBLE = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EACCES', 'EPERM', 'EMFILE', 'ENFILE', 'EIO', 'ESTALE', 'ENOTDIR']);
+const TROUBLE = new Set([
+  'ENOSPC',
+  'EDQUOT',
+  'EROFS',
+  'EACCES',
+  'EPERM',
+  'EMFILE',
+  'ENFILE',
+  'EIO',
+  'ESTALE',
+  'ENOTDIR',
+]);
 
 /**
  * A file per attachment, for one replica, or for several that share the directory. A file has its name only once all of it is on

@@ -50,12 +50,7 @@ export class ReceiveUpload {
    * @throws UploadInvalid, UploadForbidden, PayloadTooLarge, UnsupportedMediaType, MalformedJson, RequestValidationError
    * @throws AttachmentStoreUnavailable, DatabaseUnavailable
    */
-  execute(
-    auth: AuthContext,
-    request: IncomingMessage,
-    layout: FormLayout,
-    beforeBody: () => void,
-  ): Promise<Upload> {
+  execute(auth: AuthContext, request: IncomingMessage, layout: FormLayout, beforeBody: () => void): Promise<Upload> {
     return this.observer.command('receive_upload', { principalId: auth.subject }, async () => {
       const allowance = await this.policy.admit(auth);
       const maxBodyBytes = this.maxBodyBytes(allowance);
@@ -130,7 +125,8 @@ function budgetOf({ maxFileBytes, maxTotalBytes }: UploadAllowance): (chunkBytes
   let totalBytes = 0;
   return (chunkBytes, sizeBytes) => {
     totalBytes += chunkBytes;
-    if (sizeBytes > maxFileBytes) throw new PayloadTooLarge(maxFileBytes, `A file is larger than ${maxFileBytes} bytes`);
+    if (sizeBytes > maxFileBytes)
+      throw new PayloadTooLarge(maxFileBytes, `A file is larger than ${maxFileBytes} bytes`);
     if (totalBytes > maxTotalBytes) throw new PayloadTooLarge(maxTotalBytes, 'The files are too large together');
   };
 }

@@ -106,11 +106,7 @@ const EXPIRED: Statement = {
     ORDER BY t.task_id LIMIT $2 FOR UPDATE SKIP LOCKED`,
 };
 
-export async function lockExpiredLeases(
-  tx: Queryable,
-  every: boolean,
-  limit: number,
-): Promise<readonly TaskRecord[]> {
+export async function lockExpiredLeases(tx: Queryable, every: boolean, limit: number): Promise<readonly TaskRecord[]> {
   return (await tx.query<TaskRow>(EXPIRED, [every, limit])).map(taskRecord);
 }
 

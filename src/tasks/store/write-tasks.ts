@@ -102,6 +102,12 @@ export async function writeTasks(
   const createdAt = new Map(rows.map((row) => [`${row.task_id}/${row.event_id}`, row.created_at]));
   return events.map(
     ({ change, event, eventId }) =>
-      new StoredEvent(change.taskId, eventId, event.type, createdAt.get(`${change.taskId}/${eventId}`) ?? '', event.json),
+      new StoredEvent(
+        change.taskId,
+        eventId,
+        event.type,
+        createdAt.get(`${change.taskId}/${eventId}`) ?? '',
+        event.json,
+      ),
   );
 }
