@@ -12,6 +12,7 @@ import { DeliveryModule } from './delivery/delivery.module.js';
 import { ExecutionConfig } from './execution/execution.config.js';
 import { ExecutionModule } from './execution/execution.module.js';
 import { HealthModule } from './health/health.module.js';
+import { AcceptGuard } from './http/accept.guard.js';
 import { ErrorFilter } from './http/error.filter.js';
 import { HttpConfig } from './http/http.config.js';
 import { UnknownQueryGuard } from './http/unknown-query.guard.js';
@@ -68,6 +69,7 @@ export class AppModule {
         ...slices,
         { provide: APP_FILTER, useClass: ErrorFilter },
         { provide: APP_GUARD, useClass: UnknownQueryGuard },
+        { provide: APP_GUARD, useClass: AcceptGuard },
         { provide: APP_PIPE, useClass: EdgeValidationPipe },
       ],
       exports: slices,

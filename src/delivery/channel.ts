@@ -46,6 +46,11 @@ export class Channel {
     this.wakeAll();
   }
 
+  /** The task is gone. Whoever waits reads the log, and finds that nothing is there. */
+  remove(): void {
+    this.advanceTo(this.#head + 1);
+  }
+
   /** What the ring has right after the cursor; undefined when the log must be read. */
   recent(cursor: number): readonly StoredEvent[] | undefined {
     const first = this.#ring[0];

@@ -4,6 +4,7 @@ import type { Request, Response } from 'express';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Caller } from '../auth/caller.decorator.js';
 import { Requires } from '../auth/requires.decorator.js';
+import { Produces } from '../http/accept.guard.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
 import { OriginPolicy } from '../http/origin-policy.js';
 import { EventPageDto, LongPollDto, StreamQueryDto } from './dto/long-poll.dto.js';
@@ -13,7 +14,7 @@ import { SseWriter } from './sse-writer.js';
 import { Streams } from './streams.js';
 
 @ApiTags('events')
-@ApiErrors(400, 401, 403, 404, 409, 429, 503)
+@ApiErrors(400, 401, 403, 404, 406, 409, 429, 503)
 @Controller('api/v1/tasks/:taskId/events')
 export class EventsController {
   constructor(
@@ -50,6 +51,7 @@ export class EventsController {
   }
 
   @Get('stream')
+  @Produces('text/event-stream')
   @Requires('tasks:read')
   @ApiOperation({ summary: 'Follow a task to its end (Server-Sent Events)' })
   @ApiProduces('text/event-stream')

@@ -69,7 +69,13 @@ export class Hub implements LiveLogFollower {
 
   private async compareHeads(): Promise<void> {
     if (this.#channels.size === 0) return;
-    const heads = await readHeads(this.database, [...this.#channels.keys()]);
+    const followed = [...this.#channels.values()];
+    const heads = await readHeads(
+      this.database,
+      followed.map(({ taskId }) => taskId),
+    );
+    const there = new Set(heads.map(({ taskId }) => taskId));
+    for (const channel of followed) if (!there.has(channel.taskId)) channel.remove();
     const isBehind = ({ taskId, headEventId }: Head) => (this.#channels.get(taskId)?.head ?? headEventId) < headEventId;
     if (!heads.some(isBehind)) return;
     // What was committed a moment ago is on its way here.

@@ -4,6 +4,8 @@ import type { Request, Response } from 'express';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Caller } from '../auth/caller.decorator.js';
 import { Requires } from '../auth/requires.decorator.js';
+import { Produces } from '../http/accept.guard.js';
+import { ApiErrors } from '../http/api-errors.decorator.js';
 import { sendAttachment } from '../uploads/send-attachment.js';
 import { ReadAttachment } from './read-attachment.js';
 
@@ -14,6 +16,8 @@ export class AttachmentsController {
 
   @Get(':taskId/attachments/:attachmentId')
   @Requires('tasks:read')
+  @Produces(null)
+  @ApiErrors(400, 401, 403, 404, 416, 503)
   @ApiOperation({ summary: 'Download a file of a task, or a range of it' })
   @ApiOkResponse({ content: { '*/*': { schema: { type: 'string', format: 'binary' } } } })
   async download(

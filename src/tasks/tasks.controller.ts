@@ -47,7 +47,7 @@ export class TasksController {
   @ApiOperation({ summary: 'Create a task, once, however often the request is repeated' })
   @ApiCreatedResponse({ type: TaskAcceptedDto, description: 'A new task' })
   @ApiOkResponse({ type: TaskAcceptedDto, description: 'The task of an earlier, equal request' })
-  @ApiErrors(400, 401, 403, 409, 413, 415, 422, 503)
+  @ApiErrors(400, 401, 403, 406, 409, 413, 415, 422, 503)
   async create(
     @Caller() caller: AuthContext,
     @Body() body: CreateTaskDto,
@@ -72,7 +72,7 @@ export class TasksController {
   @Get()
   @Requires('tasks:read')
   @ApiOperation({ summary: 'List your own tasks, newest first' })
-  @ApiErrors(400, 401, 403, 503)
+  @ApiErrors(400, 401, 403, 406, 503)
   async list(@Caller() caller: AuthContext, @Query() query: ListTasksDto): Promise<TaskPageDto> {
     const { limit, cursor, ...filter } = query;
     const page = await this.listTasks.execute(caller, filter, { limit, ...(cursor !== undefined && { cursor }) });
@@ -84,7 +84,7 @@ export class TasksController {
   @ApiOperation({ summary: 'Read a task as it is now' })
   @ApiOkResponse({ type: TaskSnapshotDto })
   @ApiResponse({ status: 304, description: 'As If-None-Match has it' })
-  @ApiErrors(400, 401, 403, 404, 503)
+  @ApiErrors(400, 401, 403, 404, 406, 503)
   async read(
     @Caller() caller: AuthContext,
     @Param('taskId') taskId: string,
@@ -106,7 +106,7 @@ export class TasksController {
   @Requires('tasks:write')
   @ApiOperation({ summary: 'Ask a task to end' })
   @ApiAcceptedResponse({ type: TaskCancelledDto })
-  @ApiErrors(400, 401, 403, 404, 413, 415, 422, 503)
+  @ApiErrors(400, 401, 403, 404, 406, 413, 415, 422, 503)
   cancel(
     @Caller() caller: AuthContext,
     @Param('taskId') taskId: string,
@@ -120,7 +120,7 @@ export class TasksController {
   @ApiOperation({ summary: "Answer a task's open question" })
   @ApiAcceptedResponse({ type: ActionResultDto, description: 'Accepted' })
   @ApiOkResponse({ type: ActionResultDto, description: 'A repeat, or too late' })
-  @ApiErrors(400, 401, 403, 404, 409, 413, 415, 422, 503)
+  @ApiErrors(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)
   async act(
     @Caller() caller: AuthContext,
     @Param('taskId') taskId: string,
