@@ -138,8 +138,8 @@ module.exports = {
     ]),
     withinSrc('http-is-an-edge', 'Filters and parsers work for every route, so they know none.', '^src/http/', [
       '^src/http/',
-      // A foreign origin is refused as a principal is.
-      '^src/auth/auth\\.errors\\.ts$',
+      // A foreign origin is refused as a principal is, and probes are answered whatever they accept.
+      '^src/auth/(auth\\.errors|public\\.decorator)\\.ts$',
     ]),
     withinSrc(
       'observability-knows-nobody',

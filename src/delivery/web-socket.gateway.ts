@@ -70,7 +70,8 @@ export class TasksGateway implements OnGatewayConnection<WebSocket> {
   }
 
   @SubscribeMessage(REFUSED)
-  refuse(@MessageBody() error: Error): never {
+  // Of no class: the application's pipe would take an Error for a body and validate it.
+  refuse(@MessageBody() error: unknown): never {
     throw error;
   }
 }
