@@ -34,8 +34,9 @@ export class ErrorFilter implements ExceptionFilter {
       }
       if (res.headersSent) cutOff(res);
       else {
-        // A body that was left on the wire for a route, which did not want it.
-        if (!req.complete) lingerAfterAnswer(req, res);
+        // A body that was left on the wire for a route, which did not want it, or not all of it.
+        if (req.complete) req.resume();
+        else lingerAfterAnswer(req, res);
         answer(res, refusal);
       }
     } catch (fault) {
