@@ -84,5 +84,7 @@ function answerOf({ after }: { readonly after: TaskRecord['task'] }): Ended {
 
 /** Of the call's JSON, whatever the order of its members. */
 function fingerprintOf(ending: Ending): string {
-  return createHash('sha256').update(canonicalJson(ending as unknown as JsonValue)).digest('hex');
+  return createHash('sha256')
+    .update(canonicalJson(ending as unknown as JsonValue))
+    .digest('hex');
 }
