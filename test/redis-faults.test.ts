@@ -123,7 +123,8 @@ describe('Two replicas', () => {
     const held = await created(1, 'nobody.claims');
     const waiting = follow(held, [writer, reader]);
     // WebSocket and SSE say when they have begun; a long-poll does not.
-    await Promise.all(waiting.map(({ stream }, n) => n % 3 < 2 && stream.waitFor(({ frames }) => frames.length > 0)));
+    const telling = waiting.filter((_, n) => n % 3 < 2);
+    await Promise.all(telling.map(({ stream }) => stream.waitFor(({ frames }) => frames.length > 0)));
     const hold = proxy.holdCommit(({ parameters }) => parameters.includes(held));
     const cancelling = new Client(writer.url, client.principal).cancel(held);
     await hold.held;

@@ -5,8 +5,9 @@ import type { Lease } from '../tasks/claim-tasks.js';
 import { messageEvent, outputEvent, progressEvent } from '../tasks/domain/event-payloads.js';
 import type { Question } from '../tasks/domain/suspension.js';
 import { newEvent, type NewEvent } from '../tasks/domain/task-event.js';
-import { LeaseLost } from '../tasks/domain/tasks.errors.js';
+import { EventTooLarge, LeaseLost } from '../tasks/domain/tasks.errors.js';
 import type { Ending } from '../tasks/end-attempt.js';
+import { MAX_RESULT_BYTES } from '../tasks/task-writer.js';
 import { EventSender } from './event-sender.js';
 import {
   Suspended,
@@ -17,8 +18,6 @@ import {
   type TaskHandler,
 } from './task-handler.js';
 
-/** The largest result, as the JSON of the terminal event. */
-const MAX_RESULT_BYTES = 1024 * 1024;
 const RETRY_MS = 200;
 
 /** Why the signal of a running handler aborts. */
@@ -48,7 +47,7 @@ export class Attempt {
   constructor(
     readonly lease: Lease,
     private readonly holder: LeaseHolder,
-    maxEventBytes: number,
+    private readonly maxEventBytes: number,
   ) {
     const append = async (batchSeq: number, events: readonly NewEvent[]) => {
       await holder.append(lease, batchSeq, events).catch((error: unknown) => {
@@ -117,13 +116,16 @@ export class Attempt {
     const suspendId = key ?? String(this.#asked);
     const answer = this.lease.answers.find((given) => given.suspendId === suspendId);
     if (answer) return answer;
-    this.#question ??= {
+    const question: Question = {
       suspendId,
       kind: 'USER_ACTION_REQUIRED',
       schemaVersion: 1,
       ...asked,
       ...(expiresAt !== undefined && { expiresAt: new Date(expiresAt).toISOString() }),
     };
+    // Here, where the handler hears of it: the end of the attempt could only be refused.
+    if (Buffer.byteLength(JSON.stringify(question)) > this.maxEventBytes) throw new EventTooLarge(this.maxEventBytes);
+    this.#question ??= question;
     throw new Suspended();
   }
 
