@@ -7,7 +7,6 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { withSettingsTable } from '../.ci/generate.js';
 import { SETTINGS } from '../src/boot/settings.js';
-import { CLOSE } from '../src/delivery/close-codes.js';
 import { EVENT_TYPES } from '../src/tasks/domain/task-event.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 import { type Service, startService, temporaryDirectory } from './support/service.js';
@@ -82,7 +81,9 @@ describe('PROTOCOL.md', () => {
   it('has a row for every event type and every close code', () => {
     const page = read('PROTOCOL.md');
     const first = [...page.matchAll(/^\| ([^|]+) \|/gm)].flatMap((row) => row[1]?.match(/[A-Z_]{5,}|\d{4}/g) ?? []);
-    expect(first).toEqual(expect.arrayContaining([...EVENT_TYPES, ...Object.values(CLOSE).map(String)]));
+    const codes = [...read('src/delivery/close-codes.ts').matchAll(/^ {2}\w+: (\d{4}),$/gm)].map((match) => match[1]);
+    expect(codes.length).toBeGreaterThan(10);
+    expect(first).toEqual(expect.arrayContaining([...EVENT_TYPES, ...codes]));
   });
 });
 

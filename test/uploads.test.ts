@@ -16,6 +16,8 @@ import {
 import { connected } from './support/fold.js';
 import { type Form, field, file, formOf, type Part } from './support/form.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
+import { type Matcher, PostgresProxy } from './support/postgres-proxy.js';
+import { S3_CREDENTIALS, startS3Server } from './support/s3-server.js';
 import { eventually, type Service, startService, temporaryDirectory } from './support/service.js';
 
 const PNG = Buffer.from('89504e470d0a1a0a0000000d4948445200000001000000010806000000', 'hex');
@@ -373,6 +375,23 @@ describe('A multipart create', () => {
     );
   });
 
+  it('is in the OpenAPI document beside the JSON body', async () => {
+    const { body: document } = await somebody().request<{ paths: Record<string, { post: { requestBody: unknown } }> }>(
+      'GET',
+      '/openapi.json',
+    );
+    const files = { type: 'array', items: { type: 'string', contentMediaType: 'application/octet-stream' } };
+    const json = { $ref: '#/components/schemas/CreateTaskDto' };
+    expect(document.paths['/api/v1/tasks']?.post.requestBody).toMatchObject({
+      content: {
+        'application/json': { schema: json },
+        'multipart/form-data': {
+          schema: { allOf: [json, { type: 'object', properties: { attachment: files, attachments: files } }] },
+        },
+      },
+    });
+  });
+
   it('is not taken on any other route', async () => {
     const client = somebody();
     const { body } = await send(client, create());
@@ -490,6 +509,50 @@ describe('A body that is cut off', () => {
   }, 60_000);
 });
 
+describe('A create whose connection to PostgreSQL is cut at any of its round trips', () => {
+  it('is one task after a repeat, and every file in the store is named by somebody', async () => {
+    const proxy = await PostgresProxy.start(database.appUrl);
+    const own = await start({ DATABASE_URL: proxy.url });
+    const client = newPrincipal(own.url);
+    let cuts = 0;
+    for (const side of ['before', 'after'] as const) {
+      for (let k = 1; ; k += 1) {
+        const form = create(file('a.txt', uniqueId()), file('b.txt', uniqueId()));
+        let hit = false;
+        void proxy[side](k, { matches: storyOfAnUpload() }).then(() => {
+          hit = true;
+        });
+        const first = await send(client, form);
+        proxy.resume();
+        expect([200, 201, 503]).toContain(first.status);
+        const repeat = await send(client, form);
+        expect([200, 201]).toContain(repeat.status);
+        expect((await snapshotOf(client, repeat)).attachments).toHaveLength(2);
+        if (!hit) break;
+        cuts += 1;
+      }
+    }
+    // The quota, two notes, BEGIN, the lock, the task, the sum, the files, the settlement and COMMIT, each before and after.
+    expect(cuts).toBeGreaterThanOrEqual(20);
+    const named = await rows<{ attachment_id: string }>(
+      'SELECT attachment_id FROM taskbridge.proj_attachments UNION SELECT attachment_id FROM taskbridge.proj_uploads',
+    );
+    const names = new Set(named.map((row) => row.attachment_id));
+    expect((await filesOnDisk()).filter((name) => !names.has(name))).toEqual([]);
+
+    // What a cut kept from being removed is the sweeper's.
+    await rows("UPDATE taskbridge.proj_uploads SET touched_at = now() - interval '61 minutes'");
+    await own.stop();
+    await proxy.close();
+    const next = await start();
+    await eventually('nothing is left', async () => {
+      await expectNoOrphans();
+      return true;
+    });
+    await next.stop();
+  }, 120_000);
+});
+
 describe('A file of a task', () => {
   const bytes = randomBytes(5_000);
   let client: Client;
@@ -595,6 +658,44 @@ describe('A file of a task', () => {
   });
 });
 
+describe('A service that keeps attachments in S3', () => {
+  it('stores them there, gives them back in part, and leaves none of a create that was refused', async () => {
+    const s3 = await startS3Server();
+    const own = await start({
+      ...S3_CREDENTIALS,
+      ATTACHMENT_STORE: 's3',
+      S3_BUCKET: s3.bucket,
+      S3_ENDPOINT: s3.endpoint,
+      S3_REGION: s3.region,
+      S3_FORCE_PATH_STYLE: 'true',
+      UPLOAD_MAX_FILE_BYTES: '10000000',
+      UPLOAD_MAX_TOTAL_BYTES: '20000000',
+      UPLOAD_QUOTA_BYTES: '30000000',
+    });
+    const client = newPrincipal(own.url);
+    const bytes = randomBytes(7_000_000);
+    const answer = await send(client, create(file('large.bin', bytes, 'application/octet-stream')));
+    const [attachment] = (await snapshotOf(client, answer)).attachments;
+    expect(attachment?.sha256).toBe(sha256(bytes));
+    const path = `/api/v1/tasks/${answer.body.taskId}/attachments/${attachment?.attachmentId}`;
+    const headers = { ...client.headers, Range: 'bytes=6000000-6000099' };
+    const part = await fetch(own.url + path, { headers });
+    expect(part.status).toBe(206);
+    expect(Buffer.from(await part.arrayBuffer()).equals(bytes.subarray(6_000_000, 6_000_100))).toBe(true);
+
+    expectError(
+      await send(client, create(file('a', bytes), file('b.png', 'x', 'image/png'))),
+      400,
+      'UPLOAD_VALIDATION_ERROR',
+    );
+    await own.stop();
+    expect(await s3.keys()).toEqual([`attachments/${attachment?.attachmentId}`]);
+    await s3.stop();
+    await rows('DELETE FROM taskbridge.proj_attachments WHERE attachment_id = $1', [attachment?.attachmentId]);
+    await rows('DELETE FROM taskbridge.proj_uploads');
+  }, 60_000);
+});
+
 describe('A service that keeps no attachments', () => {
   it('refuses multipart bodies with 415', async () => {
     const none = await start({ ATTACHMENT_STORE: 'none' });
@@ -645,6 +746,7 @@ describe('A host module', () => {
     expect(hosted.stdout()).toContain('removed one');
     await hosted.stop();
     await rows('DELETE FROM taskbridge.proj_attachments WHERE attachment_id = $1', [attachment?.attachmentId]);
+    await rows('DELETE FROM taskbridge.proj_uploads');
   });
 });
 
@@ -675,6 +777,18 @@ Module({ providers: [
   { provide: UploadPolicy, useClass: NotEightBytes },
 ] })(Host);
 `;
+
+/** The round trips of one multipart create, and nothing of sweeps and claims. */
+function storyOfAnUpload(): Matcher {
+  const ours = /proj_uploads|proj_attachments|pg_advisory_xact_lock|INSERT INTO taskbridge\.proj_tasks/;
+  const transactions = new Set<number>();
+  return ({ connection, sql }) => {
+    if (/SKIP LOCKED/.test(sql)) return false;
+    if (/^\s*commit\b/i.test(sql)) return transactions.delete(connection);
+    if (/pg_advisory_xact_lock/.test(sql)) transactions.add(connection);
+    return ours.test(sql);
+  };
+}
 
 function headOf(form: Form, length: number): string {
   const type = form.headers['Content-Type'];

@@ -1,4 +1,4 @@
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import { CreateBucketCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { buildApp } from 'fauxqs';
 
 export interface S3Server {
@@ -7,6 +7,8 @@ export interface S3Server {
   readonly region: string;
   /** What was asked of it, as `METHOD /path?query`, oldest first. */
   readonly requests: readonly string[];
+  /** Of the objects in the bucket, sorted. */
+  keys(): Promise<string[]>;
   stop(): Promise<void>;
 }
 
@@ -29,6 +31,18 @@ export async function startS3Server(): Promise<S3Server> {
     credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
   });
   await client.send(new CreateBucketCommand({ Bucket: bucket }));
-  client.destroy();
-  return { endpoint, bucket, region, requests, stop: () => app.close() };
+  return {
+    endpoint,
+    bucket,
+    region,
+    requests,
+    async keys() {
+      const { Contents: objects = [] } = await client.send(new ListObjectsV2Command({ Bucket: bucket }));
+      return objects.map(({ Key: key = '' }) => key).sort();
+    },
+    async stop() {
+      client.destroy();
+      await app.close();
+    },
+  };
 }
