@@ -6,6 +6,7 @@ import { faultyHttp, type Fault } from './support/faulty-http.js';
 import { checkInvariants, storedEnvelopes } from './support/fold.js';
 import { followWebSocket, seededRandom } from './support/follow.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
+import { PostgresProxy } from './support/postgres-proxy.js';
 import { eventually, type Service, startService } from './support/service.js';
 import { startWorker, WORKER_ENV, type WorkerProcess } from './support/worker.js';
 
@@ -353,6 +354,25 @@ describe('A worker', () => {
     const askedAt = Date.now();
     expect(await worker.exited).toEqual({ code: 0, signal: null });
     expect(Date.now() - askedAt).toBeLessThan(1_000);
+  });
+
+  it('that stops while it is given a task takes no attempt from it', async () => {
+    const proxy = await PostgresProxy.start(database.appUrl);
+    const env = { DATABASE_URL: proxy.url, ...WORKER_ENV, ...settings, LEASE_SECONDS: '30' };
+    const slow = await startService(env);
+    const claim = proxy.holdCommit(
+      ({ sql, parameters }) => sql.includes('row_number() OVER') && parameters.includes('both.sleep'),
+    );
+    const worker = work({ url: slow.url });
+    const taskId = await created('both.sleep');
+    await claim.held;
+    worker.kill('SIGTERM');
+    await worker.exited;
+    claim.release();
+    expect((await seen(taskId, 'TASK_RETRYING'))[0]?.payload).toMatchObject({ attempt: 2, reason: 'released' });
+    await slow.stop();
+    await proxy.close();
+    await client.cancel(taskId);
   });
 
   it('that slept through its lease stores nothing more, stops its handler, and goes on with other tasks', async () => {
