@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
 import { ClaimTasks, type Lease } from '../tasks/claim-tasks.js';
+import { EndAttempt } from '../tasks/end-attempt.js';
 import { ClaimDto } from './dto/worker.dto.js';
 import { Handlers } from './handlers.js';
 import { WaitingClaims } from './waiting-claims.js';
@@ -12,6 +13,7 @@ import { wireLease, type WireLease } from './wire-lease.js';
 export class ClaimForWorker {
   constructor(
     private readonly claimTasks: ClaimTasks,
+    private readonly endAttempt: EndAttempt,
     private readonly waiting: WaitingClaims,
     private readonly handlers: Handlers,
     private readonly observer: Observer,
@@ -31,11 +33,20 @@ export class ClaimForWorker {
       if (leases.length > 0) {
         // Where one was, there may be more: the next in line looks.
         for (const taskType of new Set(leases.map(({ identity }) => identity.taskType))) this.waiting.notify(taskType);
+        if (left.aborted) await this.handBack(leases);
         return leases.map(wireLease);
       }
       if (remaining <= 0 || left.aborted || this.waiting.stopped) return [];
       await this.waiting.wait(taskTypes, remaining, left);
     }
+  }
+
+  /** Nobody hears the answer: else these tasks would wait for their leases to expire, and be short of an attempt. */
+  private async handBack(leases: readonly Lease[]): Promise<void> {
+    const released = leases.map(({ identity: { taskId }, token }) =>
+      this.endAttempt.execute(taskId, { kind: 'release', token }, {}),
+    );
+    await Promise.allSettled(released);
   }
 
   private claim({ workerId, maxTasks }: ClaimDto, taskTypes: readonly string[]): Promise<readonly Lease[]> {
