@@ -246,7 +246,7 @@ describe('A handler', () => {
       const row = await rowOf(taskId);
       return row.spent_attempts > 0 && row;
     });
-    expect(Math.round((failed.backoff_ms ?? 0) / 1_000)).toBe(seconds);
+    expect((failed.backoff_ms ?? 0) / 1_000).toBeCloseTo(seconds, 0);
   });
 
   it('that asks to be run again after a time that is no number is run again after the usual backoff', async () => {
