@@ -7,7 +7,7 @@ import type { NewEvent } from '../tasks/domain/task-event.js';
 import { EventInvalid, EventTooLarge } from '../tasks/domain/tasks.errors.js';
 import { attemptOf } from '../tasks/task-writer.js';
 import { TasksConfig } from '../tasks/tasks.config.js';
-import type { AppendEventsDto } from './dto/worker.dto.js';
+import { AppendEventsDto } from './dto/worker.dto.js';
 
 /** Payload bytes of one batch. */
 const MAX_BATCH_BYTES = 256 * 1024;

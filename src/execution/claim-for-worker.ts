@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { Observer } from '../observability/observer.js';
 import { ClaimTasks, type Lease } from '../tasks/claim-tasks.js';
 import { EndAttempt } from '../tasks/end-attempt.js';
-import type { ClaimDto } from './dto/worker.dto.js';
+import { ClaimDto } from './dto/worker.dto.js';
 import { Handlers } from './handlers.js';
 import { WaitingClaims } from './waiting-claims.js';
 import { wireLease, type WireLease } from './wire-lease.js';
