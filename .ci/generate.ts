@@ -1,5 +1,5 @@
 // `npm run generate`: writes what is made from the table of settings. A test compares, so it cannot be forgotten.
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { SETTINGS, type Setting } from '../src/boot/settings.js';
 
 /** The text of .env.example. */
@@ -21,4 +21,27 @@ export function envExample(settings: Readonly<Record<string, Setting>>): string 
   return `${[head, ...entries].map((lines) => lines.join('\n')).join('\n\n')}\n`;
 }
 
-if (import.meta.main) writeFileSync(new URL('../.env.example', import.meta.url), envExample(SETTINGS));
+/** The text of docs/operations.md, with the table between its two marks made anew. */
+export function withSettingsTable(page: string, settings: Readonly<Record<string, Setting>>): string {
+  const rows = Object.entries(settings).map(([name, setting]) =>
+    [`\`${name}\``, defaultOf(setting), setting.kind.accepts, setting.meaning].join(' | '),
+  );
+  const table = ['setting | default | accepts | meaning', '--- | --- | --- | ---', ...rows];
+  return page.replace(
+    /(<!-- settings: .*? -->\n).*(<!-- end of settings -->)/s,
+    (_, begin: string, end: string) => `${begin}${table.map((row) => `| ${row} |`).join('\n')}\n${end}`,
+  );
+}
+
+function defaultOf({ default: standard, productionDefault, unset }: Setting): string {
+  if (standard === undefined) return `unset: ${unset}`;
+  return productionDefault === undefined
+    ? `\`${standard}\``
+    : `\`${standard}\`; production-like: \`${productionDefault}\``;
+}
+
+if (import.meta.main) {
+  const operations = new URL('../docs/operations.md', import.meta.url);
+  writeFileSync(new URL('../.env.example', import.meta.url), envExample(SETTINGS));
+  writeFileSync(operations, withSettingsTable(readFileSync(operations, 'utf8'), SETTINGS));
+}

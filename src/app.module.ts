@@ -12,6 +12,7 @@ import { DeliveryModule } from './delivery/delivery.module.js';
 import { ExecutionConfig } from './execution/execution.config.js';
 import { ExecutionModule } from './execution/execution.module.js';
 import { HealthModule } from './health/health.module.js';
+import { AcceptGuard } from './http/accept.guard.js';
 import { ErrorFilter } from './http/error.filter.js';
 import { HttpConfig } from './http/http.config.js';
 import { UnknownQueryGuard } from './http/unknown-query.guard.js';
@@ -21,6 +22,8 @@ import { OwnershipConfig } from './ownership/ownership.config.js';
 import { OwnershipModule } from './ownership/ownership.module.js';
 import { TasksConfig } from './tasks/tasks.config.js';
 import { TasksModule } from './tasks/tasks.module.js';
+import { UploadsConfig } from './uploads/uploads.config.js';
+import { UploadsModule } from './uploads/uploads.module.js';
 
 export interface Parts {
   readonly config: Config;
@@ -42,6 +45,7 @@ export class AppModule {
       { provide: ExecutionConfig, useValue: config.execution },
       { provide: DeliveryConfig, useValue: config.delivery },
       { provide: HttpConfig, useValue: config.http },
+      { provide: UploadsConfig, useValue: config.uploads },
     ];
     return {
       module: AppModule,
@@ -50,6 +54,7 @@ export class AppModule {
         ObservabilityModule.register({ config: config.observability, logger, hosted }),
         AuthModule.register(hosted),
         OwnershipModule.register(hosted),
+        UploadsModule.register(hosted),
         TasksModule,
         DeliveryModule.register(hosted),
         ExecutionModule.register(hosted),
@@ -64,6 +69,7 @@ export class AppModule {
         ...slices,
         { provide: APP_FILTER, useClass: ErrorFilter },
         { provide: APP_GUARD, useClass: UnknownQueryGuard },
+        { provide: APP_GUARD, useClass: AcceptGuard },
         { provide: APP_PIPE, useClass: EdgeValidationPipe },
       ],
       exports: slices,

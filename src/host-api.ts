@@ -9,6 +9,7 @@ export { TaskExecutor } from './execution/task-executor.js';
 export {
   TASK_HANDLERS,
   TaskFailure,
+  type TaskAttachment,
   type TaskContext,
   type TaskHandler,
   type TaskHandlers,
@@ -18,3 +19,12 @@ export { MetricsSink } from './observability/metrics-sink.js';
 export { TransportDiagnosticsSink } from './observability/transport-diagnostics-sink.js';
 export { OwnershipPolicy, type OwnedTask } from './ownership/ownership-policy.js';
 export { TaskBridgeError } from './taskbridge-error.js';
+export { AttachmentStore, type ByteRange } from './uploads/attachment-store.js';
+export type { UploadedFile } from './uploads/uploaded-file.js';
+export { UploadPolicy, type UploadAllowance } from './uploads/upload-policy.js';
+export {
+  AttachmentMissing,
+  AttachmentStoreUnavailable,
+  UploadForbidden,
+  UploadInvalid,
+} from './uploads/uploads.errors.js';

@@ -22,8 +22,9 @@ import { WaitingClaims } from './execution/waiting-claims.js';
 import { TaskExecutor } from './execution/task-executor.js';
 import { createLogger } from './observability/log.js';
 import { MetricsSink } from './observability/metrics-sink.js';
-import { logTracingProblems, shutdownTracing } from './observability/tracing.js';
+import { shutdownTracing } from './observability/tracing.js';
 import { EndLostAttempts } from './tasks/end-lost-attempts.js';
+import { UploadSweeper } from './uploads/upload-sweeper.js';
 
 // Config → PostgreSQL → boot guard → application → listen → drain. What refuses to start says why, in a line a rule, and ends
 // with a code that is not 0; nothing listens before everything is checked.
@@ -42,7 +43,6 @@ await start().catch((error: unknown) => {
 async function start(): Promise<void> {
   const config = readConfig();
   const logger = createLogger(config.observability);
-  logTracingProblems(logger);
   started.push(shutdownTracing);
 
   const embedded = config.database.url === undefined ? await embeddedPostgres(config) : undefined;
@@ -70,11 +70,12 @@ async function start(): Promise<void> {
   }
   // On its own database nobody else can hold a lease: what was running when the last process ended goes on at once.
   if (embedded) await app.get(EndLostAttempts).endAll();
-  await app.listen(config.http.port, config.http.host);
-  started.push(() => drain(app, config));
   await app.get(LiveLog).start();
   app.get(Hub).start();
+  await app.listen(config.http.port, config.http.host);
+  started.push(() => drain(app, config));
   app.get(Reaper).start();
+  app.get(UploadSweeper).start();
   app.get(WaitingClaims).start();
   app.get(InlineWorker).start();
   const url = urlOf(app, config);

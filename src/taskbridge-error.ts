@@ -9,6 +9,7 @@ export type ErrorKind =
   | 'conflict'
   | 'too_large'
   | 'unsupported'
+  | 'unsatisfiable'
   | 'unprocessable'
   | 'too_many'
   | 'unavailable';

@@ -172,8 +172,11 @@ describe('the app role', () => {
   });
 });
 
+/** Everything that belongs to a task; not the list of migrations, nor the uploads that belong to none. */
+const REMOVED_WITH_A_TASK = /\.(events|entries_\w+|proj_(?!uploads)\w+)$/;
+
 describe('the catalogue', () => {
-  it('grants the app role on each table what its kind allows, and nobody else anything', async () => {
+  it('grants the app and the retention role on each table what its kind allows, and nobody else anything', async () => {
     const tables = await readTables('true');
     const granted = await rows<{ name: string; grantee: string; privileges: string[] }>(`
       SELECT c.oid::regclass::text AS name, coalesce(r.rolname, 'PUBLIC') AS grantee,
@@ -184,15 +187,16 @@ describe('the catalogue', () => {
         UNION ALL SELECT attname, x.* FROM pg_attribute, aclexplode(attacl) AS x WHERE attrelid = c.oid
       ) AS a LEFT JOIN pg_roles r ON r.oid = a.grantee
       WHERE c.relnamespace = 'taskbridge'::regnamespace AND a.grantee <> c.relowner GROUP BY 1, 2`);
-    const expected = tables.map(({ name, columns }) => ({
-      name,
-      grantee: 'taskbridge_app',
-      privileges: expectedPrivileges(name, columns).sort(),
-    }));
+    const expected = tables.flatMap(({ name, columns }) => [
+      { name, grantee: 'taskbridge_app', privileges: expectedPrivileges(name, columns).sort() },
+      ...(REMOVED_WITH_A_TASK.test(name)
+        ? [{ name, grantee: 'taskbridge_retention', privileges: ['DELETE', 'SELECT'] }]
+        : []),
+    ]);
+    const byNameAndGrantee = (a: { name: string; grantee: string }, b: { name: string; grantee: string }) =>
+      `${a.name} ${a.grantee}`.localeCompare(`${b.name} ${b.grantee}`);
     const sorted = granted.map((each) => ({ ...each, privileges: [...each.privileges].sort() }));
-    expect(sorted.sort((a, b) => a.name.localeCompare(b.name))).toEqual(
-      expected.sort((a, b) => a.name.localeCompare(b.name)),
-    );
+    expect(sorted.sort(byNameAndGrantee)).toEqual(expected.sort(byNameAndGrantee));
   });
 
   it('has one owner, who is neither the app role nor a superuser', async () => {
@@ -203,10 +207,11 @@ describe('the catalogue', () => {
     expect(owners).toEqual([{ rolname: 'taskbridge_owner', rolsuper: false }]);
   });
 
-  it('has nothing for PUBLIC, no default privileges and no functions', async () => {
+  it('has nothing for PUBLIC, not a function either, and no default privileges', async () => {
     const [found] = await rows(`
       SELECT (SELECT count(*)::int FROM pg_default_acl) AS defaults,
-        (SELECT count(*)::int FROM pg_proc WHERE pronamespace = 'taskbridge'::regnamespace) AS functions,
+        (SELECT count(*)::int FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+          WHERE p.pronamespace = 'taskbridge'::regnamespace AND a.grantee <> p.proowner) AS functions,
         (SELECT count(*)::int FROM pg_namespace n, aclexplode(n.nspacl) a
           WHERE n.nspname = 'taskbridge' AND a.grantee = 0) AS public_on_schema,
         (SELECT array_agg(a.privilege_type) FROM pg_database d, aclexplode(d.datacl) a
@@ -235,7 +240,7 @@ describe('a role is refused that', () => {
   const has = (what: string) => [`DATABASE_URL: the connected role $role has ${what}`];
   const isA = (what: string) => [`DATABASE_URL: the connected role $role is ${what}`];
   const memberOf = (what: string) => [`DATABASE_URL: the connected role is a member of ${what}`];
-  const ownsAll = /owns database \$db, schema taskbridge, taskbridge.events, .*taskbridge.schema_migrations$/;
+  const ownsAll = /owns database \$db, schema taskbridge, .*taskbridge.events, .*taskbridge.schema_migrations$/;
 
   it.each<[string, string[], string[]]>([
     ['is a superuser', ['ALTER ROLE $role SUPERUSER'], isA('SUPERUSER')],

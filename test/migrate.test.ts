@@ -82,13 +82,15 @@ describe('an owner without CREATEROLE', () => {
     const database = await newDatabase();
     await superuser(database, `CREATE ROLE ${owner} LOGIN`, `ALTER DATABASE ${database} OWNER TO ${owner}`);
     expect(await refusal(migrate(ownerUrl(database)))).toBe(
-      'MIGRATION_DATABASE_URL: the role taskbridge_app does not exist and plain_owner may not make it; ' +
-        'as an administrator: CREATE ROLE taskbridge_app LOGIN;',
+      'MIGRATION_DATABASE_URL: plain_owner may not make the missing roles taskbridge_app, taskbridge_retention; ' +
+        'as an administrator: CREATE ROLE taskbridge_app LOGIN; CREATE ROLE taskbridge_retention LOGIN;',
     );
-    await superuser(database, 'CREATE ROLE taskbridge_app LOGIN');
+    await superuser(database, 'CREATE ROLE taskbridge_app LOGIN', 'CREATE ROLE taskbridge_retention LOGIN');
     expect(await migrate(ownerUrl(database))).toEqual({ applied: shipped });
     await superuser(database, `ALTER DATABASE ${database} OWNER TO taskbridge_owner`);
-    await superuser(database, `DROP OWNED BY taskbridge_app`, `DROP ROLE taskbridge_app`);
+    for (const role of ['taskbridge_app', 'taskbridge_retention']) {
+      await superuser(database, `DROP OWNED BY ${role}`, `DROP ROLE ${role}`);
+    }
   });
 });
 
@@ -185,7 +187,7 @@ describe('a migration', () => {
   it('with a gap in what the database has is refused', async () => {
     const database = await newDatabase();
     await migrate(cluster.ownerUrl(database));
-    await superuser(database, 'UPDATE taskbridge.schema_migrations SET version = version + 1');
+    await superuser(database, 'UPDATE taskbridge.schema_migrations SET version = version + 100');
     expect(await refusal(migrate(cluster.ownerUrl(database)))).toMatch(/number 1 is not: there is a gap$/);
   });
 

@@ -11,6 +11,9 @@ import { jsonEdge, leaveContinueToEdge } from '../http/json-edge.js';
 import { OriginPolicy } from '../http/origin-policy.js';
 import { AccessLog } from '../observability/access-log.js';
 import { NestLog } from '../observability/nest-log.js';
+import { takesUploads } from '../tasks/upload.interceptor.js';
+import { AttachmentStore } from '../uploads/attachment-store.js';
+import { withUploadForm } from './upload-form.js';
 
 /** Longer than the idle time of the proxies in front, which otherwise reuse a connection at the moment it is closed. */
 const KEEP_ALIVE_MS = 75_000;
@@ -37,7 +40,12 @@ export async function createApplication(parts: Parts): Promise<NestExpressApplic
 
   app.use(correlation);
   app.use(app.get(AccessLog).middleware);
-  app.use(jsonEdge({ maxBytes: parts.config.http.maxRequestBodyBytes }));
+  app.use(
+    jsonEdge({
+      maxBytes: parts.config.http.maxRequestBodyBytes,
+      allowMultipart: takesUploads(app.get(AttachmentStore)),
+    }),
+  );
   app.useWebSocketAdapter(new WebSocketAdapter(app, app.get(OriginPolicy), app.get(Streams)));
   documentApi(app, parts);
   await app.init();
@@ -51,6 +59,10 @@ function documentApi(app: NestExpressApplication, { config }: Parts): void {
     .setDescription('Accept a long-running task once, and follow it to its end without losing an event.')
     .setVersion('1.0')
     .build();
-  const document = () => SwaggerModule.createDocument(app, outline);
-  SwaggerModule.setup('docs', app, document, { jsonDocumentUrl: 'openapi.json', ui: !config.environment.productionLike, raw: ['json'] });
+  const document = () => withUploadForm(SwaggerModule.createDocument(app, outline));
+  SwaggerModule.setup('docs', app, document, {
+    jsonDocumentUrl: 'openapi.json',
+    ui: !config.environment.productionLike,
+    raw: ['json'],
+  });
 }

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { AuthConfig } from '../auth/auth.config.js';
 import type { DatabaseConfig } from '../database/database.config.js';
 import type { DeliveryConfig } from '../delivery/delivery.config.js';
@@ -6,6 +7,7 @@ import type { HttpConfig } from '../http/http.config.js';
 import type { ObservabilityConfig } from '../observability/observability.config.js';
 import type { OwnershipConfig } from '../ownership/ownership.config.js';
 import type { TasksConfig } from '../tasks/tasks.config.js';
+import type { S3Config, UploadsConfig } from '../uploads/uploads.config.js';
 import {
   type Environment,
   PRODUCTION_LIKE,
@@ -24,6 +26,7 @@ export interface Config {
   readonly tasks: TasksConfig;
   readonly execution: ExecutionConfig;
   readonly delivery: DeliveryConfig;
+  readonly uploads: UploadsConfig;
   readonly http: HttpConfig;
   readonly observability: ObservabilityConfig & { readonly otelServiceName: string; readonly otelSamplerRatio: number };
   /** Path of an ES module. From HOST_MODULE. */
@@ -65,6 +68,11 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     values.WORKER_TOKENS?.some((token) => values.AUTH_PROXY_SECRET?.includes(token)) === true,
     'must not repeat a secret of AUTH_PROXY_SECRET',
   );
+  rule(
+    'S3_BUCKET',
+    values.ATTACHMENT_STORE === 's3' && values.S3_BUCKET === undefined,
+    'is required when ATTACHMENT_STORE is s3',
+  );
   refuseProblems(problems);
   return deepFreeze(configOf(values, productionLike));
 }
@@ -84,6 +92,24 @@ export function readMigrationConfig(env: NodeJS.ProcessEnv = process.env): {
   }
   refuseProblems(relevant);
   return Object.freeze({ ownerUrl: ownerUrl ?? '', waitSeconds: values.BOOT_WAIT_SECONDS });
+}
+
+/** What `npm run retention` needs. */
+export function readRetentionConfig(env: NodeJS.ProcessEnv = process.env): {
+  readonly retentionUrl: string;
+  readonly retentionDays: number;
+  readonly waitSeconds: number;
+} {
+  const { values, problems } = readSettings(env);
+  const needed = ['RETENTION_DATABASE_URL', 'RETENTION_DAYS', 'BOOT_WAIT_SECONDS'];
+  const relevant = new Map([...problems].filter(([name]) => needed.includes(name)));
+  const retentionUrl = values.RETENTION_DATABASE_URL;
+  if (retentionUrl === undefined && !relevant.has('RETENTION_DATABASE_URL')) {
+    relevant.set('RETENTION_DATABASE_URL', 'is required: the connection URL of the role taskbridge_retention');
+  }
+  refuseProblems(relevant);
+  const { RETENTION_DAYS: retentionDays, BOOT_WAIT_SECONDS: waitSeconds } = values;
+  return Object.freeze({ retentionUrl: retentionUrl ?? '', retentionDays, waitSeconds });
 }
 
 type Problems = Map<SettingName, string>;
@@ -147,6 +173,16 @@ function configOf(values: SettingValues, productionLike: boolean): Config {
       streamMaxBufferedBytes: values.STREAM_MAX_BUFFERED_BYTES,
       streamsPerPrincipal: values.STREAMS_PER_PRINCIPAL,
     },
+    uploads: {
+      store: values.ATTACHMENT_STORE,
+      directory: join(values.DATA_DIR, 'attachments'),
+      ...(values.ATTACHMENT_STORE === 's3' && { s3: s3Of(values) }),
+      maxFileBytes: values.UPLOAD_MAX_FILE_BYTES,
+      maxFiles: values.UPLOAD_MAX_FILES,
+      maxTotalBytes: values.UPLOAD_MAX_TOTAL_BYTES,
+      allowedTypes: values.UPLOAD_ALLOWED_TYPES ?? [],
+      quotaBytes: values.UPLOAD_QUOTA_BYTES,
+    },
     http: {
       port: values.PORT,
       host: values.HOST,
@@ -166,6 +202,15 @@ function configOf(values: SettingValues, productionLike: boolean): Config {
       drainDelaySeconds: Math.min(values.DRAIN_DELAY_SECONDS, values.SHUTDOWN_GRACE_SECONDS),
     },
     readinessRedis: values.READINESS_REDIS,
+  };
+}
+
+function s3Of(values: SettingValues): S3Config {
+  return {
+    bucket: values.S3_BUCKET ?? '',
+    ...(values.S3_ENDPOINT === undefined ? {} : { endpoint: values.S3_ENDPOINT }),
+    ...(values.S3_REGION === undefined ? {} : { region: values.S3_REGION }),
+    forcePathStyle: values.S3_FORCE_PATH_STYLE,
   };
 }
 

@@ -9,6 +9,7 @@ import { InlineWorker } from '../execution/inline-worker.js';
 import { Reaper } from '../execution/reaper.js';
 import { WaitingClaims } from '../execution/waiting-claims.js';
 import { DrainState } from '../http/drain-state.js';
+import { UploadSweeper } from '../uploads/upload-sweeper.js';
 
 /** Over how long streams are sent away, at most: their clients come back to the other replicas in the same rhythm. */
 const LONGEST_SPREAD_MS = 3_000;
@@ -29,6 +30,7 @@ export async function drain(app: NestExpressApplication, { boot }: Config): Prom
   await app.get(WaitingClaims).stop();
   await app.get(InlineWorker).stop();
   await app.get(Reaper).stop();
+  await app.get(UploadSweeper).stop();
   await Promise.race([closed, delay(left / 4, undefined, { ref: false })]);
   server.closeAllConnections();
   await app.get(Hub).stop();

@@ -70,6 +70,18 @@ export const origin: Kind<string> = {
     /^https?:/.test(value) && URL.canParse(value) && new URL(value).origin === value ? value : undefined,
 };
 
+/** Lower case and without parameters, as attachments are kept. */
+export const mediaType: Kind<string> = {
+  accepts: 'a media type such as image/png or image/*',
+  parse: (value) =>
+    /^[a-z0-9][a-z0-9!#$&^_.+-]*\/(\*|[a-z0-9][a-z0-9!#$&^_.+-]*)$/i.test(value) ? value.toLowerCase() : undefined,
+};
+
+export const httpUrl: Kind<string> = {
+  accepts: 'a URL that begins with http:// or https://',
+  parse: (value) => (/^https?:\/\/[^\s/@]+(\/\S*)?$/.test(value) && URL.canParse(value) ? value : undefined),
+};
+
 export const postgresUrl: Kind<string> = {
   accepts: 'a URL that begins with postgres:// or postgresql://',
   // libpq's form for sockets, user@/database?host=/directory, is no URL to WHATWG; pg reads it all the same.

@@ -4,8 +4,10 @@ import {
   commaList,
   flag,
   fraction,
+  httpUrl,
   integer,
   type Kind,
+  mediaType,
   origin,
   path,
   postgresUrl,
@@ -65,6 +67,16 @@ export const SETTINGS = {
     kind: postgresUrl,
     unset: '`npm run migrate` refuses',
     meaning: 'the connection of `npm run migrate`, as the owner; the service does not need it',
+  },
+  RETENTION_DATABASE_URL: {
+    kind: postgresUrl,
+    unset: '`npm run retention` refuses',
+    meaning: 'the connection of `npm run retention`, as taskbridge_retention; the service does not need it',
+  },
+  RETENTION_DAYS: {
+    kind: integer(0, 36_500),
+    default: '30',
+    meaning: 'days after its end before `npm run retention` removes a task',
   },
   DATABASE_POOL_MAX: { kind: integer(1, 1000), default: '10', meaning: 'PostgreSQL connections per replica' },
   BOOT_WAIT_SECONDS: {
@@ -135,6 +147,41 @@ export const SETTINGS = {
   MAX_EVENT_PAYLOAD_BYTES: { kind: integer(1, GIB / 4), default: '65536', meaning: "bytes of one event's payload" },
   // An accepted task that ends has two events at the least.
   MAX_EVENTS_PER_TASK: { kind: integer(2, 2 ** 31 - 1), default: '100000', meaning: 'events of one task' },
+  ATTACHMENT_STORE: {
+    kind: choice('filesystem', 's3', 'none'),
+    default: 'filesystem',
+    productionDefault: 'none',
+    meaning: 'where attachments are kept; none refuses multipart bodies with 415',
+  },
+  S3_BUCKET: {
+    kind: text('a name of a bucket'),
+    unset: 'refused when ATTACHMENT_STORE is s3',
+    meaning: 'the bucket of attachments; credentials are found as by AWS tools, AWS_ACCESS_KEY_ID and the like',
+  },
+  S3_ENDPOINT: { kind: httpUrl, unset: 'AWS', meaning: 'where an S3-compatible store answers' },
+  S3_REGION: {
+    kind: text('a name of a region'),
+    unset: 'what the AWS variables and files say',
+    meaning: 'the region of the bucket',
+  },
+  S3_FORCE_PATH_STYLE: {
+    kind: flag,
+    default: 'false',
+    meaning: 'whether the bucket is part of the path, as most S3-compatible stores want it',
+  },
+  UPLOAD_MAX_FILE_BYTES: { kind: integer(1, 5 * 1024 * GIB), default: '10485760', meaning: 'bytes of one attachment' },
+  UPLOAD_MAX_FILES: { kind: integer(1, 1000), default: '10', meaning: 'attachments of one task' },
+  UPLOAD_MAX_TOTAL_BYTES: {
+    kind: integer(1, 5 * 1024 * GIB),
+    default: '52428800',
+    meaning: "bytes of one task's attachments together",
+  },
+  UPLOAD_ALLOWED_TYPES: { kind: commaList(mediaType), unset: 'any', meaning: 'types that may be attached' },
+  UPLOAD_QUOTA_BYTES: {
+    kind: integer(1, 2 ** 50),
+    default: '1073741824',
+    meaning: 'bytes of the attachments of all tasks of one owner',
+  },
   HEARTBEAT_SECONDS: {
     kind: integer(1, 3600),
     default: '15',

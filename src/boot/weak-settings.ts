@@ -7,8 +7,11 @@ export interface WeakSetting {
 }
 
 /** What is allowed and yet weaker than it could be. Each gets one boot line and a gauge: a missing piece is visible, not silent. */
-export function weakSettings(config: Config, executable: { readonly taskTypes: readonly string[] }): readonly WeakSetting[] {
-  const { auth, database, delivery, execution, observability } = config;
+export function weakSettings(
+  config: Config,
+  executable: { readonly taskTypes: readonly string[] },
+): readonly WeakSetting[] {
+  const { auth, database, delivery, execution, observability, uploads } = config;
   const weak: (WeakSetting | false)[] = [
     !auth.requireAuthenticatedPrincipal && {
       name: 'REQUIRE_AUTHENTICATED_PRINCIPAL',
@@ -19,16 +22,30 @@ export function weakSettings(config: Config, executable: { readonly taskTypes: r
         name: 'AUTH_PROXY_SECRET',
         why: 'the identity headers are trusted without proof that the proxy set them',
       },
-    database.url === undefined && { name: 'DATABASE_URL', why: 'the embedded PostgreSQL is for one replica on one machine' },
+    database.url === undefined && {
+      name: 'DATABASE_URL',
+      why: 'the embedded PostgreSQL is for one replica on one machine',
+    },
     database.url !== undefined &&
       delivery.redisUrl === undefined && {
         name: 'REDIS_URL',
         why: 'events of other replicas arrive with the head comparison, up to a second late',
       },
+    uploads.store === 'filesystem' && {
+      name: 'ATTACHMENT_STORE',
+      why: 'attachments are on a local disk: other replicas do not see them, and they are lost with it',
+    },
     observability.otelExporter === 'none' && { name: 'OTEL_EXPORTER', why: 'traces are not exported' },
-    executable.taskTypes.length === 0 && {
+    execution.worker &&
+      execution.workerTokens.length === 0 && {
+        name: 'WORKER_TOKENS',
+        why: 'remote workers are refused: there is no token',
+      },
+    (execution.worker || executable.taskTypes.length === 0) && {
       name: 'EXECUTOR',
-      why: 'nobody is known to execute any task: there are no inline handlers and no worker was seen',
+      why: execution.worker
+        ? 'no worker was seen since the start; the gauge falls to 0 when one is'
+        : 'nobody is known to execute any task: there are no inline handlers',
     },
   ];
   return weak.filter((setting) => setting !== false);

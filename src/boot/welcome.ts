@@ -8,7 +8,14 @@ export function welcome(url: string, config: Config): string {
     '',
     `TaskBridge listens on ${url}`,
     ...(config.execution.demoTasks
-      ? ['', 'Create a task:', `  ${create}`, '', 'Follow it, with the taskId of the answer:', `  curl -N ${url}/api/v1/tasks/TASK_ID/events/stream`]
+      ? [
+          '',
+          'Create a task:',
+          `  ${create}`,
+          '',
+          'Follow it, with the taskId of the answer:',
+          `  curl -N ${url}/api/v1/tasks/TASK_ID/events/stream`,
+        ]
       : []),
     ...(config.environment.productionLike ? [] : ['', `Everything else: ${url}/docs`]),
     '',

@@ -5,6 +5,9 @@ import { MigrationRefused } from './migration-refused.js';
 
 /** The role that serves. Roles belong to the cluster, so two databases of one cluster share it. */
 const APP_ROLE = 'taskbridge_app';
+/** The role that removes tasks past their retention; used by a command of its own. */
+const RETENTION_ROLE = 'taskbridge_retention';
+const ROLES = [APP_ROLE, RETENTION_ROLE] as const;
 const OLDEST_POSTGRES = 15;
 
 interface Ground {
@@ -12,7 +15,7 @@ interface Ground {
   readonly me: string;
   readonly database: string;
   readonly may_create_roles: boolean;
-  readonly app_role_exists: boolean;
+  readonly roles: readonly string[];
   readonly schema_exists: boolean;
   readonly owns_schema: boolean;
   readonly may_create_schema: boolean;
@@ -25,7 +28,7 @@ interface Ground {
 const GROUND = `
 SELECT current_setting('server_version_num')::int AS server_version, current_user AS me, d.datname AS database,
   me.rolsuper OR me.rolcreaterole AS may_create_roles,
-  EXISTS (SELECT FROM pg_roles WHERE rolname = '${APP_ROLE}') AS app_role_exists,
+  ARRAY(SELECT rolname::text FROM pg_roles WHERE rolname = ANY ('{${ROLES.join(',')}}')) AS roles,
   ours.oid IS NOT NULL AS schema_exists,
   coalesce(pg_has_role(ours.nspowner, 'USAGE'), false) AS owns_schema,
   has_database_privilege(d.oid, 'CREATE') AS may_create_schema,
@@ -52,33 +55,35 @@ export async function layGround(client: ClientBase, log: (line: string) => void)
       `PostgreSQL ${OLDEST_POSTGRES} or newer is needed, this is ${Math.floor(ground.server_version / 10_000)}`,
     );
   }
-  await ensureRole(client, ground);
+  await ensureRoles(client, ground);
   await ensureDatabaseGrants(client, ground, log);
   await ensureSchema(client, ground);
 }
 
-async function ensureRole(client: ClientBase, { me, may_create_roles, app_role_exists }: Ground): Promise<void> {
-  if (app_role_exists) return;
-  if (!may_create_roles) {
-    throw refused(
-      `the role ${APP_ROLE} does not exist and ${me} may not make it; as an administrator: CREATE ROLE ${APP_ROLE} LOGIN;`,
-    );
+async function ensureRoles(client: ClientBase, { me, may_create_roles, roles }: Ground): Promise<void> {
+  const missing = ROLES.filter((role) => !roles.includes(role));
+  if (missing.length > 0 && !may_create_roles) {
+    const statements = missing.map((role) => `CREATE ROLE ${role} LOGIN;`).join(' ');
+    throw refused(`${me} may not make the missing roles ${missing.join(', ')}; as an administrator: ${statements}`);
   }
-  try {
-    await client.query(`CREATE ROLE ${APP_ROLE} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS`);
-  } catch (error) {
-    // The migration of another database of this cluster was faster; the lock is per database.
-    if (!['42710', '23505'].includes(sqlStateOf(error) ?? '')) throw error;
+  for (const role of missing) {
+    try {
+      await client.query(`CREATE ROLE ${role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS`);
+    } catch (error) {
+      // The migration of another database of this cluster was faster; the lock is per database.
+      if (!['42710', '23505'].includes(sqlStateOf(error) ?? '')) throw error;
+    }
   }
 }
 
 async function ensureDatabaseGrants(client: ClientBase, ground: Ground, log: (line: string) => void): Promise<void> {
   const database = pg.escapeIdentifier(ground.database);
-  const connects = await client.query<{ has: boolean }>(
-    `SELECT has_database_privilege('${APP_ROLE}', current_database(), 'CONNECT') AS has`,
+  const shut = await client.query<{ role: string }>(
+    `SELECT role FROM unnest($1::text[]) AS role WHERE NOT has_database_privilege(role, current_database(), 'CONNECT')`,
+    [ROLES],
   );
   const statements = [
-    ...(connects.rows[0]?.has === true ? [] : [`GRANT CONNECT ON DATABASE ${database} TO ${APP_ROLE};`]),
+    ...shut.rows.map(({ role }) => `GRANT CONNECT ON DATABASE ${database} TO ${role};`),
     ...(ground.public_on_database ? [`REVOKE TEMPORARY, CREATE ON DATABASE ${database} FROM PUBLIC;`] : []),
   ];
   if (statements.length > 0 && !ground.grants_on_database) {

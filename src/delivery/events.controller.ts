@@ -1,23 +1,30 @@
 import { Controller, Get, Header, Param, Query, Req, Res } from '@nestjs/common';
-import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
+import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Caller } from '../auth/caller.decorator.js';
 import { Requires } from '../auth/requires.decorator.js';
+import { Produces } from '../http/accept.guard.js';
+import { ApiErrors } from '../http/api-errors.decorator.js';
 import { OriginPolicy } from '../http/origin-policy.js';
+import { DeliveryConfig } from './delivery.config.js';
 import { EventPageDto, LongPollDto, StreamQueryDto } from './dto/long-poll.dto.js';
+import { FeedStream } from './feed-stream.js';
 import { OpenSubscription } from './open-subscription.js';
 import { PollEvents } from './poll-events.js';
 import { SseWriter } from './sse-writer.js';
 import { Streams } from './streams.js';
 
 @ApiTags('events')
+@ApiErrors(400, 401, 403, 404, 406, 409, 429, 503)
 @Controller('api/v1/tasks/:taskId/events')
 export class EventsController {
   constructor(
     private readonly pollEvents: PollEvents,
     private readonly openSubscription: OpenSubscription,
+    private readonly feedStream: FeedStream,
     private readonly streams: Streams,
+    private readonly config: DeliveryConfig,
     private readonly origins: OriginPolicy,
   ) {}
 
@@ -48,9 +55,11 @@ export class EventsController {
   }
 
   @Get('stream')
+  @Produces('text/event-stream')
   @Requires('tasks:read')
   @ApiOperation({ summary: 'Follow a task to its end (Server-Sent Events)' })
   @ApiProduces('text/event-stream')
+  @ApiNoContentResponse({ description: 'The cursor is at the terminal event' })
   async stream(
     @Caller() caller: AuthContext,
     @Param('taskId') taskId: string,
@@ -59,7 +68,7 @@ export class EventsController {
     @Res() response: Response,
   ): Promise<void> {
     this.origins.check(request);
-    const slot = this.streams.admit(caller, 'sse');
+    const release = this.streams.admit(caller, 'sse');
     try {
       const left = goneSignal(response);
       const cursor = request.headers['last-event-id']?.toString() ?? query.lastEventId;
@@ -70,9 +79,10 @@ export class EventsController {
         response.status(204).end();
         return;
       }
-      await this.streams.feed(subscription, new SseWriter(response, taskId), slot, left);
+      const writer = this.streams.join(new SseWriter(response, taskId, left, this.config.streamMaxBufferedBytes));
+      await this.feedStream.execute(subscription, writer, release);
     } finally {
-      slot.release();
+      release();
     }
   }
 }

@@ -64,12 +64,21 @@ export class Hub implements LiveLogFollower {
   }
 
   receive(events: readonly StoredEvent[]): void {
-    for (const event of events) this.#channels.get(event.taskId)?.receive(event);
+    for (const event of events) {
+      const hasHole = this.#channels.get(event.taskId)?.receive(event);
+      if (hasHole) this.diagnostics.holeHealed({ taskId: event.taskId });
+    }
   }
 
   private async compareHeads(): Promise<void> {
     if (this.#channels.size === 0) return;
-    const heads = await readHeads(this.database, [...this.#channels.keys()]);
+    const followed = [...this.#channels.values()];
+    const heads = await readHeads(
+      this.database,
+      followed.map(({ taskId }) => taskId),
+    );
+    const there = new Set(heads.map(({ taskId }) => taskId));
+    for (const channel of followed) if (!there.has(channel.taskId)) channel.remove();
     const isBehind = ({ taskId, headEventId }: Head) => (this.#channels.get(taskId)?.head ?? headEventId) < headEventId;
     if (!heads.some(isBehind)) return;
     // What was committed a moment ago is on its way here.

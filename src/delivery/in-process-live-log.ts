@@ -1,16 +1,17 @@
-import { LiveLog, type LiveLogFollower } from './live-log.js';
 import type { StoredEvent } from '../tasks/stored-event.js';
+import { Followers } from './followers.js';
+import { LiveLog, type LiveLogFollower } from './live-log.js';
 
 /** For one replica, or for several that can live with the pace of the head comparison. */
 export class InProcessLiveLog extends LiveLog {
-  readonly #followers: LiveLogFollower[] = [];
+  readonly #followers = new Followers();
 
   override publish(events: readonly StoredEvent[]): void {
-    for (const follower of this.#followers) follower.receive(events);
+    this.#followers.receive(events);
   }
 
   override follow(follower: LiveLogFollower): void {
-    this.#followers.push(follower);
+    this.#followers.add(follower);
   }
 
   override async start(): Promise<void> {}

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
 import { ClaimTasks, type Lease } from '../tasks/claim-tasks.js';
 import { EndAttempt } from '../tasks/end-attempt.js';
@@ -7,15 +8,21 @@ import { Handlers } from './handlers.js';
 import { WaitingClaims } from './waiting-claims.js';
 import { wireLease, type WireLease } from './wire-lease.js';
 
+/** Claims that look into the queue at one time; more of them would only take connections from everybody else. */
+const MAX_LOOKING = 4;
+
 /** A remote worker's claim, which waits while there is nothing to do. */
 @Injectable()
 export class ClaimForWorker {
+  #looking = 0;
+
   constructor(
     private readonly claimTasks: ClaimTasks,
     private readonly endAttempt: EndAttempt,
     private readonly waiting: WaitingClaims,
     private readonly handlers: Handlers,
     private readonly observer: Observer,
+    private readonly metrics: MetricsSink,
   ) {}
 
   /** @returns nothing when the wait is over, or `left` aborts */
@@ -23,8 +30,13 @@ export class ClaimForWorker {
     // This process takes the types it has handlers for, workers all others.
     const taskTypes = claim.taskTypes.filter((taskType) => !this.handlers.has(taskType));
     const deadline = performance.now() + claim.waitTimeoutMs;
+    // Somebody is there to execute what this process does not.
+    this.metrics.set('weak_setting', 0, { name: 'EXECUTOR' });
+    // Who comes when others stand in line already, or are looking, would find what they leave: nothing. A thousand workers that
+    // come at once, and come back at once, are so a thousand lines in a list.
+    let looks = claim.waitTimeoutMs === 0 || (this.#looking < MAX_LOOKING && !this.waiting.isWaitedFor(taskTypes));
     for (;;) {
-      const leases = taskTypes.length > 0 && !left.aborted ? await this.claim(claim, taskTypes) : [];
+      const leases = looks && taskTypes.length > 0 && !left.aborted ? await this.claim(claim, taskTypes) : [];
       const remaining = deadline - performance.now();
       if (leases.length > 0) {
         // Where one was, there may be more: the next in line looks.
@@ -33,7 +45,8 @@ export class ClaimForWorker {
         return leases.map(wireLease);
       }
       if (remaining <= 0 || left.aborted || this.waiting.stopped) return [];
-      await this.waiting.wait(taskTypes, remaining, left);
+      looks = await this.waiting.wait(taskTypes, remaining, left);
+      if (!looks) return [];
     }
   }
 
@@ -45,10 +58,15 @@ export class ClaimForWorker {
     await Promise.allSettled(released);
   }
 
-  private claim({ workerId, maxTasks }: ClaimDto, taskTypes: readonly string[]): Promise<readonly Lease[]> {
+  private async claim({ workerId, maxTasks }: ClaimDto, taskTypes: readonly string[]): Promise<readonly Lease[]> {
     const principalId = `worker:${workerId}`;
-    return this.observer.command('claim_tasks', { principalId, quiet: true }, () =>
-      this.claimTasks.execute({ workerId, principalId }, taskTypes, maxTasks),
-    );
+    this.#looking += 1;
+    try {
+      return await this.observer.command('claim_tasks', { principalId, quiet: true }, () =>
+        this.claimTasks.execute({ workerId, principalId }, taskTypes, maxTasks),
+      );
+    } finally {
+      this.#looking -= 1;
+    }
   }
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { JsonObject } from '../tasks/domain/task-event.js';
 import { TaskFailure, type TaskHandlers } from './task-handler.js';
@@ -53,6 +54,21 @@ export const DEMO_HANDLERS: TaskHandlers = {
       ...(expiresInMs !== undefined && { expiresAt: Date.now() + expiresInMs }),
     });
     return { decision: answer.actionType, payload: answer.payload };
+  },
+
+  'demo.attachments': async (_input, { attachments, signal }) => {
+    const read = [];
+    for (const { filename, contentType, open } of attachments) {
+      const hash = createHash('sha256');
+      let sizeBytes = 0;
+      for await (const chunk of (await open()) as AsyncIterable<Buffer>) {
+        signal.throwIfAborted();
+        hash.update(chunk);
+        sizeBytes += chunk.length;
+      }
+      read.push({ filename, contentType, sizeBytes, sha256: hash.digest('hex') });
+    }
+    return { attachments: read };
   },
 
   'demo.burst': async (input, { progress, signal }) => {

@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { SYSTEM_PRINCIPAL_ID } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
@@ -10,6 +12,7 @@ import type { NewEvent } from '../tasks/domain/task-event.js';
 import { EndAttempt, type Ending } from '../tasks/end-attempt.js';
 import { checkLeases, renewLeases, type HeldLease } from '../tasks/store/renew-leases.js';
 import { TasksConfig } from '../tasks/tasks.config.js';
+import { AttachmentStore } from '../uploads/attachment-store.js';
 import { Attempt, type LeaseHolder } from './attempt.js';
 import { ExecutionConfig } from './execution.config.js';
 import { Handlers } from './handlers.js';
@@ -19,6 +22,8 @@ import { WaitingClaims } from './waiting-claims.js';
 const WAIT_MS = 60_000;
 /** How soon a cancellation that came in elsewhere is noticed. */
 const WATCH_MS = 100;
+/** How long a handler may take to obey when the worker stops. Well within the time that a service has to end. */
+const OBEY_WITHIN_MS = 5_000;
 
 interface Running {
   readonly attempt: Attempt;
@@ -47,6 +52,7 @@ export class InlineWorker implements LeaseHolder {
     private readonly claimTasks: ClaimTasks,
     private readonly appendEvents: AppendEvents,
     private readonly endAttempt: EndAttempt,
+    private readonly attachments: AttachmentStore,
     private readonly database: Database,
     private readonly tasks: TasksConfig,
     private readonly config: ExecutionConfig,
@@ -78,14 +84,17 @@ export class InlineWorker implements LeaseHolder {
   }
 
   /** Aborts what runs and hands it back: another replica, or the next start, goes on with it at once. */
-  async stop(): Promise<void> {
+  async stop(obeyWithinMs = OBEY_WITHIN_MS): Promise<void> {
     this.#stopping = true;
     this.#stop.abort();
     await this.#waits;
     await this.#claiming;
     const running = [...this.#running.values()];
     for (const { attempt } of running) attempt.stop('released');
-    await Promise.all(running.map(({ over }) => over));
+    const over = Promise.all(running.map((one) => one.over));
+    await Promise.race([over, delay(obeyWithinMs, undefined, { ref: false })]);
+    await Promise.all([...this.#running.values()].map(({ attempt }) => attempt.abandon()));
+    await over;
     for (const timer of this.#timers) clearInterval(timer);
   }
 
@@ -106,12 +115,16 @@ export class InlineWorker implements LeaseHolder {
     return this.endAttempt.execute(lease.identity.taskId, ending, { principalId: SYSTEM_PRINCIPAL_ID });
   }
 
+  open(attachmentId: string): Promise<Readable> {
+    return this.attachments.open(attachmentId);
+  }
+
   report({ identity, attempt }: Lease, error: unknown): void {
     this.log.error({ taskId: identity.taskId, taskType: identity.taskType, attempt, err: error }, 'handler.failed');
   }
 
   private async waitForWork(): Promise<void> {
-    while (!this.#stopping) {
+    while (!this.#stopping && !this.waiting.stopped) {
       this.look();
       await this.waiting.wait(this.handlers.taskTypes, WAIT_MS, this.#stop.signal);
     }

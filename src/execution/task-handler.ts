@@ -1,5 +1,7 @@
+import type { Readable } from 'node:stream';
 import type { SuspensionKind } from '../tasks/domain/suspension.js';
 import type { JsonObject } from '../tasks/domain/task-event.js';
+import type { Attachment } from '../tasks/store/attachments.js';
 
 /** What a handler can say and ask while it runs. Every call resolves when the event is stored; await it, or do not. */
 export interface TaskContext {
@@ -8,6 +10,8 @@ export interface TaskContext {
   /** From 1. What a handler did outside in an earlier attempt, it finds done. */
   readonly attempt: number;
   readonly metadata: JsonObject;
+  /** The files that came with the task, in their order. */
+  readonly attachments: readonly TaskAttachment[];
   /** Aborts when the task is cancelled, the lease is lost, or the process shuts down: stop and throw. */
   readonly signal: AbortSignal;
   /** The last answer, when this invocation goes on after one. */
@@ -22,6 +26,11 @@ export interface TaskContext {
   message(message: string, level?: 'info' | 'warning' | 'debug'): Promise<void>;
   /** Streamed output such as a model's tokens. Defaults to appending to the channel `text`. */
   output(data: string, options?: { readonly channel?: string; readonly op?: 'append' | 'replace' }): Promise<void>;
+}
+
+export interface TaskAttachment extends Attachment {
+  /** The bytes, from the store. Read the stream to its end, or destroy it. */
+  open(): Promise<Readable>;
 }
 
 /** A question to the owner of the task. */

@@ -1,4 +1,5 @@
 import type { Lease } from '../tasks/claim-tasks.js';
+import type { Attachment } from '../tasks/store/attachments.js';
 import type { Answer } from '../tasks/store/suspensions.js';
 
 /** A lease as the worker protocol shows it. */
@@ -12,7 +13,8 @@ export interface WireLease {
   readonly input: object;
   readonly metadata: object;
   readonly ownerId: string;
-  readonly attachments: readonly object[];
+  /** `url` is relative to the service. */
+  readonly attachments: readonly (Attachment & { readonly url: string })[];
   readonly headEventId: string;
   readonly traceparent: string | null;
   readonly cancellationRequested: boolean;
@@ -35,7 +37,10 @@ export function wireLease(lease: Lease): WireLease {
     input: lease.input ?? {},
     metadata: lease.metadata ?? {},
     ownerId: identity.ownerId,
-    attachments: [],
+    attachments: lease.attachments.map((file) => ({
+      ...file,
+      url: `/api/v1/tasks/${identity.taskId}/attachments/${file.attachmentId}`,
+    })),
     headEventId: String(lease.headEventId),
     traceparent: lease.traceparent,
     cancellationRequested: lease.cancellationRequested,

@@ -3,6 +3,7 @@ import { Body, Controller, HttpCode, Param, Post, Res, UseGuards } from '@nestjs
 import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { Public } from '../auth/public.decorator.js';
+import { ApiErrors } from '../http/api-errors.decorator.js';
 import { EndAttempt, type Ended, type Ending } from '../tasks/end-attempt.js';
 import { ExtendLease } from '../tasks/extend-lease.js';
 import { LeaseLost } from '../tasks/domain/tasks.errors.js';
@@ -27,6 +28,7 @@ import { WorkerTokenGuard } from './worker-token.guard.js';
 @UseGuards(WorkerTokenGuard)
 @ApiTags('workers')
 @ApiBearerAuth()
+@ApiErrors(400, 401, 403, 409, 413, 415, 422, 503)
 @Controller('worker/v1')
 export class WorkerController {
   constructor(

@@ -28,6 +28,7 @@ const STATUS_OF_KIND = {
   conflict: 409,
   too_large: 413,
   unsupported: 415,
+  unsatisfiable: 416,
   unprocessable: 422,
   too_many: 429,
   unavailable: 503,

@@ -4,6 +4,7 @@ import { currentCorrelationId } from '../observability/correlation.js';
 import { Log } from '../observability/log.js';
 import { isReported } from '../observability/reported.js';
 import { errorBody } from './error-body.js';
+import { lingerAfterAnswer } from './lingering-close.js';
 import { type Refusal, refusalOf } from './refusal.js';
 
 /** Said of the answer that will not come. */
@@ -32,7 +33,11 @@ export class ErrorFilter implements ExceptionFilter {
         this.log.error({ method: req.method, err: error }, 'http_request.failed');
       }
       if (res.headersSent) cutOff(res);
-      else answer(res, refusal);
+      else {
+        // A body that was left on the wire for a route, which did not want it, or not all of it.
+        if (!req.complete) lingerAfterAnswer(req, res);
+        answer(res, refusal);
+      }
     } catch (fault) {
       this.log.error({ err: fault }, 'error_filter.failed');
       res.destroy();

@@ -59,6 +59,18 @@ export class UnsupportedMediaType extends TaskBridgeError {
   override readonly kind = 'unsupported';
 }
 
+/** The range begins behind the end. Also becomes the `Content-Range` header, which tells the size. */
+export class RangeNotSatisfiable extends TaskBridgeError {
+  override readonly code = 'INVALID_REQUEST';
+  override readonly kind = 'unsatisfiable';
+  override readonly details: { readonly sizeBytes: number };
+
+  constructor(sizeBytes: number) {
+    super('The range cannot be satisfied');
+    this.details = { sizeBytes };
+  }
+}
+
 export class NotAcceptable extends TaskBridgeError {
   override readonly code = 'NOT_ACCEPTABLE';
   override readonly kind = 'not_acceptable';

@@ -26,6 +26,11 @@ const MULTIPART = /^multipart\/form-data[ \t]*(?:;|$)/i;
 
 const awaitingContinue = new WeakSet<IncomingMessage>();
 
+/** Has the client send the body that it announced with `Expect: 100-continue`; others have sent it by now. */
+export function askForBody(req: IncomingMessage, res: ServerResponse): void {
+  if (awaitingContinue.delete(req)) res.writeContinue();
+}
+
 /** Has `Expect: 100-continue` answered by the edge, which refuses a body unsent. Otherwise Node asks for every body. */
 export function leaveContinueToEdge(server: Server): void {
   server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => {
@@ -59,8 +64,9 @@ export function jsonEdge(options: JsonEdgeOptions) {
 
     const refusal = refusalByHeaders(req, options);
     if (refusal) return refuse(refusal);
-    if (awaitingContinue.delete(req)) res.writeContinue();
+    // Whoever reads it asks for it, once it knows that it wants it.
     if (isMultipart(req)) return next();
+    askForBody(req, res);
     readBody(req, options.maxBytes, (body) => {
       if (body === undefined) return refuse(new PayloadTooLarge(options.maxBytes));
       try {
@@ -77,7 +83,7 @@ function announcesBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
-function isMultipart(req: IncomingMessage): boolean {
+export function isMultipart(req: IncomingMessage): boolean {
   return MULTIPART.test(req.headers['content-type'] ?? '');
 }
 

@@ -24,6 +24,7 @@ export function isClosing(socket: Socket): boolean {
  */
 export function lingerAfterAnswer(req: IncomingMessage, res: ServerResponse): void {
   const { socket } = req;
+  if (closing.has(socket)) return;
   closing.add(socket);
   res.setHeader('Connection', 'close');
   discard(req);

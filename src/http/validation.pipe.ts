@@ -1,7 +1,14 @@
 import { ValidationPipe, type ArgumentMetadata, type PipeTransform, type ValidationError } from '@nestjs/common';
 import { InvalidRequest, RequestValidationError, type FieldError } from './http.errors.js';
 
-const STRICT = { whitelist: true, forbidNonWhitelisted: true, forbidUnknownValues: true, transform: true };
+const STRICT = {
+  whitelist: true,
+  forbidNonWhitelisted: true,
+  forbidUnknownValues: true,
+  transform: true,
+  // Only by its target is an element of a list told from a member; Nest leaves it out unless asked for.
+  validationError: { target: true },
+};
 
 /** Bodies that do not fit their DTO are 422, query parameters 400; unknown members are refused in both. */
 export class EdgeValidationPipe implements PipeTransform {
@@ -28,7 +35,8 @@ export function fieldErrors(errors: readonly ValidationError[], parent = ''): Fi
     const path = Array.isArray(error.target) ? `${parent}[${name}]` : parent === '' ? name : `${parent}.${name}`;
     const own = Object.entries(error.constraints ?? {}).map(([constraint, message]) => ({
       path,
-      message: constraint === 'whitelistValidation' ? 'is not a known member' : message.replace(`${error.property} `, ''),
+      message:
+        constraint === 'whitelistValidation' ? 'is not a known member' : message.replace(`${error.property} `, ''),
     }));
     return [...own, ...fieldErrors(error.children ?? [], path)];
   });

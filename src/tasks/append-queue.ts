@@ -41,14 +41,10 @@ export class AppendQueue {
   append(request: AppendRequest): Promise<Exclude<AppendOutcome, { outcome: 'locked' }>> {
     if (this.#waitingEvents + request.events.length > MAX_WAITING_EVENTS) throw new TooMuchWaiting();
     return new Promise((resolve, reject) => {
-      this.enqueue({ request, arrivedAt: performance.now(), resolve, reject });
+      this.#waiting.push({ request, arrivedAt: performance.now(), resolve, reject });
+      this.#waitingEvents += request.events.length;
+      this.startBatch();
     });
-  }
-
-  private enqueue(waiting: Waiting): void {
-    this.#waiting.push(waiting);
-    this.#waitingEvents += waiting.request.events.length;
-    this.startBatch();
   }
 
   private startBatch(): void {
@@ -61,15 +57,19 @@ export class AppendQueue {
   private take(): Waiting[] {
     const batch: Waiting[] = [];
     const left: Waiting[] = [];
+    const leftTasks = new Set<string>();
     let events = 0;
     for (const waiting of this.#waiting) {
       const { taskId } = waiting.request;
       const fits = batch.length === 0 || events + waiting.request.events.length <= MAX_BATCH_EVENTS;
-      if (fits && !this.#busyTasks.has(taskId)) {
+      if (fits && !this.#busyTasks.has(taskId) && !leftTasks.has(taskId)) {
         this.#busyTasks.add(taskId);
         events += waiting.request.events.length;
         batch.push(waiting);
-      } else left.push(waiting);
+      } else {
+        left.push(waiting);
+        leftTasks.add(taskId);
+      }
     }
     this.#waiting = left;
     this.#waitingEvents -= events;
@@ -90,7 +90,6 @@ export class AppendQueue {
       clearTimeout(slow);
       if (isSlow) this.#slow -= 1;
       this.#inFlight -= 1;
-      for (const { request } of batch) this.#busyTasks.delete(request.taskId);
       this.startBatch();
     }
   }
@@ -102,7 +101,7 @@ export class AppendQueue {
       outcomes.forEach((outcome, index) => this.settle(batch[index] as Waiting, outcome));
     } catch (error) {
       if (batch.length === 1 || error instanceof TaskBridgeError) {
-        for (const { reject } of batch) reject(error);
+        for (const waiting of batch) this.release(waiting).reject(error);
         return;
       }
       const middle = Math.ceil(batch.length / 2);
@@ -112,8 +111,21 @@ export class AppendQueue {
   }
 
   private settle(waiting: Waiting, outcome: AppendOutcome): void {
-    if (outcome.outcome !== 'locked') waiting.resolve(outcome);
-    else if (performance.now() - waiting.arrivedAt > LOCKED_DEADLINE_MS) waiting.reject(new TooMuchWaiting());
-    else setTimeout(() => this.enqueue(waiting), LOCKED_RETRY_MS);
+    if (outcome.outcome !== 'locked') this.release(waiting).resolve(outcome);
+    else if (performance.now() - waiting.arrivedAt > LOCKED_DEADLINE_MS)
+      this.release(waiting).reject(new TooMuchWaiting());
+    else setTimeout(() => this.again(waiting), LOCKED_RETRY_MS);
+  }
+
+  /** Its task stays busy until now, and it goes before all others: what came after it is not stored before it. */
+  private again(waiting: Waiting): void {
+    this.#waiting.unshift(this.release(waiting));
+    this.#waitingEvents += waiting.request.events.length;
+    this.startBatch();
+  }
+
+  private release(waiting: Waiting): Waiting {
+    this.#busyTasks.delete(waiting.request.taskId);
+    return waiting;
   }
 }

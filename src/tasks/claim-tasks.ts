@@ -3,6 +3,8 @@ import { Database } from '../database/database.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { nextAttempt } from './domain/decide.js';
 import type { JsonObject } from './domain/task-event.js';
+import type { Attachment } from './store/attachments.js';
+import { ServedOwners } from './served-owners.js';
 import { lockClaimableTasks } from './store/lock-tasks.js';
 import { readAnswers, type Answer } from './store/suspensions.js';
 import type { TaskIdentity } from './store/task-row.js';
@@ -18,6 +20,7 @@ export interface Lease {
   readonly leaseExpiresAt: string;
   readonly input: JsonObject | null;
   readonly metadata: JsonObject | null;
+  readonly attachments: readonly Attachment[];
   readonly traceparent: string | null;
   readonly cancellationRequested: boolean;
   /** What the task's questions were answered with, oldest first; the last one is the answer that it goes on with. */
@@ -27,6 +30,8 @@ export interface Lease {
 /** Hands out waiting tasks, oldest first and going round the owners, each to one caller. */
 @Injectable()
 export class ClaimTasks {
+  readonly #served = new ServedOwners();
+
   constructor(
     private readonly writer: TaskWriter,
     private readonly database: Database,
@@ -40,10 +45,11 @@ export class ClaimTasks {
     limit: number,
   ): Promise<readonly Lease[]> {
     const claimed = await this.writer.write(
-      (tx) => lockClaimableTasks(tx, taskTypes, limit, this.config.leaseSeconds),
+      (tx) => lockClaimableTasks(tx, taskTypes, limit, this.config.leaseSeconds, this.#served.all),
       ({ task }) => ({ kind: 'claim', token: newLeaseToken(nextAttempt(task)) }),
       worker,
     );
+    this.#served.note(claimed.map(({ record }) => record));
     // More leases than attempts: some of them went on after an answer.
     const answered = claimed.filter(({ after }) => after.leaseNumber > after.attempt);
     const answers =
@@ -56,11 +62,12 @@ export class ClaimTasks {
     return claimed.flatMap(({ record, after }) => {
       if (after.run.state !== 'leased') return [];
       this.metrics.observe('claim_lag_seconds', record.waitedSeconds);
-      const { identity, input, metadata, traceparent, leaseExpiresAt } = record;
+      const { identity, input, metadata, attachments, traceparent, leaseExpiresAt } = record;
       return {
         identity,
         input,
         metadata,
+        attachments,
         traceparent,
         leaseExpiresAt,
         token: after.run.token,

@@ -89,11 +89,18 @@ export class SubmitAction {
     if (!record || !(await this.ownership.mayControl(auth, record.identity))) throw new TaskNotFound();
     const receipt = await findActionReceipt(tx, taskId, action.clientActionId);
     const question = await findQuestion(tx, taskId, action.suspendId);
-    return [{ ...record, status: judgeAction(record.task, action, receipt, question), acceptedAt: question?.now ?? '' }];
+    return [
+      { ...record, status: judgeAction(record.task, action, receipt, question), acceptedAt: question?.now ?? '' },
+    ];
   }
 }
 
 function fingerprintOf({ suspendId, actionType, payload, metadata }: Action): string {
-  const canonical = canonicalJson({ suspendId, actionType, ...(payload && { payload }), ...(metadata && { metadata }) });
+  const canonical = canonicalJson({
+    suspendId,
+    actionType,
+    ...(payload && { payload }),
+    ...(metadata && { metadata }),
+  });
   return createHash('sha256').update(canonical).digest('hex');
 }

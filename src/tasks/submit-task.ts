@@ -11,6 +11,8 @@ import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
 import { CreationForbidden } from '../ownership/ownership.errors.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
+import { insertWithFiles } from './insert-with-files.js';
+import type { UploadedFile } from '../uploads/uploaded-file.js';
 import type { TaskStatus } from './domain/task.js';
 import { IdempotencyConflict, UnknownTaskType } from './domain/tasks.errors.js';
 import { findByClientRequest, insertTask, type EarlierTask } from './store/insert-task.js';
@@ -20,6 +22,10 @@ export interface Submission {
   readonly taskType: string;
   readonly input?: JsonObject;
   readonly metadata?: JsonObject;
+  /** Stored, and nobody's yet. */
+  readonly files?: readonly UploadedFile[];
+  /** Bytes that the owner may have attached in all, these files included. Absent: no limit. */
+  readonly maxOwnedBytes?: number;
 }
 
 export interface Submitted {
@@ -42,7 +48,7 @@ export class SubmitTask {
   ) {}
 
   /**
-   * @throws CreationForbidden, UnknownTaskType
+   * @throws CreationForbidden, UnknownTaskType, UploadForbidden
    * @throws IdempotencyConflict when the owner used the clientRequestId with other content
    */
   execute(auth: AuthContext, submission: Submission): Promise<Submitted> {
@@ -74,12 +80,13 @@ export class SubmitTask {
 
   private async insert(
     key: { tenantId: string; ownerId: string; clientRequestId: string },
-    { taskType, input, metadata }: Submission,
+    submission: Submission,
     fingerprint: string,
   ): Promise<string | undefined> {
+    const { taskType, input, metadata, files = [] } = submission;
     const taskId = uuidv7();
     const { correlationId, traceparent } = currentStory() ?? storyFrom(undefined);
-    const isNew = await insertTask(this.database, {
+    const row = {
       ...key,
       taskId,
       fingerprint,
@@ -88,7 +95,10 @@ export class SubmitTask {
       metadataJson: metadata ? JSON.stringify(metadata) : null,
       correlationId,
       traceparent,
-    });
+    };
+    const isNew = await (files.length > 0
+      ? this.database.transaction((tx) => insertWithFiles(tx, row, files, submission.maxOwnedBytes))
+      : insertTask(this.database, row));
     if (!isNew) return undefined;
     this.metrics.increment('task_starts_total');
     this.executor.submitted({ taskId, taskType });
@@ -103,7 +113,8 @@ export class SubmitTask {
 }
 
 /** Equal requests have equal fingerprints, whatever the order of their members. Lower-case hex. */
-function fingerprintOf({ taskType, input, metadata }: Submission): string {
-  const canonical = canonicalJson({ taskType, ...(input && { input }), ...(metadata && { metadata }), attachments: [] });
+function fingerprintOf({ taskType, input, metadata, files = [] }: Submission): string {
+  const attachments = files.map(({ filename, contentType, sha256 }) => ({ filename, contentType, sha256 }));
+  const canonical = canonicalJson({ taskType, ...(input && { input }), ...(metadata && { metadata }), attachments });
   return createHash('sha256').update(canonical).digest('hex');
 }

@@ -1,13 +1,23 @@
-import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
-import { ApiOperation, ApiTags } from '@nestjs/swagger';
+import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res, UseInterceptors } from '@nestjs/common';
+import {
+  ApiAcceptedResponse,
+  ApiCreatedResponse,
+  ApiOkResponse,
+  ApiOperation,
+  ApiResponse,
+  ApiTags,
+} from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Caller } from '../auth/caller.decorator.js';
 import { Requires } from '../auth/requires.decorator.js';
+import { ApiErrors } from '../http/api-errors.decorator.js';
+import { hasVersion } from '../http/entity-tag.js';
 import { InvalidRequest, RequestValidationError } from '../http/http.errors.js';
 import type { JsonObject } from '../http/strict-json.js';
+import type { Upload } from '../uploads/receive-upload.js';
 import { CancelTask, type Cancelled } from './cancel-task.js';
-import { CancelTaskDto } from './dto/cancel-task.dto.js';
+import { CancelTaskDto, TaskCancelledDto } from './dto/cancel-task.dto.js';
 import { ActionResultDto, SubmitActionDto } from './dto/submit-action.dto.js';
 import { CreateTaskDto } from './dto/create-task.dto.js';
 import { ListTasksDto } from './dto/list-tasks.dto.js';
@@ -18,6 +28,8 @@ import { ListTasks } from './list-tasks.js';
 import { ReadTask } from './read-task.js';
 import { SubmitAction, type Action } from './submit-action.js';
 import { SubmitTask } from './submit-task.js';
+import { UploadInterceptor } from './upload.interceptor.js';
+import { Uploaded } from './uploaded.decorator.js';
 
 @ApiTags('tasks')
 @Controller('api/v1/tasks')
@@ -32,11 +44,16 @@ export class TasksController {
 
   @Post()
   @Requires('tasks:write')
+  @UseInterceptors(UploadInterceptor)
   @ApiOperation({ summary: 'Create a task, once, however often the request is repeated' })
+  @ApiCreatedResponse({ type: TaskAcceptedDto, description: 'A new task' })
+  @ApiOkResponse({ type: TaskAcceptedDto, description: 'The task of an earlier, equal request' })
+  @ApiErrors(400, 401, 403, 406, 409, 413, 415, 422, 503)
   async create(
     @Caller() caller: AuthContext,
     @Body() body: CreateTaskDto,
     @IdempotencyKey() idempotencyKey: string | undefined,
+    @Uploaded() upload: Upload | undefined,
     @Res({ passthrough: true }) response: Response,
   ): Promise<TaskAcceptedDto> {
     const submitted = await this.submitTask.execute(caller, {
@@ -44,6 +61,8 @@ export class TasksController {
       taskType: body.taskType,
       ...(body.input && { input: body.input as JsonObject }),
       ...(body.metadata && { metadata: body.metadata as JsonObject }),
+      ...(upload && { files: upload.files }),
+      ...(upload?.maxOwnedBytes !== undefined && { maxOwnedBytes: upload.maxOwnedBytes }),
     });
     response.status(submitted.deduplicated ? 200 : 201);
     if (submitted.deduplicated) response.setHeader('Idempotent-Replayed', 'true');
@@ -54,6 +73,7 @@ export class TasksController {
   @Get()
   @Requires('tasks:read')
   @ApiOperation({ summary: 'List your own tasks, newest first' })
+  @ApiErrors(400, 401, 403, 406, 503)
   async list(@Caller() caller: AuthContext, @Query() query: ListTasksDto): Promise<TaskPageDto> {
     const { limit, cursor, ...filter } = query;
     const page = await this.listTasks.execute(caller, filter, { limit, ...(cursor !== undefined && { cursor }) });
@@ -63,6 +83,9 @@ export class TasksController {
   @Get(':taskId')
   @Requires('tasks:read')
   @ApiOperation({ summary: 'Read a task as it is now' })
+  @ApiOkResponse({ type: TaskSnapshotDto })
+  @ApiResponse({ status: 304, description: 'As If-None-Match has it' })
+  @ApiErrors(400, 401, 403, 404, 406, 503)
   async read(
     @Caller() caller: AuthContext,
     @Param('taskId') taskId: string,
@@ -70,9 +93,10 @@ export class TasksController {
     @Res({ passthrough: true }) response: Response,
   ): Promise<TaskSnapshotDto | undefined> {
     const view = await this.readTask.execute(caller, taskId);
-    response.setHeader('ETag', `"${view.headEventId}-${view.revision}"`);
+    const etag = `"${view.headEventId}-${view.revision}"`;
+    response.setHeader('ETag', etag);
     response.setHeader('Cache-Control', 'private, no-cache');
-    if (request.fresh) {
+    if (hasVersion(request, etag)) {
       response.status(304);
       return undefined;
     }
@@ -83,6 +107,8 @@ export class TasksController {
   @HttpCode(202)
   @Requires('tasks:write')
   @ApiOperation({ summary: 'Ask a task to end' })
+  @ApiAcceptedResponse({ type: TaskCancelledDto })
+  @ApiErrors(400, 401, 403, 404, 406, 413, 415, 422, 503)
   cancel(
     @Caller() caller: AuthContext,
     @Param('taskId') taskId: string,
@@ -94,6 +120,9 @@ export class TasksController {
   @Post(':taskId/actions')
   @Requires('tasks:write')
   @ApiOperation({ summary: "Answer a task's open question" })
+  @ApiAcceptedResponse({ type: ActionResultDto, description: 'Accepted' })
+  @ApiOkResponse({ type: ActionResultDto, description: 'A repeat, or too late' })
+  @ApiErrors(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)
   async act(
     @Caller() caller: AuthContext,
     @Param('taskId') taskId: string,

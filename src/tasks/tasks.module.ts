@@ -1,22 +1,36 @@
 import { Module } from '@nestjs/common';
 import { AppendEvents } from './append-events.js';
+import { AttachmentsController } from './attachments.controller.js';
 import { CancelTask } from './cancel-task.js';
 import { ClaimTasks } from './claim-tasks.js';
 import { EndAttempt } from './end-attempt.js';
 import { EndLostAttempts } from './end-lost-attempts.js';
 import { ExtendLease } from './extend-lease.js';
 import { ListTasks } from './list-tasks.js';
+import { ReadAttachment } from './read-attachment.js';
 import { ReadTask } from './read-task.js';
 import { SubmitAction } from './submit-action.js';
 import { SubmitTask } from './submit-task.js';
 import { TaskWriter } from './task-writer.js';
 import { TasksController } from './tasks.controller.js';
 
-const USE_CASES = [SubmitTask, ReadTask, ListTasks, CancelTask, ClaimTasks, AppendEvents, EndAttempt, EndLostAttempts, ExtendLease, SubmitAction];
+const USE_CASES = [
+  SubmitTask,
+  ReadTask,
+  ReadAttachment,
+  ListTasks,
+  CancelTask,
+  ClaimTasks,
+  AppendEvents,
+  EndAttempt,
+  EndLostAttempts,
+  ExtendLease,
+  SubmitAction,
+];
 
 /** Tasks: what may be asked of them, and the one door through which they change. */
 @Module({
-  controllers: [TasksController],
+  controllers: [TasksController, AttachmentsController],
   providers: [TaskWriter, ...USE_CASES],
   exports: USE_CASES,
 })

@@ -42,7 +42,11 @@ export function progressEvent(progress: unknown, stage?: unknown, message?: unkn
   if (typeof progress !== 'number' || !(progress >= 0 && progress <= 100)) {
     throw new EventInvalid('progress', 'must be a number from 0 to 100');
   }
-  return newEvent('TASK_PROGRESS', { progress, stage: optionalText('stage', stage), message: optionalText('message', message) });
+  return newEvent('TASK_PROGRESS', {
+    progress,
+    stage: optionalText('stage', stage),
+    message: optionalText('message', message),
+  });
 }
 
 /** @throws EventInvalid */

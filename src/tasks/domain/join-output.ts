@@ -25,5 +25,8 @@ export function joinOutput(events: readonly NewEvent[], maxEventBytes: number): 
 function together(a: NewEvent, b: NewEvent): NewEvent | undefined {
   const append = (event: NewEvent) => event.type === 'TASK_OUTPUT' && event.payload['op'] === 'append';
   if (!append(a) || !append(b) || a.payload['channel'] !== b.payload['channel']) return undefined;
-  return newEvent('TASK_OUTPUT', { ...a.payload, data: `${a.payload['data'] as string}${b.payload['data'] as string}` });
+  return newEvent('TASK_OUTPUT', {
+    ...a.payload,
+    data: `${a.payload['data'] as string}${b.payload['data'] as string}`,
+  });
 }

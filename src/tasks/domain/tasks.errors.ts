@@ -9,6 +9,15 @@ export class TaskNotFound extends TaskBridgeError {
   }
 }
 
+/** Only for those who may read the task. */
+export class AttachmentNotFound extends TaskBridgeError {
+  readonly code = 'NOT_FOUND';
+  readonly kind = 'absent';
+  constructor() {
+    super('The task has no such attachment.');
+  }
+}
+
 export class IdempotencyConflict extends TaskBridgeError {
   readonly code = 'IDEMPOTENCY_CONFLICT';
   readonly kind = 'conflict';

@@ -8,6 +8,17 @@ export class TaskFailureDto {
   retryable!: boolean;
 }
 
+export class AttachmentDto {
+  attachmentId!: string;
+  /** Normalised: a base name. */
+  filename!: string;
+  contentType!: string;
+  @ApiProperty({ type: 'integer' })
+  sizeBytes!: number;
+  /** Of the bytes, in lower-case hex. */
+  sha256!: string;
+}
+
 export class TaskSummaryDto {
   taskId!: string;
   clientRequestId!: string;
@@ -16,8 +27,8 @@ export class TaskSummaryDto {
   status!: TaskStatus;
   @ApiProperty({ type: 'object', additionalProperties: true })
   metadata!: Readonly<Record<string, unknown>>;
-  @ApiProperty({ type: 'array', items: { type: 'object', additionalProperties: true } })
-  attachments!: readonly Readonly<Record<string, unknown>>[];
+  /** In the order in which the create had them. */
+  attachments!: AttachmentDto[];
   /** Attempts that were begun. */
   @ApiProperty({ type: 'integer' })
   attempt!: number;
@@ -65,7 +76,7 @@ export function taskSummary(view: TaskView): TaskSummaryDto {
     taskType: view.identity.taskType,
     status: view.status,
     metadata: view.metadata ?? {},
-    attachments: [],
+    attachments: [...view.attachments],
     attempt: view.attempt,
     cancellationRequested: view.cancellationRequested,
     ...(view.progress !== null && { progress: view.progress }),

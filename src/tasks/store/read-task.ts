@@ -1,6 +1,7 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
 import type { TaskStatus } from '../domain/task.js';
 import type { JsonObject } from '../domain/task-event.js';
+import { type Attachment, attachmentsOf } from './attachments.js';
 import type { TaskIdentity } from './task-row.js';
 
 /** A task as its snapshot shows it. */
@@ -14,9 +15,10 @@ export interface TaskView {
   readonly attempt: number;
   readonly cancellationRequested: boolean;
   readonly progress: number | null;
-  /** The payload of the terminal event, when there is one. */
+  readonly attachments: readonly Attachment[];
   /** The payload of TASK_SUSPENDED, while the question is open. */
   readonly openSuspension: JsonObject | null;
+  /** The payload of the terminal event, when there is one. */
   readonly terminalPayload: JsonObject | null;
   readonly createdAt: Date;
   readonly updatedAt: Date;
@@ -41,6 +43,7 @@ export interface ViewRow {
   progress: number | null;
   terminal_payload: JsonObject | null;
   open_suspension: JsonObject | null;
+  attachments: readonly Attachment[] | null;
   created_at: Date;
   updated_at: Date;
   started_at: Date | null;
@@ -50,7 +53,8 @@ export interface ViewRow {
 /** The result and the failure are in the terminal event, which is the last: they are not stored twice. */
 export const VIEW_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,
   t.head_event_id, t.revision, t.metadata, t.attempt, t.cancel_requested_at IS NOT NULL AS cancel_requested, t.progress,
-  e.payload AS terminal_payload, s.question AS open_suspension, t.created_at, t.updated_at, t.started_at, t.finished_at`;
+  e.payload AS terminal_payload, s.question AS open_suspension, t.created_at, t.updated_at, t.started_at, t.finished_at,
+  ${attachmentsOf('t.task_id')}`;
 
 export const VIEW_JOINS = `LEFT JOIN taskbridge.events e
     ON t.finished_at IS NOT NULL AND e.task_id = t.task_id AND e.event_id = t.head_event_id
@@ -85,6 +89,7 @@ export function taskView(row: ViewRow): TaskView {
     attempt: row.attempt,
     cancellationRequested: row.cancel_requested,
     progress: row.progress,
+    attachments: row.attachments ?? [],
     openSuspension: row.open_suspension,
     terminalPayload: row.terminal_payload,
     createdAt: row.created_at,

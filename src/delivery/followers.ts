@@ -1,0 +1,22 @@
+import type { StoredEvent } from '../tasks/stored-event.js';
+import type { LiveLogFollower } from './live-log.js';
+
+/** Those who follow on this replica: each is given the events of the tasks that it follows, and no others. */
+export class Followers implements LiveLogFollower {
+  readonly #followers: LiveLogFollower[] = [];
+
+  add(follower: LiveLogFollower): void {
+    this.#followers.push(follower);
+  }
+
+  follows(taskId: string): boolean {
+    return this.#followers.some((follower) => follower.follows(taskId));
+  }
+
+  receive(events: readonly StoredEvent[]): void {
+    for (const follower of this.#followers) {
+      const followed = events.filter(({ taskId }) => follower.follows(taskId));
+      if (followed.length > 0) follower.receive(followed);
+    }
+  }
+}

@@ -1,0 +1,46 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Log } from '../observability/log.js';
+import type { StoredEvent } from '../tasks/stored-event.js';
+import { Followers } from './followers.js';
+import { LiveLog, type LiveLogFollower } from './live-log.js';
+import { RedisCondition, RedisConnection } from './redis-connection.js';
+import { ShardPublisher } from './shard-publisher.js';
+import { ShardReader } from './shard-reader.js';
+
+/** How long a stop waits for what was published last. */
+const LAST_WORDS_MS = 500;
+
+/**
+ * Carries events between replicas over Redis 6.2 or newer (no Redis Cluster). Two connections whatever the number of tasks and
+ * subscribers: reading blocks, and a publish behind a blocking read would wait for it. Whatever Redis does, a writer does not notice.
+ */
+export class RedisLiveLog extends LiveLog {
+  readonly #followers = new Followers();
+  readonly #publisher = new ShardPublisher();
+  readonly #connections: readonly RedisConnection[];
+
+  constructor(url: string, log: Log) {
+    super();
+    const condition = new RedisCondition(log);
+    const uses = [this.#publisher, new ShardReader(this.#followers)];
+    this.#connections = uses.map((use) => new RedisConnection(url, use, condition));
+  }
+
+  override publish(events: readonly StoredEvent[]): void {
+    this.#followers.receive(events);
+    this.#publisher.publish(events);
+  }
+
+  override follow(follower: LiveLogFollower): void {
+    this.#followers.add(follower);
+  }
+
+  override async start(): Promise<void> {
+    await Promise.all(this.#connections.map((connection) => connection.start()));
+  }
+
+  override async stop(): Promise<void> {
+    await Promise.race([this.#publisher.settled(), delay(LAST_WORDS_MS, undefined, { ref: false })]);
+    await Promise.all(this.#connections.map((connection) => connection.stop()));
+  }
+}

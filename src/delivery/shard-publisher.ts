@@ -1,0 +1,108 @@
+import type { Redis } from 'ioredis';
+import type { StoredEvent } from '../tasks/stored-event.js';
+import { encodeEvent } from './event-codec.js';
+import type { RedisUse } from './redis-connection.js';
+import { SHARD_ENTRIES, SHARD_KEYS, shardOf } from './redis-shards.js';
+
+/** What may wait while Redis is slow, in bytes of payload and so much more for each event. What is beyond is dropped. */
+const MAX_WAITING_BYTES = 16 * 1024 * 1024;
+const EVENT_BYTES = 200;
+const MAX_BATCH_EVENTS = 500;
+const REPLY_TIMEOUT_MS = 1_000;
+/** How often a connection with nothing to publish is asked whether Redis would take it. */
+const IDLE_CHECK_MS = 2_000;
+
+/**
+ * Adds events to their shards. Natural batching: the next pipeline is what was published during the previous one. While there is
+ * no connection nothing is kept: by the time that there is one, the head comparison has delivered it.
+ */
+export class ShardPublisher implements RedisUse {
+  readonly role = 'publish';
+  readonly replyTimeoutMs = REPLY_TIMEOUT_MS;
+  #isOpen = false;
+  #isSending = false;
+  #waiting: StoredEvent[] = [];
+  #waitingBytes = 0;
+  #wake: () => void = () => {};
+  #settled = Promise.withResolvers<void>();
+
+  publish(events: readonly StoredEvent[]): void {
+    if (!this.#isOpen) return;
+    if (this.#waiting.length === 0) {
+      // After all that was committed in the same batch has been published.
+      process.nextTick(() => this.#wake());
+    }
+    for (const event of events) {
+      const bytes = bytesOf(event);
+      if (this.#waitingBytes + bytes > MAX_WAITING_BYTES) return;
+      this.#waiting.push(event);
+      this.#waitingBytes += bytes;
+    }
+  }
+
+  /** Resolves when Redis has all that was published, or there is no connection any more. */
+  async settled(): Promise<void> {
+    if (this.#isSending || this.#waiting.length > 0) await this.#settled.promise;
+  }
+
+  async run(redis: Redis, works: () => void): Promise<void> {
+    redis.once('close', () => this.#wake());
+    try {
+      for (;;) {
+        const batch = this.take();
+        this.#isSending = batch.length > 0;
+        await (this.#isSending ? add(redis, batch) : checkWritable(redis));
+        works();
+        this.#isOpen = true;
+        if (this.#waiting.length > 0) continue;
+        this.settle();
+        await this.idle();
+      }
+    } finally {
+      this.#isOpen = false;
+      this.#waiting = [];
+      this.#waitingBytes = 0;
+      this.settle();
+    }
+  }
+
+  private take(): StoredEvent[] {
+    const batch = this.#waiting.splice(0, MAX_BATCH_EVENTS);
+    for (const event of batch) this.#waitingBytes -= bytesOf(event);
+    return batch;
+  }
+
+  private settle(): void {
+    this.#isSending = false;
+    this.#settled.resolve();
+    this.#settled = Promise.withResolvers();
+  }
+
+  /** Until something is published, the connection is closed, or it is time to look whether it is of use. */
+  private idle(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, IDLE_CHECK_MS);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
+
+function bytesOf(event: StoredEvent): number {
+  return event.payloadJson.length + EVENT_BYTES;
+}
+
+async function add(redis: Redis, events: readonly StoredEvent[]): Promise<void> {
+  const pipeline = redis.pipeline();
+  for (const event of events) {
+    pipeline.xadd(shardOf(event.taskId), 'MAXLEN', '~', SHARD_ENTRIES, '*', ...encodeEvent(event));
+  }
+  for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error;
+}
+
+/** A write that is refused as all others are (read-only, out of memory, no permission), and writes nothing: there is no such stream. */
+async function checkWritable(redis: Redis): Promise<void> {
+  await redis.xadd(`${SHARD_KEYS[0]}:none`, 'NOMKSTREAM', '*', 'a', 'a');
+}

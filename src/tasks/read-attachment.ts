@@ -1,0 +1,43 @@
+import type { Readable } from 'node:stream';
+import { Injectable } from '@nestjs/common';
+import type { AuthContext } from '../auth/auth-context.js';
+import { Database } from '../database/database.js';
+import { Observer } from '../observability/observer.js';
+import { OwnershipPolicy } from '../ownership/ownership-policy.js';
+import { AttachmentStore, type ByteRange } from '../uploads/attachment-store.js';
+import { AttachmentNotFound, TaskNotFound } from './domain/tasks.errors.js';
+import { type Attachment, findAttachment } from './store/attachments.js';
+import { readTaskHead } from './store/read-task.js';
+import { isTaskId } from './task-id.js';
+
+export interface OpenableAttachment {
+  readonly attachment: Attachment;
+  /** The bytes, or a part of them. Read to the end or destroyed by whoever opens them. */
+  open(range?: ByteRange): Promise<Readable>;
+}
+
+/** One file of a task, for whoever may read the task. */
+@Injectable()
+export class ReadAttachment {
+  constructor(
+    private readonly database: Database,
+    private readonly ownership: OwnershipPolicy,
+    private readonly store: AttachmentStore,
+    private readonly observer: Observer,
+  ) {}
+
+  /**
+   * @throws TaskNotFound when there is no such task that the caller may read
+   * @throws AttachmentNotFound when there is, and it has no such file
+   */
+  execute(auth: AuthContext, taskId: string, attachmentId: string): Promise<OpenableAttachment> {
+    return this.observer.query('read_attachment', { principalId: auth.subject, taskId }, async () => {
+      const head = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
+      if (!head || !(await this.ownership.mayRead(auth, head.identity))) throw new TaskNotFound();
+      // Both are UUIDs of ours.
+      const attachment = isTaskId(attachmentId) ? await findAttachment(this.database, taskId, attachmentId) : undefined;
+      if (!attachment) throw new AttachmentNotFound();
+      return { attachment, open: (range) => this.store.open(attachmentId, range) };
+    });
+  }
+}

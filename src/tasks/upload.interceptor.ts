@@ -1,0 +1,54 @@
+import type { IncomingMessage } from 'node:http';
+import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
+import type { Response } from 'express';
+import { lastValueFrom, type Observable, of } from 'rxjs';
+import type { AuthenticatedRequest } from '../auth/authentication.guard.js';
+import { askForBody, isMultipart } from '../http/json-edge.js';
+import type { AttachmentStore } from '../uploads/attachment-store.js';
+import { DiscardUploads } from '../uploads/discard-uploads.js';
+import type { FormLayout } from '../uploads/form-fields.js';
+import { NoAttachmentStore } from '../uploads/no-attachment-store.js';
+import { ReceiveUpload, type Upload } from '../uploads/receive-upload.js';
+
+/** CreateTaskDto as a form. */
+const FORM: FormLayout = {
+  text: ['clientRequestId', 'taskType'],
+  json: ['input', 'metadata'],
+  files: ['attachment', 'attachments'],
+};
+const CREATE = /^\/api\/v1\/tasks\/?(\?|$)/i;
+
+export type UploadRequest = AuthenticatedRequest & { upload?: Upload };
+
+/** For the edge: the requests that this interceptor reads. None where there is nowhere to put a file. */
+export function takesUploads(store: AttachmentStore): (req: IncomingMessage) => boolean {
+  const kept = !(store instanceof NoAttachmentStore);
+  return (req) => kept && req.method === 'POST' && CREATE.test(req.url ?? '');
+}
+
+/**
+ * Turns a multipart create into a JSON one with files: the body that pipes and handler see are its fields. Stands behind the guards,
+ * so that nothing is read for a stranger. Files that the answer leaves without a task are gone before the answer is sent.
+ */
+@Injectable()
+export class UploadInterceptor implements NestInterceptor {
+  constructor(
+    private readonly receiveUpload: ReceiveUpload,
+    private readonly discard: DiscardUploads,
+  ) {}
+
+  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
+    const request = context.switchToHttp().getRequest<UploadRequest>();
+    const response = context.switchToHttp().getResponse<Response>();
+    if (!isMultipart(request)) return next.handle();
+    if (!request.auth) throw new Error('a route that takes uploads is marked public');
+    const upload = await this.receiveUpload.execute(request.auth, request, FORM, () => askForBody(request, response));
+    request.body = upload.fields;
+    request.upload = upload;
+    try {
+      return of(await lastValueFrom(next.handle(), { defaultValue: undefined }));
+    } finally {
+      await this.discard.execute(upload.files.map(({ attachmentId }) => attachmentId));
+    }
+  }
+}

@@ -1,0 +1,60 @@
+import { PayloadTooLarge, RequestValidationError } from '../http/http.errors.js';
+import { type JsonValue, parseStrictJson } from '../http/strict-json.js';
+import { UploadInvalid } from './uploads.errors.js';
+
+/** The names that a form may have. */
+export interface FormLayout {
+  /** Taken as text. */
+  readonly text: readonly string[];
+  /** Taken as JSON text. */
+  readonly json: readonly string[];
+  /** Taken as files, any number of each. */
+  readonly files: readonly string[];
+}
+
+/** What busboy puts in the place of bytes that are not UTF-8: two fields would become one. */
+const REPLACEMENT = '\ufffd';
+
+/** The parts of a form that are no files. What a field has to be is for a DTO to say; here it is only read. */
+export class FormFields {
+  readonly #values = new Map<string, JsonValue>();
+  #bytes = 0;
+
+  constructor(
+    private readonly layout: FormLayout,
+    private readonly maxBytes: number,
+  ) {}
+
+  /** @throws UploadInvalid, PayloadTooLarge, MalformedJson, RequestValidationError */
+  take(name: string, text: string): void {
+    const { json, files } = this.layout;
+    if (files.includes(name)) throw new UploadInvalid('An attachment needs a file name.');
+    this.demandKnown(name);
+    if (this.#values.has(name)) throw new UploadInvalid('A field is given more than once.');
+    if (text.includes(REPLACEMENT)) throw new UploadInvalid('A field is not UTF-8. U+FFFD is written as an escape.');
+    this.#bytes += Buffer.byteLength(text);
+    if (this.#bytes > this.maxBytes) throw new PayloadTooLarge(this.maxBytes, 'The fields are too large');
+    this.#values.set(name, json.includes(name) ? parseStrictJson(text) : text);
+  }
+
+  /** @throws UploadInvalid, RequestValidationError */
+  takeFile(name: string, filename: string | undefined): void {
+    if (this.layout.files.includes(name)) {
+      // Browsers send such a part when nobody chose a file.
+      if (filename === undefined) throw new UploadInvalid('An attachment needs a file name.');
+      return;
+    }
+    this.demandKnown(name);
+    throw new UploadInvalid('A field that is no attachment must not be a file.');
+  }
+
+  get values(): Readonly<Record<string, JsonValue>> {
+    return Object.fromEntries(this.#values);
+  }
+
+  /** As an unknown member of a JSON body. No other name gets further, `__proto__` included. */
+  private demandKnown(name: string): void {
+    if (this.layout.text.includes(name) || this.layout.json.includes(name)) return;
+    throw new RequestValidationError([{ path: name.slice(0, 64), message: 'is not a known member' }]);
+  }
+}

@@ -1,0 +1,126 @@
+import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
+import busboy from 'busboy';
+import { PayloadTooLarge } from '../http/http.errors.js';
+import { PartCount } from './part-count.js';
+import { UploadInvalid } from './uploads.errors.js';
+
+export interface MultipartLimits {
+  readonly maxFiles: number;
+  /** Parts that are no files. */
+  readonly maxFields: number;
+  /** Bytes of all of these together. */
+  readonly maxFieldBytes: number;
+  /** Bytes of the whole body: also what is around the parts has an end. */
+  readonly maxBodyBytes: number;
+}
+
+/** What the sender says of a file. */
+export interface FileClaim {
+  readonly filename: string | undefined;
+  /** Lower case, without parameters; `text/plain` when nothing is said. */
+  readonly mimeType: string;
+}
+
+export interface MultipartSink {
+  /** @throws to refuse the body */
+  field(name: string, text: string): void;
+  /** Consumes the stream, which fails when the body does. @throws to refuse the body */
+  file(name: string, claim: FileClaim, bytes: Readable): Promise<void>;
+}
+
+/**
+ * Reads a multipart body from the wire, part by part, and returns when the sink is done with all of them. On the first thing that is
+ * wrong nothing more is read, the streams that were handed out fail, and the refusal is thrown when the sink is done with them; the
+ * rest of the body is then still on the wire.
+ * @throws UploadInvalid, PayloadTooLarge, or what the sink throws
+ */
+export async function readMultipart(
+  request: IncomingMessage,
+  limits: MultipartLimits,
+  sink: MultipartSink,
+): Promise<void> {
+  const parser = parserOf(request, limits);
+  const count = new PartCount(boundaryOf(request));
+  let understood = 0;
+  const handed: Readable[] = [];
+  const files: Promise<void>[] = [];
+  const { promise: over, resolve, reject } = Promise.withResolvers<void>();
+
+  parser.on('field', (name: string | undefined, text, { valueTruncated }) => {
+    understood += 1;
+    try {
+      if (name === undefined) throw new UploadInvalid('A part has no name.');
+      if (valueTruncated) throw new PayloadTooLarge(limits.maxFieldBytes, 'The fields are too large');
+      sink.field(name, text);
+    } catch (error) {
+      reject(error);
+    }
+  });
+  parser.on('file', (name: string | undefined, bytes, claim) => {
+    understood += 1;
+    handed.push(bytes);
+    // Whoever reads it is told; nobody else need be, and an error that nobody listens to ends the process.
+    bytes.on('error', () => undefined);
+    if (name === undefined) return reject(new UploadInvalid('A part has no name.'));
+    const file = sink.file(name, claim, bytes);
+    file.catch(reject);
+    files.push(file);
+  });
+  parser.on('filesLimit', () => reject(new UploadInvalid(`At most ${limits.maxFiles} files may be attached.`)));
+  parser.on('fieldsLimit', () => reject(new UploadInvalid('The body has too many fields.')));
+  parser.on('partsLimit', () => reject(new UploadInvalid('The body has too many parts.')));
+  parser.on('error', () => reject(new UploadInvalid('The multipart body is malformed.')));
+  parser.on('close', () => {
+    if (count.isExactly(understood)) resolve();
+    else reject(new UploadInvalid('The header of a part was not understood.'));
+  });
+
+  let bodyBytes = 0;
+  const take = (chunk: Buffer): void => {
+    count.take(chunk);
+    bodyBytes += chunk.length;
+    if (bodyBytes > limits.maxBodyBytes) reject(new PayloadTooLarge(limits.maxBodyBytes));
+  };
+  const cut = (): void => {
+    if (!request.complete) reject(new UploadInvalid('The body was cut off.'));
+  };
+  request.on('data', take).once('close', cut).once('error', cut);
+  if (request.destroyed) cut();
+  request.pipe(parser);
+  try {
+    await over;
+    await Promise.all(files);
+  } catch (error) {
+    request.unpipe(parser);
+    parser.destroy();
+    for (const bytes of handed) bytes.destroy(new UploadInvalid('The body was refused.'));
+    await Promise.allSettled(files);
+    throw error;
+  } finally {
+    request.off('data', take).off('close', cut);
+  }
+}
+
+/** Read more narrowly than busboy does: where the two differ, the parts do not add up, and the body is refused. */
+function boundaryOf({ headers }: IncomingMessage): string {
+  const [, quoted, bare] =
+    /;[ \t]*boundary=(?:"([^"\\]{1,200})"|([^\s";]{1,200}))/i.exec(headers['content-type'] ?? '') ?? [];
+  const boundary = quoted ?? bare;
+  if (boundary === undefined) throw new UploadInvalid('The Content-Type has no usable boundary.');
+  return boundary;
+}
+
+function parserOf(request: IncomingMessage, { maxFiles, maxFields, maxFieldBytes }: MultipartLimits): busboy.Busboy {
+  try {
+    return busboy({
+      headers: request.headers,
+      defParamCharset: 'utf8',
+      preservePath: true,
+      // The closing boundary counts as a part, and a field is cut when it reaches the limit, not when it exceeds it.
+      limits: { files: maxFiles, fields: maxFields, parts: maxFiles + maxFields + 1, fieldSize: maxFieldBytes + 1 },
+    });
+  } catch {
+    throw new UploadInvalid('The Content-Type has no usable boundary.');
+  }
+}

@@ -1,0 +1,31 @@
+import type { Queryable, Statement } from '../database/queryable.js';
+
+export interface Owner {
+  /** Empty when the proxy named no tenant. */
+  readonly tenantId: string;
+  readonly ownerId: string;
+}
+
+/** Index: proj_attachments_owner, which has the sizes in it. */
+const OWNED: Statement = {
+  name: 'owned-bytes',
+  text: `SELECT coalesce(sum(size_bytes), 0)::float8 AS bytes FROM taskbridge.proj_attachments
+    WHERE tenant_id = $1 AND owner_id = $2`,
+};
+
+/** Bytes that are attached to the owner's tasks. */
+export async function ownedBytes(db: Queryable, { tenantId, ownerId }: Owner): Promise<number> {
+  const [row] = await db.query<{ bytes: number }>(OWNED, [tenantId, ownerId]);
+  return row?.bytes ?? 0;
+}
+
+/** Until the end of the transaction. Any lock that no other statement takes would do. */
+const LOCK: Statement = {
+  name: 'lock-owned-bytes',
+  text: `SELECT pg_advisory_xact_lock(hashtextextended($1 || chr(31) || $2, 7461737))`,
+};
+
+/** The owner's creates with files go one at a time from here on, so that what they attach together is known. */
+export async function lockOwnedBytes(tx: Queryable, { tenantId, ownerId }: Owner): Promise<void> {
+  await tx.query(LOCK, [tenantId, ownerId]);
+}

@@ -1,0 +1,132 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { pipeline, type Readable } from 'node:stream';
+import { Injectable } from '@nestjs/common';
+import type { AuthContext } from '../auth/auth-context.js';
+import { Database } from '../database/database.js';
+import { HttpConfig } from '../http/http.config.js';
+import { PayloadTooLarge } from '../http/http.errors.js';
+import type { JsonValue } from '../http/strict-json.js';
+import { Observer } from '../observability/observer.js';
+import { AttachmentStore } from './attachment-store.js';
+import { DiscardUploads } from './discard-uploads.js';
+import { FileMeter } from './file-meter.js';
+import { normalisedFilename } from './filename.js';
+import { FormFields, type FormLayout } from './form-fields.js';
+import { agreedType, sniffedType } from './media-type.js';
+import { type FileClaim, readMultipart } from './multipart-reader.js';
+import { beginUpload } from './upload-ledger.js';
+import { type UploadAllowance, UploadPolicy } from './upload-policy.js';
+import type { UploadedFile } from './uploaded-file.js';
+import { UploadInvalid } from './uploads.errors.js';
+
+/** More than any form of ours has, so that a client learns which of its fields is unknown. */
+const MAX_FIELDS = 16;
+/** Boundary, headers and a long file name. */
+const AROUND_A_PART_BYTES = 4096;
+
+/** What a multipart body had. The files are stored, and nobody's until a task takes them. */
+export interface Upload {
+  readonly fields: Readonly<Record<string, JsonValue>>;
+  /** In the order of the body. */
+  readonly files: readonly UploadedFile[];
+  readonly maxOwnedBytes?: number;
+}
+
+/** Streams the files of a multipart body to the attachment store. All of them are stored, or none is kept. */
+@Injectable()
+export class ReceiveUpload {
+  constructor(
+    private readonly policy: UploadPolicy,
+    private readonly store: AttachmentStore,
+    private readonly discard: DiscardUploads,
+    private readonly database: Database,
+    private readonly http: HttpConfig,
+    private readonly observer: Observer,
+  ) {}
+
+  /**
+   * `beforeBody` is called once the policy has let the upload in, before the first byte is read.
+   * @throws UploadInvalid, UploadForbidden, PayloadTooLarge, UnsupportedMediaType, MalformedJson, RequestValidationError
+   * @throws AttachmentStoreUnavailable, DatabaseUnavailable
+   */
+  execute(auth: AuthContext, request: IncomingMessage, layout: FormLayout, beforeBody: () => void): Promise<Upload> {
+    return this.observer.command('receive_upload', { principalId: auth.subject }, async () => {
+      const allowance = await this.policy.admit(auth);
+      const maxBodyBytes = this.maxBodyBytes(allowance);
+      if (Number(request.headers['content-length'] ?? 0) > maxBodyBytes) {
+        throw new PayloadTooLarge(allowance.maxTotalBytes, 'The files are too large together');
+      }
+      beforeBody();
+      return this.receive(auth, request, layout, allowance, maxBodyBytes);
+    });
+  }
+
+  private async receive(
+    auth: AuthContext,
+    request: IncomingMessage,
+    layout: FormLayout,
+    allowance: UploadAllowance,
+    maxBodyBytes: number,
+  ): Promise<Upload> {
+    const { maxFiles, maxOwnedBytes } = allowance;
+    const fields = new FormFields(layout, this.http.maxRequestBodyBytes);
+    const budget = budgetOf(allowance);
+    const attachmentIds: string[] = [];
+    const files: UploadedFile[] = [];
+    const limits = { maxFiles, maxFields: MAX_FIELDS, maxFieldBytes: this.http.maxRequestBodyBytes, maxBodyBytes };
+    try {
+      await readMultipart(request, limits, {
+        field: (name, text) => fields.take(name, text),
+        file: async (name, claim, bytes) => {
+          const attachmentId = randomUUID();
+          const position = attachmentIds.push(attachmentId) - 1;
+          fields.takeFile(name, claim.filename);
+          files[position] = await this.take(attachmentId, claim, bytes, budget);
+        },
+      });
+      await this.policy.check(auth, files);
+      return { fields: fields.values, files, ...(maxOwnedBytes !== undefined && { maxOwnedBytes }) };
+    } catch (error) {
+      await this.discard.execute(attachmentIds);
+      throw error;
+    }
+  }
+
+  private async take(
+    attachmentId: string,
+    { filename, mimeType }: FileClaim,
+    bytes: Readable,
+    budget: (chunkBytes: number, sizeBytes: number) => void,
+  ): Promise<UploadedFile> {
+    const meter = new FileMeter(budget);
+    // What goes wrong on the way fails the meter, and so the store, which rejects with it.
+    pipeline(bytes, meter, () => undefined);
+    try {
+      await beginUpload(this.database, attachmentId);
+      await this.store.put(attachmentId, meter);
+    } catch (error) {
+      meter.destroy();
+      throw error;
+    }
+    const { sizeBytes, sample } = meter;
+    const contentType = agreedType(mimeType, await sniffedType(sample), sample);
+    if (contentType === undefined) throw new UploadInvalid('A file is not of the type that it is said to be.');
+    return { attachmentId, filename: normalisedFilename(filename), contentType, sizeBytes, sha256: meter.sha256() };
+  }
+
+  private maxBodyBytes({ maxFiles, maxTotalBytes }: UploadAllowance): number {
+    return maxTotalBytes + this.http.maxRequestBodyBytes + (maxFiles + MAX_FIELDS) * AROUND_A_PART_BYTES;
+  }
+}
+
+/** For all files of one body together. */
+function budgetOf({ maxFileBytes, maxTotalBytes }: UploadAllowance): (chunkBytes: number, sizeBytes: number) => void {
+  let totalBytes = 0;
+  return (chunkBytes, sizeBytes) => {
+    totalBytes += chunkBytes;
+    if (sizeBytes > maxFileBytes)
+      throw new PayloadTooLarge(maxFileBytes, `A file is larger than ${maxFileBytes} bytes`);
+    if (totalBytes > maxTotalBytes) throw new PayloadTooLarge(maxTotalBytes, 'The files are too large together');
+  };
+}

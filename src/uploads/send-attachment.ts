@@ -1,0 +1,45 @@
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { Request, Response } from 'express';
+import { hasVersion } from '../http/entity-tag.js';
+import { RangeNotSatisfiable } from '../http/http.errors.js';
+import type { ByteRange } from './attachment-store.js';
+import { requestedRange } from './byte-range.js';
+import { attachmentDisposition } from './content-disposition.js';
+import type { UploadedFile } from './uploaded-file.js';
+
+/**
+ * Answers with a file, a range of it, or 304. Whoever uploaded it may have meant it for a browser of somebody else, on this origin:
+ * it is never shown there, its type is never guessed, and if it is shown all the same it is sandboxed.
+ * @throws RangeNotSatisfiable, and what `open` throws, before anything is sent
+ */
+export async function sendAttachment(
+  request: Request,
+  response: Response,
+  { filename, contentType, sizeBytes, sha256 }: UploadedFile,
+  open: (range?: ByteRange) => Promise<Readable>,
+): Promise<void> {
+  const etag = `"${sha256}"`;
+  response.setHeader('ETag', etag);
+  response.setHeader('Cache-Control', 'private, no-cache');
+  response.setHeader('Accept-Ranges', 'bytes');
+  response.setHeader('Content-Disposition', attachmentDisposition(filename));
+  response.setHeader('X-Content-Type-Options', 'nosniff');
+  response.setHeader('Content-Security-Policy', 'sandbox');
+  if (hasVersion(request, etag)) return void response.status(304).end();
+
+  // RFC 9110, 13.1.5: a part of another version than the client has would be put together with it.
+  const { range: rangeHeader, 'if-range': ifRange } = request.headers;
+  const isWanted = request.method === 'GET' && (ifRange === undefined || ifRange === etag);
+  const range = isWanted ? requestedRange(rangeHeader, sizeBytes) : undefined;
+  if (range === 'unsatisfiable') throw new RangeNotSatisfiable(sizeBytes);
+  const bytes = request.method === 'HEAD' ? undefined : await open(range);
+  response.setHeader('Content-Type', contentType);
+  response.setHeader('Content-Length', range ? range.last - range.first + 1 : sizeBytes);
+  if (range) response.status(206).setHeader('Content-Range', `bytes ${range.first}-${range.last}/${sizeBytes}`);
+  if (bytes === undefined) return void response.end();
+  await pipeline(bytes, response).catch((error: unknown) => {
+    // The client went away, which is its right.
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
+  });
+}

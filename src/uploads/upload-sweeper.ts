@@ -1,0 +1,54 @@
+import { Injectable } from '@nestjs/common';
+import { Log } from '../observability/log.js';
+import { AttachmentStore } from './attachment-store.js';
+import { DiscardUploads } from './discard-uploads.js';
+import { NoAttachmentStore } from './no-attachment-store.js';
+
+/** Orphans wait for an hour anyway. */
+const EVERY_MS = 60_000;
+/** The first round: soon, and not of all replicas at once. */
+const FIRST_MS = 1_000;
+/** Files in one step, so that what a store that was gone for a day has left is cleared bit by bit. */
+const AT_A_TIME = 20;
+
+/** Removes what crashes left in the attachment store. Every replica has one; they do not get in each other's way. */
+@Injectable()
+export class UploadSweeper {
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(
+    private readonly discard: DiscardUploads,
+    private readonly store: AttachmentStore,
+    private readonly log: Log,
+  ) {}
+
+  start(): void {
+    if (this.store instanceof NoAttachmentStore) return;
+    this.#timer = setTimeout(() => this.round(), FIRST_MS * Math.random());
+  }
+
+  async stop(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    await this.#running;
+  }
+
+  private round(): void {
+    this.#running = this.sweep().then(() => {
+      if (this.#timer) this.#timer = setTimeout(() => this.round(), EVERY_MS * (0.75 + Math.random() / 2));
+    });
+  }
+
+  private async sweep(): Promise<void> {
+    try {
+      let found: number;
+      do {
+        found = await this.discard.stale(AT_A_TIME);
+        if (found > 0) this.log.info({ count: found }, 'upload_sweeper.removed');
+      } while (found === AT_A_TIME && this.#timer);
+    } catch (error) {
+      this.log.warn({ err: error }, 'upload_sweeper.failed');
+    }
+  }
+}

@@ -1,0 +1,31 @@
+import { TaskBridgeError } from '../taskbridge-error.js';
+
+/** The multipart body is not well-formed, or a file in it is not what it is said to be. */
+export class UploadInvalid extends TaskBridgeError {
+  override readonly code = 'UPLOAD_VALIDATION_ERROR';
+  override readonly kind = 'invalid';
+}
+
+/** This principal may not attach files, or not so much. */
+export class UploadForbidden extends TaskBridgeError {
+  override readonly code = 'UPLOAD_FORBIDDEN';
+  override readonly kind = 'forbidden';
+}
+
+/** The attachment store does not answer, or has no room. */
+export class AttachmentStoreUnavailable extends TaskBridgeError {
+  override readonly code = 'SERVICE_UNAVAILABLE';
+  override readonly kind = 'unavailable';
+  override readonly retryAfterSeconds = 5;
+
+  constructor(cause: unknown) {
+    super('Attachments cannot be stored or read right now.', { cause });
+  }
+}
+
+/** PostgreSQL knows the file and the store does not: somebody removed it there. A fault of ours, not the caller's. */
+export class AttachmentMissing extends Error {
+  constructor(readonly attachmentId: string) {
+    super(`the attachment store has no ${attachmentId}`);
+  }
+}

@@ -1,0 +1,398 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { InProcessLiveLog } from '../src/delivery/in-process-live-log.js';
+import type { LiveLog, LiveLogFollower } from '../src/delivery/live-log.js';
+import { RedisLiveLog } from '../src/delivery/redis-live-log.js';
+import { isBefore, SHARD_KEYS, shardOf } from '../src/delivery/redis-shards.js';
+import { Log } from '../src/observability/log.js';
+import { StoredEvent } from '../src/tasks/stored-event.js';
+import { startRedis, type TestRedis } from './support/redis.js';
+import { eventually } from './support/service.js';
+
+class Lines extends Log {
+  readonly events: string[] = [];
+  override debug(_: object, event: string) {
+    this.events.push(event);
+  }
+  override info = this.debug;
+  override warn = this.debug;
+  override error = this.debug;
+}
+
+/** Follows the tasks it is given, or all, and keeps what it received. */
+class Recorder implements LiveLogFollower {
+  readonly received: StoredEvent[] = [];
+
+  constructor(private readonly taskIds?: readonly string[]) {}
+
+  follows(taskId: string): boolean {
+    return this.taskIds?.includes(taskId) ?? true;
+  }
+
+  receive(events: readonly StoredEvent[]): void {
+    this.received.push(...events);
+  }
+
+  /** Each event once, in the order in which it first came. */
+  get ids(): number[] {
+    return [...new Set(this.received.map(({ eventId }) => eventId))];
+  }
+}
+
+function eventOf(taskId: string, eventId: number, payload: unknown = { progress: eventId }): StoredEvent {
+  return new StoredEvent(taskId, eventId, 'TASK_PROGRESS', '2026-11-21T10:00:00.000Z', JSON.stringify(payload));
+}
+
+const eventsOf = (taskId: string, from: number, to: number) =>
+  Array.from({ length: to - from + 1 }, (_, n) => eventOf(taskId, from + n));
+
+const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, n) => from + n);
+
+let redis: TestRedis;
+const open: LiveLog[] = [];
+
+beforeAll(async () => {
+  redis = await startRedis();
+}, 120_000);
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((liveLog) => liveLog.stop()));
+});
+afterAll(() => redis.stop());
+
+const implementations: Record<string, () => LiveLog> = {
+  InProcessLiveLog: () => new InProcessLiveLog(),
+  RedisLiveLog: () => new RedisLiveLog(redis.url, new Lines()),
+};
+
+async function started(liveLog: LiveLog): Promise<LiveLog> {
+  open.push(liveLog);
+  await liveLog.start();
+  return liveLog;
+}
+
+describe.each(Object.entries(implementations))('%s', (_name, make) => {
+  it('gives an event to local followers before publish returns', async () => {
+    const liveLog = await started(make());
+    const followers = [new Recorder(), new Recorder()];
+    for (const follower of followers) liveLog.follow(follower);
+    const events = eventsOf(randomUUID(), 1, 3);
+    liveLog.publish(events);
+    for (const { received } of followers) expect(received).toEqual(events);
+  });
+
+  it('gives a follower the events of the tasks it follows, and no others', async () => {
+    const liveLog = await started(make());
+    const [mine, another] = [randomUUID(), randomUUID()];
+    const follower = new Recorder([mine]);
+    liveLog.follow(follower);
+    liveLog.publish([eventOf(another, 1), eventOf(mine, 1), eventOf(another, 2)]);
+    liveLog.publish([eventOf(another, 3)]);
+    expect(follower.received).toEqual([eventOf(mine, 1)]);
+  });
+
+  it('keeps the order in which the events of a task are published', async () => {
+    const liveLog = await started(make());
+    const follower = new Recorder();
+    liveLog.follow(follower);
+    const taskId = randomUUID();
+    for (const event of eventsOf(taskId, 1, 500)) liveLog.publish([event]);
+    expect(follower.received).toEqual(eventsOf(taskId, 1, 500));
+  });
+
+  it('passes on an event that is published twice', async () => {
+    const liveLog = await started(make());
+    const follower = new Recorder();
+    liveLog.follow(follower);
+    const event = eventOf(randomUUID(), 1);
+    for (let time = 0; time < 2; time++) expect(() => liveLog.publish([event])).not.toThrow();
+    expect(follower.ids).toEqual([1]);
+  });
+
+  it('publishes to local followers before it is started and after it is stopped', async () => {
+    const liveLog = make();
+    const follower = new Recorder();
+    liveLog.follow(follower);
+    const taskId = randomUUID();
+    liveLog.publish([eventOf(taskId, 1)]);
+    await liveLog.start();
+    await liveLog.stop();
+    liveLog.publish([eventOf(taskId, 2)]);
+    expect(follower.ids).toEqual([1, 2]);
+  });
+});
+
+describe('Two instances of RedisLiveLog', () => {
+  /** One that publishes, and what a follower of these tasks receives on another. */
+  async function pair(taskIds?: readonly string[]) {
+    const [here, there] = [await started(make()), await started(make())];
+    const follower = new Recorder(taskIds);
+    there.follow(follower);
+    return { here, there, follower };
+  }
+  const make = () => new RedisLiveLog(redis.url, new Lines());
+  const received = (follower: Recorder, count: number, deadlineMs?: number) =>
+    eventually(`${count} events arrive`, () => follower.ids.length >= count, deadlineMs);
+
+  it('reach each other, byte for byte', async () => {
+    const { here, there, follower } = await pair();
+    const taskId = randomUUID();
+    const hostile = { text: 'a\r\n\r\n$5\r\n \u2028 "😀" \ufeff', nothing: '', key: { ' ': [1.5, null] } };
+    const event = eventOf(taskId, 9_007_199_254_740_991, hostile);
+    here.publish([event]);
+    await received(follower, 1);
+    expect(follower.received).toEqual([event]);
+    expect(follower.received[0]?.envelope).toBe(event.envelope);
+    const back = new Recorder();
+    here.follow(back);
+    there.publish([eventOf(taskId, 1)]);
+    await received(back, 1);
+  });
+
+  it('keep the order of a task, whatever else is published meanwhile', async () => {
+    const tasks = Array.from({ length: 40 }, () => randomUUID());
+    const { here, follower } = await pair();
+    for (let id = 1; id <= 100; id++) here.publish(tasks.map((taskId) => eventOf(taskId, id)));
+    await eventually('all arrive', () => follower.received.length >= 4_000);
+    for (const taskId of tasks) {
+      const ids = follower.received.filter((event) => event.taskId === taskId).map(({ eventId }) => eventId);
+      expect(ids).toEqual(numbers(1, 100));
+    }
+  });
+
+  it('bring only what is followed there', async () => {
+    const tasks = Array.from({ length: 40 }, () => randomUUID());
+    const mine = tasks.slice(0, 3);
+    const { here, follower } = await pair(mine);
+    for (const taskId of tasks) here.publish([eventOf(taskId, 1)]);
+    here.publish([eventOf(mine[0] as string, 2)]);
+    await received(follower, 2);
+    await eventually('the followed ones arrive', () => follower.received.length >= 4);
+    expect(new Set(follower.received.map(({ taskId }) => taskId))).toEqual(new Set(mine));
+  });
+
+  it('begin at the end: what was published before is history', async () => {
+    const taskId = randomUUID();
+    const here = await started(make());
+    const witness = await started(make());
+    const seen = new Recorder([taskId]);
+    witness.follow(seen);
+    here.publish(eventsOf(taskId, 1, 50));
+    await received(seen, 50);
+    const there = await started(make());
+    const follower = new Recorder([taskId]);
+    there.follow(follower);
+    here.publish([eventOf(taskId, 51)]);
+    await received(follower, 1);
+    expect(follower.ids).toEqual([51]);
+  });
+
+  it('use one key for a shard and two connections each, however many tasks there are', async () => {
+    await redis.cli('FLUSHALL');
+    const { here, follower } = await pair();
+    const before = await connections();
+    const tasks = Array.from({ length: 500 }, () => randomUUID());
+    for (const taskId of tasks) here.publish(eventsOf(taskId, 1, 3));
+    await eventually('all arrive', () => follower.received.length >= 1_500);
+    expect((await redis.cli('KEYS', '*')) as string[]).toHaveLength(16);
+    expect([before, await connections()]).toEqual([4, 4]);
+  });
+
+  const connections = async () =>
+    ((await redis.cli('CLIENT', 'LIST')) as string).split('\n').filter((line) => / name=taskbridge-/.test(line)).length;
+
+  it('bound the length of every shard', async () => {
+    const { here, follower } = await pair();
+    const taskId = randomUUID();
+    here.publish(eventsOf(taskId, 1, 5_000));
+    await eventually('the last arrives', () => follower.received.at(-1)?.eventId === 5_000);
+    expect(Number(await redis.cli('XLEN', shardOf(taskId)))).toBeLessThan(1_200);
+  });
+
+  it('go on where they were when their connections are cut', async () => {
+    const { here, follower } = await pair();
+    const taskId = randomUUID();
+    here.publish([eventOf(taskId, 1)]);
+    await received(follower, 1);
+    // An entry that another instance adds while this reader is away.
+    await redis.cli('CLIENT', 'KILL', 'TYPE', 'normal');
+    for (const id of [2, 3, 4]) await addByHand(taskId, id);
+    await received(follower, 4, 5_000);
+    expect(follower.ids).toEqual([1, 2, 3, 4]);
+  });
+
+  const addByHand = (taskId: string, eventId: number, entryId = '*') =>
+    redis.cli('XADD', shardOf(taskId), entryId, `${taskId} ${eventId} TASK_PROGRESS 2026-11-21T10:00:00.000Z`, '{}');
+
+  it('skip an entry that they do not understand', async () => {
+    const { here, follower } = await pair();
+    const taskId = randomUUID();
+    for (const head of ['', 'x', `${taskId} 0 T now`, `${taskId} one T now`, `${taskId} 1 T`]) {
+      await redis.cli('XADD', shardOf(taskId), '*', head, '{}');
+    }
+    here.publish([eventOf(taskId, 7)]);
+    await received(follower, 1);
+    expect(follower.ids).toEqual([7]);
+  });
+
+  describe('when Redis', () => {
+    /** Publishes one event after the other until one comes through; says which. */
+    async function reconnected(here: LiveLog, follower: Recorder, taskId: string): Promise<number> {
+      const before = follower.ids.length;
+      let id = 1_000 + before;
+      await eventually(
+        'an event comes through',
+        () => {
+          here.publish([eventOf(taskId, id++)]);
+          return follower.ids.length > before;
+        },
+        5_000,
+      );
+      return id;
+    }
+
+    const faults: Record<string, () => Promise<unknown>> = {
+      'is flushed': () => redis.cli('FLUSHALL'),
+      'restarts without its data': () => redis.restart({ keepData: false }),
+      'restarts with its data': () => redis.restart({ keepData: true }),
+    };
+
+    it.each(Object.entries(faults))('%s, reach each other again within 5 s', async (_fault, strike) => {
+      const { here, follower } = await pair();
+      const taskId = randomUUID();
+      here.publish([eventOf(taskId, 1)]);
+      await received(follower, 1);
+      await strike();
+      await reconnected(here, follower, taskId);
+    });
+
+    it('has lost its data and its clock is behind, begin anew within 5 s', async () => {
+      const { here, follower } = await pair();
+      const taskId = randomUUID();
+      await addByHand(taskId, 1, '18446744073709551614-0');
+      await received(follower, 1);
+      await redis.cli('FLUSHALL');
+      await reconnected(here, follower, taskId);
+    });
+
+    const refusals: Record<string, readonly [strike: () => Promise<unknown>, heal: () => Promise<unknown>]> = {
+      'is read-only': [() => redis.cli('REPLICAOF', '127.0.0.1', '1'), () => redis.cli('REPLICAOF', 'NO', 'ONE')],
+      'wants replicas that are not there': [
+        () => redis.cli('CONFIG', 'SET', 'min-replicas-to-write', '1'),
+        () => redis.cli('CONFIG', 'SET', 'min-replicas-to-write', '0'),
+      ],
+      'is out of memory': [
+        () => redis.cli('CONFIG', 'SET', 'maxmemory', '1'),
+        () => redis.cli('CONFIG', 'SET', 'maxmemory', '0'),
+      ],
+    };
+
+    it.each(Object.entries(refusals))('%s, say so once and come back within 5 s', async (_fault, [strike, heal]) => {
+      const log = new Lines();
+      const here = await started(new RedisLiveLog(redis.url, log));
+      const there = await started(make());
+      const follower = new Recorder();
+      there.follow(follower);
+      await strike();
+      const taskId = randomUUID();
+      await eventually('it is noticed', () => {
+        expect(() => here.publish([eventOf(taskId, 1)])).not.toThrow();
+        return log.events.includes('live_log.redis_lost');
+      });
+      await heal();
+      await reconnected(here, follower, taskId);
+      expect(log.events).toEqual(['live_log.redis_lost', 'live_log.redis_back']);
+    });
+
+    it('does not answer, keep a bounded backlog, and go on when it does', async () => {
+      await redis.cli('FLUSHALL');
+      const log = new Lines();
+      const here = await started(new RedisLiveLog(redis.url, log));
+      const there = await started(make());
+      const taskId = randomUUID();
+      const follower = new Recorder([taskId]);
+      there.follow(follower);
+      const large = 'x'.repeat(1024 * 1024);
+      redis.pause();
+      try {
+        for (let id = 1; id <= 100; id++) {
+          here.publish([eventOf(randomUUID(), id, large)]);
+          await new Promise(setImmediate);
+        }
+        await eventually('it is noticed', () => log.events.includes('live_log.redis_lost'));
+      } finally {
+        redis.resume();
+      }
+      await reconnected(here, follower, taskId);
+      const lengths = await Promise.all(SHARD_KEYS.map(async (key) => Number(await redis.cli('XLEN', key))));
+      expect(lengths.reduce((sum, length) => sum + length)).toBeLessThan(50);
+    });
+  });
+
+  it('start without Redis, say so once, and find it when it is there', async () => {
+    await redis.kill();
+    const log = new Lines();
+    const here = await started(new RedisLiveLog(redis.url, log));
+    const there = await started(make());
+    const follower = new Recorder();
+    there.follow(follower);
+    const taskId = randomUUID();
+    here.publish([eventOf(taskId, 1)]);
+    await redis.restart({ keepData: false });
+    await eventually('it is back', () => log.events.includes('live_log.redis_back'), 5_000);
+    await eventually(
+      'an event comes through',
+      () => {
+        here.publish([eventOf(taskId, 2)]);
+        return follower.ids.length > 0;
+      },
+      5_000,
+    );
+    expect(log.events).toEqual(['live_log.redis_lost', 'live_log.redis_back']);
+  });
+
+  it('hand over what was published last when they stop', async () => {
+    const { here, follower } = await pair();
+    const taskId = randomUUID();
+    here.publish(eventsOf(taskId, 1, 900));
+    await here.stop();
+    await received(follower, 900);
+  });
+
+  it('stop promptly, also while Redis does not answer', async () => {
+    const { here } = await pair();
+    redis.pause();
+    try {
+      here.publish([eventOf(randomUUID(), 1)]);
+      const startedAt = performance.now();
+      await here.stop();
+      expect(performance.now() - startedAt).toBeLessThan(2_000);
+    } finally {
+      redis.resume();
+    }
+  });
+});
+
+describe('The shards', () => {
+  it('all get their share of the tasks', () => {
+    const used = new Set(Array.from({ length: 1_000 }, () => shardOf(randomUUID())));
+    expect(used).toEqual(new Set(SHARD_KEYS));
+  });
+
+  it('order the ids of entries as Redis does', () => {
+    const ids = [
+      '0-0',
+      '0-1',
+      '0-9',
+      '0-10',
+      '9-0',
+      '10-0',
+      '1700000000000-0',
+      '18446744073709551614-1',
+      '18446744073709551615-0',
+    ];
+    for (const [index, id] of ids.entries()) {
+      for (const [other, otherId] of ids.entries())
+        expect([id, otherId, isBefore(id, otherId)]).toEqual([id, otherId, index < other]);
+    }
+  });
+});

@@ -1,0 +1,112 @@
+import { randomUUID } from 'node:crypto';
+import { type InjectionToken, Module, type Type } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { v7 as uuidv7 } from 'uuid';
+import { AppModule } from '../../src/app.module.js';
+import type { AuthContext } from '../../src/auth/auth-context.js';
+import { readConfig } from '../../src/boot/config.js';
+import { Database } from '../../src/database/database.js';
+import { createPool } from '../../src/database/pool.js';
+import type { Queryable } from '../../src/database/queryable.js';
+import { Hub } from '../../src/delivery/hub.js';
+import { LiveLog } from '../../src/delivery/live-log.js';
+import { InlineWorker } from '../../src/execution/inline-worker.js';
+import { TASK_HANDLERS, type TaskHandlers } from '../../src/execution/task-handler.js';
+import { WaitingClaims } from '../../src/execution/waiting-claims.js';
+import { createLogger } from '../../src/observability/log.js';
+import { insertTask } from '../../src/tasks/store/insert-task.js';
+
+/** One line of the log, parsed. */
+export interface LogLine {
+  readonly level: string;
+  readonly msg: string;
+  readonly err?: { readonly type: string; readonly message: string };
+}
+
+export interface ReplicaOptions {
+  /** Defaults to the in-process one. */
+  readonly liveLog?: LiveLog;
+  /** Run inline under their task types; there are no others. */
+  readonly handlers?: TaskHandlers;
+  /** Settings by their names. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** The application's own graph without its HTTP side, so that a test can have several replicas in one process. */
+export interface Replica {
+  readonly database: Database;
+  readonly log: readonly LogLine[];
+  get<T>(token: Type<T> | (abstract new (...args: never) => T)): T;
+  /** Claims and runs tasks from now on. */
+  startWorker(): void;
+  /** Hands back what runs; from handlers that do not obey after so long. */
+  stopWorker(obeyWithinMs?: number): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export async function createReplica(url: string, options: ReplicaOptions = {}): Promise<Replica> {
+  const env = { DATABASE_URL: url, DEMO_TASKS: 'false', LOG_LEVEL: 'warn', ...options.env };
+  const config = readConfig(env);
+  const log: LogLine[] = [];
+  const logger = createLogger(config.observability, { write: (line) => void log.push(JSON.parse(line) as LogLine) });
+  const database = new Database(createPool(url, { max: config.database.poolMax }));
+  const app = await NestFactory.createApplicationContext(
+    AppModule.register({ config, database, logger, host: hostOf(options) }),
+    { logger: false, abortOnError: false },
+  );
+  const get: Replica['get'] = (token) => app.get(token, { strict: false });
+  return {
+    database,
+    log,
+    get,
+    startWorker() {
+      get(WaitingClaims).start();
+      get(InlineWorker).start();
+    },
+    async stopWorker(obeyWithinMs) {
+      await get(WaitingClaims).stop();
+      await get(InlineWorker).stop(obeyWithinMs);
+    },
+    async stop() {
+      await this.stopWorker();
+      await get(Hub).stop();
+      await get(LiveLog).stop();
+      await app.close();
+      await database.stop();
+    },
+  };
+}
+
+/** What a deployment would do with a host module. */
+function hostOf({ liveLog, handlers }: ReplicaOptions) {
+  const providers = [
+    ...(liveLog ? [{ provide: LiveLog, useValue: liveLog }] : []),
+    ...(handlers ? [{ provide: TASK_HANDLERS, useValue: handlers }] : []),
+  ];
+  const tokens: InjectionToken[] = providers.map(({ provide }) => provide);
+  return { modules: [{ module: TestHost, global: true, providers, exports: tokens }], hosted: new Set(tokens) };
+}
+
+@Module({})
+class TestHost {}
+
+/** The owner of every task that these builders make. */
+export const OWNER: AuthContext = { subject: 'owner', scopes: new Set(['tasks:read', 'tasks:write']), attributes: {} };
+
+/** A task that waits, without anybody being told of it. Answers its id. */
+export async function waitingTask(database: Queryable, taskType = 'test.any'): Promise<string> {
+  const taskId = uuidv7();
+  await insertTask(database, {
+    taskId,
+    tenantId: '',
+    ownerId: OWNER.subject,
+    clientRequestId: randomUUID(),
+    fingerprint: '',
+    taskType,
+    inputJson: null,
+    metadataJson: null,
+    correlationId: randomUUID(),
+    traceparent: '',
+  });
+  return taskId;
+}
