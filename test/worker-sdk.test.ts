@@ -1,3 +1,7 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type * as sdk from '../packages/worker/src/task-handler.js';
 import type * as inline from '../src/execution/task-handler.js';
@@ -427,6 +431,35 @@ describe('A worker', () => {
     const line = await eventually('a problem', () => worker.stdout().split('\n')[0] || undefined);
     expect(line).toBe('problem claim_failed  the service answered 401 AUTHENTICATION_ERROR');
     expect(worker.stderr()).toBe('');
+  });
+
+  it('reads what a lease has attached, with the token of the lease and below the path of the service', async () => {
+    const attachment = { attachmentId: '1', filename: 'a.txt', contentType: 'text/plain', sizeBytes: 5, sha256: '00' };
+    const tokens: string[] = [];
+    const serve = async (req: IncomingMessage, res: ServerResponse) => {
+      if (req.url === '/bridge/api/v1/tasks/t/attachments/1') {
+        return void res.writeHead(req.headers['x-lease-token'] === tokens.at(-1) ? 200 : 404).end('bytes');
+      }
+      const body = await text(req);
+      const answer = await fetch(service.url + req.url?.replace('/bridge', ''), {
+        method: 'POST',
+        headers: { Authorization: req.headers.authorization ?? '', 'Content-Type': 'application/json' },
+        body,
+      });
+      const answered = (await answer.json()) as { leases?: { leaseToken: string; attachments: object[] }[] };
+      for (const lease of answered.leases ?? []) {
+        tokens.push(lease.leaseToken);
+        lease.attachments = [{ ...attachment, url: '/api/v1/tasks/t/attachments/1' }];
+      }
+      res.writeHead(answer.status).end(JSON.stringify(answered));
+    };
+    const gateway = createServer((req, res) => void serve(req, res)).listen(0, '127.0.0.1');
+    await once(gateway, 'listening');
+    work({ url: `http://127.0.0.1:${(gateway.address() as AddressInfo).port}/bridge` });
+    const taskId = await created('both.read');
+    expect((await ended(taskId)).at(-1)?.payload).toEqual({ result: ['a.txt: bytes'] });
+    gateway.close();
+    gateway.closeAllConnections();
   });
 
   it('hands the trace of the request on', async () => {

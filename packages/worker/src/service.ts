@@ -67,9 +67,9 @@ export class Service {
     }
   }
 
-  /** The bytes behind an address from a lease. @throws Refused, Unavailable */
+  /** The bytes behind an address from a lease, which is below `url` unless it names a host. @throws Refused, Unavailable */
   async download(address: string, leaseToken: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
-    const url = new URL(address, this.#base);
+    const url = new URL(address.replace(/^\/(?!\/)/, ''), this.#base);
     const ours = url.origin === this.#base.origin;
     const response = await fetch(url, { headers: ours ? { 'X-Lease-Token': leaseToken } : {}, signal });
     if (!response.ok || !response.body) throw refusalOf(response, await response.text());

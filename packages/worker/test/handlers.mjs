@@ -87,5 +87,9 @@ export const handlers = {
     }
     return { length: text.length };
   },
+  'both.read': async (_input, { attachments }) =>
+    Promise.all(
+      attachments.map(async ({ filename, read }) => `${filename}: ${await new Response(await read()).text()}`),
+    ),
   'both.trace': (_input, { traceparent }) => ({ traceparent: traceparent ?? null }),
 };
