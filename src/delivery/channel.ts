@@ -14,6 +14,9 @@ const PAGE_EVENTS = 200;
 export class Channel {
   subscribers = 0;
   #head = 0;
+  /** Until PostgreSQL was asked, what is missing before a live event is history. */
+  #isHeadKnown = false;
+  #newestDelivered = 0;
   /** The events up to the head, ascending and dense; empty after a hole. */
   #ring: StoredEvent[] = [];
   #waiting = new Set<() => void>();
@@ -28,22 +31,35 @@ export class Channel {
     return this.#head;
   }
 
-  /** Repeats are dropped. After a hole the ring begins anew: who needs what is missing reads the log. */
-  receive(event: StoredEvent): void {
-    if (event.eventId <= this.#head) return;
-    if (event.eventId > this.#head + 1) this.#ring = [];
+  /**
+   * Repeats are dropped. After a hole the ring begins anew: who needs what is missing reads the log.
+   * @returns whether there is a hole
+   */
+  receive(event: StoredEvent): boolean {
+    if (event.eventId <= this.#head) return false;
+    const isAfterHole = event.eventId > this.#head + 1;
+    if (isAfterHole) this.#ring = [];
     this.#ring.push(event);
     if (this.#ring.length > RING_EVENTS * 2) this.#ring = this.#ring.slice(-RING_EVENTS);
     this.#head = event.eventId;
     this.wakeAll();
+    return isAfterHole && this.#isHeadKnown;
   }
 
   /** PostgreSQL says that the log goes at least so far. */
   advanceTo(headEventId: number): void {
+    this.#isHeadKnown = true;
     if (headEventId <= this.#head) return;
     this.#head = headEventId;
     this.#ring = [];
     this.wakeAll();
+  }
+
+  /** Whether no client was given any of these events, until now. */
+  isFirst(firstEventId: number, lastEventId: number): boolean {
+    if (firstEventId <= this.#newestDelivered) return false;
+    this.#newestDelivered = lastEventId;
+    return true;
   }
 
   /** The task is gone. Whoever waits reads the log, and finds that nothing is there. */
@@ -54,7 +70,8 @@ export class Channel {
   /** What the ring has right after the cursor; undefined when the log must be read. */
   recent(cursor: number): readonly StoredEvent[] | undefined {
     const first = this.#ring[0];
-    return first && first.eventId <= cursor + 1 ? this.#ring.slice(cursor + 1 - first.eventId) : undefined;
+    const at = first ? cursor + 1 - first.eventId : -1;
+    return this.#ring[at]?.eventId === cursor + 1 ? this.#ring.slice(at) : undefined;
   }
 
   /** Events after the cursor from PostgreSQL. Subscribers that stand at the same place share one read. */

@@ -4,6 +4,7 @@ const MESSAGES = {
   binary: 'Frames are text.',
   unknown_action: 'The frame is not an object with a known action.',
   second_subscribe: 'One task per connection without the multiplex subprotocol.',
+  multiplex_only: 'This belongs to the multiplex subprotocol.',
 } as const;
 
 /** A client's frame that is answered with the end of the connection. */
@@ -12,5 +13,23 @@ export class FrameRefused extends TaskBridgeError {
   readonly kind = 'invalid';
   constructor(readonly problem: keyof typeof MESSAGES) {
     super(MESSAGES[problem]);
+  }
+}
+
+/** A second subscribe to a task that this connection follows; the first one goes on. */
+export class AlreadySubscribed extends TaskBridgeError {
+  readonly code = 'ALREADY_SUBSCRIBED';
+  readonly kind = 'conflict';
+  constructor() {
+    super('This connection follows the task already.');
+  }
+}
+
+/** An unsubscribe from a task that this connection does not follow, perhaps because it just ended. */
+export class NotSubscribed extends TaskBridgeError {
+  readonly code = 'NOT_SUBSCRIBED';
+  readonly kind = 'conflict';
+  constructor() {
+    super('This connection does not follow the task.');
   }
 }

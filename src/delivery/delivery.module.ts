@@ -4,6 +4,7 @@ import { OriginPolicy } from '../http/origin-policy.js';
 import { Log } from '../observability/log.js';
 import { DeliveryConfig } from './delivery.config.js';
 import { EventsController } from './events.controller.js';
+import { FeedStream } from './feed-stream.js';
 import { Hub } from './hub.js';
 import { InProcessLiveLog } from './in-process-live-log.js';
 import { LiveLog } from './live-log.js';
@@ -27,7 +28,7 @@ export class DeliveryModule {
       module: DeliveryModule,
       global: true,
       controllers: [EventsController],
-      providers: [...ports, Hub, Streams, OpenSubscription, PollEvents, OriginPolicy, TasksGateway],
+      providers: [...ports, Hub, Streams, FeedStream, OpenSubscription, PollEvents, OriginPolicy, TasksGateway],
       exports: [...ports, Hub, Streams, OriginPolicy],
     };
   }

@@ -7,7 +7,9 @@ import { Requires } from '../auth/requires.decorator.js';
 import { Produces } from '../http/accept.guard.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
 import { OriginPolicy } from '../http/origin-policy.js';
+import { DeliveryConfig } from './delivery.config.js';
 import { EventPageDto, LongPollDto, StreamQueryDto } from './dto/long-poll.dto.js';
+import { FeedStream } from './feed-stream.js';
 import { OpenSubscription } from './open-subscription.js';
 import { PollEvents } from './poll-events.js';
 import { SseWriter } from './sse-writer.js';
@@ -20,7 +22,9 @@ export class EventsController {
   constructor(
     private readonly pollEvents: PollEvents,
     private readonly openSubscription: OpenSubscription,
+    private readonly feedStream: FeedStream,
     private readonly streams: Streams,
+    private readonly config: DeliveryConfig,
     private readonly origins: OriginPolicy,
   ) {}
 
@@ -64,7 +68,7 @@ export class EventsController {
     @Res() response: Response,
   ): Promise<void> {
     this.origins.check(request);
-    const slot = this.streams.admit(caller, 'sse');
+    const release = this.streams.admit(caller, 'sse');
     try {
       const left = goneSignal(response);
       const cursor = request.headers['last-event-id']?.toString() ?? query.lastEventId;
@@ -75,9 +79,10 @@ export class EventsController {
         response.status(204).end();
         return;
       }
-      await this.streams.feed(subscription, new SseWriter(response, taskId), slot, left);
+      const writer = this.streams.join(new SseWriter(response, taskId, left, this.config.streamMaxBufferedBytes));
+      await this.feedStream.execute(subscription, writer, release);
     } finally {
-      slot.release();
+      release();
     }
   }
 }

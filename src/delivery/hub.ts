@@ -64,7 +64,10 @@ export class Hub implements LiveLogFollower {
   }
 
   receive(events: readonly StoredEvent[]): void {
-    for (const event of events) this.#channels.get(event.taskId)?.receive(event);
+    for (const event of events) {
+      const hasHole = this.#channels.get(event.taskId)?.receive(event);
+      if (hasHole) this.diagnostics.holeHealed({ taskId: event.taskId });
+    }
   }
 
   private async compareHeads(): Promise<void> {

@@ -1,9 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
+import { TransportDiagnosticsSink } from '../observability/transport-diagnostics-sink.js';
 import { endsTask } from '../tasks/domain/task-event.js';
 import { readEvents } from '../tasks/store/read-events.js';
 import type { StoredEvent } from '../tasks/stored-event.js';
+import { Connection } from './connection.js';
 import { OpenSubscription } from './open-subscription.js';
 import { Streams } from './streams.js';
 
@@ -21,6 +23,7 @@ export class PollEvents {
     private readonly openSubscription: OpenSubscription,
     private readonly streams: Streams,
     private readonly database: Database,
+    private readonly diagnostics: TransportDiagnosticsSink,
   ) {}
 
   /** @throws whatever opening a subscription does. `left` aborts when the client is gone. */
@@ -30,21 +33,23 @@ export class PollEvents {
     query: { readonly afterEventId?: string; readonly waitTimeoutMs: number; readonly maxEvents: number },
     left: AbortSignal,
   ): Promise<EventPage> {
-    const slot = this.streams.admit(auth, 'long_poll');
+    const release = this.streams.admit(auth, 'long_poll');
+    const connection = this.streams.join(new Connection('long_poll'));
     try {
       const subscription = await this.openSubscription.execute(auth, taskId, query.afterEventId, 'long_poll');
       const close = () => subscription.close();
       left.addEventListener('abort', close);
-      slot.ending.addEventListener('abort', close);
+      connection.ended.addEventListener('abort', close);
       try {
-        const waits = !subscription.isOver && !left.aborted && !slot.ending.aborted;
+        const waits = !subscription.isOver && !left.aborted && !connection.ended.aborted;
         if (waits) await subscription.moved(query.waitTimeoutMs);
         return await this.page(subscription, query.maxEvents);
       } finally {
         close();
       }
     } finally {
-      slot.release();
+      connection.end('terminal');
+      release();
     }
   }
 
@@ -56,11 +61,16 @@ export class PollEvents {
     const { taskId, lastEventId, isOver } = subscription;
     const found = await readEvents(this.database, taskId, lastEventId, maxEvents + 1);
     const events = found.slice(0, maxEvents);
+    const last = events.at(-1);
+    if (last) {
+      const delivery = { taskId, transport: 'long_poll', events: events.length, lastEventId: String(last.eventId) };
+      this.diagnostics.delivered(delivery);
+    }
     return {
       events,
       hasMore: found.length > maxEvents,
       headEventId: Math.max(subscription.headEventId, found.at(-1)?.eventId ?? lastEventId),
-      terminal: isOver || endsTask(events.at(-1)?.type ?? ''),
+      terminal: isOver || endsTask(last?.type ?? ''),
     };
   }
 }

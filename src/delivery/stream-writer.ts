@@ -1,17 +1,86 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { StoredEvent } from '../tasks/stored-event.js';
+import { Connection, type StreamEnd } from './connection.js';
 import type { Transport } from './open-subscription.js';
+import type { Subscription } from './subscription.js';
 
-/** Why a stream ended. */
-export type StreamEnd = 'terminal' | 'client_left' | 'slow_consumer' | 'max_age' | 'draining' | 'removed' | 'failed';
+/** How long a client may take to read what it was sent. */
+const SLOW_CONSUMER_DEADLINE_MS = 10_000;
+/** How often a client that is behind is looked at. */
+const LOOK_MS = 25;
+/** So far above its cap a connection gets by answers to frames that its client goes on sending, and by nothing else. */
+const OVERRUN_BYTES = 4 * 1024 * 1024;
 
-/** The end of a stream that a transport writes to. Thin: it frames, and knows how its transport says goodbye. */
-export abstract class StreamWriter {
-  abstract readonly transport: Transport;
+/**
+ * A connection that streams are written to: one, or as many as the client subscribed to. Thin: it frames, and knows how its
+ * transport says goodbye.
+ */
+export abstract class StreamWriter extends Connection {
+  #drained: Promise<boolean> | undefined;
+  #silence: NodeJS.Timeout | undefined;
+
+  constructor(
+    transport: Transport,
+    /** Unsent bytes above which no stream is fed. */
+    private readonly maxBufferedBytes: number,
+  ) {
+    super(transport);
+  }
+
+  /** The task whose stream this is; undefined where there may be many. */
+  abstract readonly taskId: string | undefined;
   /** Bytes handed over and not yet taken by the network. */
   abstract readonly bufferedBytes: number;
-  /** All events in one write. */
-  abstract send(events: readonly StoredEvent[]): void;
-  /** Shows that the stream lives, though nothing happens. */
+  /** Shows that the connection lives, though nothing happens. */
   abstract heartbeat(): void;
-  abstract end(reason: StreamEnd): void;
+  /** All events in one write. */
+  protected abstract write(events: readonly StoredEvent[]): void;
+
+  send(events: readonly StoredEvent[]): void {
+    this.write(events);
+    this.#silence?.refresh();
+  }
+
+  /** The history up to the head at the subscription was sent. */
+  caughtUp(_subscription: Subscription): void {}
+
+  /** One of its streams ended. Where there is only one, that is the end of the connection. */
+  streamEnded(_taskId: string, why: StreamEnd): void {
+    this.end(why);
+  }
+
+  /** Calls `beat` whenever no event was sent for so long; once is enough for all streams. */
+  onSilence(ms: number, beat: () => void): void {
+    if (this.#silence) return;
+    this.#silence = setInterval(beat, ms);
+    this.ended.addEventListener('abort', () => clearInterval(this.#silence));
+  }
+
+  /** Whether nothing is to be sent now: the client has too much to read, or had and is not far enough yet. */
+  get isFull(): boolean {
+    return this.#drained !== undefined || this.bufferedBytes > this.maxBufferedBytes;
+  }
+
+  get isOverrun(): boolean {
+    return this.bufferedBytes > this.maxBufferedBytes + OVERRUN_BYTES;
+  }
+
+  /**
+   * Resolves true when less than half of what is allowed is left to read, or the connection ended, false when the client took
+   * too long. Streams on one connection wait together, and go on in the order in which they began to wait.
+   */
+  drained(): Promise<boolean> {
+    this.#drained ??= this.watchDrain().finally(() => (this.#drained = undefined));
+    return this.#drained;
+  }
+
+  private async watchDrain(): Promise<boolean> {
+    const deadline = performance.now() + SLOW_CONSUMER_DEADLINE_MS;
+    while (this.bufferedBytes > this.maxBufferedBytes / 2) {
+      if (this.ended.aborted) return true;
+      if (performance.now() > deadline) return false;
+      await delay(LOOK_MS);
+    }
+    return true;
+  }
 }

@@ -39,6 +39,10 @@ export class Subscription {
     return this.#over;
   }
 
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
   get lastEventId(): number {
     return this.cursor;
   }
@@ -62,6 +66,11 @@ export class Subscription {
     return null;
   }
 
+  /** Whether these were committed after the subscription was opened, and no client of this replica has them yet. */
+  isFirstWith(first: StoredEvent, last: StoredEvent): boolean {
+    return first.eventId > this.headEventId && this.channel.isFirst(first.eventId, last.eventId);
+  }
+
   /** Resolves true when there is something after the cursor, false after so long, or on `close()`. */
   async moved(timeoutMs: number): Promise<boolean> {
     if (this.channel.head <= this.cursor && !this.#closed) {
@@ -76,6 +85,12 @@ export class Subscription {
       });
     }
     return this.channel.head > this.cursor;
+  }
+
+  /** What came after this event was not handed on: it is to come again. */
+  rewind(lastEventId: number): void {
+    this.cursor = lastEventId;
+    this.#over = false;
   }
 
   /** Ends a `next()` that waits. May be called more than once. */

@@ -8,6 +8,7 @@ import { parseStrictJson } from '../http/strict-json.js';
 import { storyFrom } from '../observability/correlation.js';
 import { TaskBridgeError } from '../taskbridge-error.js';
 import { FrameRefused } from './delivery.errors.js';
+import { MULTIPLEX } from './multiplex-writer.js';
 import type { Streams } from './streams.js';
 
 /** Bytes of one client frame; more is answered with 1009. */
@@ -15,7 +16,7 @@ const MAX_FRAME_BYTES = 64 * 1024;
 
 /** Where frames go that no handler may see. No client can name it: the parser alone hands out events. */
 export const REFUSED = 'refused';
-const ACTIONS: ReadonlySet<unknown> = new Set(['subscribe']);
+const ACTIONS: ReadonlySet<unknown> = new Set(['subscribe', 'unsubscribe']);
 
 /** The `ws` server under Nest's gateways: what is refused before the upgrade, and how a frame becomes an event. */
 export class WebSocketAdapter extends WsAdapter {
@@ -32,15 +33,15 @@ export class WebSocketAdapter extends WsAdapter {
       ...options,
       maxPayload: MAX_FRAME_BYTES,
       perMessageDeflate: false,
-      // An offered subprotocol that is not ours is not selected; `ws` would take the first one offered.
-      handleProtocols: () => false,
+      // `ws` would take the first one offered, whatever it is.
+      handleProtocols: (offered: ReadonlySet<string>) => offered.has(MULTIPLEX) && MULTIPLEX,
       verifyClient: (
         { req }: { req: IncomingMessage },
         done: (ok: boolean, status?: number, body?: string, headers?: Record<string, string>) => void,
       ) => {
         try {
           this.origins.check(req);
-          if (this.streams.draining.aborted) throw new ServiceUnavailable(1);
+          if (this.streams.isDraining) throw new ServiceUnavailable(1);
           done(true);
         } catch (error) {
           if (!(error instanceof TaskBridgeError)) throw error;

@@ -1,37 +1,63 @@
 import type { WebSocket } from 'ws';
 import type { StoredEvent } from '../tasks/stored-event.js';
-import { CLOSE_AFTER } from './close-codes.js';
+import { CLOSE_AFTER, closeAfterError } from './close-codes.js';
+import type { StreamEnd } from './connection.js';
 import { webSocketFrame } from './frames.js';
-import { StreamWriter, type StreamEnd } from './stream-writer.js';
+import { StreamWriter } from './stream-writer.js';
+import type { Subscription } from './subscription.js';
 
 const TEXT = { binary: false } as const;
 
+/** What an answer to a frame repeats of it. */
+export interface ClientFrame {
+  readonly taskId: string;
+  readonly ref?: string;
+}
+
 /** Protocol 1.0 on a WebSocket: one task, the bare envelopes, and a close code that says what to do next. */
 export class WebSocketWriter extends StreamWriter {
-  override readonly transport = 'websocket';
+  readonly carriesMany: boolean = false;
+  #taskId: string | undefined;
 
   constructor(
     private readonly socket: WebSocket,
-    private readonly taskId: string,
+    maxBufferedBytes: number,
   ) {
-    super();
+    super('websocket', maxBufferedBytes);
+    socket.once('close', () => this.end('client_left'));
   }
 
-  confirm(subscription: { readonly lastEventId: number; readonly headEventId: number }): void {
-    this.sendJson({
-      type: 'SUBSCRIPTION_CONFIRMED',
-      taskId: this.taskId,
-      replayStartedAfterEventId: subscription.lastEventId === 0 ? null : String(subscription.lastEventId),
-      live: true,
-      headEventId: String(subscription.headEventId),
-    });
+  override get taskId(): string | undefined {
+    return this.#taskId;
   }
 
   override get bufferedBytes(): number {
     return this.socket.bufferedAmount;
   }
 
-  override send(events: readonly StoredEvent[]): void {
+  confirm({ taskId, lastEventId, headEventId }: Subscription): void {
+    this.#taskId = taskId;
+    this.sendJson({
+      type: 'SUBSCRIPTION_CONFIRMED',
+      taskId,
+      replayStartedAfterEventId: lastEventId === 0 ? null : String(lastEventId),
+      live: true,
+      headEventId: String(headEventId),
+    });
+  }
+
+  /** Says no to a frame, or without one to the client. */
+  refuse(error: unknown, _frame?: ClientFrame): void {
+    const { code, reason } = closeAfterError(error);
+    this.socket.close(code, reason);
+    this.end('refused');
+  }
+
+  override heartbeat(): void {
+    this.sendJson({ type: 'HEARTBEAT', taskId: this.#taskId, live: true });
+  }
+
+  protected override write(events: readonly StoredEvent[]): void {
     // Frames that are ready together leave in one write: it is the number of writes that costs.
     const tcp = events.length > 1 ? tcpOf(this.socket) : undefined;
     tcp?.cork();
@@ -39,16 +65,13 @@ export class WebSocketWriter extends StreamWriter {
     tcp?.uncork();
   }
 
-  override heartbeat(): void {
-    this.sendJson({ type: 'HEARTBEAT', taskId: this.taskId, live: true });
+  protected override sayGoodbye(why: StreamEnd): void {
+    if (why === 'lost') return this.socket.terminate();
+    const { code, reason } = CLOSE_AFTER[why];
+    this.socket.close(code, reason);
   }
 
-  override end(reason: StreamEnd): void {
-    const { code, reason: text } = CLOSE_AFTER[reason];
-    this.socket.close(code, text);
-  }
-
-  private sendJson(frame: object): void {
+  protected sendJson(frame: object): void {
     this.socket.send(JSON.stringify(frame));
   }
 }

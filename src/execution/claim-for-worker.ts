@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
 import { ClaimTasks, type Lease } from '../tasks/claim-tasks.js';
+import { EndAttempt } from '../tasks/end-attempt.js';
 import { ClaimDto } from './dto/worker.dto.js';
 import { Handlers } from './handlers.js';
 import { WaitingClaims } from './waiting-claims.js';
@@ -17,6 +18,7 @@ export class ClaimForWorker {
 
   constructor(
     private readonly claimTasks: ClaimTasks,
+    private readonly endAttempt: EndAttempt,
     private readonly waiting: WaitingClaims,
     private readonly handlers: Handlers,
     private readonly observer: Observer,
@@ -39,12 +41,21 @@ export class ClaimForWorker {
       if (leases.length > 0) {
         // Where one was, there may be more: the next in line looks.
         for (const taskType of new Set(leases.map(({ identity }) => identity.taskType))) this.waiting.notify(taskType);
+        if (left.aborted) await this.handBack(leases);
         return leases.map(wireLease);
       }
       if (remaining <= 0 || left.aborted || this.waiting.stopped) return [];
       looks = await this.waiting.wait(taskTypes, remaining, left);
       if (!looks) return [];
     }
+  }
+
+  /** Nobody hears the answer: else these tasks would wait for their leases to expire, and be short of an attempt. */
+  private async handBack(leases: readonly Lease[]): Promise<void> {
+    const released = leases.map(({ identity: { taskId }, token }) =>
+      this.endAttempt.execute(taskId, { kind: 'release', token }, {}),
+    );
+    await Promise.allSettled(released);
   }
 
   private async claim({ workerId, maxTasks }: ClaimDto, taskTypes: readonly string[]): Promise<readonly Lease[]> {

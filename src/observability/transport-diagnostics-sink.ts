@@ -7,7 +7,8 @@ export abstract class TransportDiagnosticsSink {
   abstract replayStarted(replay: { taskId: string; transport: string; afterEventId: string | null }): void;
   /** `events` were handed to the client's connection, the last of them `lastEventId`. */
   abstract delivered(delivery: { taskId: string; transport: string; events: number; lastEventId: string }): void;
-  abstract heartbeatSent(heartbeat: { taskId: string; transport: string }): void;
+  /** `taskId` is absent where the connection carries many tasks. */
+  abstract heartbeatSent(heartbeat: { taskId?: string; transport: string }): void;
   /** A stream ended. `reason` is one of a few words. */
   abstract disconnected(disconnect: { taskId?: string; transport: string; reason: string }): void;
   /** The live log had lost events of this task; they were read from PostgreSQL. */

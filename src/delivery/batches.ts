@@ -1,0 +1,24 @@
+import type { StoredEvent } from '../tasks/stored-event.js';
+
+/** By so much may the unsent bytes of a connection exceed their cap, or by one event. */
+const BATCH_BYTES = 128 * 1024;
+
+/** At least one event. */
+export interface Batch {
+  readonly events: readonly StoredEvent[];
+  readonly first: StoredEvent;
+  readonly last: StoredEvent;
+}
+
+/** Cuts events into writes of bounded size; no write goes beyond the event `boundary`. */
+export function* batches(events: readonly StoredEvent[], boundary: number): Generator<Batch> {
+  let from = 0;
+  let bytes = 0;
+  for (const [at, last] of events.entries()) {
+    bytes += last.payloadJson.length;
+    if (bytes < BATCH_BYTES && last.eventId !== boundary && at < events.length - 1) continue;
+    yield { events: events.slice(from, at + 1), first: events[from] ?? last, last };
+    from = at + 1;
+    bytes = 0;
+  }
+}

@@ -1,0 +1,126 @@
+import type { WebSocket } from 'ws';
+import type { AuthContext } from '../auth/auth-context.js';
+import { runInStory, type Story } from '../observability/correlation.js';
+import { AlreadySubscribed, FrameRefused, NotSubscribed } from './delivery.errors.js';
+import { SubscribeFrameDto, UnsubscribeFrameDto } from './dto/frames.dto.js';
+import type { FeedStream } from './feed-stream.js';
+import type { OpenSubscription } from './open-subscription.js';
+import { pingUntilLost } from './pings.js';
+import type { Streams } from './streams.js';
+import type { WebSocketWriter } from './web-socket-writer.js';
+
+/** A connection that subscribes to nothing within this time is closed. */
+const SUBSCRIBE_DEADLINE_MS = 10_000;
+
+/** A task that a connection follows, from the frame that asks for it until the stream is over. */
+interface Following {
+  /** The client asked for the end of it; another subscribe begins anew. */
+  isLeft: boolean;
+  leave: () => void;
+  over: Promise<void>;
+}
+
+const sessions = new WeakMap<WebSocket, Session>();
+
+export function sessionOf(socket: WebSocket): Session | undefined {
+  return sessions.get(socket);
+}
+
+/** What a client says on its WebSocket, and what comes of it. Frames count in the order in which they arrive. */
+export class Session {
+  readonly #followed = new Map<string, Following>();
+  readonly #deadline: NodeJS.Timeout;
+  #hasSubscribed = false;
+
+  constructor(
+    socket: WebSocket,
+    private readonly writer: WebSocketWriter,
+    private readonly caller: Promise<AuthContext>,
+    private readonly story: Story,
+    private readonly delivery: {
+      readonly openSubscription: OpenSubscription;
+      readonly feedStream: FeedStream;
+      readonly streams: Streams;
+    },
+  ) {
+    sessions.set(socket, this);
+    // What a client sends before it is known who it is stays with the network.
+    socket.pause();
+    void caller.catch((error: unknown) => this.refuse(error)).finally(() => socket.resume());
+    this.#deadline = setTimeout(() => writer.end('no_subscribe'), SUBSCRIBE_DEADLINE_MS);
+    const stopPings = pingUntilLost(socket, () => writer.end('lost'));
+    writer.ended.addEventListener('abort', () => {
+      clearTimeout(this.#deadline);
+      stopPings();
+    });
+    delivery.streams.join(writer);
+  }
+
+  async subscribe(frame: SubscribeFrameDto): Promise<void> {
+    clearTimeout(this.#deadline);
+    if (this.endsNow()) return;
+    const earlier = this.#followed.get(frame.taskId);
+    if (!this.writer.carriesMany) {
+      if (frame.ref !== undefined) throw new FrameRefused('multiplex_only');
+      if (this.#hasSubscribed) throw new FrameRefused('second_subscribe');
+    }
+    this.#hasSubscribed = true;
+    if (earlier && !earlier.isLeft) return this.writer.refuse(new AlreadySubscribed(), frame);
+    const following: Following = { isLeft: false, leave: () => undefined, over: Promise.resolve() };
+    this.#followed.set(frame.taskId, following);
+    following.over = this.follow(frame, following, earlier);
+    await following.over;
+  }
+
+  unsubscribe(frame: UnsubscribeFrameDto): void {
+    if (!this.writer.carriesMany) throw new FrameRefused('multiplex_only');
+    if (this.endsNow()) return;
+    const following = this.#followed.get(frame.taskId);
+    if (!following || following.isLeft) return this.writer.refuse(new NotSubscribed(), frame);
+    following.isLeft = true;
+    following.leave();
+  }
+
+  /** Ends the connection with the error's close code. */
+  refuse(error: unknown): void {
+    this.writer.refuse(error);
+  }
+
+  private async follow(frame: SubscribeFrameDto, following: Following, earlier?: Following): Promise<void> {
+    const { taskId, lastEventId } = frame;
+    const { openSubscription, feedStream, streams } = this.delivery;
+    try {
+      const caller = await this.caller.catch(() => undefined);
+      if (!caller || this.writer.ended.aborted) return;
+      // Admitted before it waits: what a client makes wait here counts as open, and is bounded as that is.
+      const release = streams.admit(caller, 'websocket');
+      try {
+        // One that was left may still be on its way: its end comes before the next beginning.
+        await earlier?.over;
+        await runInStory(this.story, async () => {
+          const subscription = await openSubscription.execute(caller, taskId, lastEventId, 'websocket');
+          following.leave = () => {
+            subscription.close();
+            release();
+          };
+          this.writer.confirm(subscription);
+          if (following.isLeft) following.leave();
+          await feedStream.execute(subscription, this.writer, release);
+        });
+      } finally {
+        release();
+      }
+    } catch (error) {
+      this.writer.refuse(error, frame);
+    } finally {
+      if (this.#followed.get(taskId) === following) this.#followed.delete(taskId);
+    }
+  }
+
+  /** What comes after the end is not looked at; and who asks and asks, and reads no answer, is not answered for ever. */
+  private endsNow(): boolean {
+    if (this.delivery.streams.isDraining) this.writer.end('draining');
+    if (this.writer.isOverrun) this.writer.end('slow_consumer');
+    return this.writer.ended.aborted;
+  }
+}
