@@ -24,7 +24,8 @@ const NEST_ROLES = '^src/tasks/[^/]+\\.(module|controller|decorator|pipe|guard|i
 const USE_CASES = '^src/tasks/(?![^/]+\\.(module|controller|decorator|pipe|guard|interceptor)\\.ts$)[^/]+\\.ts$';
 
 /** Where the graph begins: entry points, the list of modules, what a host module imports as `taskbridge`. */
-const ROOTS = '^src/(main|migrate|retention|app\\.module|host-api|telemetry/register)\\.ts$';
+const ROOTS =
+  '^(src/(main|migrate|retention|app\\.module|host-api|telemetry/register)|packages/worker/src/worker-api)\\.ts$';
 
 const withinSrc = (name, comment, from, allowed) => ({
   name,
@@ -50,7 +51,7 @@ module.exports = {
       severity: 'error',
       from: {
         orphan: true,
-        path: '^(src|test)/',
+        path: '^(src|test|packages)/',
         // Jest loads the .js files of test/support by their names.
         pathNot: [ROOTS, '\\.test\\.ts$', '^test/support/[^/]+\\.js$'],
       },
@@ -77,6 +78,13 @@ module.exports = {
       severity: 'error',
       from: { path: '^src/' },
       to: { path: '^(test|examples|bench)/' },
+    },
+    {
+      name: 'worker-sdk-stands-alone',
+      comment: 'It is installed without the service, into whatever its users run: what it needs is in it, or in Node.',
+      severity: 'error',
+      from: { path: '^packages/worker/src/' },
+      to: { pathNot: '^packages/worker/src/', dependencyTypesNot: ['core'] },
     },
     {
       name: 'no-development-packages-in-src',
@@ -138,8 +146,8 @@ module.exports = {
     ]),
     withinSrc('http-is-an-edge', 'Filters and parsers work for every route, so they know none.', '^src/http/', [
       '^src/http/',
-      // A foreign origin is refused as a principal is.
-      '^src/auth/auth\\.errors\\.ts$',
+      // A foreign origin is refused as a principal is, and probes are answered whatever they accept.
+      '^src/auth/(auth\\.errors|public\\.decorator)\\.ts$',
     ]),
     withinSrc(
       'observability-knows-nobody',

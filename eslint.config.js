@@ -95,7 +95,7 @@ const injectedByValue = {
 };
 
 export default defineConfig(
-  { ignores: ['dist/', 'coverage/', 'node_modules/', '.taskbridge/', '.cache/'] },
+  { ignores: ['**/dist/', 'coverage/', 'node_modules/', '.taskbridge/', '.cache/'] },
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
   {
     files: ['**/*.{js,mjs,cjs,ts}'],
@@ -110,7 +110,7 @@ export default defineConfig(
   },
   {
     // With types. No rule here may turn an import into `import type`: see injectedByValue.
-    files: ['src/**/*.ts', 'test/**/*.ts'],
+    files: ['src/**/*.ts', 'test/**/*.ts', 'packages/*/src/**/*.ts'],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
       '@typescript-eslint/await-thenable': 'error',

@@ -35,7 +35,9 @@ export function withSettingsTable(page: string, settings: Readonly<Record<string
 
 function defaultOf({ default: standard, productionDefault, unset }: Setting): string {
   if (standard === undefined) return `unset: ${unset}`;
-  return productionDefault === undefined ? `\`${standard}\`` : `\`${standard}\`; production-like: \`${productionDefault}\``;
+  return productionDefault === undefined
+    ? `\`${standard}\``
+    : `\`${standard}\`; production-like: \`${productionDefault}\``;
 }
 
 if (import.meta.main) {

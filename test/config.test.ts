@@ -45,6 +45,15 @@ describe('the configuration', () => {
         streamMaxBufferedBytes: 1_048_576,
         streamsPerPrincipal: 100,
       },
+      uploads: {
+        store: 'filesystem',
+        directory: '.taskbridge/attachments',
+        maxFileBytes: 10_485_760,
+        maxFiles: 10,
+        maxTotalBytes: 52_428_800,
+        allowedTypes: [],
+        quotaBytes: 1_073_741_824,
+      },
       http: {
         port: 3000,
         host: '127.0.0.1',
@@ -64,6 +73,7 @@ describe('the configuration', () => {
     expect(config.http.host).toBe('0.0.0.0');
     expect(config.execution.demoTasks).toBe(false);
     expect(config.boot.drainDelaySeconds).toBe(5);
+    expect(config.uploads.store).toBe('none');
     expect(config.delivery.redisUrl).toBe('redis://redis:6379');
   });
 
@@ -89,6 +99,18 @@ describe('the configuration', () => {
     expect(config.execution).toMatchObject({ inline: true, worker: true, workerTokens: [`${TOKEN}1`, `${TOKEN}2`] });
     expect(config.auth.proxySecrets).toEqual(['sixteen-or-more!', 'the-next-one-of-16']);
     expect(config.http.allowedOrigins).toEqual(['https://a.example', 'http://localhost:5173']);
+  });
+
+  it('takes what an S3 store needs, and types in any case', () => {
+    const { uploads } = readConfig({
+      ATTACHMENT_STORE: 's3',
+      S3_BUCKET: 'files',
+      S3_ENDPOINT: 'http://127.0.0.1:9000',
+      S3_FORCE_PATH_STYLE: 'true',
+      UPLOAD_ALLOWED_TYPES: 'image/PNG, text/*',
+    });
+    expect(uploads.s3).toEqual({ bucket: 'files', endpoint: 'http://127.0.0.1:9000', forcePathStyle: true });
+    expect(uploads.allowedTypes).toEqual(['image/png', 'text/*']);
   });
 
   it.each([
@@ -159,6 +181,10 @@ describe('a refusal', () => {
     ['REDIS_URL', ['redis:6379', 'http://redis', 'redis://', 'redis:///0']],
     ['READINESS_REDIS', ['optional']],
     ['OWNERSHIP_POLICY', ['Owner', 'nobody']],
+    ['ATTACHMENT_STORE', ['disk', 'S3']],
+    ['S3_ENDPOINT', ['s3.example', 'ftp://s3.example', 'https://user:secret@s3.example', 'https://s3.example a']],
+    ['UPLOAD_MAX_FILES', ['0', 'many']],
+    ['UPLOAD_ALLOWED_TYPES', ['png', 'image/', '*/*', 'image/png;q=1', 'image/png,']],
     ['OTEL_EXPORTER', ['jaeger']],
     ['OTEL_SAMPLER_RATIO', ['1.5', '-0.1', '1e-1', '.5', '50%']],
     ['HOST', ['127.0.0.1 ::1']],
@@ -175,6 +201,10 @@ describe('a refusal', () => {
     expect(linesOf({ DRAIN_DELAY_SECONDS: '26' })).toEqual([
       'DRAIN_DELAY_SECONDS: must not be more than SHUTDOWN_GRACE_SECONDS',
     ]);
+  });
+
+  it('of an S3 store without a bucket names the bucket', () => {
+    expect(linesOf({ ATTACHMENT_STORE: 's3' })).toEqual(['S3_BUCKET: is required when ATTACHMENT_STORE is s3']);
   });
 
   it('of a worker token that is also the proof of the proxy protects the proxy', () => {

@@ -241,11 +241,12 @@ describe('examples/follow.mjs', () => {
   it.each(networks)(
     'sees the ids go on by %s while the service is killed and started again',
     async (_, options) => {
-      const env = { DATABASE_URL: database.appUrl, LEASE_SECONDS: '1' };
+      // Attempts without end: on a busy machine a lease as short as this may be lost once more.
+      const env = { DATABASE_URL: database.appUrl, LEASE_SECONDS: '2', TASK_MAX_ATTEMPTS: '100' };
       const first = await startService(env);
       const { principal } = newPrincipal('');
       const client = new Client(first.url, principal);
-      const body = { clientRequestId: uniqueId(), taskType: 'demo.stream', input: { chunks: 20, intervalMs: 50 } };
+      const body = { clientRequestId: uniqueId(), taskType: 'demo.stream', input: { chunks: 60, intervalMs: 50 } };
       const { taskId } = (await client.create(body)).body;
 
       const follower = follow([taskId, '--url', first.url, '--principal', principal ?? ''], options);
@@ -264,7 +265,7 @@ describe('examples/follow.mjs', () => {
       expect(follower.lines().map((line) => line.split(' ')[0])).toEqual(
         stored.map((_line, index) => String(index + 1)),
       );
-      expect(follower.lines().filter((line) => line.includes('TASK_RETRYING'))).toHaveLength(1);
+      expect(follower.lines().some((line) => line.includes('TASK_RETRYING'))).toBe(true);
       expect(follower.stderr()).toMatch(/will resume after event \d+/);
       expect(follower.stderr()).not.toContain('PROMISE BROKEN');
     },

@@ -13,6 +13,7 @@ import { AccessLog } from '../observability/access-log.js';
 import { NestLog } from '../observability/nest-log.js';
 import { takesUploads } from '../tasks/upload.interceptor.js';
 import { AttachmentStore } from '../uploads/attachment-store.js';
+import { withUploadForm } from './upload-form.js';
 
 /** Longer than the idle time of the proxies in front, which otherwise reuse a connection at the moment it is closed. */
 const KEEP_ALIVE_MS = 75_000;
@@ -58,7 +59,7 @@ function documentApi(app: NestExpressApplication, { config }: Parts): void {
     .setDescription('Accept a long-running task once, and follow it to its end without losing an event.')
     .setVersion('1.0')
     .build();
-  const document = () => SwaggerModule.createDocument(app, outline);
+  const document = () => withUploadForm(SwaggerModule.createDocument(app, outline));
   SwaggerModule.setup('docs', app, document, {
     jsonDocumentUrl: 'openapi.json',
     ui: !config.environment.productionLike,

@@ -32,9 +32,11 @@ export async function loadHostModule(path: string | undefined): Promise<HostModu
 function resolveFromService(): void {
   const shared = /^(@nestjs\/|reflect-metadata$|rxjs(\/|$)|class-validator$|class-transformer$)/;
   const api = new URL('../host-api.js', import.meta.url).href;
+  // A file of handlers that also runs in remote workers imports what it needs from their SDK; here that is the service.
+  const ours = new Set(['taskbridge', '@taskbridge/worker']);
   registerHooks({
     resolve(specifier, context, next) {
-      if (specifier === 'taskbridge') return { url: api, shortCircuit: true };
+      if (ours.has(specifier)) return { url: api, shortCircuit: true };
       const fromService = { ...context, parentURL: import.meta.url };
       if (shared.test(specifier)) return next(specifier, fromService);
       try {

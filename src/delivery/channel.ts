@@ -68,7 +68,8 @@ export class Channel {
   /** What the ring has right after the cursor; undefined when the log must be read. */
   recent(cursor: number): readonly StoredEvent[] | undefined {
     const first = this.#ring[0];
-    return first && first.eventId <= cursor + 1 ? this.#ring.slice(cursor + 1 - first.eventId) : undefined;
+    const at = first ? cursor + 1 - first.eventId : -1;
+    return this.#ring[at]?.eventId === cursor + 1 ? this.#ring.slice(at) : undefined;
   }
 
   /** At most `limit` events after the cursor from PostgreSQL. Subscribers that stand at the same place share one read. */

@@ -4,9 +4,10 @@ import { TaskBridgeError } from '../taskbridge-error.js';
 import type { Lease } from '../tasks/claim-tasks.js';
 import { messageEvent, outputEvent, progressEvent } from '../tasks/domain/event-payloads.js';
 import type { Question } from '../tasks/domain/suspension.js';
-import { newEvent, type NewEvent } from '../tasks/domain/task-event.js';
-import { LeaseLost } from '../tasks/domain/tasks.errors.js';
+import type { NewEvent } from '../tasks/domain/task-event.js';
+import { EventTooLarge, LeaseLost } from '../tasks/domain/tasks.errors.js';
 import type { Ending } from '../tasks/end-attempt.js';
+import { MAX_RESULT_BYTES } from '../tasks/task-writer.js';
 import { EventSender } from './event-sender.js';
 import {
   Suspended,
@@ -17,9 +18,11 @@ import {
   type TaskHandler,
 } from './task-handler.js';
 
-/** The largest result, as the JSON of the terminal event. */
-const MAX_RESULT_BYTES = 1024 * 1024;
 const RETRY_MS = 200;
+/** What a failure may hold, as from a remote worker. */
+const MAX_CODE_CHARACTERS = 255;
+const MAX_MESSAGE_CHARACTERS = 8_192;
+const LONGEST_RETRY_AFTER_MS = 24 * 60 * 60 * 1000;
 
 /** Why the signal of a running handler aborts. */
 export class AttemptStopped extends Error {
@@ -48,7 +51,7 @@ export class Attempt {
   constructor(
     readonly lease: Lease,
     private readonly holder: LeaseHolder,
-    maxEventBytes: number,
+    private readonly maxEventBytes: number,
   ) {
     const append = async (batchSeq: number, events: readonly NewEvent[]) => {
       await holder.append(lease, batchSeq, events).catch((error: unknown) => {
@@ -68,6 +71,12 @@ export class Attempt {
   /** Resolves when the lease is over; the handler's code may still be running when it does not obey its signal. */
   async run(handler: TaskHandler): Promise<void> {
     await Promise.race([this.runToEnd(handler), this.#lost.promise]);
+  }
+
+  /** For a handler that does not obey: hands the attempt back, while its code may still be running. */
+  async abandon(): Promise<void> {
+    await this.holder.end(this.lease, { kind: 'release', token: this.lease.token }).catch(() => undefined);
+    this.stop('lease_lost');
   }
 
   private async runToEnd(handler: TaskHandler): Promise<void> {
@@ -105,10 +114,12 @@ export class Attempt {
 
   private async handled(handler: TaskHandler, token: string): Promise<Ending> {
     const result: unknown = await handler(this.lease.input ?? {}, this.context());
-    if (resultBytes(result) > MAX_RESULT_BYTES) {
+    const json = JSON.stringify({ result });
+    if (Buffer.byteLength(json) > MAX_RESULT_BYTES) {
       throw new TaskFailure('RESULT_TOO_LARGE', `A result may have at most ${MAX_RESULT_BYTES} bytes.`);
     }
-    return { kind: 'complete', token, result };
+    // JSON has no word for undefined, nor for a function.
+    return { kind: 'complete', token, result: json === '{}' ? null : result };
   }
 
   /** The answer, when the question was asked before and answered; else the end of this invocation. */
@@ -117,20 +128,23 @@ export class Attempt {
     const suspendId = key ?? String(this.#asked);
     const answer = this.lease.answers.find((given) => given.suspendId === suspendId);
     if (answer) return answer;
-    this.#question ??= {
+    const question: Question = {
       suspendId,
       kind: 'USER_ACTION_REQUIRED',
       schemaVersion: 1,
       ...asked,
       ...(expiresAt !== undefined && { expiresAt: new Date(expiresAt).toISOString() }),
     };
+    // Here, where the handler hears of it: the end of the attempt could only be refused.
+    if (Buffer.byteLength(JSON.stringify(question)) > this.maxEventBytes) throw new EventTooLarge(this.maxEventBytes);
+    this.#question ??= question;
     throw new Suspended();
   }
 
   private context(): TaskContext {
     const { identity, attempt, metadata, attachments, answers } = this.lease;
     const resume = answers.at(-1);
-    const send = async (event: () => NewEvent) => this.#sender.send(event());
+    const send = (event: () => NewEvent) => unawaited(async () => this.#sender.send(event()));
     return {
       taskId: identity.taskId,
       taskType: identity.taskType,
@@ -139,7 +153,7 @@ export class Attempt {
       attachments: attachments.map((file) => ({ ...file, open: () => this.holder.open(file.attachmentId) })),
       signal: this.#stop.signal,
       ...(resume && { resume }),
-      suspend: (question) => this.ask(question),
+      suspend: (question) => unawaited(() => this.ask(question)),
       progress: (progress, { stage, message } = {}) => send(() => progressEvent(progress, stage, message)),
       message: (message, level) => send(() => messageEvent(message, level)),
       output: (data, { channel = 'text', op = 'append' } = {}) => send(() => outputEvent(channel, op, data, attempt)),
@@ -147,16 +161,26 @@ export class Attempt {
   }
 }
 
-function resultBytes(result: unknown): number {
-  return Buffer.byteLength(newEvent('TASK_COMPLETED', { result: result ?? null }).json);
+/** A handler may leave the promise alone. A rejection that nobody handles would end the process, and all that runs in it. */
+function unawaited<T>(work: () => Promise<T>): Promise<T> {
+  const outcome = work();
+  outcome.catch(() => undefined);
+  return outcome;
 }
 
 /** An error that is no `TaskFailure` says nothing to clients: its text may hold anything. */
 function failureOf(error: unknown, token: string): Ending {
-  if (error instanceof TaskFailure) {
-    const { code, message, options } = error;
-    const { retryable = false, retryAfterMs } = options;
-    return { kind: 'fail', token, code, message, retryable, ...(retryAfterMs !== undefined && { retryAfterMs }) };
+  if (!(error instanceof TaskFailure)) {
+    return { kind: 'fail', token, code: 'HANDLER_ERROR', message: 'The handler failed.', retryable: true };
   }
-  return { kind: 'fail', token, code: 'HANDLER_ERROR', message: 'The handler failed.', retryable: true };
+  const { retryable = false, retryAfterMs = Number.NaN } = error.options;
+  const withinLimits = Math.round(Math.min(Math.max(retryAfterMs, 0), LONGEST_RETRY_AFTER_MS));
+  return {
+    kind: 'fail',
+    token,
+    code: String(error.code).slice(0, MAX_CODE_CHARACTERS),
+    message: error.message.slice(0, MAX_MESSAGE_CHARACTERS),
+    retryable,
+    ...(!Number.isNaN(withinLimits) && { retryAfterMs: withinLimits }),
+  };
 }

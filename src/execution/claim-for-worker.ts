@@ -2,16 +2,23 @@ import { Injectable } from '@nestjs/common';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
 import { ClaimTasks, type Lease } from '../tasks/claim-tasks.js';
+import { EndAttempt } from '../tasks/end-attempt.js';
 import { ClaimDto } from './dto/worker.dto.js';
 import { Handlers } from './handlers.js';
 import { WaitingClaims } from './waiting-claims.js';
 import { wireLease, type WireLease } from './wire-lease.js';
 
+/** Claims that look into the queue at one time; more of them would only take connections from everybody else. */
+const MAX_LOOKING = 4;
+
 /** A remote worker's claim, which waits while there is nothing to do. */
 @Injectable()
 export class ClaimForWorker {
+  #looking = 0;
+
   constructor(
     private readonly claimTasks: ClaimTasks,
+    private readonly endAttempt: EndAttempt,
     private readonly waiting: WaitingClaims,
     private readonly handlers: Handlers,
     private readonly observer: Observer,
@@ -25,23 +32,41 @@ export class ClaimForWorker {
     const deadline = performance.now() + claim.waitTimeoutMs;
     // Somebody is there to execute what this process does not.
     this.metrics.set('weak_setting', 0, { name: 'EXECUTOR' });
+    // Who comes when others stand in line already, or are looking, would find what they leave: nothing. A thousand workers that
+    // come at once, and come back at once, are so a thousand lines in a list.
+    let looks = claim.waitTimeoutMs === 0 || (this.#looking < MAX_LOOKING && !this.waiting.isWaitedFor(taskTypes));
     for (;;) {
-      const leases = taskTypes.length > 0 && !left.aborted ? await this.claim(claim, taskTypes) : [];
+      const leases = looks && taskTypes.length > 0 && !left.aborted ? await this.claim(claim, taskTypes) : [];
       const remaining = deadline - performance.now();
       if (leases.length > 0) {
         // Where one was, there may be more: the next in line looks.
         for (const taskType of new Set(leases.map(({ identity }) => identity.taskType))) this.waiting.notify(taskType);
+        if (left.aborted) await this.handBack(leases);
         return leases.map(wireLease);
       }
       if (remaining <= 0 || left.aborted || this.waiting.stopped) return [];
-      await this.waiting.wait(taskTypes, remaining, left);
+      looks = await this.waiting.wait(taskTypes, remaining, left);
+      if (!looks) return [];
     }
   }
 
-  private claim({ workerId, maxTasks }: ClaimDto, taskTypes: readonly string[]): Promise<readonly Lease[]> {
-    const principalId = `worker:${workerId}`;
-    return this.observer.command('claim_tasks', { principalId, quiet: true }, () =>
-      this.claimTasks.execute({ workerId, principalId }, taskTypes, maxTasks),
+  /** Nobody hears the answer: else these tasks would wait for their leases to expire, and be short of an attempt. */
+  private async handBack(leases: readonly Lease[]): Promise<void> {
+    const released = leases.map(({ identity: { taskId }, token }) =>
+      this.endAttempt.execute(taskId, { kind: 'release', token }, {}),
     );
+    await Promise.allSettled(released);
+  }
+
+  private async claim({ workerId, maxTasks }: ClaimDto, taskTypes: readonly string[]): Promise<readonly Lease[]> {
+    const principalId = `worker:${workerId}`;
+    this.#looking += 1;
+    try {
+      return await this.observer.command('claim_tasks', { principalId, quiet: true }, () =>
+        this.claimTasks.execute({ workerId, principalId }, taskTypes, maxTasks),
+      );
+    } finally {
+      this.#looking -= 1;
+    }
   }
 }

@@ -36,8 +36,6 @@ export class EventSender {
       return Promise.reject(new EventTooLarge(this.maxEventBytes));
     if (this.stopped.aborted) return Promise.reject(this.stopped.reason as Error);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    // A handler need not await its events; the sender tells the attempt of a failure by the signal.
-    promise.catch(() => undefined);
     this.#pending.push({ event, resolve, reject });
     this.#sending ??= this.sendAll().finally(() => {
       this.#sending = undefined;

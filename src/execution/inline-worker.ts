@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { SYSTEM_PRINCIPAL_ID } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
@@ -21,6 +22,8 @@ import { WaitingClaims } from './waiting-claims.js';
 const WAIT_MS = 60_000;
 /** How soon a cancellation that came in elsewhere is noticed. */
 const WATCH_MS = 100;
+/** How long a handler may take to obey when the worker stops. Well within the time that a service has to end. */
+const OBEY_WITHIN_MS = 5_000;
 
 interface Running {
   readonly attempt: Attempt;
@@ -81,14 +84,17 @@ export class InlineWorker implements LeaseHolder {
   }
 
   /** Aborts what runs and hands it back: another replica, or the next start, goes on with it at once. */
-  async stop(): Promise<void> {
+  async stop(obeyWithinMs = OBEY_WITHIN_MS): Promise<void> {
     this.#stopping = true;
     this.#stop.abort();
     await this.#waits;
     await this.#claiming;
     const running = [...this.#running.values()];
     for (const { attempt } of running) attempt.stop('released');
-    await Promise.all(running.map(({ over }) => over));
+    const over = Promise.all(running.map((one) => one.over));
+    await Promise.race([over, delay(obeyWithinMs, undefined, { ref: false })]);
+    await Promise.all([...this.#running.values()].map(({ attempt }) => attempt.abandon()));
+    await over;
     for (const timer of this.#timers) clearInterval(timer);
   }
 

@@ -7,7 +7,8 @@ const LOOK_MS = 500;
 
 interface Waiter {
   readonly taskTypes: ReadonlySet<string>;
-  readonly wake: () => void;
+  /** Told whether there may be a task. */
+  readonly wake: (maybe: boolean) => void;
 }
 
 /**
@@ -34,23 +35,33 @@ export class WaitingClaims {
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
-    for (const waiter of [...this.#waiters]) waiter.wake();
+    for (const waiter of [...this.#waiters]) waiter.wake(false);
     await this.#looking;
   }
 
-  /** Resolves when a task of one of the types may be claimable, after so long, or when the signal aborts. */
-  async wait(taskTypes: readonly string[], timeoutMs: number, signal: AbortSignal): Promise<void> {
-    if (this.#stopped || signal.aborted) return;
-    await new Promise<void>((resolve) => {
-      const wake = () => {
+  /** Whether there is, for each of these types, somebody who would be told of a task. */
+  isWaitedFor(taskTypes: readonly string[]): boolean {
+    const waiters = [...this.#waiters];
+    return taskTypes.every((taskType) => waiters.some((waiter) => waiter.taskTypes.has(taskType)));
+  }
+
+  /**
+   * Resolves when a task of one of the types may be claimable, after so long, or when the signal aborts. @returns whether there may
+   * be a task
+   */
+  async wait(taskTypes: readonly string[], timeoutMs: number, signal: AbortSignal): Promise<boolean> {
+    if (this.#stopped || signal.aborted) return false;
+    return new Promise((resolve) => {
+      const leave = (maybe: boolean) => {
         clearTimeout(timer);
-        signal.removeEventListener('abort', wake);
+        signal.removeEventListener('abort', abort);
         this.#waiters.delete(waiter);
-        resolve();
+        resolve(maybe);
       };
-      const waiter = { taskTypes: new Set(taskTypes), wake };
-      const timer = setTimeout(wake, timeoutMs);
-      signal.addEventListener('abort', wake);
+      const abort = () => leave(false);
+      const waiter = { taskTypes: new Set(taskTypes), wake: leave };
+      const timer = setTimeout(abort, timeoutMs);
+      signal.addEventListener('abort', abort);
       this.#waiters.add(waiter);
     });
   }
@@ -58,7 +69,7 @@ export class WaitingClaims {
   /** A task of this type may be claimable: whoever has waited longest for such a one looks. */
   notify(taskType: string): void {
     for (const waiter of this.#waiters) {
-      if (waiter.taskTypes.has(taskType)) return waiter.wake();
+      if (waiter.taskTypes.has(taskType)) return waiter.wake(true);
     }
   }
 

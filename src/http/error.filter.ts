@@ -34,7 +34,7 @@ export class ErrorFilter implements ExceptionFilter {
       }
       if (res.headersSent) cutOff(res);
       else {
-        // A body that was left on the wire for a route, which did not want it.
+        // A body that was left on the wire for a route, which did not want it, or not all of it.
         if (!req.complete) lingerAfterAnswer(req, res);
         answer(res, refusal);
       }

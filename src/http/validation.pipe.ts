@@ -1,7 +1,14 @@
 import { ValidationPipe, type ArgumentMetadata, type PipeTransform, type ValidationError } from '@nestjs/common';
 import { InvalidRequest, RequestValidationError, type FieldError } from './http.errors.js';
 
-const STRICT = { whitelist: true, forbidNonWhitelisted: true, forbidUnknownValues: true, transform: true };
+const STRICT = {
+  whitelist: true,
+  forbidNonWhitelisted: true,
+  forbidUnknownValues: true,
+  transform: true,
+  // Only by its target is an element of a list told from a member; Nest leaves it out unless asked for.
+  validationError: { target: true },
+};
 
 /** Bodies that do not fit their DTO are 422, query parameters 400; unknown members are refused in both. */
 export class EdgeValidationPipe implements PipeTransform {

@@ -4,6 +4,7 @@ import { MetricsSink } from '../observability/metrics-sink.js';
 import { nextAttempt } from './domain/decide.js';
 import type { JsonObject } from './domain/task-event.js';
 import type { Attachment } from './store/attachments.js';
+import { ServedOwners } from './served-owners.js';
 import { lockClaimableTasks } from './store/lock-tasks.js';
 import { readAnswers, type Answer } from './store/suspensions.js';
 import type { TaskIdentity } from './store/task-row.js';
@@ -29,6 +30,8 @@ export interface Lease {
 /** Hands out waiting tasks, oldest first and going round the owners, each to one caller. */
 @Injectable()
 export class ClaimTasks {
+  readonly #served = new ServedOwners();
+
   constructor(
     private readonly writer: TaskWriter,
     private readonly database: Database,
@@ -42,10 +45,11 @@ export class ClaimTasks {
     limit: number,
   ): Promise<readonly Lease[]> {
     const claimed = await this.writer.write(
-      (tx) => lockClaimableTasks(tx, taskTypes, limit, this.config.leaseSeconds),
+      (tx) => lockClaimableTasks(tx, taskTypes, limit, this.config.leaseSeconds, this.#served.all),
       ({ task }) => ({ kind: 'claim', token: newLeaseToken(nextAttempt(task)) }),
       worker,
     );
+    this.#served.note(claimed.map(({ record }) => record));
     // More leases than attempts: some of them went on after an answer.
     const answered = claimed.filter(({ after }) => after.leaseNumber > after.attempt);
     const answers =

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import type { Queryable } from '../database/queryable.js';
+import { canonicalJson } from '../http/canonical-json.js';
+import type { JsonValue } from '../http/strict-json.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
 import type { Command } from './domain/decide.js';
@@ -80,6 +82,9 @@ function answerOf({ after }: { readonly after: TaskRecord['task'] }): Ended {
   return { eventId: String(after.headEventId), willRetry: after.run.state === 'queued' && !isOver(after.status) };
 }
 
+/** Of the call's JSON, whatever the order of its members. */
 function fingerprintOf(ending: Ending): string {
-  return createHash('sha256').update(JSON.stringify(ending)).digest('hex');
+  return createHash('sha256')
+    .update(canonicalJson(ending as unknown as JsonValue))
+    .digest('hex');
 }

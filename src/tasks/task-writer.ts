@@ -8,11 +8,14 @@ import { decide, type Command, type Decision } from './domain/decide.js';
 import type { Question } from './domain/suspension.js';
 import { isOver, type Task } from './domain/task.js';
 import type { NewEvent } from './domain/task-event.js';
-import { AlreadyAsked } from './domain/tasks.errors.js';
+import { AlreadyAsked, EventTooLarge } from './domain/tasks.errors.js';
 import type { StoredEvent } from './stored-event.js';
 import type { TaskRecord } from './store/task-row.js';
 import { openSuspension, settleSuspension } from './store/suspensions.js';
 import { writeTasks, type TaskChange } from './store/write-tasks.js';
+
+/** The largest result, as the JSON of the terminal event. */
+export const MAX_RESULT_BYTES = 1024 * 1024;
 
 /** On whose behalf a change is made; stored with its events. */
 export interface Actor {
@@ -97,7 +100,16 @@ export class TaskWriter {
   private decided(task: Task, command: Command | null): Decision {
     if (!command) return { events: [], task, claimableInMs: 0 };
     const { maxAttempts, maxEventsPerTask } = this.config;
-    return decide(task, command, { maxAttempts, maxEventsPerTask, jitter: Math.random() });
+    const decision = decide(task, command, { maxAttempts, maxEventsPerTask, jitter: Math.random() });
+    for (const event of decision.events) this.refuseTooLarge(event);
+    return decision;
+  }
+
+  /** Results and questions come from outside, and here for the first time as the event that they make. */
+  private refuseTooLarge({ type, json }: NewEvent): void {
+    if (type !== 'TASK_COMPLETED' && type !== 'TASK_SUSPENDED') return;
+    const maxBytes = type === 'TASK_COMPLETED' ? MAX_RESULT_BYTES : this.config.maxEventPayloadBytes;
+    if (Buffer.byteLength(json) > maxBytes) throw new EventTooLarge(maxBytes);
   }
 
   private change(

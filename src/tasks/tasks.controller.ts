@@ -12,6 +12,7 @@ import type { AuthContext } from '../auth/auth-context.js';
 import { Caller } from '../auth/caller.decorator.js';
 import { Requires } from '../auth/requires.decorator.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
+import { hasVersion } from '../http/entity-tag.js';
 import { InvalidRequest, RequestValidationError } from '../http/http.errors.js';
 import type { JsonObject } from '../http/strict-json.js';
 import type { Upload } from '../uploads/receive-upload.js';
@@ -92,9 +93,10 @@ export class TasksController {
     @Res({ passthrough: true }) response: Response,
   ): Promise<TaskSnapshotDto | undefined> {
     const view = await this.readTask.execute(caller, taskId);
-    response.setHeader('ETag', `"${view.headEventId}-${view.revision}"`);
+    const etag = `"${view.headEventId}-${view.revision}"`;
+    response.setHeader('ETag', etag);
     response.setHeader('Cache-Control', 'private, no-cache');
-    if (request.fresh) {
+    if (hasVersion(request, etag)) {
       response.status(304);
       return undefined;
     }

@@ -1,7 +1,6 @@
 import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { AttachmentStore, type ByteRange } from './attachment-store.js';
 import { AttachmentMissing, AttachmentStoreUnavailable } from './uploads.errors.js';
 
@@ -79,7 +78,8 @@ function partOf(path: string): string {
 async function writeDurably(path: string, bytes: Readable): Promise<void> {
   const file = await open(path, 'wx', 0o600);
   try {
-    await pipeline(bytes, file.createWriteStream({ autoClose: false }));
+    // Chunk by chunk. Not through a write stream: one that is told not to close keeps the file from being closed.
+    await file.writeFile(bytes);
     await file.sync();
   } finally {
     await file.close();

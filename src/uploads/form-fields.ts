@@ -28,7 +28,7 @@ export class FormFields {
   /** @throws UploadInvalid, PayloadTooLarge, MalformedJson, RequestValidationError */
   take(name: string, text: string): void {
     const { json, files } = this.layout;
-    if (files.includes(name)) throw new UploadInvalid('An attachment has to be a file: it needs a file name.');
+    if (files.includes(name)) throw new UploadInvalid('An attachment needs a file name.');
     this.demandKnown(name);
     if (this.#values.has(name)) throw new UploadInvalid('A field is given more than once.');
     if (text.includes(REPLACEMENT)) throw new UploadInvalid('A field is not UTF-8. U+FFFD is written as an escape.');
@@ -38,10 +38,14 @@ export class FormFields {
   }
 
   /** @throws UploadInvalid, RequestValidationError */
-  takeFile(name: string): void {
-    if (this.layout.files.includes(name)) return;
+  takeFile(name: string, filename: string | undefined): void {
+    if (this.layout.files.includes(name)) {
+      // Browsers send such a part when nobody chose a file.
+      if (filename === undefined) throw new UploadInvalid('An attachment needs a file name.');
+      return;
+    }
     this.demandKnown(name);
-    throw new UploadInvalid('A field that is no attachment must not have a file name.');
+    throw new UploadInvalid('A field that is no attachment must not be a file.');
   }
 
   get values(): Readonly<Record<string, JsonValue>> {

@@ -81,7 +81,7 @@ export class ReceiveUpload {
         file: async (name, claim, bytes) => {
           const attachmentId = randomUUID();
           const position = attachmentIds.push(attachmentId) - 1;
-          fields.takeFile(name);
+          fields.takeFile(name, claim.filename);
           files[position] = await this.take(attachmentId, claim, bytes, budget);
         },
       });

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Request, Response } from 'express';
+import { hasVersion } from '../http/entity-tag.js';
 import { RangeNotSatisfiable } from '../http/http.errors.js';
 import type { ByteRange } from './attachment-store.js';
 import { requestedRange } from './byte-range.js';
@@ -25,7 +26,7 @@ export async function sendAttachment(
   response.setHeader('Content-Disposition', attachmentDisposition(filename));
   response.setHeader('X-Content-Type-Options', 'nosniff');
   response.setHeader('Content-Security-Policy', 'sandbox');
-  if (request.fresh) return void response.status(304).end();
+  if (hasVersion(request, etag)) return void response.status(304).end();
 
   // RFC 9110, 13.1.5: a part of another version than the client has would be put together with it.
   const { range: rangeHeader, 'if-range': ifRange } = request.headers;

@@ -47,6 +47,7 @@ export interface Snapshot {
   readonly attempt: number;
   readonly cancellationRequested: boolean;
   readonly progress?: number;
+  readonly openSuspension?: Readonly<Record<string, unknown>>;
   readonly result?: unknown;
   readonly failure?: { readonly code: string; readonly message: string; readonly retryable: boolean };
   readonly headEventId: string;
@@ -64,6 +65,21 @@ export interface TaskList {
 export interface Cancelled {
   readonly taskId: string;
   readonly status: 'CANCELLATION_REQUESTED' | 'ALREADY_TERMINAL';
+}
+
+export interface Action {
+  readonly clientActionId: string;
+  readonly suspendId: string;
+  readonly actionType: string;
+  readonly payload?: Readonly<Record<string, unknown>>;
+  readonly metadata?: Readonly<Record<string, unknown>>;
+}
+
+export interface ActionResult {
+  readonly taskId: string;
+  readonly suspendId: string;
+  readonly clientActionId: string;
+  readonly status: 'ACCEPTED' | 'DEDUPLICATED' | 'REJECTED_ALREADY_RESOLVED' | 'REJECTED_EXPIRED';
 }
 
 export type Query = Readonly<Record<string, string>>;
@@ -102,6 +118,10 @@ export class Client {
   cancel(taskId: string, body?: unknown): Promise<Answer<Cancelled>> {
     const path = `/api/v1/tasks/${taskId}/cancel`;
     return body === undefined ? this.request('POST', path) : this.post(path, body);
+  }
+
+  act(taskId: string, action: Action): Promise<Answer<ActionResult>> {
+    return this.post(`/api/v1/tasks/${taskId}/actions`, action);
   }
 
   events(taskId: string, query: Query = {}): Promise<Answer<EventPage>> {

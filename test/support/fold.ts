@@ -8,6 +8,28 @@ interface EventRow {
   readonly event_id: string;
   readonly type: string;
   readonly payload: Readonly<Record<string, unknown>>;
+  readonly attempt: number | null;
+  readonly lease_number: number | null;
+  readonly batch_seq: number | null;
+}
+
+interface QuestionRow {
+  readonly task_id: string;
+  readonly suspend_id: string;
+  readonly state: string;
+}
+
+interface ReceiptRow {
+  readonly task_id: string;
+  readonly client_action_id: string;
+  readonly suspend_id: string;
+}
+
+interface Rows {
+  readonly tasks: readonly TaskRow[];
+  readonly events: readonly EventRow[];
+  readonly questions: readonly QuestionRow[];
+  readonly receipts: readonly ReceiptRow[];
 }
 
 interface TaskRow {
@@ -18,7 +40,9 @@ interface TaskRow {
   readonly status: string;
   readonly head_event_id: string;
   readonly queued: boolean;
+  readonly leased: boolean;
   readonly leased_alive: boolean;
+  readonly suspend_id: string | null;
 }
 
 export interface InvariantOptions {
@@ -33,24 +57,34 @@ const TERMINAL_STATUS: Readonly<Record<string, string>> = {
   TASK_CANCELLED: 'CANCELLED',
 };
 
-/** Fails with one line for each violation of I2, I5, I6, I8, and after quiescence I9. */
+/** What only the holder of a lease can have stored. */
+const APPENDED: ReadonlySet<string> = new Set(['TASK_PROGRESS', 'TASK_MESSAGE', 'TASK_OUTPUT']);
+
+/** Fails with one line for each violation of I1, I2, I5 to I8 as far as rows show it, and after quiescence I9. */
 export async function checkInvariants(superuserUrl: string, options: InvariantOptions = {}): Promise<void> {
   const violations = await findViolations(superuserUrl, options);
   if (violations.length > 0) throw new Error(`${violations.length} violation(s):\n${violations.join('\n')}`);
 }
 
-export async function findViolations(superuserUrl: string, options: InvariantOptions = {}): Promise<string[]> {
-  const { tasks, events } = await readAll(superuserUrl);
+async function findViolations(superuserUrl: string, options: InvariantOptions = {}): Promise<string[]> {
+  const { tasks, events, questions, receipts } = await readAll(superuserUrl);
   const logs = Map.groupBy(events, ({ task_id }) => task_id);
+  const asked = Map.groupBy(questions, ({ task_id }) => task_id);
+  const answered = Map.groupBy(receipts, ({ task_id }) => task_id);
   const strays = [...logs.keys()].filter((id) => !tasks.some((task) => task.task_id === id));
   return [
     ...strays.map((id) => `I1 ${id}: events without a task`),
     ...repeatedKeys(tasks),
     ...tasks.flatMap((task) => {
       const log = logs.get(task.task_id) ?? [];
-      return [...ofLog(log), ...ofStatus(task, log), ...(options.quiescent ? ofLimbo(task, log) : [])].map(
-        (violation) => `${violation} (task ${task.task_id})`,
-      );
+      return [
+        ...ofLog(log),
+        ...ofFence(log),
+        ...ofStatus(task, log),
+        ...ofQuestions(task, log, asked.get(task.task_id) ?? []),
+        ...ofReceipts(log, answered.get(task.task_id) ?? []),
+        ...(options.quiescent ? ofLimbo(task, log) : []),
+      ].map((violation) => `${violation} (task ${task.task_id})`);
     }),
   ];
 }
@@ -78,19 +112,26 @@ export async function connected<T>(url: string, use: (client: pg.Client) => Prom
   }
 }
 
-async function readAll(superuserUrl: string): Promise<{ tasks: TaskRow[]; events: EventRow[] }> {
+async function readAll(superuserUrl: string): Promise<Rows> {
   return connected(superuserUrl, async (client) => {
-    // One snapshot for both reads, so that a service that still writes cannot make them disagree.
+    // One snapshot for all reads, so that a service that still writes cannot make them disagree.
     await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
     const tasks = await client.query<TaskRow>(
       `SELECT task_id, tenant_id, owner_id, client_request_id, status, head_event_id, claimable_at IS NOT NULL AS queued,
-         lease_token IS NOT NULL AND lease_expires_at > now() AS leased_alive
+         lease_token IS NOT NULL AS leased, lease_token IS NOT NULL AND lease_expires_at > now() AS leased_alive, suspend_id
        FROM taskbridge.proj_tasks ORDER BY task_id`,
     );
     const events = await client.query<EventRow>(
-      'SELECT task_id, event_id, type, payload FROM taskbridge.events ORDER BY task_id, event_id',
+      `SELECT task_id, event_id, type, payload, attempt, lease_number, batch_seq FROM taskbridge.events
+       ORDER BY task_id, event_id`,
     );
-    return { tasks: tasks.rows, events: events.rows };
+    const questions = await client.query<QuestionRow>(
+      'SELECT task_id, suspend_id, state FROM taskbridge.proj_suspensions',
+    );
+    const receipts = await client.query<ReceiptRow>(
+      'SELECT task_id, client_action_id, suspend_id FROM taskbridge.entries_action_receipts',
+    );
+    return { tasks: tasks.rows, events: events.rows, questions: questions.rows, receipts: receipts.rows };
   });
 }
 
@@ -116,6 +157,77 @@ function ofLog(log: readonly EventRow[]): string[] {
   return violations;
 }
 
+/** I7 as far as a log shows it: nobody wrote after a newer attempt or lease had begun, or while nobody held one. */
+function ofFence(log: readonly EventRow[]): string[] {
+  const violations: string[] = [];
+  let announced = 1;
+  let attempt = 0;
+  let lease = 0;
+  let batch = 0;
+  let open: unknown;
+  for (const event of log) {
+    const { type, payload } = event;
+    const at = `event ${event.event_id}, ${type}`;
+    if (event.attempt !== null && event.attempt < attempt) violations.push(`I7 ${at}, of an attempt that was over`);
+    if (event.lease_number !== null && event.lease_number < lease)
+      violations.push(`I7 ${at}, of a lease that was over`);
+    if ((event.lease_number ?? lease) > lease) batch = 0;
+    if ((event.batch_seq ?? batch) < batch) violations.push(`I7 ${at}, of a batch before the last`);
+    attempt = event.attempt ?? attempt;
+    lease = event.lease_number ?? lease;
+    batch = event.batch_seq ?? batch;
+    if (APPENDED.has(type) && event.attempt !== null && event.attempt < announced) {
+      violations.push(`I7 ${at}, after the next attempt was announced`);
+    }
+    if (type === 'TASK_OUTPUT' && event.attempt !== null && payload['attempt'] !== event.attempt) {
+      violations.push(`I7 ${at}, says attempt ${String(payload['attempt'])} and is of ${event.attempt}`);
+    }
+    if (open !== undefined && type !== 'TASK_ACTION_ACCEPTED' && !(type in TERMINAL_STATUS)) {
+      violations.push(`I7 ${at}, while a question was open`);
+    }
+    if (type === 'TASK_ACTION_ACCEPTED' && payload['suspendId'] !== open) {
+      violations.push(`I6 ${at}, of a question that was not open`);
+    }
+    if (type === 'TASK_SUSPENDED') open = payload['suspendId'];
+    if (type === 'TASK_ACTION_ACCEPTED') open = undefined;
+    if (type !== 'TASK_RETRYING') continue;
+    announced += 1;
+    if (payload['attempt'] !== announced) violations.push(`I8 ${at}, announces attempt ${String(payload['attempt'])}`);
+    if (Number(payload['supersedesAfterEventId']) >= Number(event.event_id))
+      violations.push(`I8 ${at}, supersedes itself`);
+  }
+  return violations;
+}
+
+function ofQuestions(task: TaskRow, log: readonly EventRow[], questions: readonly QuestionRow[]): string[] {
+  const ids = (type: string) => log.filter((event) => event.type === type).map(({ payload }) => payload['suspendId']);
+  const asked = ids('TASK_SUSPENDED');
+  const answered = new Set(ids('TASK_ACTION_ACCEPTED'));
+  const end = log.find(({ type }) => type in TERMINAL_STATUS);
+  const unanswered = end?.payload['code'] === 'SUSPENSION_EXPIRED' ? 'expired' : 'closed';
+  const stateOf = (id: unknown) => (answered.has(id) ? 'answered' : end ? unanswered : 'open');
+  const open = asked.find((id) => stateOf(id) === 'open') ?? null;
+  const violations: string[] = [];
+  if (task.suspend_id !== open) violations.push(`I8 open question ${task.suspend_id}, the events say ${String(open)}`);
+  if (questions.length !== asked.length)
+    violations.push(`I8 ${questions.length} questions, ${asked.length} were asked`);
+  for (const { suspend_id, state } of questions) {
+    if (state !== stateOf(suspend_id))
+      violations.push(`I8 question ${suspend_id} ${state}, the events say ${stateOf(suspend_id)}`);
+  }
+  return violations;
+}
+
+/** Acceptance and receipt are one transaction: neither is there without the other. */
+function ofReceipts(log: readonly EventRow[], receipts: readonly ReceiptRow[]): string[] {
+  const accepted = log
+    .filter(({ type }) => type === 'TASK_ACTION_ACCEPTED')
+    .map(({ payload }) => `${String(payload['clientActionId'])} to ${String(payload['suspendId'])}`);
+  const receipted = receipts.map(({ client_action_id, suspend_id }) => `${client_action_id} to ${suspend_id}`);
+  const equal = accepted.toSorted().join() === receipted.toSorted().join();
+  return equal ? [] : [`I6 accepted were ${accepted.join()}, receipts are there of ${receipted.join()}`];
+}
+
 function ofStatus(task: TaskRow, log: readonly EventRow[]): string[] {
   const folded = log.reduce(
     (status, { type }) => TERMINAL_STATUS[type] ?? (status === 'ACCEPTED' ? 'RUNNING' : status),
@@ -126,7 +238,10 @@ function ofStatus(task: TaskRow, log: readonly EventRow[]): string[] {
   if (task.head_event_id !== String(log.length))
     violations.push(`I8 head ${task.head_event_id} of ${log.length} events`);
   const over = Object.values(TERMINAL_STATUS).includes(task.status);
-  if (over && (task.queued || task.leased_alive)) violations.push('I8 over, and still queued or leased');
+  if (over && (task.queued || task.leased)) violations.push('I8 over, and still queued or leased');
+  if ([task.queued, task.leased, task.suspend_id !== null].filter(Boolean).length > 1) {
+    violations.push('I8 more than one of queued, leased and suspended');
+  }
   return violations;
 }
 

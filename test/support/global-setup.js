@@ -1,4 +1,4 @@
-// Before the first test: the build that tests start as a service, and one PostgreSQL with the migrated template.
+// Before the first test: the builds that tests start as a service and as workers, and one PostgreSQL with the migrated template.
 import './typescript-hooks.js';
 import { spawnSync } from 'node:child_process';
 import { readdirSync, rmSync, statSync } from 'node:fs';
@@ -9,7 +9,16 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 const changedAt = (path) => statSync(join(root, path), { throwIfNoEntry: false })?.mtimeMs ?? 0;
 
 export default async function globalSetup() {
-  buildIfStale();
+  buildIfStale('src', ['tsconfig.json', 'nest-cli.json'], 'dist/main.js', [
+    'node_modules/@nestjs/cli/bin/nest.js',
+    'build',
+  ]);
+  const worker = 'packages/worker';
+  buildIfStale(`${worker}/src`, [`${worker}/tsconfig.json`], `${worker}/dist/worker-api.js`, [
+    'node_modules/typescript/bin/tsc',
+    '-p',
+    worker,
+  ]);
   const [{ startSharedCluster }, { migrate }] = await Promise.all([
     import('./postgres.ts'),
     import('../../src/database/migrate.ts'),
@@ -18,18 +27,15 @@ export default async function globalSetup() {
 }
 
 /**
- * Tests that start `dist/main.js` must neither pass nor fail because of what was there yesterday. Where src does not build
- * there is no main.js: those tests fail, and all others can still be run by whoever is in the middle of a change.
+ * Tests that start what was built must neither pass nor fail because of what was there yesterday. Where the sources do not build
+ * nothing is there: those tests fail, and all others can still be run by whoever is in the middle of a change.
  */
-function buildIfStale() {
-  const sources = readdirSync(join(root, 'src'), { recursive: true }).map((file) => `src/${file}`);
-  const newest = Math.max(...[...sources, 'tsconfig.json', 'nest-cli.json'].map(changedAt));
-  if (changedAt('dist/main.js') > newest) return;
-  const build = spawnSync(process.execPath, ['node_modules/@nestjs/cli/bin/nest.js', 'build'], {
-    cwd: root,
-    encoding: 'utf8',
-  });
+function buildIfStale(folder, settings, output, command) {
+  const sources = readdirSync(join(root, folder), { recursive: true }).map((file) => `${folder}/${file}`);
+  const newest = Math.max(...[...sources, ...settings].map(changedAt));
+  if (changedAt(output) > newest) return;
+  const build = spawnSync(process.execPath, command, { cwd: root, encoding: 'utf8' });
   if (build.status === 0) return;
-  rmSync(join(root, 'dist/main.js'), { force: true });
-  console.error(`src does not build:\n${build.stdout}${build.stderr}`);
+  rmSync(join(root, output), { force: true });
+  console.error(`${folder} does not build:\n${build.stdout}${build.stderr}`);
 }

@@ -156,7 +156,7 @@ async function fetchFromDebian(): Promise<void> {
     for (const name of packages) await run('dpkg', ['-x', join(directory, name), directory]);
     // Whoever comes first provides it: test files run beside each other.
     await rename(directory, cacheDirectory).catch((error: unknown) => {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOTEMPTY') throw error;
+      if (!['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
     });
   } finally {
     await rm(directory, { recursive: true, force: true });

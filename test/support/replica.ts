@@ -39,8 +39,8 @@ export interface Replica {
   get<T>(token: Type<T> | (abstract new (...args: never) => T)): T;
   /** Claims and runs tasks from now on. */
   startWorker(): void;
-  /** Hands back what runs. */
-  stopWorker(): Promise<void>;
+  /** Hands back what runs; from handlers that do not obey after so long. */
+  stopWorker(obeyWithinMs?: number): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -63,9 +63,9 @@ export async function createReplica(url: string, options: ReplicaOptions = {}): 
       get(WaitingClaims).start();
       get(InlineWorker).start();
     },
-    async stopWorker() {
+    async stopWorker(obeyWithinMs) {
       await get(WaitingClaims).stop();
-      await get(InlineWorker).stop();
+      await get(InlineWorker).stop(obeyWithinMs);
     },
     async stop() {
       await this.stopWorker();

@@ -17,11 +17,11 @@ import {
   ValidateNested,
 } from 'class-validator';
 import { Optional, Present } from '../../http/optional.decorator.js';
+import { Timestamp } from '../../http/timestamp.decorator.js';
 import { SUSPENSION_KINDS, type SuspensionKind } from '../../tasks/domain/suspension.js';
 
 const VISIBLE_ASCII = /^[\x21-\x7e]+$/;
 const TASK_TYPE = /^[A-Za-z0-9._:-]{1,128}$/;
-const TIMESTAMP = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/;
 /** What a worker may append; ends and suspensions have their own calls. */
 const APPENDABLE = ['TASK_STARTED', 'TASK_PROGRESS', 'TASK_MESSAGE', 'TASK_OUTPUT'] as const;
 
@@ -122,8 +122,8 @@ export class SuspendDto extends LeaseTokenDto {
 
   /** RFC 3339. */
   @Optional()
-  @IsString()
-  @Matches(TIMESTAMP)
+  @Timestamp()
+  @ApiProperty({ format: 'date-time', required: false })
   expiresAt?: string;
 }
 

@@ -14,12 +14,16 @@ export interface NewTaskRow {
   readonly traceparent: string;
 }
 
-/** Index: proj_tasks_client_request decides. No row: the key is taken. The task is claimable from the commit on. */
+/**
+ * Index: proj_tasks_client_request decides. No row: the key is taken. The task is claimable from the commit on: the column's
+ * milliseconds would be rounded into the future, and a worker that is told of the task at once would not find it.
+ */
 const INSERT: Statement = {
   name: 'insert-task',
   text: `INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, input,
       metadata, correlation_id, traceparent, claimable_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, clock_timestamp())
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+      date_trunc('milliseconds', clock_timestamp()))
     ON CONFLICT (tenant_id, owner_id, client_request_id) DO NOTHING RETURNING task_id`,
 };
 

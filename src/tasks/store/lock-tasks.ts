@@ -23,13 +23,25 @@ export interface ClaimableRecord extends TaskRecord {
   readonly attachments: readonly Attachment[];
   readonly traceparent: string | null;
   readonly waitedSeconds: number;
+  /** By the database clock, in seconds since 1970. */
+  readonly claimedAt: number;
+  /** Whether its owner has another task of these types that waits. */
+  readonly ownerHasMore: boolean;
   /** When a lease that begins now ends, by the database clock. */
   readonly leaseExpiresAt: string;
 }
 
+/** When an owner was last given a turn; `at` as `claimedAt`. */
+export interface ServedOwner {
+  readonly tenantId: string;
+  readonly ownerId: string;
+  readonly at: number;
+}
+
 /**
  * Oldest first, going round the owners: each owner's oldest before anybody's second oldest, so that a thousand waiting tasks of
- * one do not stand before the single one of another. The owners are found by skipping from one to the next in
+ * one do not stand before the single one of another. From one claim to the next the same: an owner whose turn it was (`$4` to
+ * `$6`) stands in line as if the next task had come only then. The owners are found by skipping from one to the next in
  * proj_tasks_claimable_by_owner, so the cost goes with their number and `$2`, not with the length of the queue.
  */
 const CLAIMABLE: Statement = {
@@ -42,9 +54,13 @@ const CLAIMABLE: Statement = {
         SELECT t.tenant_id, t.owner_id FROM taskbridge.proj_tasks t
         WHERE t.claimable_at IS NOT NULL AND (t.tenant_id, t.owner_id) > (owner.tenant_id, owner.owner_id)
         ORDER BY t.tenant_id, t.owner_id LIMIT 1) following
+    ), served AS (
+      SELECT * FROM unnest($4::text[], $5::text[], $6::float8[]) AS s (tenant_id, owner_id, at)
     ), turn AS (
-      SELECT waiting.task_id, waiting.claimable_at, waiting.turn FROM owner CROSS JOIN LATERAL (
-        SELECT t.task_id, t.claimable_at, row_number() OVER (ORDER BY t.claimable_at, t.task_id) AS turn
+      SELECT waiting.task_id, greatest(waiting.claimable_at, to_timestamp(served.at)) AS since, waiting.turn, waiting.more
+      FROM owner LEFT JOIN served USING (tenant_id, owner_id) CROSS JOIN LATERAL (
+        SELECT t.task_id, t.claimable_at, row_number() OVER (ORDER BY t.claimable_at, t.task_id) AS turn,
+          lead(true, 1, false) OVER (ORDER BY t.claimable_at, t.task_id) AS more
         FROM taskbridge.proj_tasks t
         WHERE t.tenant_id = owner.tenant_id AND t.owner_id = owner.owner_id
           AND t.claimable_at <= clock_timestamp() AND t.task_type = ANY ($1::text[])
@@ -52,10 +68,11 @@ const CLAIMABLE: Statement = {
     ), claimed AS (
       SELECT ${TASK_COLUMNS}, t.input, t.metadata, t.traceparent,
         extract(epoch FROM clock_timestamp() - t.claimable_at)::float8 AS waited_seconds,
+        extract(epoch FROM clock_timestamp())::float8 AS claimed_at, turn.more AS owner_has_more,
         to_char((clock_timestamp() + make_interval(secs => $3)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
           AS lease_expires_at
       FROM turn JOIN taskbridge.proj_tasks t USING (task_id) WHERE t.claimable_at <= clock_timestamp()
-      ORDER BY turn.turn, turn.claimable_at, t.task_id LIMIT $2 FOR UPDATE OF t SKIP LOCKED
+      ORDER BY turn.turn, turn.since, t.task_id LIMIT $2 FOR UPDATE OF t SKIP LOCKED
     )
     SELECT claimed.*, ${attachmentsOf('claimed.task_id')} FROM claimed`,
 };
@@ -65,6 +82,7 @@ export async function lockClaimableTasks(
   taskTypes: readonly string[],
   limit: number,
   leaseSeconds: number,
+  served: readonly ServedOwner[],
 ): Promise<readonly ClaimableRecord[]> {
   type Row = TaskRow & {
     input: JsonObject | null;
@@ -72,9 +90,18 @@ export async function lockClaimableTasks(
     attachments: readonly Attachment[] | null;
     traceparent: string | null;
     waited_seconds: number;
+    claimed_at: number;
+    owner_has_more: boolean;
     lease_expires_at: string;
   };
-  const rows = await tx.query<Row>(CLAIMABLE, [taskTypes, limit, leaseSeconds]);
+  const rows = await tx.query<Row>(CLAIMABLE, [
+    taskTypes,
+    limit,
+    leaseSeconds,
+    served.map((owner) => owner.tenantId),
+    served.map((owner) => owner.ownerId),
+    served.map((owner) => owner.at),
+  ]);
   return rows.map((row) => ({
     ...taskRecord(row),
     input: row.input,
@@ -82,6 +109,8 @@ export async function lockClaimableTasks(
     attachments: row.attachments ?? [],
     traceparent: row.traceparent,
     waitedSeconds: row.waited_seconds,
+    claimedAt: row.claimed_at,
+    ownerHasMore: row.owner_has_more,
     leaseExpiresAt: row.lease_expires_at,
   }));
 }

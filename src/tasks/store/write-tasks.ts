@@ -37,7 +37,7 @@ const WRITE: Statement = {
           ELSE c.suspend_expires_at END,
         resuming = c.run = 'resuming',
         claimable_at = CASE WHEN c.run IN ('queued', 'resuming')
-          THEN clock_timestamp() + c.claimable_in_ms * interval '1 millisecond' END,
+          THEN date_trunc('milliseconds', clock_timestamp()) + c.claimable_in_ms * interval '1 millisecond' END,
         lease_expires_at = CASE WHEN c.lease_token = t.lease_token THEN t.lease_expires_at
           WHEN c.lease_token IS NOT NULL THEN clock_timestamp() + make_interval(secs => $13) END,
         lease_token = c.lease_token,

@@ -1,0 +1,118 @@
+"""A TaskBridge worker without an SDK: Python 3.9 or newer, standard library only. See README.md."""
+import datetime, http.client, json, os, signal, socket, sys, threading, time, urllib.error, urllib.request
+
+URL = os.environ.get("TASKBRIDGE_URL", "http://127.0.0.1:3000") + "/worker/v1"
+HEADERS = {"Authorization": "Bearer " + os.environ["WORKER_TOKEN"], "Content-Type": "application/json"}
+running, stopping = None, False
+
+
+class LeaseLost(Exception):
+    """Somebody else has the task, or it is over: nothing that is sent under this lease is stored any more."""
+
+
+class Stop(Exception):
+    """Its argument is the call that ends the attempt: cancelled or release."""
+
+
+def post(path, body):
+    """Repeats the call until it is answered; what was stored already is not stored again."""
+    while True:
+        try:
+            request = urllib.request.Request(URL + path, json.dumps(body).encode(), HEADERS)
+            with urllib.request.urlopen(request, timeout=40) as response:
+                return json.loads(response.read() or b"{}")
+        except urllib.error.HTTPError as error:
+            text = error.read().decode(errors="replace")
+            if "LEASE_LOST" in text:
+                raise LeaseLost() from error
+            if error.code < 500 and error.code != 429:
+                raise RuntimeError(f"{path}: {error.code} {text}") from error
+        except (OSError, http.client.HTTPException) as error:
+            print("no answer:", error, file=sys.stderr, flush=True)
+        if stopping:
+            sys.exit("the service does not answer; what is held comes back to it when the lease expires")
+        time.sleep(0.5)
+
+
+class Task:
+    def __init__(self, lease):
+        self.lease, self.batch_seq, self.is_over, self.told = lease, 0, False, threading.Event()
+        self.why = "cancelled" if lease["cancellationRequested"] else None
+
+    def call(self, name, **members):
+        answer = post(f"/tasks/{self.lease['taskId']}/{name}", {"leaseToken": self.lease["leaseToken"], **members})
+        if answer.get("cancellationRequested"):
+            self.stop("cancelled")
+
+    def append(self, *events):
+        self.batch_seq += 1
+        self.call("events", batchSeq=self.batch_seq, events=[{"type": kind, "payload": event} for kind, event in events])
+
+    def stop(self, why):
+        self.why = self.why or why
+        self.told.set()
+
+    def sleep(self, seconds):
+        """Instead of time.sleep: ends at once when the task has to stop."""
+        self.told.wait(seconds)
+        if self.why:
+            raise Stop(self.why)
+
+    def heartbeats(self):
+        """Every accepted call extends the lease; this one while the handler has nothing to say."""
+        expires_at = datetime.datetime.fromisoformat(self.lease["leaseExpiresAt"].replace("Z", "+00:00"))
+        interval = min(10.0, max(0.3, (expires_at.timestamp() - time.time()) / 3))
+        while not self.is_over:
+            time.sleep(interval)
+            try:
+                self.is_over or self.call("heartbeat")
+            except (LeaseLost, RuntimeError):
+                self.stop("release")
+
+    def run(self, handler):
+        threading.Thread(target=self.heartbeats, daemon=True).start()
+        try:
+            self.call("complete", result=handler(self, self.lease["input"]))
+        except LeaseLost:
+            print("lost:", self.lease["taskId"], file=sys.stderr, flush=True)
+        except Stop as stop:
+            self.call(str(stop))
+        except Exception as error:  # its text stays here: it may hold anything
+            print("failed:", repr(error), file=sys.stderr, flush=True)
+            self.call("fail", code="HANDLER_ERROR", message="The handler failed.", retryable=True)
+        finally:
+            self.is_over = True
+
+
+def count(task, given):
+    """Counts up to input.to, one every input.everyMs."""
+    to, every_ms = int(given.get("to", 10)), given.get("everyMs", 200)
+    for number in range(1, to + 1):
+        task.sleep(every_ms / 1000)
+        said = {"channel": "text", "op": "append", "data": f"{number} "}
+        task.append(("TASK_OUTPUT", said), ("TASK_PROGRESS", {"progress": 100 * number / to}))
+    return {"counted": to, "attempt": task.lease["attempt"]}
+
+
+HANDLERS = {"python.count": count}
+
+
+def on_sigterm(*_):
+    global stopping
+    stopping = True
+    if running is None:
+        sys.exit(0)  # out of the claim that waits
+    running.stop("release")  # another worker goes on at once
+
+
+signal.signal(signal.SIGTERM, on_sigterm)
+worker_id = f"python:{socket.gethostname()}:{os.getpid()}"
+claim = {"workerId": worker_id, "taskTypes": list(HANDLERS), "maxTasks": 1, "waitTimeoutMs": 20000}
+while not stopping:
+    for lease in post("/leases", claim)["leases"]:
+        running = Task(lease)
+        try:
+            running.run(HANDLERS[lease["taskType"]])
+        except LeaseLost:
+            pass  # while it was ending: somebody else decided how
+    running = None

@@ -1,0 +1,103 @@
+/** The service said no; the same again would be refused again. */
+export class Refused extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+  ) {
+    super(`${status} ${code}: ${message}`);
+  }
+}
+
+/** No answer, or one that says "later": the call may have been obeyed, and is to be repeated. */
+export class Unavailable extends Error {
+  constructor(
+    message: string,
+    readonly retryAfterMs = 0,
+    cause?: unknown,
+  ) {
+    super(message, { cause });
+  }
+}
+
+export interface Answer<Body> {
+  readonly body: Body;
+  /** The service's clock, in Unix milliseconds, up to a second behind. */
+  readonly serviceTime: number;
+}
+
+/** 401 and 403 too: while tokens are rotated, some replicas do not know the new one yet, or no longer the old. */
+const MAY_PASS: ReadonlySet<number> = new Set([401, 403, 408, 429]);
+
+/** The worker protocol's HTTP: one request, one answer. */
+export class Service {
+  readonly #base: URL;
+
+  /** `url` is where the service is, with or without a path below which `/worker/v1` begins. */
+  constructor(
+    url: string | URL,
+    private readonly token: string,
+  ) {
+    this.#base = new URL(String(url).replace(/\/*$/, '/'));
+  }
+
+  /** @throws Refused, Unavailable; also Unavailable when `stop` aborts */
+  async post<Body>(path: string, json: string, timeoutMs: number, stop?: AbortSignal): Promise<Answer<Body>> {
+    const cut = new AbortController();
+    const abort = () => cut.abort();
+    const timer = setTimeout(abort, timeoutMs);
+    stop?.addEventListener('abort', abort);
+    if (stop?.aborted) abort();
+    try {
+      const response = await fetch(new URL(`worker/v1/${path}`, this.#base), {
+        method: 'POST',
+        headers: { Authorization: `Bearer ${this.token}`, 'Content-Type': 'application/json' },
+        body: json,
+        // Nobody else is to get the token.
+        redirect: 'error',
+        signal: cut.signal,
+      });
+      return await answerOf<Body>(response);
+    } catch (error) {
+      if (error instanceof Refused || error instanceof Unavailable) throw error;
+      throw new Unavailable(`${this.#base.origin} did not answer`, 0, error);
+    } finally {
+      clearTimeout(timer);
+      stop?.removeEventListener('abort', abort);
+    }
+  }
+
+  /** The bytes behind an address from a lease. @throws Refused, Unavailable */
+  async download(address: string, leaseToken: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+    const url = new URL(address, this.#base);
+    const ours = url.origin === this.#base.origin;
+    const response = await fetch(url, { headers: ours ? { 'X-Lease-Token': leaseToken } : {}, signal });
+    if (!response.ok || !response.body) throw refusalOf(response, await response.text());
+    return response.body;
+  }
+}
+
+async function answerOf<Body>(response: Response): Promise<Answer<Body>> {
+  const text = await response.text();
+  if (!response.ok) throw refusalOf(response, text);
+  const serviceTime = Date.parse(response.headers.get('date') ?? '') || Date.now();
+  return { body: (text === '' ? {} : JSON.parse(text)) as Body, serviceTime };
+}
+
+function refusalOf({ status, headers }: Response, text: string): Refused | Unavailable {
+  const { code, message } = errorBody(text);
+  // An answer without a code is not the service's: something on the way has no service to ask.
+  const passes = status >= 500 || MAY_PASS.has(status) || code === undefined;
+  if (!passes) return new Refused(status, code, message ?? '');
+  const retryAfterSeconds = Number(headers.get('retry-after')) || 0;
+  return new Unavailable(`the service answered ${status} ${code ?? ''}`.trim(), retryAfterSeconds * 1000);
+}
+
+function errorBody(text: string): { readonly code?: string; readonly message?: string } {
+  try {
+    const { code, message } = JSON.parse(text) as Record<string, unknown>;
+    return { ...(typeof code === 'string' && { code }), ...(typeof message === 'string' && { message }) };
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,97 @@
+// The words of a handler. They are the service's own (src/execution/task-handler.ts), so that one file of handlers runs inside
+// the service and here; a test holds the two together.
+
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/** What a handler can say and ask while it runs. Every call resolves when the event is stored; await it, or do not. */
+export interface TaskContext {
+  readonly taskId: string;
+  readonly taskType: string;
+  /** From 1. What a handler did outside in an earlier attempt, it finds done. */
+  readonly attempt: number;
+  readonly metadata: JsonObject;
+  /** What the task was created with; empty when there is nothing. */
+  readonly attachments: readonly TaskAttachment[];
+  /** W3C trace context of the request that created the task, to go on with its trace. */
+  readonly traceparent?: string;
+  /** Aborts when the task is cancelled, the lease is lost, or the worker drains: stop and throw. */
+  readonly signal: AbortSignal;
+  /** The last answer, when this invocation goes on after one. */
+  readonly resume?: SuspendAnswer;
+  /**
+   * Asks the owner. Ends this invocation: the promise rejects, let that through. When the answer is there the handler runs again
+   * from its start, on whichever worker, and the same call returns it.
+   */
+  suspend(question: SuspendRequest): Promise<SuspendAnswer>;
+  /** `progress` is 0 to 100. */
+  progress(progress: number, details?: { readonly stage?: string; readonly message?: string }): Promise<void>;
+  message(message: string, level?: 'info' | 'warning' | 'debug'): Promise<void>;
+  /** Streamed output such as a model's tokens. Defaults to appending to the channel `text`. */
+  output(data: string, options?: { readonly channel?: string; readonly op?: 'append' | 'replace' }): Promise<void>;
+}
+
+export interface TaskAttachment {
+  readonly attachmentId: string;
+  readonly filename: string;
+  readonly contentType: string;
+  readonly sizeBytes: number;
+  /** Of the bytes, in hexadecimal. */
+  readonly sha256: string;
+  /** The bytes, from the first; possible as long as the attempt runs. */
+  read(): Promise<ReadableStream<Uint8Array>>;
+}
+
+/** A question to the owner of the task. */
+export interface SuspendRequest {
+  /** Names the call, so that its answer finds it. Defaults to its ordinal: `1` for the first `suspend` of an invocation. */
+  readonly key?: string;
+  readonly reasonCode: string;
+  /** What may be answered: one or more action types. */
+  readonly allowedActions: readonly string[];
+  /** Defaults to `USER_ACTION_REQUIRED`. */
+  readonly kind?: 'USER_ACTION_REQUIRED' | 'EXTERNAL_CONFIRMATION_PENDING' | 'SYSTEM_PAUSED';
+  /** Of `interaction`. Defaults to 1. */
+  readonly schemaVersion?: number;
+  /** When the task fails with SUSPENSION_EXPIRED if nobody answered. Defaults to never. */
+  readonly expiresAt?: Date | string | number;
+  /** For whoever shows the question. */
+  readonly uiHints?: JsonObject;
+  readonly interaction?: JsonObject;
+}
+
+export interface SuspendAnswer {
+  readonly suspendId: string;
+  readonly clientActionId: string;
+  /** One of `allowedActions`. */
+  readonly actionType: string;
+  readonly payload: JsonObject;
+  /** The principal who answered. */
+  readonly actorId: string;
+}
+
+/**
+ * Executes one type of task. What it returns becomes the result. Throw `TaskFailure` to fail with a code of your own; any other
+ * error counts as passing and is retried until the service's TASK_MAX_ATTEMPTS are spent.
+ */
+export type TaskHandler = (input: JsonObject, context: TaskContext) => unknown;
+
+/** Handlers by task type. */
+export type TaskHandlers = Readonly<Record<string, TaskHandler>>;
+
+/** A handler's own way to fail. `retryable` defaults to false, `retryAfterMs` to the service's backoff. */
+export class TaskFailure extends Error {
+  constructor(
+    readonly code: string,
+    message: string,
+    readonly options: { readonly retryable?: boolean; readonly retryAfterMs?: number } = {},
+  ) {
+    super(message);
+  }
+}
+
+/** What `suspend` rejects with to end the invocation. */
+export class Suspended extends Error {
+  constructor() {
+    super('The handler waits for an answer; it runs again from its start.');
+  }
+}

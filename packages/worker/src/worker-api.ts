@@ -1,0 +1,12 @@
+export {
+  TaskFailure,
+  type JsonObject,
+  type SuspendAnswer,
+  type SuspendRequest,
+  type TaskAttachment,
+  type TaskContext,
+  type TaskHandler,
+  type TaskHandlers,
+} from './task-handler.js';
+export { Worker, type WorkerOptions } from './worker.js';
+export type { WorkerProblem } from './worker-problem.js';
