@@ -576,9 +576,10 @@ describe('A lease that expires', () => {
     const replica = await workerWith(gate.obedient, { env: { LEASE_SECONDS: '1' } });
     const taskId = await task(replica);
     await gate.begun.promise;
-    const { rows } = await superuser.query('SELECT lease_expires_at AS t FROM taskbridge.proj_tasks WHERE task_id = $1', [
-      taskId,
-    ]);
+    const { rows } = await superuser.query(
+      'SELECT lease_expires_at AS t FROM taskbridge.proj_tasks WHERE task_id = $1',
+      [taskId],
+    );
     const firstEnd = (rows[0] as { t: Date }).t.getTime();
     await eventually('the first lease would be over', () => Date.now() > firstEnd + 100);
     await replica.get(EndLostAttempts).execute();
@@ -711,7 +712,9 @@ describe('Between a worker and PostgreSQL', () => {
     const taskId = await task(replica);
     await ended(taskId);
     const log = await logOf(taskId);
-    expect(log.slice(1, -1).map(({ payload }) => payload['progress'])).toEqual(Array.from({ length: 100 }, (_, n) => n));
+    expect(log.slice(1, -1).map(({ payload }) => payload['progress'])).toEqual(
+      Array.from({ length: 100 }, (_, n) => n),
+    );
     expect((await rowOf(taskId)).attempt).toBe(1);
   });
 

@@ -4,8 +4,6 @@ import type { StoredEvent } from '../tasks/stored-event.js';
 
 /** Recent events kept of a followed task, so that who is a little behind costs no query. */
 const RING_EVENTS = 256;
-/** Events in one read of the log. */
-const PAGE_EVENTS = 200;
 
 /**
  * One followed task: how far its log goes as far as this replica knows, and the newest events without a hole. Subscribers hold a
@@ -20,7 +18,7 @@ export class Channel {
   /** The events up to the head, ascending and dense; empty after a hole. */
   #ring: StoredEvent[] = [];
   #waiting = new Set<() => void>();
-  #reads = new Map<number, Promise<readonly StoredEvent[]>>();
+  #reads = new Map<string, Promise<readonly StoredEvent[]>>();
 
   constructor(
     readonly taskId: string,
@@ -74,12 +72,13 @@ export class Channel {
     return this.#ring[at]?.eventId === cursor + 1 ? this.#ring.slice(at) : undefined;
   }
 
-  /** Events after the cursor from PostgreSQL. Subscribers that stand at the same place share one read. */
-  logged(cursor: number): Promise<readonly StoredEvent[]> {
-    let reading = this.#reads.get(cursor);
+  /** At most `limit` events after the cursor from PostgreSQL. Subscribers that stand at the same place share one read. */
+  logged(cursor: number, limit: number): Promise<readonly StoredEvent[]> {
+    const key = `${cursor}+${limit}`;
+    let reading = this.#reads.get(key);
     if (!reading) {
-      reading = readEvents(this.database, this.taskId, cursor, PAGE_EVENTS).finally(() => this.#reads.delete(cursor));
-      this.#reads.set(cursor, reading);
+      reading = readEvents(this.database, this.taskId, cursor, limit).finally(() => this.#reads.delete(key));
+      this.#reads.set(key, reading);
     }
     return reading;
   }

@@ -41,22 +41,30 @@ export class FeedStream {
   }
 
   private async pump(subscription: Subscription, writer: StreamWriter): Promise<StreamEnd> {
-    const { headEventId } = subscription;
-    if (subscription.lastEventId === headEventId) writer.caughtUp(subscription);
+    if (subscription.lastEventId === subscription.headEventId) writer.caughtUp(subscription);
     for (;;) {
       if (writer.isFull && !(await writer.drained())) return 'slow_consumer';
-      const events = await subscription.next();
-      if (!events) return writer.why ?? (subscription.isOver ? 'terminal' : 'unsubscribed');
-      for (const batch of batches(events, headEventId)) {
-        if (subscription.isClosed || writer.isFull) {
-          // Nothing is kept for a client that is behind: what does not fit is read again when there is room.
-          subscription.rewind(batch.first.eventId - 1);
-          break;
-        }
-        this.deliver(subscription, writer, batch);
-        if (batch.last.eventId === headEventId) writer.caughtUp(subscription);
-      }
+      const isMore = await this.deliverNext(subscription, writer);
+      if (!isMore) return writer.why ?? (subscription.isOver ? 'terminal' : 'unsubscribed');
     }
+  }
+
+  /**
+   * Nothing is kept for a client that is behind: what does not fit is read again when there is room. This is a function of its
+   * own because a suspended one would hold what it has read.
+   */
+  private async deliverNext(subscription: Subscription, writer: StreamWriter): Promise<boolean> {
+    const { headEventId } = subscription;
+    const events = await subscription.next();
+    for (const batch of batches(events ?? [], headEventId)) {
+      if (subscription.isClosed || writer.isFull) {
+        subscription.rewind(batch.first.eventId - 1);
+        break;
+      }
+      this.deliver(subscription, writer, batch);
+      if (batch.last.eventId === headEventId) writer.caughtUp(subscription);
+    }
+    return events !== null;
   }
 
   private deliver(subscription: Subscription, writer: StreamWriter, { events, first, last }: Batch): void {

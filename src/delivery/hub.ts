@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database.js';
+import { Lane } from '../database/lane.js';
 import { TransportDiagnosticsSink } from '../observability/transport-diagnostics-sink.js';
 import { readHeads, type Head } from '../tasks/store/read-events.js';
 import type { StoredEvent } from '../tasks/stored-event.js';
@@ -12,6 +13,9 @@ const HEAD_COMPARISON_MS = 1_000;
 /** How long a live event may take from its commit to here before it counts as lost. */
 const ON_ITS_WAY_MS = 50;
 
+/** Connections for replays: however many clients have however much to catch up with, writers find one. */
+const REPLAY_CONNECTIONS = 4;
+
 /**
  * The tasks that have subscribers on this replica. What the live log brings is a hint; the head comparison finds what it lost, so
  * that a live log that is down makes delivery later and nothing else.
@@ -19,6 +23,7 @@ const ON_ITS_WAY_MS = 50;
 @Injectable()
 export class Hub implements LiveLogFollower {
   readonly #channels = new Map<string, Channel>();
+  readonly #replays: Lane;
   #timer: NodeJS.Timeout | undefined;
   #comparing: Promise<void> = Promise.resolve();
 
@@ -26,7 +31,9 @@ export class Hub implements LiveLogFollower {
     private readonly database: Database,
     private readonly liveLog: LiveLog,
     private readonly diagnostics: TransportDiagnosticsSink,
-  ) {}
+  ) {
+    this.#replays = new Lane(database, REPLAY_CONNECTIONS);
+  }
 
   start(): void {
     this.liveLog.follow(this);
@@ -49,7 +56,7 @@ export class Hub implements LiveLogFollower {
   /** Joins a task's channel; it is forgotten when its last subscriber leaves. */
   attach(taskId: string): Channel {
     let channel = this.#channels.get(taskId);
-    if (!channel) this.#channels.set(taskId, (channel = new Channel(taskId, this.database)));
+    if (!channel) this.#channels.set(taskId, (channel = new Channel(taskId, this.#replays)));
     channel.subscribers += 1;
     return channel;
   }

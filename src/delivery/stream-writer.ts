@@ -6,8 +6,8 @@ import type { Subscription } from './subscription.js';
 
 /** How long a client may take to read what it was sent. */
 const SLOW_CONSUMER_DEADLINE_MS = 10_000;
-/** How often a client that is behind is looked at. */
-const LOOK_MS = 25;
+/** How often a client that is behind is looked at: soon, and then less and less often. */
+const LOOK_MS = { first: 5, last: 100 } as const;
 /** So far above its cap a connection gets by answers to frames that its client goes on sending, and by nothing else. */
 const OVERRUN_BYTES = 4 * 1024 * 1024;
 
@@ -76,10 +76,14 @@ export abstract class StreamWriter extends Connection {
 
   private async watchDrain(): Promise<boolean> {
     const deadline = performance.now() + SLOW_CONSUMER_DEADLINE_MS;
-    while (this.bufferedBytes > this.maxBufferedBytes / 2) {
+    for (
+      let ms: number = LOOK_MS.first;
+      this.bufferedBytes > this.maxBufferedBytes / 2;
+      ms = Math.min(2 * ms, LOOK_MS.last)
+    ) {
       if (this.ended.aborted) return true;
       if (performance.now() > deadline) return false;
-      await delay(LOOK_MS);
+      await delay(ms);
     }
     return true;
   }

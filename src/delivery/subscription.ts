@@ -7,6 +7,8 @@ import type { Channel } from './channel.js';
 
 /** How long a reader waits before it asks a PostgreSQL that did not answer again. */
 const UNAVAILABLE_RETRY_MS = 500;
+/** Events in one read of the log: as many as pay off, fewer where the client takes fewer at a time. */
+const PAGE_EVENTS = { least: 8, most: 200 } as const;
 
 /**
  * Every event of a task after a cursor, once, in order. It is attached to the task's channel before anything is read, so nothing
@@ -17,6 +19,9 @@ export class Subscription {
   #over: boolean;
   #closed = false;
   #wake: (() => void) | undefined;
+  #pageEvents: number = PAGE_EVENTS.most;
+  /** The cursor before the last `next()`. */
+  #before = 0;
 
   constructor(
     private readonly channel: Channel,
@@ -57,6 +62,7 @@ export class Subscription {
         const events = this.channel.recent(this.cursor) ?? (await this.logged());
         const last = events.at(-1);
         if (this.#closed || !last) continue;
+        this.#before = this.cursor;
         this.cursor = last.eventId;
         this.#over = endsTask(last.type);
         return events;
@@ -89,6 +95,7 @@ export class Subscription {
 
   /** What came after this event was not handed on: it is to come again. */
   rewind(lastEventId: number): void {
+    this.#pageEvents = Math.max(PAGE_EVENTS.least, 2 * (lastEventId - this.#before));
     this.cursor = lastEventId;
     this.#over = false;
   }
@@ -105,8 +112,10 @@ export class Subscription {
   /** Empty while PostgreSQL does not answer: the stream stays, and goes on when it does. */
   private async logged(): Promise<readonly StoredEvent[]> {
     try {
-      const events = await this.channel.logged(this.cursor);
+      const limit = this.#pageEvents;
+      const events = await this.channel.logged(this.cursor, limit);
       if (events.length === 0) throw new TaskNotFound();
+      this.#pageEvents = Math.min(PAGE_EVENTS.most, 2 * limit);
       return events;
     } catch (error) {
       if (!(error instanceof TaskBridgeError) || error.kind !== 'unavailable') throw error;
