@@ -21,7 +21,7 @@ const TEXT = 'The quick brown fox. 🦊🏴‍☠️ Příliš žluťoučký ků
 // The compiler's half of "one file of handlers runs in both": what either takes, the other takes.
 type Same<A, B> = [A, B] extends [B, A] ? true : never;
 const same: [
-  Same<Omit<sdk.TaskContext, 'attachments' | 'traceparent'>, Omit<inline.TaskContext, 'attachments' | 'traceparent'>>,
+  Same<Omit<sdk.TaskContext, 'traceparent'>, inline.TaskContext>,
   Same<sdk.SuspendRequest, inline.SuspendRequest>,
   Same<sdk.SuspendAnswer, inline.SuspendAnswer>,
   Same<sdk.TaskFailure, inline.TaskFailure>,
@@ -225,6 +225,8 @@ describe('One file of handlers', () => {
     ['retries the same', 'both.fail', { retryable: true, retryAfterMs: 1 }],
     ['tells clients nothing of an error that it did not mean to throw', 'both.throw', {}],
     ['returns the same where there is nothing', 'both.nothing', {}],
+    ['returns the same where JSON has no word for it', 'both.function', {}],
+    ['fails within the same limits', 'both.fail-beyond-limits', {}],
     ['fails the same with a result that is no JSON', 'both.unserialisable', {}],
     ['fails the same with a result that is too large', 'both.too-large', {}],
   ])(
@@ -253,6 +255,12 @@ describe('One file of handlers', () => {
     );
     expect(remote).toEqual(inline);
     expect(remote?.result).toEqual({ answered: true });
+  }, 60_000);
+
+  it('survives promises that it leaves alone', async () => {
+    const [inline, remote] = await bothOf('both.careless', {}, (taskId, by) => answer(taskId, '1', 'go', {}, by));
+    expect(remote).toEqual(inline);
+    expect(remote?.result).toBe('unheard');
   }, 60_000);
 
   it('is cancelled the same', async () => {
