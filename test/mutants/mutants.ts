@@ -24,7 +24,10 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'src/delivery/channel.ts',
     changes: [
       { from: ') this.#ring = [];\n    this.#ring.push(event);', to: ') void 0;\n    this.#ring.push(event);' },
-      { from: 'this.#ring.slice(cursor + 1 - first.eventId)', to: 'this.#ring.filter((e) => e.eventId > cursor)' },
+      {
+        from: 'this.#ring[at]?.eventId === cursor + 1 ? this.#ring.slice(at)',
+        to: 'at >= 0 ? this.#ring.filter(({ eventId }) => eventId > cursor)',
+      },
     ],
     caughtBy: { file: 'test/live-log-faults.test.ts', tests: 'drops events' },
   },
