@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,8 +7,8 @@ import ts from 'typescript';
 import type { Mutant } from './mutants.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-/** What a test run reads. The packages and a Redis that was fetched are linked. */
-const COPIED = ['src', 'test', 'migrations', 'package.json', 'jest.config.js', 'tsconfig.json', 'nest-cli.json'];
+/** Of no use to a test run, or made by it. The packages and a Redis that was fetched are linked. */
+const LEFT_OUT = ['.git', '.taskbridge', 'coverage', 'dist'];
 const LINKED = ['node_modules', '.cache'];
 const RUN_MS = 180_000;
 
@@ -29,7 +29,10 @@ export class Workshop {
 
   static async open(): Promise<Workshop> {
     const directory = await mkdtemp(join(tmpdir(), 'taskbridge-mutants-'));
-    for (const name of COPIED) await cp(join(root, name), join(directory, name), { recursive: true });
+    const isLeftOut = (name: string) => LEFT_OUT.includes(name) || LINKED.includes(name);
+    for (const name of await readdir(root)) {
+      if (!isLeftOut(name)) await cp(join(root, name), join(directory, name), { recursive: true });
+    }
     for (const name of LINKED) await symlink(join(root, name), join(directory, name));
     return new Workshop(directory);
   }
