@@ -208,7 +208,8 @@ function ofQuestions(task: TaskRow, log: readonly EventRow[], questions: readonl
   const stateOf = (id: unknown) => (answered.has(id) ? 'answered' : end ? unanswered : 'open');
   const open = asked.find((id) => stateOf(id) === 'open') ?? null;
   const violations: string[] = [];
-  if (task.suspend_id !== open) violations.push(`I8 open question ${task.suspend_id}, the events say ${String(open)}`);
+  if (task.suspend_id !== open)
+    violations.push(`I8 open question ${JSON.stringify(task.suspend_id)}, the events say ${JSON.stringify(open)}`);
   if (questions.length !== asked.length)
     violations.push(`I8 ${questions.length} questions, ${asked.length} were asked`);
   for (const { suspend_id, state } of questions) {
