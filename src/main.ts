@@ -29,9 +29,13 @@ import { UploadSweeper } from './uploads/upload-sweeper.js';
 // Config → PostgreSQL → boot guard → application → listen → drain. What refuses to start says why, in a line a rule, and ends
 // with a code that is not 0; nothing listens before everything is checked.
 
+/** What an exit takes by itself, so that it is over inside the grace period. */
+const LAST_MS = 500;
+
 /** In the order in which they were started; stopped in reverse. */
 const started: (() => Promise<void>)[] = [];
 let stopping = false;
+let graceMs = 0;
 
 process.on('SIGTERM', () => void stop(0));
 process.on('SIGINT', () => void stop(0));
@@ -42,6 +46,7 @@ await start().catch((error: unknown) => {
 
 async function start(): Promise<void> {
   const config = readConfig();
+  graceMs = config.boot.shutdownGraceSeconds * 1000 - LAST_MS;
   const logger = createLogger(config.observability);
   started.push(shutdownTracing);
 
@@ -90,10 +95,11 @@ async function embeddedPostgres({ database }: Config): Promise<EmbeddedPostgres>
   return embedded;
 }
 
-/** A second signal changes nothing; what takes longer than the grace period is cut off. */
+/** A second signal changes nothing; what takes longer than the grace period is cut off: nothing that was answered is lost. */
 async function stop(code: number): Promise<void> {
   if (stopping) return;
   stopping = true;
+  setTimeout(() => process.exit(code), graceMs).unref();
   for (const step of started.reverse()) await step().catch((error: unknown) => console.error(String(error)));
   process.exit(code);
 }

@@ -215,7 +215,10 @@ describe('The append queue', () => {
     await settled();
     log.at(1).fail(new DatabaseUnavailable(undefined));
     await settled();
-    expect(requests.map(({ ended }) => ended)).toEqual([expect.any(DatabaseUnavailable), expect.any(DatabaseUnavailable)]);
+    expect(requests.map(({ ended }) => ended)).toEqual([
+      expect.any(DatabaseUnavailable),
+      expect.any(DatabaseUnavailable),
+    ]);
     expect(log.batches).toHaveLength(2);
   });
 
@@ -320,10 +323,13 @@ const move: fc.Arbitrary<Move> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant('answer' as const),
       which: fc.nat(3),
-      answers: fc.array(fc.constantFrom<Answer>('stored', 'stored', 'stored', 'refused', 'locked', 'fault', 'unavailable'), {
-        minLength: 6,
-        maxLength: 6,
-      }),
+      answers: fc.array(
+        fc.constantFrom<Answer>('stored', 'stored', 'stored', 'refused', 'locked', 'fault', 'unavailable'),
+        {
+          minLength: 6,
+          maxLength: 6,
+        },
+      ),
     }),
   },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('pass' as const), ms: fc.constantFrom(1, 5, 50, 100, 150) }) },

@@ -134,13 +134,18 @@ describe('decide', () => {
     });
   });
 
-  it.each(['append', 'complete', 'fail_for_good', 'fail_for_now', 'confirm_cancellation', 'release', 'suspend'] as const)(
-    'refuses %s under a token that is not the lease’s',
-    (name) => {
-      const command = { ...COMMANDS[name], token: 'somebody else’s' } as Command;
-      expect(() => decide(STATES.leased, command, rules())).toThrow(LeaseLost);
-    },
-  );
+  it.each([
+    'append',
+    'complete',
+    'fail_for_good',
+    'fail_for_now',
+    'confirm_cancellation',
+    'release',
+    'suspend',
+  ] as const)('refuses %s under a token that is not the lease’s', (name) => {
+    const command = { ...COMMANDS[name], token: 'somebody else’s' } as Command;
+    expect(() => decide(STATES.leased, command, rules())).toThrow(LeaseLost);
+  });
 
   it('names the batch it expects when one before it is missing', () => {
     const command: Command = { ...COMMANDS.append, batchSeq: 3 };
@@ -156,13 +161,17 @@ describe('decide', () => {
 
   it('keeps a place for the terminal event: an append that would take it ends the task', () => {
     const { events, task } = decide(STATES.leased, COMMANDS.append, rules({ maxEventsPerTask: 2 }));
-    expect(events.map(({ type, payload }) => [type, payload['code']])).toEqual([['TASK_FAILED', 'EVENT_LIMIT_EXCEEDED']]);
+    expect(events.map(({ type, payload }) => [type, payload['code']])).toEqual([
+      ['TASK_FAILED', 'EVENT_LIMIT_EXCEEDED'],
+    ]);
     expect(task).toMatchObject({ status: 'FAILED', headEventId: 2, run: { state: 'over' } });
   });
 
   it('ends a task whose release would take the place of the terminal event', () => {
     const { events, task } = decide(STATES.leased, COMMANDS.release, rules({ maxEventsPerTask: 2 }));
-    expect(events.map(({ type, payload }) => [type, payload['code']])).toEqual([['TASK_FAILED', 'EVENT_LIMIT_EXCEEDED']]);
+    expect(events.map(({ type, payload }) => [type, payload['code']])).toEqual([
+      ['TASK_FAILED', 'EVENT_LIMIT_EXCEEDED'],
+    ]);
     expect(task.headEventId).toBe(2);
   });
 
@@ -322,7 +331,8 @@ function live(given: Rules, steps: readonly Step[]): Life {
 }
 
 function commandOf(step: Exclude<Step, { kind: 'clock_passes' }>, task: Task, tokens: readonly string[]): Command {
-  const tokenOf = (whose: Whose) => (whose === 'invented' ? undefined : tokens.at(whose === 'last' ? -1 : -2)) ?? 'invented';
+  const tokenOf = (whose: Whose) =>
+    (whose === 'invented' ? undefined : tokens.at(whose === 'last' ? -1 : -2)) ?? 'invented';
   switch (step.kind) {
     case 'claim':
       return { kind: 'claim', token: `token-${tokens.length + 1}` };
@@ -563,7 +573,9 @@ describe('Whatever is asked of a task', () => {
   it('failures and lost leases are counted, and releases are not', () => {
     always(({ log, end }) => {
       const spent = log.filter(({ type, payload }) => type === 'TASK_RETRYING' && payload['reason'] !== 'released');
-      expect(end.spentAttempts - spent.length).toBe(end.status === 'FAILED' && end.spentAttempts > spent.length ? 1 : 0);
+      expect(end.spentAttempts - spent.length).toBe(
+        end.status === 'FAILED' && end.spentAttempts > spent.length ? 1 : 0,
+      );
     });
   });
 

@@ -88,7 +88,7 @@ describe('PROTOCOL.md', () => {
 });
 
 describe('The documentation', () => {
-  const pages = globSync(['*.md', 'docs/**/*.md', 'examples/**/*.md'], { cwd: root });
+  const pages = globSync(['*.md', 'docs/**/*.md', 'examples/**/*.md', 'packages/*/*.md'], { cwd: root });
 
   /** As GitHub makes them of headings. */
   const anchors = (page: string) =>

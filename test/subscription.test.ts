@@ -287,7 +287,8 @@ describe('A subscription', () => {
     const author = await Author.begin();
     const subscription = await open(author.taskId);
     // More than the hub keeps of a task.
-    for (let batch = 0; batch < 7; batch += 1) await author.say(...Array.from({ length: 100 }, (_, i) => `${batch}.${i}`));
+    for (let batch = 0; batch < 7; batch += 1)
+      await author.say(...Array.from({ length: 100 }, (_, i) => `${batch}.${i}`));
     await author.end();
     expect(await readToEnd(subscription)).toEqual(await author.stored());
   });

@@ -1,3 +1,7 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type * as sdk from '../packages/worker/src/task-handler.js';
 import type * as inline from '../src/execution/task-handler.js';
@@ -17,7 +21,7 @@ const TEXT = 'The quick brown fox. 🦊🏴‍☠️ Příliš žluťoučký ků
 // The compiler's half of "one file of handlers runs in both": what either takes, the other takes.
 type Same<A, B> = [A, B] extends [B, A] ? true : never;
 const same: [
-  Same<Omit<sdk.TaskContext, 'attachments' | 'traceparent'>, Omit<inline.TaskContext, 'attachments' | 'traceparent'>>,
+  Same<Omit<sdk.TaskContext, 'traceparent'>, inline.TaskContext>,
   Same<sdk.SuspendRequest, inline.SuspendRequest>,
   Same<sdk.SuspendAnswer, inline.SuspendAnswer>,
   Same<sdk.TaskFailure, inline.TaskFailure>,
@@ -221,6 +225,8 @@ describe('One file of handlers', () => {
     ['retries the same', 'both.fail', { retryable: true, retryAfterMs: 1 }],
     ['tells clients nothing of an error that it did not mean to throw', 'both.throw', {}],
     ['returns the same where there is nothing', 'both.nothing', {}],
+    ['returns the same where JSON has no word for it', 'both.function', {}],
+    ['fails within the same limits', 'both.fail-beyond-limits', {}],
     ['fails the same with a result that is no JSON', 'both.unserialisable', {}],
     ['fails the same with a result that is too large', 'both.too-large', {}],
   ])(
@@ -249,6 +255,12 @@ describe('One file of handlers', () => {
     );
     expect(remote).toEqual(inline);
     expect(remote?.result).toEqual({ answered: true });
+  }, 60_000);
+
+  it('survives promises that it leaves alone', async () => {
+    const [inline, remote] = await bothOf('both.careless', {}, (taskId, by) => answer(taskId, '1', 'go', {}, by));
+    expect(remote).toEqual(inline);
+    expect(remote?.result).toBe('unheard');
   }, 60_000);
 
   it('is cancelled the same', async () => {
@@ -427,6 +439,35 @@ describe('A worker', () => {
     const line = await eventually('a problem', () => worker.stdout().split('\n')[0] || undefined);
     expect(line).toBe('problem claim_failed  the service answered 401 AUTHENTICATION_ERROR');
     expect(worker.stderr()).toBe('');
+  });
+
+  it('reads what a lease has attached, with the token of the lease and below the path of the service', async () => {
+    const attachment = { attachmentId: '1', filename: 'a.txt', contentType: 'text/plain', sizeBytes: 5, sha256: '00' };
+    const tokens: string[] = [];
+    const serve = async (req: IncomingMessage, res: ServerResponse) => {
+      if (req.url === '/bridge/api/v1/tasks/t/attachments/1') {
+        return void res.writeHead(req.headers['x-lease-token'] === tokens.at(-1) ? 200 : 404).end('bytes');
+      }
+      const body = await text(req);
+      const answer = await fetch(service.url + req.url?.replace('/bridge', ''), {
+        method: 'POST',
+        headers: { Authorization: req.headers.authorization ?? '', 'Content-Type': 'application/json' },
+        body,
+      });
+      const answered = (await answer.json()) as { leases?: { leaseToken: string; attachments: object[] }[] };
+      for (const lease of answered.leases ?? []) {
+        tokens.push(lease.leaseToken);
+        lease.attachments = [{ ...attachment, url: '/api/v1/tasks/t/attachments/1' }];
+      }
+      res.writeHead(answer.status).end(JSON.stringify(answered));
+    };
+    const gateway = createServer((req, res) => void serve(req, res)).listen(0, '127.0.0.1');
+    await once(gateway, 'listening');
+    work({ url: `http://127.0.0.1:${(gateway.address() as AddressInfo).port}/bridge` });
+    const taskId = await created('both.read');
+    expect((await ended(taskId)).at(-1)?.payload).toEqual({ result: ['a.txt: bytes'] });
+    gateway.close();
+    gateway.closeAllConnections();
   });
 
   it('hands the trace of the request on', async () => {

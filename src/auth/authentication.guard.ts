@@ -5,6 +5,7 @@ import type { AuthContext, Scope } from './auth-context.js';
 import { AuthContextResolver } from './auth-context-resolver.js';
 import { AccessDenied } from './auth.errors.js';
 import { PUBLIC } from './public.decorator.js';
+import { ALSO_BY_LEASE, leaseTokenOf } from './also-by-lease.decorator.js';
 import { REQUIRED_SCOPE } from './requires.decorator.js';
 
 export type AuthenticatedRequest = Request & { auth?: AuthContext };
@@ -22,6 +23,9 @@ export class AuthenticationGuard implements CanActivate {
     const target = [context.getHandler(), context.getClass()];
     if (this.reflector.getAllAndOverride<boolean>(PUBLIC, target)) return true;
     const request = context.switchToHttp().getRequest<AuthenticatedRequest>();
+    // The route checks the lease: workers have no principal.
+    if (this.reflector.getAllAndOverride<boolean>(ALSO_BY_LEASE, target) && leaseTokenOf(request) !== undefined)
+      return true;
     const auth = await this.resolver.resolve(request);
     demandScope(auth, this.reflector.getAllAndOverride<Scope>(REQUIRED_SCOPE, target));
     request.auth = auth;

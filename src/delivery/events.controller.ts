@@ -12,7 +12,7 @@ import { EventPageDto, LongPollDto, StreamQueryDto } from './dto/long-poll.dto.j
 import { FeedStream } from './feed-stream.js';
 import { OpenSubscription } from './open-subscription.js';
 import { PollEvents } from './poll-events.js';
-import { SseWriter } from './sse-writer.js';
+import { SSE_HEADERS, SseWriter } from './sse-writer.js';
 import { Streams } from './streams.js';
 
 @ApiTags('events')
@@ -77,6 +77,11 @@ export class EventsController {
         // What makes an EventSource stop: it reconnects after a stream that ended, but not after this.
         subscription.close();
         response.status(204).end();
+        return;
+      }
+      if (request.method === 'HEAD') {
+        subscription.close();
+        response.writeHead(200, SSE_HEADERS).end();
         return;
       }
       const writer = this.streams.join(new SseWriter(response, taskId, left, this.config.streamMaxBufferedBytes));

@@ -11,7 +11,7 @@ const RETRY_MS = 2_000;
 /** A response whose client does not take its end is cut off. */
 const LINGER_MS = 10_000;
 
-const HEADERS = {
+export const SSE_HEADERS = {
   'Content-Type': 'text/event-stream; charset=utf-8',
   'Cache-Control': 'no-cache, no-transform',
   'X-Accel-Buffering': 'no',
@@ -26,7 +26,7 @@ export class SseWriter extends StreamWriter {
     maxBufferedBytes: number,
   ) {
     super('sse', maxBufferedBytes);
-    response.writeHead(200, HEADERS);
+    response.writeHead(200, SSE_HEADERS);
     response.write(`retry: ${RETRY_MS}\n\n`);
     left.addEventListener('abort', () => this.end('client_left'));
     if (left.aborted) this.end('client_left');

@@ -44,6 +44,7 @@ export interface LeaseHolder {
 export class Attempt {
   readonly #stop = new AbortController();
   readonly #lost = Promise.withResolvers<void>();
+  #isLost = false;
   readonly #sender: EventSender;
   #asked = 0;
   #question: Question | undefined;
@@ -65,7 +66,9 @@ export class Attempt {
   /** Tells the handler to stop; what counts is the first reason, but a lost lease outweighs all. */
   stop(why: AttemptStopped['why']): void {
     if (!this.#stop.signal.aborted) this.#stop.abort(new AttemptStopped(why));
-    if (why === 'lease_lost') this.#lost.resolve();
+    if (why !== 'lease_lost') return;
+    this.#isLost = true;
+    this.#lost.resolve();
   }
 
   /** Resolves when the lease is over; the handler's code may still be running when it does not obey its signal. */
@@ -82,7 +85,7 @@ export class Attempt {
   private async runToEnd(handler: TaskHandler): Promise<void> {
     const ending = await this.execute(handler);
     await this.#sender.settled();
-    for (;;) {
+    while (!this.#isLost) {
       try {
         await this.holder.end(this.lease, ending);
         return;

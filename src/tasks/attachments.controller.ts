@@ -1,8 +1,8 @@
 import { Controller, Get, Param, Req, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import type { Request, Response } from 'express';
-import type { AuthContext } from '../auth/auth-context.js';
-import { Caller } from '../auth/caller.decorator.js';
+import type { Response } from 'express';
+import { AlsoByLease, leaseTokenOf } from '../auth/also-by-lease.decorator.js';
+import type { AuthenticatedRequest } from '../auth/authentication.guard.js';
 import { Requires } from '../auth/requires.decorator.js';
 import { Produces } from '../http/accept.guard.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
@@ -16,18 +16,20 @@ export class AttachmentsController {
 
   @Get(':taskId/attachments/:attachmentId')
   @Requires('tasks:read')
+  @AlsoByLease()
   @Produces(null)
-  @ApiErrors(400, 401, 403, 404, 416, 503)
+  @ApiErrors(400, 401, 403, 404, 409, 416, 503)
   @ApiOperation({ summary: 'Download a file of a task, or a range of it' })
   @ApiOkResponse({ content: { '*/*': { schema: { type: 'string', format: 'binary' } } } })
   async download(
-    @Caller() caller: AuthContext,
     @Param('taskId') taskId: string,
     @Param('attachmentId') attachmentId: string,
-    @Req() request: Request,
+    @Req() request: AuthenticatedRequest,
     @Res() response: Response,
   ): Promise<void> {
-    const { attachment, open } = await this.readAttachment.execute(caller, taskId, attachmentId);
+    const { attachment, open } = request.auth
+      ? await this.readAttachment.execute(request.auth, taskId, attachmentId)
+      : await this.readAttachment.executeForLease(leaseTokenOf(request) ?? '', taskId, attachmentId);
     await sendAttachment(request, response, attachment, open);
   }
 }

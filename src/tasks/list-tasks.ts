@@ -48,6 +48,7 @@ function placeOf(cursor: string): NonNullable<TaskFilter['after']> {
   const createdAt = new Date(time);
   const canonical = Buffer.from(cursor, 'base64url').toString('base64url') === cursor;
   const exact = canonical && !Number.isNaN(createdAt.getTime()) && createdAt.toISOString() === time;
-  if (!exact || !isTaskId(taskId) || rest.length > 0) throw new InvalidCursor();
+  if (!exact || !isTaskId(taskId) || rest.length > 0)
+    throw new InvalidCursor('The cursor must be the nextCursor of an earlier page.');
   return { createdAt, taskId };
 }

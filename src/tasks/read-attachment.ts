@@ -5,9 +5,10 @@ import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { AttachmentStore, type ByteRange } from '../uploads/attachment-store.js';
-import { AttachmentNotFound, TaskNotFound } from './domain/tasks.errors.js';
+import { AttachmentNotFound, LeaseLost, TaskNotFound } from './domain/tasks.errors.js';
 import { type Attachment, findAttachment } from './store/attachments.js';
 import { readTaskHead } from './store/read-task.js';
+import { checkLeases } from './store/renew-leases.js';
 import { isTaskId } from './task-id.js';
 
 export interface OpenableAttachment {
@@ -34,10 +35,27 @@ export class ReadAttachment {
     return this.observer.query('read_attachment', { principalId: auth.subject, taskId }, async () => {
       const head = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
       if (!head || !(await this.ownership.mayRead(auth, head.identity))) throw new TaskNotFound();
-      // Both are UUIDs of ours.
-      const attachment = isTaskId(attachmentId) ? await findAttachment(this.database, taskId, attachmentId) : undefined;
-      if (!attachment) throw new AttachmentNotFound();
-      return { attachment, open: (range) => this.store.open(attachmentId, range) };
+      return this.find(taskId, attachmentId);
     });
+  }
+
+  /**
+   * For the worker that runs the task: the token alone proves the lease.
+   * @throws LeaseLost when it is not, or no longer, the lease's
+   * @throws AttachmentNotFound
+   */
+  executeForLease(leaseToken: string, taskId: string, attachmentId: string): Promise<OpenableAttachment> {
+    return this.observer.query('read_attachment', { principalId: 'worker', taskId }, async () => {
+      const held = isTaskId(taskId) ? await checkLeases(this.database, [{ taskId, leaseToken }]) : [];
+      if (held.length === 0) throw new LeaseLost();
+      return this.find(taskId, attachmentId);
+    });
+  }
+
+  private async find(taskId: string, attachmentId: string): Promise<OpenableAttachment> {
+    // Both are UUIDs of ours.
+    const attachment = isTaskId(attachmentId) ? await findAttachment(this.database, taskId, attachmentId) : undefined;
+    if (!attachment) throw new AttachmentNotFound();
+    return { attachment, open: (range) => this.store.open(attachmentId, range) };
   }
 }

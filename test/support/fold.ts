@@ -66,7 +66,7 @@ export async function checkInvariants(superuserUrl: string, options: InvariantOp
   if (violations.length > 0) throw new Error(`${violations.length} violation(s):\n${violations.join('\n')}`);
 }
 
-async function findViolations(superuserUrl: string, options: InvariantOptions = {}): Promise<string[]> {
+export async function findViolations(superuserUrl: string, options: InvariantOptions = {}): Promise<string[]> {
   const { tasks, events, questions, receipts } = await readAll(superuserUrl);
   const logs = Map.groupBy(events, ({ task_id }) => task_id);
   const asked = Map.groupBy(questions, ({ task_id }) => task_id);

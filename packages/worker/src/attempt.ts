@@ -17,6 +17,10 @@ import type { WorkerProblem } from './worker-problem.js';
 
 /** The largest result, as the JSON of the terminal event. */
 const MAX_RESULT_BYTES = 1024 * 1024;
+/** What a failure may hold. */
+const MAX_CODE_CHARACTERS = 255;
+const MAX_MESSAGE_CHARACTERS = 8_192;
+const LONGEST_RETRY_AFTER_MS = 24 * 60 * 60 * 1000;
 
 /** Why the signal of a running handler aborts. */
 export class AttemptStopped extends Error {
@@ -103,9 +107,10 @@ export class Attempt {
       signal.throwIfAborted();
       const result: unknown = await handler(this.lease.input, this.context());
       if (this.#question) return { call: 'suspend', members: this.#question };
-      const members = { result: result ?? null };
-      if (Buffer.byteLength(JSON.stringify(members)) > MAX_RESULT_BYTES) throw resultTooLarge();
-      return { call: 'complete', members };
+      const json = JSON.stringify({ result });
+      if (Buffer.byteLength(json) > MAX_RESULT_BYTES) throw resultTooLarge();
+      // JSON has no word for undefined, nor for a function.
+      return { call: 'complete', members: { result: json === '{}' ? null : result } };
     } catch (error) {
       // Also when the handler let another error out meanwhile: it was told to end, and asks again from its start.
       if (this.#question && !signal.aborted) return { call: 'suspend', members: this.#question };
@@ -142,11 +147,12 @@ export class Attempt {
     const { taskId, taskType, attempt, metadata, traceparent } = this.lease;
     const resume = this.answers.at(-1);
     const halves = new HalfCharacters();
-    const send = async (event: () => WireEvent): Promise<void> => {
-      const { signal } = this.#stop;
-      if (signal.aborted) throw signal.reason;
-      return this.#sender.send(event());
-    };
+    const { signal } = this.#stop;
+    const send = (event: () => WireEvent) =>
+      unawaited(async () => {
+        if (signal.aborted) throw signal.reason;
+        return this.#sender.send(event());
+      });
     return {
       taskId,
       taskType,
@@ -154,9 +160,9 @@ export class Attempt {
       metadata,
       attachments: this.attachments(),
       ...(traceparent !== null && { traceparent }),
-      signal: this.#stop.signal,
+      signal,
       ...(resume && { resume }),
-      suspend: (question) => this.ask(question),
+      suspend: (question) => unawaited(() => this.ask(question)),
       progress: (progress, { stage, message } = {}) => send(() => progressEvent(progress, stage, message)),
       message: (message, level) => send(() => messageEvent(message, level)),
       output: (data, { channel = 'text', op = 'append' } = {}) =>
@@ -168,7 +174,7 @@ export class Attempt {
     const { attachments, leaseToken } = this.lease;
     return attachments.map(({ url, ...attachment }) => ({
       ...attachment,
-      read: () => this.service.download(url, leaseToken, this.#stop.signal),
+      open: () => this.service.download(url, leaseToken, this.#stop.signal),
     }));
   }
 
@@ -182,12 +188,25 @@ function resultTooLarge(): TaskFailure {
   return new TaskFailure('RESULT_TOO_LARGE', `A result may have at most ${MAX_RESULT_BYTES} bytes.`);
 }
 
+/** A handler may leave the promise alone. A rejection that nobody handles would end the process, and all that runs in it. */
+function unawaited<T>(work: () => Promise<T>): Promise<T> {
+  const outcome = work();
+  outcome.catch(() => undefined);
+  return outcome;
+}
+
 /** An error that is no `TaskFailure` says nothing to clients: its text may hold anything. */
 function failureOf(error: unknown): Ending {
   if (!(error instanceof TaskFailure)) {
     return { call: 'fail', members: { code: 'HANDLER_ERROR', message: 'The handler failed.', retryable: true } };
   }
-  const { code, message, options } = error;
-  const { retryable = false, retryAfterMs } = options;
-  return { call: 'fail', members: { code, message, retryable, ...(retryAfterMs !== undefined && { retryAfterMs }) } };
+  const { retryable = false, retryAfterMs = Number.NaN } = error.options;
+  const withinLimits = Math.round(Math.min(Math.max(retryAfterMs, 0), LONGEST_RETRY_AFTER_MS));
+  const members = {
+    code: String(error.code).slice(0, MAX_CODE_CHARACTERS),
+    message: error.message.slice(0, MAX_MESSAGE_CHARACTERS),
+    retryable,
+    ...(!Number.isNaN(withinLimits) && { retryAfterMs: withinLimits }),
+  };
+  return { call: 'fail', members };
 }

@@ -42,8 +42,6 @@ export class EventSender {
     const stored = new Promise<void>((resolve, reject) => {
       this.#pending.push({ event, bytes, resolve, reject });
     });
-    // A handler need not await its events; of a lost lease it learns by its signal.
-    stored.catch(() => undefined);
     this.#pendingBytes += bytes;
     this.schedule();
     return stored;

@@ -1,3 +1,5 @@
+import { Readable } from 'node:stream';
+
 /** The service said no; the same again would be refused again. */
 export class Refused extends Error {
   constructor(
@@ -67,13 +69,13 @@ export class Service {
     }
   }
 
-  /** The bytes behind an address from a lease. @throws Refused, Unavailable */
-  async download(address: string, leaseToken: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
-    const url = new URL(address, this.#base);
+  /** The bytes behind an address from a lease, which is below `url` unless it names a host. @throws Refused, Unavailable */
+  async download(address: string, leaseToken: string, signal: AbortSignal): Promise<Readable> {
+    const url = new URL(address.replace(/^\/(?!\/)/, ''), this.#base);
     const ours = url.origin === this.#base.origin;
     const response = await fetch(url, { headers: ours ? { 'X-Lease-Token': leaseToken } : {}, signal });
     if (!response.ok || !response.body) throw refusalOf(response, await response.text());
-    return response.body;
+    return Readable.fromWeb(response.body, { signal });
   }
 }
 

@@ -1,3 +1,5 @@
+import type { Readable } from 'node:stream';
+
 // The words of a handler. They are the service's own (src/execution/task-handler.ts), so that one file of handlers runs inside
 // the service and here; a test holds the two together.
 
@@ -10,7 +12,7 @@ export interface TaskContext {
   /** From 1. What a handler did outside in an earlier attempt, it finds done. */
   readonly attempt: number;
   readonly metadata: JsonObject;
-  /** What the task was created with; empty when there is nothing. */
+  /** The files that came with the task, in their order. */
   readonly attachments: readonly TaskAttachment[];
   /** W3C trace context of the request that created the task, to go on with its trace. */
   readonly traceparent?: string;
@@ -35,10 +37,10 @@ export interface TaskAttachment {
   readonly filename: string;
   readonly contentType: string;
   readonly sizeBytes: number;
-  /** Of the bytes, in hexadecimal. */
+  /** Lower-case hex. */
   readonly sha256: string;
-  /** The bytes, from the first; possible as long as the attempt runs. */
-  read(): Promise<ReadableStream<Uint8Array>>;
+  /** The bytes, from the store, as long as the attempt runs. Read the stream to its end, or destroy it. */
+  open(): Promise<Readable>;
 }
 
 /** A question to the owner of the task. */

@@ -1,4 +1,5 @@
 // Handlers that run inside the service and in a worker alike; test/worker-sdk.test.ts compares what the two make of them.
+import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { TaskFailure } from '@taskbridge/worker';
 
@@ -56,6 +57,17 @@ export const handlers = {
   'both.unserialisable': () => 10n,
   'both.too-large': () => 'x'.repeat(2 * 1024 * 1024),
   'both.nothing': () => undefined,
+  'both.function': () => () => 'not JSON',
+  /** Leaves promises alone that reject. */
+  'both.careless': async (_input, { suspend, progress, output }) => {
+    void progress(-1);
+    void output('x'.repeat(70_000));
+    void suspend({ reasonCode: 'NOBODY_WAITS', allowedActions: ['go'] });
+    return 'unheard';
+  },
+  'both.fail-beyond-limits': () => {
+    throw new TaskFailure('C'.repeat(300), 'm'.repeat(9_000), { retryAfterMs: 1.5 });
+  },
   /** Waits until it is told to stop. */
   'both.sleep': async (input, { signal, message, attempt }) => {
     console.log(`began ${attempt}`);
@@ -73,19 +85,21 @@ export const handlers = {
     return 'done anyway';
   },
   /** `count` small appends within a second, cut anywhere: within characters, too. */
-  'both.stream': async ({ count, seconds = 1, text }, { output, signal }) => {
+  'both.stream': async ({ count, seconds = 1, text: whole }, { output, signal }) => {
     const atATime = 10;
     const pieces = Array.from({ length: count }, (_, n) => {
-      const at = (place) => Math.floor((place * text.length) / count);
-      return text.slice(at(n), at(n + 1));
+      const at = (place) => Math.floor((place * whole.length) / count);
+      return whole.slice(at(n), at(n + 1));
     });
     const startedAt = performance.now();
     for (let n = 0; n < count; n += atATime) {
-      for (const piece of pieces.slice(n, n + atATime)) void output(piece).catch(() => undefined);
+      for (const piece of pieces.slice(n, n + atATime)) void output(piece);
       const dueAt = startedAt + (1000 * seconds * (n + atATime)) / count;
       await delay(Math.max(0, dueAt - performance.now()), undefined, { signal });
     }
-    return { length: text.length };
+    return { length: whole.length };
   },
+  'both.read': async (_input, { attachments }) =>
+    Promise.all(attachments.map(async ({ filename, open }) => `${filename}: ${await text(await open())}`)),
   'both.trace': (_input, { traceparent }) => ({ traceparent: traceparent ?? null }),
 };

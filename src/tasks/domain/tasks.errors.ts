@@ -29,8 +29,8 @@ export class IdempotencyConflict extends TaskBridgeError {
 export class InvalidCursor extends TaskBridgeError {
   readonly code = 'INVALID_CURSOR';
   readonly kind = 'invalid';
-  constructor() {
-    super('The cursor must be a decimal event id of this task, "0" or empty for the start.');
+  constructor(message = 'The cursor must be a decimal event id of this task, "0" or empty for the start.') {
+    super(message);
   }
 }
 
