@@ -100,6 +100,10 @@ export const handlers = {
     return { length: whole.length };
   },
   'both.read': async (_input, { attachments }) =>
-    Promise.all(attachments.map(async ({ filename, open }) => `${filename}: ${await text(await open())}`)),
+    Promise.all(
+      attachments.map(async ({ filename, sizeBytes, sha256, open }) => {
+        return { filename, sizeBytes, sha256, text: await text(await open()) };
+      }),
+    ),
   'both.trace': (_input, { traceparent }) => ({ traceparent: traceparent ?? null }),
 };
