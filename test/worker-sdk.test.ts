@@ -120,6 +120,12 @@ describe('A stream of tokens', () => {
     expect(output.length).toBeGreaterThan(20);
   });
 
+  it('is whole where it was cut within a character, whatever came in between', async () => {
+    work();
+    const events = await ended(await created('both.halves'));
+    expect([outputOf(events), outputOf(events, 'other')]).toEqual(['a 🦊 fox', 'b 🦊 vixen']);
+  });
+
   it('is begun anew by the next attempt when the worker is killed in the middle', async () => {
     const first = work();
     const taskId = await created('both.stream', { count: 1_000, seconds: 1, text: TEXT });

@@ -105,5 +105,13 @@ export const handlers = {
         return { filename, sizeBytes, sha256, text: await text(await open()) };
       }),
     ),
+  /** Cut within characters, with time and another channel between the halves. */
+  'both.halves': async (_input, { output }) => {
+    const [first, second] = '🦊'.split('');
+    await output(`a ${first}`);
+    await output(`b ${first}`, { channel: 'other' });
+    await output(`${second} fox`);
+    await output(`${second} vixen`, { channel: 'other' });
+  },
   'both.trace': (_input, { traceparent }) => ({ traceparent: traceparent ?? null }),
 };
