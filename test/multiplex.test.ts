@@ -6,8 +6,9 @@ import { type Client, newPrincipal, uniqueId } from './support/client.js';
 import { storedEnvelopes } from './support/fold.js';
 import { MultiplexClient, SUBPROTOCOL } from './support/multiplex-client.js';
 import { createTestDatabase } from './support/postgres.js';
-import { RemoteTask, WORKER_ENV } from './support/remote-task.js';
+import { RemoteTask } from './support/remote-task.js';
 import { eventually, type Service, startService } from './support/service.js';
+import { WITH_WORKERS } from './support/worker-client.js';
 
 const ABSENT = '01890000-0000-7000-8000-000000000000';
 
@@ -18,7 +19,7 @@ describe('The multiplex subprotocol', () => {
 
   beforeAll(async () => {
     database = await createTestDatabase();
-    const env = { DATABASE_URL: database.appUrl, HEARTBEAT_SECONDS: '1', ...WORKER_ENV };
+    const env = { DATABASE_URL: database.appUrl, HEARTBEAT_SECONDS: '1', ...WITH_WORKERS };
     service = await startService(env, { lifetime: 'file' });
     client = newPrincipal(service.url);
   });

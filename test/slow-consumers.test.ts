@@ -6,8 +6,9 @@ import { storedEnvelopes } from './support/fold.js';
 import { followWebSocket } from './support/follow.js';
 import { type Closed, MultiplexClient, SUBPROTOCOL } from './support/multiplex-client.js';
 import { createTestDatabase } from './support/postgres.js';
-import { RemoteTask, WORKER_ENV } from './support/remote-task.js';
+import { RemoteTask } from './support/remote-task.js';
 import { eventually, type Service, startService } from './support/service.js';
+import { WITH_WORKERS } from './support/worker-client.js';
 
 const CLIENTS = 100;
 
@@ -68,7 +69,7 @@ describe('A client that does not read', () => {
       DATABASE_URL: database.appUrl,
       STREAM_MAX_BUFFERED_BYTES: '131072',
       STREAMS_PER_PRINCIPAL: '0',
-      ...WORKER_ENV,
+      ...WITH_WORKERS,
     };
     service = await startService(env, { lifetime: 'file' });
     client = newPrincipal(service.url);

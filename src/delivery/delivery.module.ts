@@ -2,6 +2,7 @@ import { Module, type DynamicModule } from '@nestjs/common';
 import { unlessHosted, type Hosted } from '../hosted.js';
 import { OriginPolicy } from '../http/origin-policy.js';
 import { Log } from '../observability/log.js';
+import { AsyncApiController } from './asyncapi/asyncapi.controller.js';
 import { DeliveryConfig } from './delivery.config.js';
 import { EventsController } from './events.controller.js';
 import { FeedStream } from './feed-stream.js';
@@ -27,7 +28,7 @@ export class DeliveryModule {
     return {
       module: DeliveryModule,
       global: true,
-      controllers: [EventsController],
+      controllers: [EventsController, AsyncApiController],
       providers: [...ports, Hub, Streams, FeedStream, OpenSubscription, PollEvents, OriginPolicy, TasksGateway],
       exports: [...ports, Hub, Streams, OriginPolicy],
     };

@@ -36,9 +36,18 @@ export interface Submitted {
   readonly deduplicated: boolean;
 }
 
+interface RequestKey {
+  readonly tenantId: string;
+  readonly ownerId: string;
+  readonly clientRequestId: string;
+}
+
 /** Accepts a task once, however often the same request arrives, for as long as the task exists. */
 @Injectable()
 export class SubmitTask {
+  /** By owner and clientRequestId. A phone that retries, a thousand times over, asks PostgreSQL once. */
+  readonly #underWay = new Map<string, Promise<EarlierTask | undefined>>();
+
   constructor(
     private readonly database: Database,
     private readonly executor: TaskExecutor,
@@ -61,10 +70,30 @@ export class SubmitTask {
     });
   }
 
+  /** Whoever comes with the key of a request that is under way waits for what becomes of that. */
   private async submit(auth: AuthContext, submission: Submission): Promise<Submitted> {
-    const { clientRequestId, taskType } = submission;
+    const { clientRequestId } = submission;
     const key = { tenantId: auth.tenantId ?? '', ownerId: auth.subject, clientRequestId };
     const fingerprint = fingerprintOf(submission);
+    const name = JSON.stringify([key.tenantId, key.ownerId, clientRequestId]);
+    const underWay = this.#underWay.get(name);
+    const earlier = underWay && (await underWay);
+    if (earlier) return this.repeated(earlier, clientRequestId, fingerprint);
+    const submitting = this.submitFirst(key, submission, fingerprint);
+    const outcome = submitting.then(
+      ({ taskId, status }) => ({ taskId, status, fingerprint }),
+      () => undefined,
+    );
+    this.#underWay.set(name, outcome);
+    try {
+      return await submitting;
+    } finally {
+      if (this.#underWay.get(name) === outcome) this.#underWay.delete(name);
+    }
+  }
+
+  private async submitFirst(key: RequestKey, submission: Submission, fingerprint: string): Promise<Submitted> {
+    const { clientRequestId, taskType } = submission;
     const known = this.executor.accepts(taskType);
     // Twice at most: only if retention removes the earlier task between the two statements.
     for (;;) {
@@ -78,11 +107,7 @@ export class SubmitTask {
     }
   }
 
-  private async insert(
-    key: { tenantId: string; ownerId: string; clientRequestId: string },
-    submission: Submission,
-    fingerprint: string,
-  ): Promise<string | undefined> {
+  private async insert(key: RequestKey, submission: Submission, fingerprint: string): Promise<string | undefined> {
     const { taskType, input, metadata, files = [] } = submission;
     const taskId = uuidv7();
     const { correlationId, traceparent } = currentStory() ?? storyFrom(undefined);

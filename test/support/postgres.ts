@@ -21,6 +21,8 @@ export interface TestCluster extends ClusterUrls {
   /** Owned by `taskbridge_owner`. Nobody may be connected to the template. */
   createDatabase(name: string, template?: string): Promise<void>;
   dropDatabase(name: string): Promise<void>;
+  /** Ends it as a crash does, and starts it again on the same socket: it recovers from its log. */
+  crash(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -37,11 +39,9 @@ export async function startTestCluster(): Promise<TestCluster> {
   const directory = await mkdtemp(join(tmpdir(), 'taskbridge-test-'));
   // Run by root, PostgreSQL is uid 65534 and must get in.
   await chmod(directory, 0o711);
-  const postgres = await startEmbeddedPostgres({
-    directory: join(directory, 'postgres'),
-    durable: false,
-    maxConnections: 200,
-  });
+  const start = () =>
+    startEmbeddedPostgres({ directory: join(directory, 'postgres'), durable: false, maxConnections: 200 });
+  let postgres = await start();
   const socketDirectory = new URLSearchParams(postgres.ownerUrl.split('?')[1]).get('host') ?? '';
   const urls = urlsOf(socketDirectory);
   return {
@@ -49,6 +49,14 @@ export async function startTestCluster(): Promise<TestCluster> {
     socketDirectory,
     createDatabase: (name, template) => createDatabase(urls, name, template),
     dropDatabase: (name) => dropDatabase(urls, name),
+    async crash() {
+      const ended = new Promise<string>((resolve) => postgres.onExit(resolve));
+      // An immediate shutdown: no checkpoint, no goodbye to anybody.
+      process.kill(postgres.pid, 'SIGQUIT');
+      await ended;
+      await postgres.stop();
+      postgres = await start();
+    },
     async stop() {
       await postgres.stop();
       await rm(directory, { recursive: true, force: true });
@@ -57,7 +65,7 @@ export async function startTestCluster(): Promise<TestCluster> {
 }
 
 /** For Jest's globalSetup, which may run once per project: one cluster for the run, with the migrated template. */
-export async function startSharedCluster(migrate: (ownerUrl: string) => Promise<unknown>): Promise<void> {
+export async function startSharedCluster(migrate: (ownerUrl: string) => Promise<unknown>): Promise<TestCluster> {
   shared.cluster ??= startTestCluster().then(async (cluster) => {
     await cluster.createDatabase(TEMPLATE);
     await migrate(cluster.ownerUrl(TEMPLATE));
@@ -65,7 +73,9 @@ export async function startSharedCluster(migrate: (ownerUrl: string) => Promise<
     await asSuperuser(cluster, `ALTER DATABASE ${TEMPLATE} ALLOW_CONNECTIONS false`);
     return cluster;
   });
-  process.env[CLUSTER_VARIABLE] = (await shared.cluster).socketDirectory;
+  const cluster = await shared.cluster;
+  process.env[CLUSTER_VARIABLE] = cluster.socketDirectory;
+  return cluster;
 }
 
 /** For Jest's globalTeardown. */

@@ -1,73 +1,56 @@
-import { type Client, uniqueId } from './client.js';
+import { type Answer, type Client, uniqueId } from './client.js';
+import { type Failure, type Lease, progress, type Question, WorkerClient, type WorkerEvent } from './worker-client.js';
 
-export const WORKER_TOKEN = 'a-token-of-workers-of-at-least-32-characters';
-
-/** What a service needs besides for tasks of this kind. */
-export const WORKER_ENV = { EXECUTOR: 'inline,worker', WORKER_TOKENS: WORKER_TOKEN };
-
-/** A task that the test itself executes, over the worker protocol: it says when which event is stored. */
+/** A task that the test itself executes as a worker: it says when which event is stored. Fails on every refusal. */
 export class RemoteTask {
   #batchSeq = 0;
 
   private constructor(
-    private readonly url: string,
-    readonly taskId: string,
-    readonly taskType: string,
-    private leaseToken: string,
+    private readonly worker: WorkerClient,
+    private lease: Lease,
   ) {}
 
   /** Created and claimed: its first event is stored. */
   static async begin(client: Client): Promise<RemoteTask> {
+    const worker = new WorkerClient(client.url);
     const taskType = uniqueId('remote');
-    const { taskId } = (await client.create({ clientRequestId: uniqueId(), taskType })).body;
-    return new RemoteTask(client.url, taskId, taskType, await claim(client.url, taskType));
+    accepted(await client.create({ clientRequestId: uniqueId(), taskType }));
+    return new RemoteTask(worker, await worker.lease(taskType));
   }
 
-  async append(...events: { type: string; payload: Record<string, unknown> }[]): Promise<string[]> {
-    const { eventIds } = (await this.call('events', { batchSeq: ++this.#batchSeq, events })) as { eventIds: string[] };
-    return eventIds;
+  get taskId(): string {
+    return this.lease.taskId;
+  }
+
+  async append(...events: WorkerEvent[]): Promise<readonly string[]> {
+    return accepted(await this.worker.events(this.lease, ++this.#batchSeq, events)).eventIds;
   }
 
   /** Stores an event and answers its id. */
-  async progress(progress: number, more: Record<string, unknown> = {}): Promise<string> {
-    const [eventId = ''] = await this.append({ type: 'TASK_PROGRESS', payload: { progress, ...more } });
-    return eventId;
+  async progress(percent: number): Promise<string> {
+    return (await this.append(progress(percent)))[0] ?? '';
   }
 
-  async complete(result: unknown = {}): Promise<void> {
-    await this.call('complete', { result });
+  async complete(result: unknown = null): Promise<void> {
+    accepted(await this.worker.complete(this.lease, result));
   }
 
-  async fail(failure: { code: string; message: string; retryable: boolean; retryAfterMs?: number }): Promise<void> {
-    await this.call('fail', failure);
+  async fail(failure: Failure): Promise<void> {
+    accepted(await this.worker.fail(this.lease, failure));
   }
 
-  async suspend(question: Record<string, unknown>): Promise<void> {
-    await this.call('suspend', question);
+  async suspend(question?: Question): Promise<string> {
+    return accepted(await this.worker.suspend(this.lease, question)).suspendId;
   }
 
-  /** Claims the task once more, after an attempt that ended. */
+  /** Claims the task again, after an attempt that ended or an answer. */
   async resume(): Promise<void> {
-    this.leaseToken = await claim(this.url, this.taskType);
+    this.lease = await this.worker.lease(this.lease.taskType);
     this.#batchSeq = 0;
   }
-
-  private call(path: string, body: Record<string, unknown>): Promise<unknown> {
-    return post(`${this.url}/worker/v1/tasks/${this.taskId}/${path}`, { leaseToken: this.leaseToken, ...body });
-  }
 }
 
-async function claim(url: string, taskType: string): Promise<string> {
-  const wanted = { workerId: 'test', taskTypes: [taskType], maxTasks: 1, waitTimeoutMs: 10_000 };
-  const { leases } = (await post(`${url}/worker/v1/leases`, wanted)) as { leases: { leaseToken: string }[] };
-  if (leases[0] === undefined) throw new Error(`nobody asks for ${taskType}`);
-  return leases[0].leaseToken;
-}
-
-async function post(url: string, body: unknown): Promise<unknown> {
-  const headers = { 'Content-Type': 'application/json', Authorization: `Bearer ${WORKER_TOKEN}` };
-  const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(body) });
-  const text = await response.text();
-  if (!response.ok) throw new Error(`${url}: ${response.status} ${text}`);
-  return text === '' ? undefined : JSON.parse(text);
+function accepted<Body>({ status, text, body }: Answer<Body>): Body {
+  if (status >= 300) throw new Error(`refused with ${status}: ${text}`);
+  return body;
 }

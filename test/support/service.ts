@@ -171,7 +171,7 @@ function spawnService(env: Record<string, string>, lifetime: 'file' | 'test') {
   );
   const child = spawn(process.execPath, ['dist/main.js'], {
     cwd: repositoryRoot,
-    env: { ...inherited, PORT: '0', DRAIN_DELAY_SECONDS: '0', ...env },
+    env: { ...inherited, PORT: '0', DRAIN_DELAY_SECONDS: '0', SHUTDOWN_GRACE_SECONDS: '15', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const output = { stdout: '', stderr: '', closed: once(child, 'close') };

@@ -7,10 +7,12 @@ import { transformSync } from '@swc/core';
 import { swcOptions } from '../../jest.config.js';
 
 const ours = new URL('../../', import.meta.url).href;
+const withoutJest = new URL('without-jest.ts', import.meta.url).href;
 const isOurs = (url) => url?.startsWith(ours) && !url.includes('/node_modules/');
 
 registerHooks({
   resolve(specifier, context, next) {
+    if (specifier === '@jest/globals' && isOurs(context.parentURL)) return next(withoutJest, context);
     if (/^\.{1,2}\/.*\.js$/.test(specifier) && isOurs(context.parentURL)) {
       const typescript = new URL(specifier.replace(/\.js$/, '.ts'), context.parentURL);
       if (existsSync(typescript)) return next(typescript.href, context);

@@ -1,0 +1,20 @@
+-- What is stored, as lines of a history. Each statement reads with SELECT alone: the app role may run it.
+--   psql -XAtq -f dump.sql "$DATABASE_URL" >> history.jsonl
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+
+SELECT json_build_object(
+    'kind', 'task', 'taskId', task_id, 'status', status, 'headEventId', head_event_id::text,
+    'waiting', claimable_at IS NOT NULL,
+    'leased', lease_token IS NOT NULL AND lease_expires_at > now(),
+    'suspended', EXISTS (SELECT FROM taskbridge.proj_suspensions AS s WHERE s.task_id = t.task_id AND s.state = 'open')
+  )::text
+FROM taskbridge.proj_tasks AS t ORDER BY task_id;
+
+-- The envelope, byte for byte as every transport delivers it.
+SELECT json_build_object('kind', 'stored', 'raw',
+    format('{"type":"%s","taskId":"%s","eventId":"%s","createdAt":"%s","payload":%s}', type, task_id, event_id,
+      to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), payload)
+  )::text
+FROM taskbridge.events ORDER BY task_id, event_id;
+
+COMMIT;

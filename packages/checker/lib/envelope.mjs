@@ -1,0 +1,21 @@
+import { createHash } from 'node:crypto';
+
+/** An envelope as it was delivered or stored; undefined when it is none. Of its bytes only a digest is kept. */
+export function readEnvelope(raw) {
+  if (typeof raw !== 'string') return undefined;
+  try {
+    const { type, taskId, eventId } = JSON.parse(raw);
+    const id = /^[1-9][0-9]*$/.test(eventId) ? Number(eventId) : Number.NaN;
+    if (typeof type !== 'string' || typeof taskId !== 'string' || !Number.isSafeInteger(id)) return undefined;
+    return { type, taskId, id, digest: createHash('sha1').update(raw).digest('base64') };
+  } catch {
+    return undefined;
+  }
+}
+
+/** The status of a task whose last event is of this type; undefined for events that are no end. */
+export const STATUS_AFTER = new Map([
+  ['TASK_COMPLETED', 'COMPLETED'],
+  ['TASK_FAILED', 'FAILED'],
+  ['TASK_CANCELLED', 'CANCELLED'],
+]);

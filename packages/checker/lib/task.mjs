@@ -1,0 +1,95 @@
+import { STATUS_AFTER } from './envelope.mjs';
+
+/** What is known of one task: what was acknowledged, and what is stored. */
+export class Task {
+  #isAcknowledged = false;
+  #acknowledgedIds = new Set();
+  /** By id, which may come in any order. */
+  #log = new Map();
+  #head = 0;
+  #row;
+
+  constructor(taskId, findings) {
+    this.taskId = taskId;
+    this.findings = findings;
+  }
+
+  get head() {
+    return this.#head;
+  }
+
+  /** Whether its last stored event is an end. */
+  get isOver() {
+    return STATUS_AFTER.has(this.#log.get(this.#head)?.type);
+  }
+
+  digestOf(id) {
+    return this.#log.get(id)?.digest;
+  }
+
+  acknowledgeCreation() {
+    if (!this.#isAcknowledged) this.findings.count('acknowledged');
+    this.#isAcknowledged = true;
+  }
+
+  acknowledgeEvent(id) {
+    if (this.#acknowledgedIds.has(id)) return;
+    this.#acknowledgedIds.add(id);
+    this.findings.count('acknowledged');
+  }
+
+  store({ id, type, digest }) {
+    this.findings.count('stored');
+    const before = this.#log.get(id);
+    if (before === undefined) this.#log.set(id, { type, digest });
+    else if (before.digest === digest) this.findings.report('duplicates', `${this}: event ${id} is stored twice`);
+    else this.findings.report('mismatches', `${this}: event ${id} is stored with two contents`);
+    this.#head = Math.max(this.#head, id);
+  }
+
+  storeRow(row) {
+    this.#row = row;
+  }
+
+  judge() {
+    if (!this.#row && this.#isAcknowledged)
+      this.findings.report('lost', `${this}: was acknowledged, and is not stored`);
+    for (const id of this.#acknowledgedIds) {
+      if (!this.#log.has(id)) this.findings.report('lost', `${this}: event ${id} was acknowledged, and is not stored`);
+    }
+    this.#judgeLog();
+    if (this.#row) this.#judgeRow(this.#row);
+    else if (this.#log.size > 0) this.findings.report('mismatches', `${this}: events without a task`);
+  }
+
+  #judgeLog() {
+    const missing = this.#head - this.#log.size;
+    if (missing > 0) this.findings.report('holes', `${this}: ${missing} of ${this.#head} are not in the log`, missing);
+    const ends = [...this.#log].filter(([, { type }]) => STATUS_AFTER.has(type)).map(([id]) => id);
+    if (ends.length > 1) this.findings.report('terminal violations', `${this}: ends ${ends.length} times`);
+    if (ends.length > 0 && !this.isOver) {
+      this.findings.report('terminal violations', `${this}: goes on after its end, event ${ends[0]}`);
+    }
+  }
+
+  #judgeRow({ status, headEventId, waiting, leased, suspended }) {
+    if (Number(headEventId) > this.#head) {
+      const missing = Number(headEventId) - this.#head;
+      this.findings.report('holes', `${this}: the log has ${this.#head} of ${headEventId} events`, missing);
+    } else if (Number(headEventId) < this.#head) {
+      this.findings.report('mismatches', `${this}: the task stands at ${headEventId}, its log at ${this.#head}`);
+    }
+    const statusByLog = STATUS_AFTER.get(this.#log.get(this.#head)?.type);
+    const statusOver = [...STATUS_AFTER.values()].includes(status) ? status : undefined;
+    if (statusByLog !== statusOver) {
+      this.findings.report('terminal violations', `${this}: is ${status}, its log says ${statusByLog ?? 'not over'}`);
+    }
+    if (statusOver === undefined && !waiting && !leased && !suspended) {
+      this.findings.report('limbo', `${this}: is ${status}, not waiting, leased or suspended`);
+    }
+  }
+
+  toString() {
+    return `task ${this.taskId}`;
+  }
+}
