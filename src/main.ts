@@ -1,30 +1,14 @@
-import 'reflect-metadata';
 import { join } from 'node:path';
-import type { AddressInfo } from 'node:net';
-import type { NestExpressApplication } from '@nestjs/platform-express';
-import { createApplication } from './boot/application.js';
 import { BootRefused, checkBoot } from './boot/boot-guard.js';
 import { ConfigError, readConfig, type Config } from './boot/config.js';
-import { drain } from './boot/drain.js';
-import { loadHostModule } from './boot/host-module.js';
-import { weakSettings } from './boot/weak-settings.js';
 import { welcome } from './boot/welcome.js';
 import { Database } from './database/database.js';
 import { EmbeddedPostgresError, startEmbeddedPostgres, type EmbeddedPostgres } from './database/embedded-postgres.js';
 import { migrate } from './database/migrate.js';
 import { MigrationRefused } from './database/migration-refused.js';
 import { createPool } from './database/pool.js';
-import { Hub } from './delivery/hub.js';
-import { LiveLog } from './delivery/live-log.js';
-import { InlineWorker } from './execution/inline-worker.js';
-import { Reaper } from './execution/reaper.js';
-import { WaitingClaims } from './execution/waiting-claims.js';
-import { TaskExecutor } from './execution/task-executor.js';
 import { createLogger } from './observability/log.js';
-import { MetricsSink } from './observability/metrics-sink.js';
 import { shutdownTracing } from './observability/tracing.js';
-import { EndLostAttempts } from './tasks/end-lost-attempts.js';
-import { UploadSweeper } from './uploads/upload-sweeper.js';
 
 // Config → PostgreSQL → boot guard → application → listen → drain. What refuses to start says why, in a line a rule, and ends
 // with a code that is not 0; nothing listens before everything is checked.
@@ -66,24 +50,11 @@ async function start(): Promise<void> {
     void stop(1);
   });
 
-  const app = await createApplication({ config, database, logger, host: await loadHostModule(config.hostModule) });
+  // Nest is loaded only now: what is refused is refused at once.
+  const { serve } = await import('./boot/serve.js');
   if (stopping) return;
-  const metrics = app.get(MetricsSink);
-  for (const { name, why } of weakSettings(config, app.get(TaskExecutor))) {
-    metrics.set('weak_setting', 1, { name });
-    logger.warn({ setting: name, text: why }, 'weak_setting.found');
-  }
-  // On its own database nobody else can hold a lease: what was running when the last process ended goes on at once.
-  if (embedded) await app.get(EndLostAttempts).endAll();
-  await app.get(LiveLog).start();
-  app.get(Hub).start();
-  await app.listen(config.http.port, config.http.host);
-  started.push(() => drain(app, config));
-  app.get(Reaper).start();
-  app.get(UploadSweeper).start();
-  app.get(WaitingClaims).start();
-  app.get(InlineWorker).start();
-  const url = urlOf(app, config);
+  const { url, drain } = await serve({ config, database, logger, isAlone: embedded !== undefined });
+  started.push(drain);
   logger.info({ url, environment: config.environment.name }, 'service.listening');
   if (process.stdout.isTTY) console.log(welcome(url, config));
 }
@@ -112,9 +83,4 @@ function refusal(error: unknown): readonly string[] {
   if (code === 'EACCES' && port !== undefined) return [`PORT: this user may not listen on ${port}`];
   if (code === 'EADDRNOTAVAIL') return ['HOST: this machine has no such address'];
   return [error instanceof Error ? (error.stack ?? error.message) : String(error)];
-}
-
-function urlOf(app: NestExpressApplication, { http }: Config): string {
-  const { port } = app.getHttpServer().address() as AddressInfo;
-  return `http://${http.host.includes(':') ? `[${http.host}]` : http.host}:${port}`;
 }

@@ -611,7 +611,8 @@ describe('A handler that asks', () => {
     const text = Array.from({ length: 20 }, (_, n) => `${n},`).join('');
     const log = await logOf(taskId);
     const question = log.findIndex(({ type }) => type === 'TASK_SUSPENDED');
-    const dataOf = (events: Envelope[]) => events.map(({ payload }) => payload['data'] ?? '').join('');
+    const dataOf = (events: Envelope[]) =>
+      events.map(({ payload }) => (payload['data'] as string | undefined) ?? '').join('');
     expect([dataOf(log.slice(0, question)), dataOf(log.slice(question))]).toEqual([text, text]);
   });
 

@@ -62,7 +62,7 @@ function aRequest(name: string, eventCount = 1): AppendRequest {
   return { taskId, leaseToken: 'token', batchSeq: 1, events, principalId: name };
 }
 
-const nameOf = ({ principalId }: AppendRequest) => principalId;
+const nameOf = ({ principalId }: AppendRequest): string => principalId ?? '';
 
 /** Everything that follows without the clock. */
 const settled = () => jest.advanceTimersByTimeAsync(0);

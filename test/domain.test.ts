@@ -357,7 +357,7 @@ function commandOf(step: Exclude<Step, { kind: 'clock_passes' }>, task: Task, to
     case 'answer':
       return answer({ suspendId: task.run.state === 'suspended' ? task.run.suspendId : '' });
     default:
-      return step;
+      return step as Command;
   }
 }
 

@@ -69,7 +69,9 @@ const nameOf = ({ method, path }: Route) => `${method} ${path}`;
 /** What answers, by the router itself; without the description of the API and its pages. */
 function routes(): Route[] {
   type Layer = { readonly route?: { readonly path: string; readonly methods: Readonly<Record<string, boolean>> } };
-  const { router } = app.getHttpAdapter().getInstance() as { readonly router: { readonly stack: readonly Layer[] } };
+  const { router } = app.getHttpAdapter().getInstance() as unknown as {
+    readonly router: { readonly stack: readonly Layer[] };
+  };
   return router.stack
     .flatMap(({ route }) =>
       route ? Object.keys(route.methods).map((method) => ({ method: method.toUpperCase(), path: route.path })) : [],

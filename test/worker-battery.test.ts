@@ -14,7 +14,7 @@ import { seededRandom } from './support/follow.js';
 import { createTestDatabase } from './support/postgres.js';
 import { type Matcher, PostgresProxy } from './support/postgres-proxy.js';
 import { eventually, type Service, startService } from './support/service.js';
-import { type Lease, output, question, WITH_WORKERS, WORKER_TOKEN, WorkerClient } from './support/worker-client.js';
+import { type Lease, output, WITH_WORKERS, WORKER_TOKEN, WorkerClient } from './support/worker-client.js';
 
 /** FULL=1 is the size that the guarantees speak of; without it the same in small. */
 const full = process.env['FULL'] === '1';

@@ -29,7 +29,7 @@ export class EdgeValidationPipe implements PipeTransform {
 }
 
 /** Where in the document, in the notation of the document: `input.items[0].name`. */
-export function fieldErrors(errors: readonly ValidationError[], parent = ''): FieldError[] {
+function fieldErrors(errors: readonly ValidationError[], parent = ''): FieldError[] {
   return errors.flatMap((error) => {
     const name = error.property.slice(0, 64);
     const path = Array.isArray(error.target) ? `${parent}[${name}]` : parent === '' ? name : `${parent}.${name}`;

@@ -68,7 +68,8 @@ export async function createReplica(url: string, options: ReplicaOptions = {}): 
       await get(InlineWorker).stop(obeyWithinMs);
     },
     async stop() {
-      await this.stopWorker();
+      await get(WaitingClaims).stop();
+      await get(InlineWorker).stop();
       await get(Hub).stop();
       await get(LiveLog).stop();
       await app.close();

@@ -1,0 +1,57 @@
+import 'reflect-metadata';
+import type { AddressInfo } from 'node:net';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import type { Logger } from 'pino';
+import type { Database } from '../database/database.js';
+import { Hub } from '../delivery/hub.js';
+import { LiveLog } from '../delivery/live-log.js';
+import { InlineWorker } from '../execution/inline-worker.js';
+import { Reaper } from '../execution/reaper.js';
+import { TaskExecutor } from '../execution/task-executor.js';
+import { WaitingClaims } from '../execution/waiting-claims.js';
+import { MetricsSink } from '../observability/metrics-sink.js';
+import { EndLostAttempts } from '../tasks/end-lost-attempts.js';
+import { UploadSweeper } from '../uploads/upload-sweeper.js';
+import { createApplication } from './application.js';
+import type { Config } from './config.js';
+import { drain } from './drain.js';
+import { loadHostModule } from './host-module.js';
+import { weakSettings } from './weak-settings.js';
+
+export interface Ground {
+  readonly config: Config;
+  readonly database: Database;
+  readonly logger: Logger;
+  /** Nobody else is on this database. */
+  readonly isAlone: boolean;
+}
+
+export interface Serving {
+  readonly url: string;
+  drain(): Promise<void>;
+}
+
+/** Wires the application, listens, and starts what runs on its own, in this order. */
+export async function serve({ config, database, logger, isAlone }: Ground): Promise<Serving> {
+  const app = await createApplication({ config, database, logger, host: await loadHostModule(config.hostModule) });
+  const metrics = app.get(MetricsSink);
+  for (const { name, why } of weakSettings(config, app.get(TaskExecutor))) {
+    metrics.set('weak_setting', 1, { name });
+    logger.warn({ setting: name, text: why }, 'weak_setting.found');
+  }
+  // Nobody else can hold a lease: what was running when the last process ended goes on at once.
+  if (isAlone) await app.get(EndLostAttempts).endAll();
+  await app.get(LiveLog).start();
+  app.get(Hub).start();
+  await app.listen(config.http.port, config.http.host);
+  app.get(Reaper).start();
+  app.get(UploadSweeper).start();
+  app.get(WaitingClaims).start();
+  app.get(InlineWorker).start();
+  return { url: urlOf(app, config), drain: () => drain(app, config) };
+}
+
+function urlOf(app: NestExpressApplication, { http }: Config): string {
+  const { port } = app.getHttpServer().address() as AddressInfo;
+  return `http://${http.host.includes(':') ? `[${http.host}]` : http.host}:${port}`;
+}
