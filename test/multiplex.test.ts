@@ -242,36 +242,38 @@ describe('The multiplex subprotocol', () => {
       connection.leave();
     }, 60_000);
 
-    it('takes frames in the order in which they arrive', async () => {
-      const task = await RemoteTask.begin(client);
+    it('takes frames in the order in which they arrive, however many are under way', async () => {
+      const tasks = await Promise.all(Array.from({ length: 10 }, () => RemoteTask.begin(client)));
       const connection = await open();
-      connection.subscribe(task.taskId);
-      connection.unsubscribe(task.taskId);
-      connection.subscribe(task.taskId, { lastEventId: '1' });
-      connection.unsubscribe(task.taskId);
-      connection.unsubscribe(task.taskId);
-      connection.subscribe(task.taskId);
-      await connection.until(
-        () => typesOf(connection, task.taskId).filter((t) => t === 'SUBSCRIPTION_CONFIRMED').length === 3,
-      );
-      await task.complete();
-      await connection.until(() => connection.envelopes(task.taskId).some((raw) => raw.includes('TASK_COMPLETED')));
-      await connection.until(() => typesOf(connection, task.taskId).at(-1) === 'SUBSCRIPTION_ENDED');
-      const told = connection
-        .of(task.taskId)
-        .filter(({ eventId, type }) => eventId === undefined && type !== 'CAUGHT_UP');
-      expect(told.map(({ type, code, reason }) => code ?? reason ?? type)).toEqual([
-        // Known before the first answer is.
-        'NOT_SUBSCRIBED',
-        'SUBSCRIPTION_CONFIRMED',
-        'unsubscribed',
-        'SUBSCRIPTION_CONFIRMED',
-        'unsubscribed',
-        'SUBSCRIPTION_CONFIRMED',
-        'terminal',
-      ]);
+      connection.together(() => {
+        for (const { taskId } of tasks) connection.subscribe(taskId);
+        for (let round = 0; round < 5; round++) {
+          for (const { taskId } of tasks) connection.unsubscribe(taskId);
+          for (const { taskId } of tasks) connection.subscribe(taskId, { lastEventId: String(round % 2) });
+        }
+        for (const { taskId } of tasks) connection.unsubscribe(taskId);
+        for (const { taskId } of tasks) connection.unsubscribe(taskId);
+        for (const { taskId } of tasks) connection.subscribe(taskId);
+      });
+      const toldOf = (taskId: string) =>
+        connection
+          .of(taskId)
+          .filter(({ eventId, type }) => eventId === undefined && type !== 'CAUGHT_UP')
+          .map(({ type, code, reason }) => code ?? reason ?? type);
+      await connection.until(() => tasks.every(({ taskId }) => toldOf(taskId).length === 14));
+      await Promise.all(tasks.map((task) => task.complete()));
+      await connection.until(() => tasks.every(({ taskId }) => toldOf(taskId).at(-1) === 'terminal'));
+      for (const { taskId } of tasks) {
+        expect(toldOf(taskId)).toEqual([
+          // Known before the first answer is.
+          'NOT_SUBSCRIBED',
+          ...Array(6).fill(['SUBSCRIPTION_CONFIRMED', 'unsubscribed']).flat(),
+          'SUBSCRIPTION_CONFIRMED',
+          'terminal',
+        ]);
+      }
       connection.leave();
-    });
+    }, 60_000);
   });
 
   describe('says of one subscription only', () => {
@@ -387,8 +389,10 @@ describe('The multiplex subprotocol', () => {
       expect(await refused.frame(({ ref }) => ref === 'c')).toMatchObject({ taskId: c, code: 'TOO_MANY_REQUESTS' });
     }
     // The place is free for the very next frame.
-    connection.unsubscribe(a);
-    connection.subscribe(d);
+    connection.together(() => {
+      connection.unsubscribe(a);
+      connection.subscribe(d);
+    });
     await connection.frame(({ type, taskId }) => type === 'CAUGHT_UP' && taskId === d);
     await caller.cancel(b);
     await connection.until(() => connection.ended(b));

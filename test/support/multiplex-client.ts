@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
 import type { Headers } from './follow.js';
 
@@ -55,6 +56,14 @@ export class MultiplexClient {
 
   send(frame: unknown): void {
     this.socket.send(typeof frame === 'string' ? frame : JSON.stringify(frame));
+  }
+
+  /** In one piece, so that the service reads all of them before it can answer one. */
+  together(send: () => void): void {
+    const { _socket: tcp } = this.socket as unknown as { _socket: Socket };
+    tcp.cork();
+    send();
+    tcp.uncork();
   }
 
   subscribe(taskId: string, members: { lastEventId?: string | null; ref?: string } = {}): void {
