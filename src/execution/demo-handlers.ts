@@ -11,7 +11,7 @@ export const DEMO_HANDLERS: TaskHandlers = {
     const stepMs = count(input, 'stepMs', 200, 60_000);
     for (let step = 1; step <= steps; step += 1) {
       await delay(stepMs, undefined, { signal });
-      await progress(Math.round((100 * step) / steps), { message: `step ${step} of ${steps}` });
+      await progress(Math.round((1000 * step) / steps) / 10, { message: `step ${step} of ${steps}` });
     }
     return { greeting: `Hello, ${name}!` };
   },

@@ -14,6 +14,9 @@ export interface FaultyHttp {
   close(): Promise<void>;
 }
 
+/** Below this the service appears, as it may behind a gateway. */
+const PREFIX = '/bridge';
+
 /** HTTP to `target` over a network that is not one; `judge` says what happens to each request by its path. */
 export async function faultyHttp(target: string, judge: (path: string) => Fault): Promise<FaultyHttp> {
   let faults = 0;
@@ -25,7 +28,7 @@ export async function faultyHttp(target: string, judge: (path: string) => Fault)
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: `http://127.0.0.1:${port}${PREFIX}`,
     get faults() {
       return faults;
     },
@@ -46,7 +49,8 @@ async function relay(target: string, fault: Fault, req: IncomingMessage, res: Se
   }
   if (fault === '502') return void res.writeHead(502, { 'Content-Type': 'text/html' }).end('<h1>Bad Gateway</h1>');
   const { host: _, ...headers } = req.headers;
-  const onward = forward(`${target}${req.url}`, { method: req.method ?? 'GET', headers });
+  const path = req.url?.startsWith(PREFIX) ? req.url.slice(PREFIX.length) : '/outside';
+  const onward = forward(`${target}${path}`, { method: req.method ?? 'GET', headers });
   // Whoever waits and hangs up, hangs up at the service too.
   res.on('close', () => onward.destroy());
   onward.end(body);

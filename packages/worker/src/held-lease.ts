@@ -31,7 +31,6 @@ export class HeldLease {
   #endsAt = 0;
   #over = false;
   #heartbeat: NodeJS.Timeout | undefined;
-  #end: NodeJS.Timeout | undefined;
 
   constructor(
     readonly lease: Lease,
@@ -80,7 +79,6 @@ export class HeldLease {
   close(): void {
     this.#over = true;
     clearTimeout(this.#heartbeat);
-    clearTimeout(this.#end);
   }
 
   private lose(): LeaseLost {
@@ -97,8 +95,6 @@ export class HeldLease {
     if (body.leaseExpiresAt === undefined) return;
     this.#leaseMs = Date.parse(body.leaseExpiresAt) - serviceTime;
     this.#endsAt = performance.now() + this.#leaseMs;
-    clearTimeout(this.#end);
-    this.#end = setTimeout(() => this.lose(), this.#leaseMs);
     this.beatLater();
   }
 

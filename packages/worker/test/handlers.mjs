@@ -100,6 +100,18 @@ export const handlers = {
     return { length: whole.length };
   },
   'both.read': async (_input, { attachments }) =>
-    Promise.all(attachments.map(async ({ filename, open }) => `${filename}: ${await text(await open())}`)),
+    Promise.all(
+      attachments.map(async ({ filename, sizeBytes, sha256, open }) => {
+        return { filename, sizeBytes, sha256, text: await text(await open()) };
+      }),
+    ),
+  /** Cut within characters, with time and another channel between the halves. */
+  'both.halves': async (_input, { output }) => {
+    const [first, second] = '🦊'.split('');
+    await output(`a ${first}`);
+    await output(`b ${first}`, { channel: 'other' });
+    await output(`${second} fox`);
+    await output(`${second} vixen`, { channel: 'other' });
+  },
   'both.trace': (_input, { traceparent }) => ({ traceparent: traceparent ?? null }),
 };
