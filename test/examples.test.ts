@@ -246,7 +246,7 @@ describe('examples/follow.mjs', () => {
       const first = await startService(env);
       const { principal } = newPrincipal('');
       const client = new Client(first.url, principal);
-      const body = { clientRequestId: uniqueId(), taskType: 'demo.stream', input: { chunks: 120, intervalMs: 50 } };
+      const body = { clientRequestId: uniqueId(), taskType: 'demo.stream', input: { chunks: 240, intervalMs: 50 } };
       const { taskId } = (await client.create(body)).body;
 
       const follower = follow([taskId, '--url', first.url, '--principal', principal ?? ''], options);
@@ -269,7 +269,7 @@ describe('examples/follow.mjs', () => {
       expect(follower.stderr()).toMatch(/will resume after event \d+/);
       expect(follower.stderr()).not.toContain('PROMISE BROKEN');
     },
-    60_000,
+    120_000,
   );
 
   describe('about a task that is over', () => {
