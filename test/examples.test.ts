@@ -242,7 +242,9 @@ describe('examples/follow.mjs', () => {
     'sees the ids go on by %s while the service is killed and started again',
     async (_, options) => {
       // Attempts without end: on a busy machine a lease as short as this may be lost once more.
-      const env = { DATABASE_URL: database.appUrl, LEASE_SECONDS: '2', TASK_MAX_ATTEMPTS: '100' };
+      // A database of its own: else a service of another test may have the task, and it is not killed.
+      const own = await createTestDatabase();
+      const env = { DATABASE_URL: own.appUrl, LEASE_SECONDS: '2', TASK_MAX_ATTEMPTS: '100' };
       const first = await startService(env);
       const { principal } = newPrincipal('');
       const client = new Client(first.url, principal);
@@ -257,7 +259,7 @@ describe('examples/follow.mjs', () => {
       expect(await follower.exited).toBe(0);
       await second.stop();
 
-      const stored = (await storedEnvelopes(database.superuserUrl, taskId)).map((raw) => {
+      const stored = (await storedEnvelopes(own.superuserUrl, taskId)).map((raw) => {
         const { eventId, type, payload } = JSON.parse(raw) as { eventId: string; type: string; payload: unknown };
         return `${eventId} ${type} ${JSON.stringify(payload)}`;
       });
@@ -268,6 +270,7 @@ describe('examples/follow.mjs', () => {
       expect(follower.lines().some((line) => line.includes('TASK_RETRYING'))).toBe(true);
       expect(follower.stderr()).toMatch(/will resume after event \d+/);
       expect(follower.stderr()).not.toContain('PROMISE BROKEN');
+      await own.drop();
     },
     120_000,
   );
