@@ -300,6 +300,8 @@ describe('Two instances of RedisLiveLog', () => {
       });
       await heal();
       await reconnected(here, follower, taskId);
+      // The follower may have read the entry before the publisher has read that it was stored.
+      await eventually('it is said', () => log.events.length > 1);
       expect(log.events).toEqual(['live_log.redis_lost', 'live_log.redis_back']);
     });
 
