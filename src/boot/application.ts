@@ -31,6 +31,9 @@ export async function createApplication(parts: Parts): Promise<NestExpressApplic
   app.disable('x-powered-by');
   // Entity tags are given where they mean something; one made of every body costs a hash of it.
   app.disable('etag');
+  // Express answers `If-None-Match: *` with 304 on every route; those that have versions answer it themselves.
+  const express = app.getHttpAdapter().getInstance() as { readonly request: object };
+  Object.defineProperty(express.request, 'fresh', { value: false });
   const server = app.getHttpServer() as Server;
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.headersTimeout = HEADERS_MS;

@@ -3,6 +3,7 @@ import { ApiOkResponse, ApiServiceUnavailableResponse, ApiTags } from '@nestjs/s
 import { HealthCheckService, type HealthIndicatorFunction, HealthIndicatorService } from '@nestjs/terminus';
 import type { Response } from 'express';
 import { Public } from '../auth/public.decorator.js';
+import { ApiErrors } from '../http/api-errors.decorator.js';
 import { DrainState } from '../http/drain-state.js';
 import { withinDeadline } from './deadline.js';
 import { type Readiness, ReadinessProbe } from './readiness-probe.js';
@@ -13,6 +14,7 @@ const DEADLINE_MILLISECONDS = 3000;
 /** Whether the process serves, and whether it should be sent requests. */
 @Public()
 @ApiTags('operations')
+@ApiErrors(400)
 @Controller()
 export class HealthController {
   constructor(
