@@ -37,7 +37,12 @@ export function startSdk(options: TracingOptions): RunningTracing {
     // Not the process detector: it publishes the command line and the user's name.
     resourceDetectors: [envDetector, hostDetector],
     instrumentations: [
-      new HttpInstrumentation({ ignoreIncomingRequestHook: isProbeOrScrape, requireParentforOutgoingSpans: true }),
+      new HttpInstrumentation({
+        ignoreIncomingRequestHook: isProbeOrScrape,
+        requireParentforOutgoingSpans: true,
+        // What a client wrote into a query is not for whoever reads traces.
+        startIncomingSpanHook: () => ({ 'url.query': undefined }),
+      }),
       new ExpressInstrumentation({ ignoreLayersType: [ExpressLayerType.MIDDLEWARE] }),
       // Only within a story: polling would make a trace of its own each second.
       new PgInstrumentation({ requireParentSpan: true }),
