@@ -1,5 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { Client, type CreateBody, expectError, newPrincipal, uniqueId } from './support/client.js';
+import {
+  Client,
+  type CreateBody,
+  type Created,
+  expectError,
+  newPrincipal,
+  rawRequest,
+  uniqueId,
+} from './support/client.js';
 import { field, file, formOf } from './support/form.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 import { eventually, type Service, startService, temporaryDirectory } from './support/service.js';
@@ -80,14 +88,45 @@ describe('The cap on the tasks of a principal that are not over', () => {
     expectError(await client.create(sleep()), 429, 'TOO_MANY_REQUESTS');
   });
 
-  it('holds for creates with files', async () => {
-    const { client } = await atTheCap();
-    const form = formOf([
-      field('clientRequestId', uniqueId('request')),
-      field('taskType', 'demo.sleep'),
-      file('a.txt', 'hello'),
-    ]);
-    expectError(await client.request('POST', '/api/v1/tasks', form), 429, 'TOO_MANY_REQUESTS');
+  describe('for a create with a file', () => {
+    const form = (clientRequestId: string, order: 'fields first' | 'file first', value: string) => {
+      const fields = [field('clientRequestId', clientRequestId), field('taskType', 'demo.sleep')];
+      const attached = file('a.txt', value);
+      return formOf(order === 'fields first' ? [...fields, attached] : [attached, ...fields]);
+    };
+
+    it.each(['fields first', 'file first'] as const)('holds, and never for its repeat: %s', async (order) => {
+      const client = somebodyAt(2);
+      const repeated = form(uniqueId('request'), order, 'hello');
+      const first = await client.request<Created>('POST', '/api/v1/tasks', repeated);
+      for (let i = 1; i < SMALL_CAP; i += 1) await client.create(sleep());
+      expect(await client.request('POST', '/api/v1/tasks', repeated)).toMatchObject({
+        status: 200,
+        body: { taskId: first.body.taskId, deduplicated: true },
+      });
+      const refused = await client.request('POST', '/api/v1/tasks', form(uniqueId('request'), order, 'hello'));
+      expectError(refused, 429, 'TOO_MANY_REQUESTS');
+    });
+
+    it('is known before the bytes of the file are there', async () => {
+      const { client } = await atTheCap();
+      const { headers, body } = form(uniqueId('request'), 'fields first', 'half of the file');
+      const cut = body.subarray(0, body.indexOf('half') + 4);
+      const unfinished = { 'Content-Length': String(body.length), ...headers };
+      expectError(await answerTo(client, unfinished, cut), 429, 'TOO_MANY_REQUESTS');
+    });
+
+    it('is known before anything is there, from an Idempotency-Key', async () => {
+      const { client } = await atTheCap();
+      const { headers, body } = form('unused', 'fields first', 'hello');
+      const announced = { 'Content-Length': String(body.length), 'Idempotency-Key': uniqueId('request'), ...headers };
+      expectError(await answerTo(client, announced, Buffer.alloc(0)), 429, 'TOO_MANY_REQUESTS');
+    });
+
+    const answerTo = (client: Client, headers: Record<string, string>, body: Buffer) => {
+      const sent = Object.entries({ ...client.headers, ...headers }).map(([name, value]) => `${name}: ${value}`);
+      return rawRequest(client.url, ['POST /api/v1/tasks HTTP/1.1', ...sent], body);
+    };
   });
 
   it('is none when it is 0', async () => {
