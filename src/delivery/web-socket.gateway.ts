@@ -18,12 +18,13 @@ import { MULTIPLEX, MultiplexWriter } from './multiplex-writer.js';
 import { OpenSubscription } from './open-subscription.js';
 import { Session, sessionOf } from './session.js';
 import { Streams } from './streams.js';
+import { WEB_SOCKET_PATH } from './upgrades.js';
 import { REFUSED } from './web-socket-adapter.js';
 import { WebSocketErrorFilter } from './web-socket.filter.js';
 import { WebSocketWriter } from './web-socket-writer.js';
 
 /** `/api/v1/tasks/ws`: protocol 1.0, or many tasks on one connection for who offers the subprotocol. */
-@WebSocketGateway({ path: '/api/v1/tasks/ws' })
+@WebSocketGateway({ path: WEB_SOCKET_PATH })
 @UseFilters(WebSocketErrorFilter)
 export class TasksGateway implements OnGatewayConnection<WebSocket> {
   constructor(
