@@ -8,7 +8,7 @@ import {
   WebSocketGateway,
 } from '@nestjs/websockets';
 import type { WebSocket } from 'ws';
-import { AuthContextResolver } from '../auth/auth-context-resolver.js';
+import { Callers } from '../auth/callers.js';
 import { EdgeValidationPipe } from '../http/validation.pipe.js';
 import { storyFrom } from '../observability/correlation.js';
 import { DeliveryConfig } from './delivery.config.js';
@@ -28,7 +28,7 @@ import { WebSocketWriter } from './web-socket-writer.js';
 @UseFilters(WebSocketErrorFilter)
 export class TasksGateway implements OnGatewayConnection<WebSocket> {
   constructor(
-    private readonly resolver: AuthContextResolver,
+    private readonly callers: Callers,
     readonly openSubscription: OpenSubscription,
     readonly feedStream: FeedStream,
     readonly streams: Streams,
@@ -38,7 +38,7 @@ export class TasksGateway implements OnGatewayConnection<WebSocket> {
   handleConnection(socket: WebSocket, request: IncomingMessage): void {
     // An error on a socket is always followed by its close.
     socket.on('error', () => undefined);
-    const caller = (async () => this.resolver.resolve(request))();
+    const caller = this.callers.of(request);
     const Writer = socket.protocol === MULTIPLEX ? MultiplexWriter : WebSocketWriter;
     const writer = new Writer(socket, this.config.streamMaxBufferedBytes);
     const story = storyFrom(request.headers['traceparent']?.toString());
