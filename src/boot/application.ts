@@ -3,12 +3,14 @@ import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { AppModule, type Parts } from '../app.module.js';
-import { Streams } from '../delivery/streams.js';
+import { Upgrades } from '../delivery/upgrades.js';
 import { WebSocketAdapter } from '../delivery/web-socket-adapter.js';
 import { answerClientError } from '../http/client-error.js';
 import { correlation } from '../http/correlation.js';
+import { crossOrigin } from '../http/cross-origin.js';
 import { jsonEdge, leaveContinueToEdge } from '../http/json-edge.js';
 import { OriginPolicy } from '../http/origin-policy.js';
+import { securityHeaders } from '../http/security-headers.js';
 import { AccessLog } from '../observability/access-log.js';
 import { NestLog } from '../observability/nest-log.js';
 import { takesUploads } from '../tasks/upload.interceptor.js';
@@ -40,16 +42,21 @@ export async function createApplication(parts: Parts): Promise<NestExpressApplic
   server.requestTimeout = REQUEST_MS;
   server.on('clientError', answerClientError);
   leaveContinueToEdge(server);
+  const upgrades = app.get(Upgrades);
+  Object.assign(server, { shouldUpgradeCallback: upgrades.accepts });
 
   app.use(correlation);
+  app.use(securityHeaders);
   app.use(app.get(AccessLog).middleware);
+  app.enableCors(crossOrigin(app.get(OriginPolicy)));
+  app.use(upgrades.middleware);
   app.use(
     jsonEdge({
       maxBytes: parts.config.http.maxRequestBodyBytes,
       allowMultipart: takesUploads(app.get(AttachmentStore)),
     }),
   );
-  app.useWebSocketAdapter(new WebSocketAdapter(app, app.get(OriginPolicy), app.get(Streams)));
+  app.useWebSocketAdapter(new WebSocketAdapter(app));
   documentApi(app, parts);
   await app.init();
   return app;
