@@ -12,8 +12,6 @@ export interface Program {
   readonly binary: string;
   /** For LD_LIBRARY_PATH. */
   readonly libraries?: string;
-  /** Where the package was unpacked to, in the place of `/`; absent when it is installed. */
-  readonly root?: string;
 }
 
 export interface DebianProgram {
@@ -57,9 +55,17 @@ async function inCache({ name, path }: DebianProgram): Promise<Program | undefin
   const root = join(cacheDirectory, name);
   const binary = join(root, path);
   if (!(await exists(binary))) return undefined;
-  const lib = join(root, 'usr/lib');
-  const architecture = (await readdir(lib).catch(() => [])).find((folder) => folder.endsWith('-linux-gnu'));
-  return { binary, root, ...(architecture !== undefined && { libraries: join(lib, architecture) }) };
+  return {
+    binary,
+    ...((await exists(join(root, 'usr/lib'))) && { libraries: await librariesIn(join(root, 'usr/lib')) }),
+  };
+}
+
+/** Some packages have theirs in a folder below the one of the architecture. */
+async function librariesIn(lib: string): Promise<string> {
+  const folders = await readdir(lib, { recursive: true, withFileTypes: true });
+  const libraries = folders.filter((entry) => !entry.isDirectory() && /\.so(\.|$)/.test(entry.name));
+  return [...new Set(libraries.map(({ parentPath }) => parentPath))].join(delimiter);
 }
 
 async function fetchFromDebian({ name, packages }: DebianProgram): Promise<void> {
