@@ -188,6 +188,11 @@ describe('Every answer', () => {
     expectSecurityHeaders(await client.request('GET', `/api/v1/tasks/${body.taskId}/events/stream`));
   });
 
+  it('says that its connection is kept for longer than proxies keep theirs', async () => {
+    const { headers } = await client.request('GET', '/health');
+    expect(Number(/timeout=(\d+)/.exec(headers.get('keep-alive') ?? '')?.[1])).toBeGreaterThan(60);
+  });
+
   function expectSecurityHeaders({ headers }: Answer<unknown>): void {
     expect(headers.get('x-content-type-options')).toBe('nosniff');
     expect(headers.get('referrer-policy')).toBe('no-referrer');
