@@ -5,10 +5,10 @@ import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { AppModule, type Parts } from '../app.module.js';
 import { Upgrades } from '../delivery/upgrades.js';
 import { WebSocketAdapter } from '../delivery/web-socket-adapter.js';
-import { answerClientError } from '../http/client-error.js';
+import { answerEverything, demandHost } from '../http/answer-everything.js';
 import { correlation } from '../http/correlation.js';
 import { crossOrigin } from '../http/cross-origin.js';
-import { jsonEdge, leaveContinueToEdge } from '../http/json-edge.js';
+import { jsonEdge } from '../http/json-edge.js';
 import { OriginPolicy } from '../http/origin-policy.js';
 import { securityHeaders } from '../http/security-headers.js';
 import { AccessLog } from '../observability/access-log.js';
@@ -42,14 +42,14 @@ export async function createApplication(parts: Parts): Promise<NestExpressApplic
   server.headersTimeout = HEADERS_MS;
   const uploadMs = Math.ceil(parts.config.uploads.maxTotalBytes / SLOWEST_UPLOAD_BYTES_PER_MS);
   server.requestTimeout = Math.min(Math.max(REQUEST_MS, uploadMs), LONGEST_REQUEST_MS);
-  server.on('clientError', answerClientError);
-  leaveContinueToEdge(server);
+  answerEverything(server);
   const upgrades = app.get(Upgrades);
   Object.assign(server, { shouldUpgradeCallback: upgrades.accepts });
 
   app.use(correlation);
   app.use(securityHeaders);
   app.use(app.get(AccessLog).middleware);
+  app.use(demandHost);
   app.enableCors(crossOrigin(app.get(OriginPolicy)));
   app.use(upgrades.middleware);
   app.use(
