@@ -1,5 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { type Answer, type Client, expectError, newPrincipal, rawRequest, uniqueId } from './support/client.js';
+import {
+  type Answer,
+  type Client,
+  expectError,
+  newPrincipal,
+  rawBytes,
+  rawRequest,
+  uniqueId,
+} from './support/client.js';
 import { field, formOf } from './support/form.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 import { type Service, startService } from './support/service.js';
@@ -188,6 +196,11 @@ describe('Every answer', () => {
     expectSecurityHeaders(await client.request('GET', `/api/v1/tasks/${body.taskId}/events/stream`));
   });
 
+  it('says that its connection is kept for longer than proxies keep theirs', async () => {
+    const { headers } = await client.request('GET', '/health');
+    expect(Number(/timeout=(\d+)/.exec(headers.get('keep-alive') ?? '')?.[1])).toBeGreaterThan(60);
+  });
+
   function expectSecurityHeaders({ headers }: Answer<unknown>): void {
     expect(headers.get('x-content-type-options')).toBe('nosniff');
     expect(headers.get('referrer-policy')).toBe('no-referrer');
@@ -197,6 +210,26 @@ describe('Every answer', () => {
     expect(headers.get('x-powered-by')).toBeNull();
     expect(headers.get('server')).toBeNull();
   }
+});
+
+describe('What Node would answer by itself', () => {
+  const raw = (head: string) => rawBytes(service.url, `${head}\r\nConnection: close\r\n\r\n`);
+
+  it.each([
+    ['a request without a Host', 'GET /health HTTP/1.1', 400, 'INVALID_REQUEST'],
+    ['a request with two', 'GET /health HTTP/1.1\r\nHost: a\r\nHost: b', 400, 'INVALID_REQUEST'],
+    ['a request for a tunnel', 'CONNECT a:1 HTTP/1.1\r\nHost: a', 405, 'METHOD_NOT_ALLOWED'],
+  ])('has the one shape: %s', async (_what, head, status, code) => {
+    expectError(await raw(head), status, code);
+  });
+
+  it('is what a client gets that expects something nobody knows', async () => {
+    expect(await raw('GET /health HTTP/1.1\r\nHost: a\r\nExpect: wonders')).toMatchObject({ status: 200 });
+  });
+
+  it('needs no Host from a client of HTTP/1.0', async () => {
+    expect(await raw('GET /health HTTP/1.0')).toMatchObject({ status: 200 });
+  });
 });
 
 describe('A request for an upgrade', () => {
