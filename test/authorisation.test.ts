@@ -24,33 +24,33 @@ import { type Lease, question, WITH_WORKERS, WORKER_TOKEN, WorkerClient } from '
  * question.
  */
 const MATRIX = `
-                                                     nobody  no proof  reserved  other  namesake  mate  mate*  writer  reader  owner  worker  stale  lease
-POST /api/v1/tasks                                   401     401       401       201    201       201   201    201     403     201    401     401    401
-GET /api/v1/tasks                                    401     401       401       200    200       200   200    403     200     200    401     401    401
-GET /api/v1/tasks/:taskId                            401     401       401       404    404       404   200    403     200     200    401     401    401
-POST /api/v1/tasks/:taskId/cancel                    401     401       401       404    404       404   404    202     403     202    401     401    401
-POST /api/v1/tasks/:taskId/actions                   401     401       401       404    404       404   404    202     403     202    401     401    401
-GET /api/v1/tasks/:taskId/events                     401     401       401       404    404       404   200    403     200     200    401     401    401
-GET /api/v1/tasks/:taskId/events/stream              401     401       401       404    404       404   200    403     200     200    401     401    401
-GET /api/v1/tasks/:taskId/attachments/:attachmentId  401     401       401       404    404       404   200    403     200     200    200     409    200
-POST /worker/v1/leases                               401     401       401       401    401       401   401    401     401     401    200     200    401
-POST /worker/v1/tasks/:taskId/events                 401     401       401       401    401       401   401    401     401     401    200     409    401
-POST /worker/v1/tasks/:taskId/heartbeat              401     401       401       401    401       401   401    401     401     401    200     409    401
-POST /worker/v1/tasks/:taskId/suspend                401     401       401       401    401       401   401    401     401     401    200     409    401
-POST /worker/v1/tasks/:taskId/complete               401     401       401       401    401       401   401    401     401     401    200     409    401
-POST /worker/v1/tasks/:taskId/fail                   401     401       401       401    401       401   401    401     401     401    200     409    401
-POST /worker/v1/tasks/:taskId/cancelled              401     401       401       401    401       401   401    401     401     401    200     409    401
-POST /worker/v1/tasks/:taskId/release                401     401       401       401    401       401   401    401     401     401    204     409    401
-subscribe                                            4401    4401      4401      4404   4404      4404  ok     4403    ok      ok     4401    4401   4401
-subscribe, multiplex                                 4401    4401      4401      e404   e404      e404  ok     e403    ok      ok     4401    4401   4401
-unsubscribe                                          4401    4401      4401      4400   4400      4400  4400   4400    4400    4400   4401    4401   4401
-unsubscribe, multiplex                               4401    4401      4401      none   none      none  none   none    none    none   4401    4401   4401
-refused                                              4401    4401      4401      4400   4400      4400  4400   4400    4400    4400   4401    4401   4401
-refused, multiplex                                   4401    4401      4401      4400   4400      4400  4400   4400    4400    4400   4401    4401   4401
-GET /health                                          200     200       200       200    200       200   200    200     200     200    200     200    200
-GET /ready                                           200     200       200       200    200       200   200    200     200     200    200     200    200
-GET /metrics                                         200     200       200       200    200       200   200    200     200     200    200     200    200
-GET /asyncapi.json                                   200     200       200       200    200       200   200    200     200     200    200     200    200
+                                                     nobody  no proof  reserved  other  namesake  mate  mate*  writer  reader  owner  worker  stale  lease  admin
+POST /api/v1/tasks                                   401     401       401       201    201       201   201    201     403     201    401     401    401    403
+GET /api/v1/tasks                                    401     401       401       200    200       200   200    403     200     200    401     401    401    200
+GET /api/v1/tasks/:taskId                            401     401       401       404    404       404   200    403     200     200    401     401    401    200
+POST /api/v1/tasks/:taskId/cancel                    401     401       401       404    404       404   404    202     403     202    401     401    401    403
+POST /api/v1/tasks/:taskId/actions                   401     401       401       404    404       404   404    202     403     202    401     401    401    403
+GET /api/v1/tasks/:taskId/events                     401     401       401       404    404       404   200    403     200     200    401     401    401    200
+GET /api/v1/tasks/:taskId/events/stream              401     401       401       404    404       404   200    403     200     200    401     401    401    200
+GET /api/v1/tasks/:taskId/attachments/:attachmentId  401     401       401       404    404       404   200    403     200     200    200     409    200    200
+POST /worker/v1/leases                               401     401       401       401    401       401   401    401     401     401    200     200    401    401
+POST /worker/v1/tasks/:taskId/events                 401     401       401       401    401       401   401    401     401     401    200     409    401    401
+POST /worker/v1/tasks/:taskId/heartbeat              401     401       401       401    401       401   401    401     401     401    200     409    401    401
+POST /worker/v1/tasks/:taskId/suspend                401     401       401       401    401       401   401    401     401     401    200     409    401    401
+POST /worker/v1/tasks/:taskId/complete               401     401       401       401    401       401   401    401     401     401    200     409    401    401
+POST /worker/v1/tasks/:taskId/fail                   401     401       401       401    401       401   401    401     401     401    200     409    401    401
+POST /worker/v1/tasks/:taskId/cancelled              401     401       401       401    401       401   401    401     401     401    200     409    401    401
+POST /worker/v1/tasks/:taskId/release                401     401       401       401    401       401   401    401     401     401    204     409    401    401
+subscribe                                            4401    4401      4401      4404   4404      4404  ok     4403    ok      ok     4401    4401   4401   ok
+subscribe, multiplex                                 4401    4401      4401      e404   e404      e404  ok     e403    ok      ok     4401    4401   4401   ok
+unsubscribe                                          4401    4401      4401      4400   4400      4400  4400   4400    4400    4400   4401    4401   4401   4400
+unsubscribe, multiplex                               4401    4401      4401      none   none      none  none   none    none    none   4401    4401   4401   none
+refused                                              4401    4401      4401      4400   4400      4400  4400   4400    4400    4400   4401    4401   4401   4400
+refused, multiplex                                   4401    4401      4401      4400   4400      4400  4400   4400    4400    4400   4401    4401   4401   4400
+GET /health                                          200     200       200       200    200       200   200    200     200     200    200     200    200    200
+GET /ready                                           200     200       200       200    200       200   200    200     200     200    200     200    200    200
+GET /metrics                                         200     200       200       200    200       200   200    200     200     200    200     200    200    200
+GET /asyncapi.json                                   200     200       200       200    200       200   200    200     200     200    200     200    200    200
 `;
 
 const SECRET = 'secret-of-the-proxy-0123456789';
@@ -88,6 +88,8 @@ const CALLERS: Readonly<Record<string, (lease: Lease) => readonly Record<string,
   worker: ({ leaseToken }) => [{ ...asWorker, 'X-Lease-Token': leaseToken }],
   stale: () => [{ ...asWorker, 'X-Lease-Token': 'a-lease-token-that-is-over' }],
   lease: ({ leaseToken }) => [{ 'X-Lease-Token': leaseToken }],
+  // Reads all, of every tenant, and does nothing.
+  admin: () => [proven('admin', 'elsewhere', { 'X-Principal-Scopes': 'tasks:admin' })],
 };
 
 /** What a call says beside who asks. The worker's calls take the lease token from the header above into their body. */

@@ -37,8 +37,6 @@ export function leaveContinueToEdge(server: Server): void {
     awaitingContinue.add(req);
     server.emit('request', req, res);
   });
-  // Node would answer any other expectation itself, with a 417 that has neither a body nor a correlation id. It may be ignored.
-  server.on('checkExpectation', (req: IncomingMessage, res: ServerResponse) => server.emit('request', req, res));
 }
 
 /**
