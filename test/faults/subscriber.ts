@@ -60,7 +60,10 @@ export async function subscribe(options: SubscriberOptions): Promise<Followed> {
     for (const { raw } of reader.events) history.push({ kind: 'event', subscriber, raw });
     history.push({ kind: isTold ? 'ended' : 'disconnected', subscriber });
     const where = `${subscriber}, task ${taskId}, connection ${connections}`;
-    if (ended === undefined) oddities.push(`no end within ${withinMs} ms of the terminal event (${where})`);
+    if (ended === undefined)
+      oddities.push(
+        `no end within ${withinMs} ms of the terminal event, until ${new Date().toISOString().slice(11, 19)} (${where})`,
+      );
     else if (!isTold && !isPassing(ended)) oddities.push(`${JSON.stringify(ended)} (${where})`);
 
     if (giveUp.aborted || (isOver && isTold)) return { history, connections, oddities };
