@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { type Framing, SteppingProxy, type Trip } from './stepping-proxy.js';
 
-/** One command of RESP2, and its one reply. */
+/** One command, and its one reply, in RESP2 or RESP3. */
 interface Command {
   /** In capitals. */
   readonly name: string;
@@ -71,17 +71,27 @@ function endOfValue(bytes: Buffer, at: number, strings: string[]): number | unde
     case '+':
     case '-':
     case ':':
+    case '_':
+    case '#':
+    case ',':
+    case '(':
       return end;
     case '$':
+    case '!':
+    case '=':
       if (Number(rest) < 0) return end;
       end += Number(rest) + 2;
       if (bytes.length < end) return undefined;
       strings.push(bytes.toString('utf8', line + 2, end - 2));
       return end;
     case '*':
-      for (let left = Number(rest); left > 0 && end !== undefined; left--) end = endOfValue(bytes, end, strings);
+    case '~':
+    case '%':
+      for (let left = Number(rest) * (type === '%' ? 2 : 1); left > 0 && end !== undefined; left--)
+        end = endOfValue(bytes, end, strings);
       return end;
     default:
-      throw new Error(`no value of RESP2 begins with ${JSON.stringify(type)}`);
+      // Among them what Redis sends unasked, which is no reply to anything.
+      throw new Error(`this proxy knows no value that begins with ${JSON.stringify(type)}`);
   }
 }
