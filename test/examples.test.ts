@@ -194,6 +194,25 @@ describe('A HOST_MODULE that cannot be used', () => {
       'import "not-installed";',
       /Cannot find package 'not-installed' imported from \/.*there\.mjs$/,
     ],
+    [
+      'has a provider that throws',
+      `import { AuthContextResolver } from 'taskbridge';
+      const useFactory = () => { throw new Error('JWT_JWKS_URL is required'); };
+      export default { module: class Host {}, providers: [{ provide: AuthContextResolver, useFactory }] };`,
+      /cannot be built: JWT_JWKS_URL is required$/,
+    ],
+    [
+      'has a class that throws',
+      `import { OwnershipPolicy } from 'taskbridge';
+      class Ours extends OwnershipPolicy { #rules = null.rules; }
+      export default { module: class Host {}, providers: [{ provide: OwnershipPolicy, useClass: Ours }] };`,
+      /cannot be built: Cannot read properties of null/,
+    ],
+    [
+      'asks for what nobody provides',
+      `export default { module: class Host {}, providers: [{ provide: 'ours', useFactory: () => 1, inject: ['theirs'] }] };`,
+      /cannot be built: Nest can't resolve dependencies/,
+    ],
   ])('because it %s is refused in one line, and nothing listens', async (what, source, reason) => {
     const path = join(elsewhere, `${what.replaceAll(' ', '-')}.mjs`);
     if (source !== undefined) await writeFile(path, source);

@@ -13,6 +13,7 @@ import { OpenSubscription } from './open-subscription.js';
 import { PollEvents } from './poll-events.js';
 import { RedisLiveLog } from './redis-live-log.js';
 import { Streams } from './streams.js';
+import { Upgrades } from './upgrades.js';
 import { TasksGateway } from './web-socket.gateway.js';
 
 /** The way of a committed event to whoever follows its task. */
@@ -29,8 +30,18 @@ export class DeliveryModule {
       module: DeliveryModule,
       global: true,
       controllers: [EventsController, AsyncApiController],
-      providers: [...ports, Hub, Streams, FeedStream, OpenSubscription, PollEvents, OriginPolicy, TasksGateway],
-      exports: [...ports, Hub, Streams, OriginPolicy],
+      providers: [
+        ...ports,
+        Hub,
+        Streams,
+        FeedStream,
+        OpenSubscription,
+        PollEvents,
+        OriginPolicy,
+        Upgrades,
+        TasksGateway,
+      ],
+      exports: [...ports, Hub, Streams, OriginPolicy, Upgrades],
     };
   }
 }
