@@ -16,6 +16,7 @@ import { type Service, startService } from './support/service.js';
 import { type Lease, WITH_WORKERS, WorkerClient, WORKER_TOKEN } from './support/worker-client.js';
 
 const SECRET = 'secret-of-the-proxy-0123456789';
+const PAGE = 'https://app.example';
 const MIB = 1024 * 1024;
 const USERS = { alice: 'password-of-alice', mallory: 'password-of-mallory', carol: 'password-of-carol' };
 
@@ -59,7 +60,7 @@ describe('nginx with the configuration of deploy/nginx', () => {
 
   beforeAll(async () => {
     database = await createTestDatabase();
-    const env = { DATABASE_URL: database.appUrl, ...WITH_WORKERS, AUTH_PROXY_SECRET: SECRET };
+    const env = { DATABASE_URL: database.appUrl, ...WITH_WORKERS, AUTH_PROXY_SECRET: SECRET, ALLOWED_ORIGINS: PAGE };
     service = await startService(
       { ...env, REQUIRE_AUTHENTICATED_PRINCIPAL: 'true', LOG_LEVEL: 'debug' },
       { lifetime: 'file' },
@@ -162,6 +163,20 @@ describe('nginx with the configuration of deploy/nginx', () => {
       await once(socket, 'open');
       expect(socket.protocol).toBe(SUBPROTOCOL);
       socket.terminate();
+    });
+
+    it('answers the preflight of an allowed page, which has no credentials, and shows the page what it asks for', async () => {
+      const asked = {
+        Origin: PAGE,
+        'Access-Control-Request-Method': 'POST',
+        'Access-Control-Request-Headers': 'content-type',
+      };
+      const preflight = await exchange(nginx.port, head('OPTIONS /api/v1/tasks', asked));
+      expect(preflight).toMatchObject({ status: 204, headers: { 'access-control-allow-origin': PAGE } });
+      const listed = await alice.request('GET', '/api/v1/tasks', { headers: { Origin: PAGE } });
+      expect(listed.headers.get('access-control-allow-origin')).toBe(PAGE);
+      const foreign = { ...asked, Origin: 'https://evil.example' };
+      expect(await exchange(nginx.port, head('OPTIONS /api/v1/tasks', foreign))).toMatchObject({ status: 403 });
     });
 
     it('hands on the first event of a stream while the task runs', async () => {
