@@ -88,6 +88,7 @@ function spanOf(traceparent: string): { traceId: string; spanId: string; traceFl
   };
 }
 
-function uuidOf(hex: string): string {
+/** A trace id as a correlation id. */
+export function uuidOf(hex: string): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }

@@ -73,7 +73,11 @@ export class Observer {
       const result = await work((fields) => {
         known = { ...known, ...fields };
       });
-      this.log[level](end('success'), `${name}.success`);
+      const fields = end('success');
+      // Whatever the use-case: it was asked before, and the first answer is given again.
+      if (/^deduplicated$/i.test(known.outcome ?? ''))
+        this.log.info(fieldsOf(kind, name, known), 'idempotency.cache_hit');
+      this.log[level](fields, `${name}.success`);
       return result;
     } catch (error) {
       if (error instanceof TaskBridgeError) this.denied(span, name, { ...end('denied'), outcome: 'denied' }, error);

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll } from '@jest/globals';
+import { logCatalogue } from './log-catalogue.js';
 
 const repositoryRoot = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -44,6 +45,8 @@ interface Running {
 
 const running = new Set<Running>();
 const temporaryDirectories = new Set<string>();
+/** Lines of services that are not as docs/log-events.md says: the file fails. */
+const strangeLines: string[] = [];
 
 /** Asks again every few milliseconds until the answer is neither undefined nor false; fails with `what` at the deadline. */
 export async function eventually<T>(
@@ -175,8 +178,12 @@ function spawnService(env: Record<string, string>, lifetime: 'file' | 'test') {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const output = { stdout: '', stderr: '', closed: once(child, 'close') };
+  let line = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     output.stdout += text;
+    const lines = (line + text).split('\n');
+    line = lines.pop() ?? '';
+    for (const whole of lines) judgeLine(whole, env);
   });
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     output.stderr += text;
@@ -186,6 +193,13 @@ function spawnService(env: Record<string, string>, lifetime: 'file' | 'test') {
   running.add(entry);
   void exited.then(() => running.delete(entry));
   return { child, output, exited };
+}
+
+function judgeLine(line: string, env: Record<string, string>): void {
+  // What a host module says on its own is its own affair.
+  if (env['HOST_MODULE'] !== undefined && !line.includes('"msg"')) return;
+  const problem = logCatalogue().problemOf(line);
+  if (problem !== undefined) strangeLines.push(problem);
 }
 
 /** The address in the log line `service.listening`. */
@@ -233,5 +247,6 @@ afterAll(async () => {
   await Promise.all([...running].map(({ child, exited }) => stopChild(child, exited)));
   await Promise.all([...temporaryDirectories].map((directory) => rm(directory, { recursive: true, force: true })));
   temporaryDirectories.clear();
+  if (strangeLines.length > 0) throw new Error(`a line of the log ${strangeLines.slice(0, 5).join('\n')}`);
   if (forgotten.length > 0) throw new Error(`${forgotten.length} service process(es) outlived their test`);
 }, 60_000);
