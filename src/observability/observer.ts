@@ -106,6 +106,17 @@ export class Observer {
   }
 }
 
+/** `work` as a span, for what is no use-case and yet takes its time. */
+export async function inSpan<T>(name: string, about: About, work: () => Promise<T>): Promise<T> {
+  return tracer.startActiveSpan(name, { attributes: attributesOf(about) }, async (span) => {
+    try {
+      return await work();
+    } finally {
+      span.end();
+    }
+  });
+}
+
 function fieldsOf(kind: Kind, name: string, about: About & { readonly outcome?: string }): object {
   const { principalId, taskId, clientRequestId, transport, outcome } = about;
   return {

@@ -33,6 +33,8 @@ export interface Service {
 export interface StartOptions {
   /** How long until `/health` answers 200. Defaults to 20 000. */
   readonly deadlineMs?: number;
+  /** As `npm start` does: with the hooks that spans of libraries need. Defaults to false. */
+  readonly traced?: boolean;
   /** `file`: stopped for you after the last test of the file. `test` (the default): the test ends it, or the file fails. */
   readonly lifetime?: 'file' | 'test';
 }
@@ -72,7 +74,7 @@ export async function eventually<T>(
 /** Starts `dist/main.js` with nothing in its environment but `env`, on a free port unless `env` names one. */
 export async function startService(env: Record<string, string>, options: StartOptions = {}): Promise<Service> {
   const spawnedAt = Date.now();
-  const { child, output, exited } = spawnService(env, options.lifetime ?? 'test');
+  const { child, output, exited } = spawnService(env, options.lifetime ?? 'test', options.traced);
   const failed = (why: string) => new Error(`the service ${why}\n${output.stdout}${output.stderr}`);
   const deadlineMs = options.deadlineMs ?? 20_000;
   let exit: Exit | undefined;
@@ -165,18 +167,22 @@ function isAlive(pid: number): boolean {
   }
 }
 
-function spawnService(env: Record<string, string>, lifetime: 'file' | 'test') {
+function spawnService(env: Record<string, string>, lifetime: 'file' | 'test', traced = false) {
   const inherited = Object.fromEntries(
     ['PATH', 'HOME', 'TMPDIR', 'LANG'].flatMap((name) => {
       const value = process.env[name];
       return value === undefined ? [] : [[name, value] as const];
     }),
   );
-  const child = spawn(process.execPath, ['dist/main.js'], {
-    cwd: repositoryRoot,
-    env: { ...inherited, PORT: '0', DRAIN_DELAY_SECONDS: '0', SHUTDOWN_GRACE_SECONDS: '15', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const child = spawn(
+    process.execPath,
+    [...(traced ? ['--import', './dist/telemetry/register.js'] : []), 'dist/main.js'],
+    {
+      cwd: repositoryRoot,
+      env: { ...inherited, PORT: '0', DRAIN_DELAY_SECONDS: '0', SHUTDOWN_GRACE_SECONDS: '15', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
   const output = { stdout: '', stderr: '', closed: once(child, 'close') };
   let line = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
