@@ -9,6 +9,7 @@ import {
   translated,
 } from './database.errors.js';
 import type { Queryable, Statement } from './queryable.js';
+import { SilenceWatch } from './silence.js';
 
 /** A transaction that has begun and not ended. */
 export type Transaction = Queryable;
@@ -16,10 +17,13 @@ export type Transaction = Queryable;
 /** More than this many waiting requests would not be served in time: they are told at once. */
 const MAX_WAITING = 500;
 const MAX_RETRIES = 3;
+/** In the line and for a new connection together; the pool gives each of them so long. */
+const CONNECTION_MS = 2_000;
 
 /** The way to PostgreSQL. Waiting is bounded everywhere; what cannot be had in time is `DatabaseUnavailable`. */
 export class Database implements Queryable {
   readonly #pool: Pool;
+  readonly #silence = new SilenceWatch();
   #stopped: Promise<void> | undefined;
 
   constructor(pool: Pool) {
@@ -29,7 +33,7 @@ export class Database implements Queryable {
   /** One statement, a transaction of its own. */
   async query<Row extends object>(statement: Statement, values: readonly unknown[] = []): Promise<readonly Row[]> {
     return this.#repeatingConflicts(async () => {
-      const session = new Session(await this.#connect());
+      const session = new Session(await this.#connect(), this.#silence);
       try {
         return await session.query<Row>(statement, values);
       } finally {
@@ -44,7 +48,7 @@ export class Database implements Queryable {
    */
   async transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
     return this.#repeatingConflicts(async () => {
-      const session = new Session(await this.#connect());
+      const session = new Session(await this.#connect(), this.#silence);
       try {
         await session.begin();
         const result = await work(session);
@@ -80,10 +84,20 @@ export class Database implements Queryable {
   async #connect(): Promise<PoolClient> {
     if (this.#pool.waitingCount >= MAX_WAITING)
       throw new DatabaseUnavailable(new Error(`${MAX_WAITING} requests wait already`));
+    const { promise: tooLate, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => reject(new Error(`no connection within ${CONNECTION_MS} ms`)), CONNECTION_MS);
+    const connection = this.#pool.connect();
     try {
-      return await this.#pool.connect();
+      return await Promise.race([connection, tooLate]);
     } catch (error) {
+      // What comes after all is for others.
+      connection.then(
+        (client) => client.release(),
+        () => {},
+      );
       throw new DatabaseUnavailable(error);
+    } finally {
+      clearTimeout(timer);
     }
   }
 }
@@ -94,7 +108,10 @@ class Session implements Queryable {
   #fit = true;
   #released = false;
 
-  constructor(private readonly client: PoolClient) {}
+  constructor(
+    private readonly client: PoolClient,
+    private readonly silence: SilenceWatch,
+  ) {}
 
   async query<Row extends object>({ name, text }: Statement, values: readonly unknown[] = []): Promise<readonly Row[]> {
     if (this.#released) throw new Error(`the transaction is over: ${name} came too late`);
@@ -135,7 +152,7 @@ class Session implements Queryable {
 
   async #watched<T>(answer: Promise<T>): Promise<T> {
     try {
-      return await answer;
+      return await this.silence.within(answer);
     } catch (error) {
       if (!leavesConnectionFit(error)) this.#fit = false;
       throw error;

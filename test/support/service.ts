@@ -110,8 +110,11 @@ export async function startService(env: Record<string, string>, options: StartOp
 export async function runToExit(
   env: Record<string, string>,
   deadlineMs = 20_000,
+  /** What is done to it meanwhile. */
+  meanwhile?: (child: ChildProcess, output: { readonly stdout: string }) => void,
 ): Promise<Exit & { readonly stdout: string; readonly stderr: string; readonly listened: boolean }> {
   const { child, output, exited } = spawnService(env, 'test');
+  meanwhile?.(child, output);
   const exit = await within(deadlineMs, exited);
   if (exit === undefined) {
     child.kill('SIGKILL');
