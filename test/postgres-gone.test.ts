@@ -7,7 +7,7 @@ import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 import { PostgresProxy } from './support/postgres-proxy.js';
 import { eventually, type Service, startService } from './support/service.js';
 
-/** More than the service lets wait, so that some are refused at once. */
+/** Many times its connections: most of them wait in line. */
 const REQUESTS = 600;
 /** A write is refused after two seconds and a bit; twice that is what a busy machine may add. */
 const REFUSED_WITHIN_MS = 5_000;
