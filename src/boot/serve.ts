@@ -16,7 +16,7 @@ import { UploadSweeper } from '../uploads/upload-sweeper.js';
 import { createApplication } from './application.js';
 import type { Config } from './config.js';
 import { drain } from './drain.js';
-import { loadHostModule } from './host-module.js';
+import { loadHostModule, refusedWithHost } from './host-module.js';
 import { listen } from './listen.js';
 import { startOpsServer } from './ops-server.js';
 import { urlOf } from './url-of.js';
@@ -39,9 +39,12 @@ export interface Serving {
 
 /** Wires the application, listens, and starts what runs on its own, in this order. */
 export async function serve({ config, database, logger, isAlone }: Ground): Promise<Serving> {
-  const app = await createApplication({ config, database, logger, host: await loadHostModule(config.hostModule) });
+  const host = await loadHostModule(config.hostModule);
+  const app = await createApplication({ config, database, logger, host }).catch((error: unknown) => {
+    throw refusedWithHost(host, error);
+  });
   const metrics = app.get(MetricsSink);
-  for (const { name, why } of weakSettings(config, app.get(TaskExecutor))) {
+  for (const { name, why } of weakSettings(config, host.hosted, app.get(TaskExecutor))) {
     metrics.set('weak_setting', 1, { name });
     logger.warn({ setting: name, text: why }, 'weak_setting.found');
   }

@@ -14,6 +14,7 @@ import { OpenSubscription } from './open-subscription.js';
 import { PollEvents } from './poll-events.js';
 import { RedisLiveLog } from './redis-live-log.js';
 import { Streams } from './streams.js';
+import { Upgrades } from './upgrades.js';
 import { TasksGateway } from './web-socket.gateway.js';
 
 /** The way of a committed event to whoever follows its task. */
@@ -39,9 +40,10 @@ export class DeliveryModule {
         OpenSubscription,
         PollEvents,
         OriginPolicy,
+        Upgrades,
         TasksGateway,
       ],
-      exports: [...ports, Hub, Streams, OriginPolicy],
+      exports: [...ports, Hub, Streams, OriginPolicy, Upgrades],
     };
   }
 }

@@ -4,6 +4,7 @@ import { currentCorrelationId } from '../observability/correlation.js';
 import { Log } from '../observability/log.js';
 import { isReported } from '../observability/reported.js';
 import { errorBody } from './error-body.js';
+import { announcesBody } from './json-edge.js';
 import { lingerAfterAnswer } from './lingering-close.js';
 import { type Refusal, refusalOf } from './refusal.js';
 
@@ -43,7 +44,7 @@ export class ErrorFilter implements ExceptionFilter {
       if (res.headersSent) cutOff(res);
       else {
         // A body that was left on the wire for a route, which did not want it, or not all of it.
-        if (!req.complete) lingerAfterAnswer(req, res);
+        if (announcesBody(req) && !req.complete) lingerAfterAnswer(req, res);
         answer(res, refusal);
       }
     } catch (fault) {

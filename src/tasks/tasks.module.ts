@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 import { AppendEvents } from './append-events.js';
 import { AttachmentsController } from './attachments.controller.js';
 import { CancelTask } from './cancel-task.js';
+import { CheckRoom } from './check-room.js';
 import { ClaimTasks } from './claim-tasks.js';
 import { EndAttempt } from './end-attempt.js';
 import { EndLostAttempts } from './end-lost-attempts.js';
@@ -17,6 +18,7 @@ import { TasksController } from './tasks.controller.js';
 
 const USE_CASES = [
   SubmitTask,
+  CheckRoom,
   ReadTask,
   ReadAttachment,
   ListTasks,
