@@ -53,9 +53,9 @@ async function start(): Promise<void> {
   // Nest is loaded only now: what is refused is refused at once.
   const { serve } = await import('./boot/serve.js');
   if (stopping) return;
-  const { url, drain } = await serve({ config, database, logger, isAlone: embedded !== undefined });
+  const { url, opsUrl, drain } = await serve({ config, database, logger, isAlone: embedded !== undefined });
   started.push(drain);
-  logger.info({ url, environment: config.environment.name }, 'service.listening');
+  logger.info({ url, ...(opsUrl && { ops_url: opsUrl }), environment: config.environment.name }, 'service.listening');
   if (process.stdout.isTTY) console.log(welcome(url, config));
 }
 
@@ -78,9 +78,5 @@ async function stop(code: number): Promise<void> {
 function refusal(error: unknown): readonly string[] {
   if (error instanceof ConfigError || error instanceof BootRefused) return error.lines;
   if (error instanceof EmbeddedPostgresError || error instanceof MigrationRefused) return [error.message];
-  const { code, port } = error as { code?: string; port?: number };
-  if (code === 'EADDRINUSE') return [`PORT: ${port} is taken by another process`];
-  if (code === 'EACCES' && port !== undefined) return [`PORT: this user may not listen on ${port}`];
-  if (code === 'EADDRNOTAVAIL') return ['HOST: this machine has no such address'];
   return [error instanceof Error ? (error.stack ?? error.message) : String(error)];
 }

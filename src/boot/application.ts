@@ -11,6 +11,7 @@ import { jsonEdge, leaveContinueToEdge } from '../http/json-edge.js';
 import { OriginPolicy } from '../http/origin-policy.js';
 import { AccessLog } from '../observability/access-log.js';
 import { NestLog } from '../observability/nest-log.js';
+import { OpsGate } from '../observability/ops-gate.js';
 import { takesUploads } from '../tasks/upload.interceptor.js';
 import { AttachmentStore } from '../uploads/attachment-store.js';
 import { withUploadForm } from './upload-form.js';
@@ -31,14 +32,10 @@ export async function createApplication(parts: Parts): Promise<NestExpressApplic
   app.disable('x-powered-by');
   // Entity tags are given where they mean something; one made of every body costs a hash of it.
   app.disable('etag');
-  const server = app.getHttpServer() as Server;
-  server.keepAliveTimeout = KEEP_ALIVE_MS;
-  server.headersTimeout = HEADERS_MS;
-  server.requestTimeout = REQUEST_MS;
-  server.on('clientError', answerClientError);
-  leaveContinueToEdge(server);
+  harden(app.getHttpServer() as Server);
 
   app.use(correlation);
+  app.use(app.get(OpsGate).middleware);
   app.use(app.get(AccessLog).middleware);
   app.use(
     jsonEdge({
@@ -50,6 +47,15 @@ export async function createApplication(parts: Parts): Promise<NestExpressApplic
   documentApi(app, parts);
   await app.init();
   return app;
+}
+
+/** What every server of ours has beyond Node's defaults. */
+export function harden(server: Server): void {
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
+  server.headersTimeout = HEADERS_MS;
+  server.requestTimeout = REQUEST_MS;
+  server.on('clientError', answerClientError);
+  leaveContinueToEdge(server);
 }
 
 function documentApi(app: NestExpressApplication, { config }: Parts): void {

@@ -1,6 +1,5 @@
 import 'reflect-metadata';
-import type { AddressInfo } from 'node:net';
-import type { NestExpressApplication } from '@nestjs/platform-express';
+import type { Server } from 'node:http';
 import type { Logger } from 'pino';
 import type { Database } from '../database/database.js';
 import { Hub } from '../delivery/hub.js';
@@ -16,6 +15,9 @@ import { createApplication } from './application.js';
 import type { Config } from './config.js';
 import { drain } from './drain.js';
 import { loadHostModule } from './host-module.js';
+import { listen } from './listen.js';
+import { startOpsServer } from './ops-server.js';
+import { urlOf } from './url-of.js';
 import { weakSettings } from './weak-settings.js';
 
 export interface Ground {
@@ -28,6 +30,8 @@ export interface Ground {
 
 export interface Serving {
   readonly url: string;
+  /** Absent: there is one port. */
+  readonly opsUrl?: string;
   drain(): Promise<void>;
 }
 
@@ -43,15 +47,16 @@ export async function serve({ config, database, logger, isAlone }: Ground): Prom
   if (isAlone) await app.get(EndLostAttempts).endAll();
   await app.get(LiveLog).start();
   app.get(Hub).start();
-  await app.listen(config.http.port, config.http.host);
+  const ops = await startOpsServer(app, config);
+  const server = app.getHttpServer() as Server;
+  await listen(server, 'PORT', config.http.port, config.http.host);
   app.get(Reaper).start();
   app.get(UploadSweeper).start();
   app.get(WaitingClaims).start();
   app.get(InlineWorker).start();
-  return { url: urlOf(app, config), drain: () => drain(app, config) };
-}
-
-function urlOf(app: NestExpressApplication, { http }: Config): string {
-  const { port } = app.getHttpServer().address() as AddressInfo;
-  return `http://${http.host.includes(':') ? `[${http.host}]` : http.host}:${port}`;
+  return {
+    url: urlOf(server, config.http.host),
+    ...(ops && { opsUrl: ops.url }),
+    drain: () => drain(app, config, ops),
+  };
 }

@@ -4,6 +4,7 @@ import { HealthCheckService, type HealthIndicatorFunction, HealthIndicatorServic
 import type { Response } from 'express';
 import { Public } from '../auth/public.decorator.js';
 import { DrainState } from '../http/drain-state.js';
+import { OpsGate } from '../observability/ops-gate.js';
 import { withinDeadline } from './deadline.js';
 import { type Readiness, ReadinessProbe } from './readiness-probe.js';
 
@@ -18,6 +19,7 @@ export class HealthController {
   constructor(
     private readonly probe: ReadinessProbe,
     private readonly drain: DrainState,
+    private readonly gate: OpsGate,
     private readonly terminus: HealthCheckService,
     private readonly indicators: HealthIndicatorService,
   ) {}
@@ -39,11 +41,12 @@ export class HealthController {
     description: 'Send no requests',
     example: { status: 'not_ready', details: { postgres: { status: 'not_ready' } } },
   })
-  async ready(@Res({ passthrough: true }) response: Response): Promise<Omit<Readiness, 'ready'> & { status: string }> {
+  async ready(@Res({ passthrough: true }) response: Response): Promise<Partial<Readiness> & { status: string }> {
     const readiness = await this.readiness();
     const isUp = await this.judge(readiness);
     response.status(isUp ? 200 : 503);
-    return { status: isUp ? 'ready' : 'not_ready', details: readiness.details };
+    const status = isUp ? 'ready' : 'not_ready';
+    return this.gate.isForOperator(response.req) ? { status, details: readiness.details } : { status };
   }
 
   private async readiness(): Promise<Readiness> {

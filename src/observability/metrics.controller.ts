@@ -4,18 +4,24 @@ import { PrometheusController } from '@willsoto/nestjs-prometheus';
 import type { Response } from 'express';
 import { Registry } from 'prom-client';
 import { Public } from '../auth/public.decorator.js';
+import { RouteNotFound } from '../http/http.errors.js';
+import { OpsGate } from './ops-gate.js';
 
 /** What the base class does for the global registry, for this application's own. The module sets the path. */
 @Public()
 @ApiExcludeController()
 @Controller()
 export class MetricsController extends PrometheusController {
-  constructor(private readonly registry: Registry) {
+  constructor(
+    private readonly registry: Registry,
+    private readonly gate: OpsGate,
+  ) {
     super();
   }
 
   @Get()
   override async index(@Res({ passthrough: true }) response: Response): Promise<string> {
+    if (!this.gate.isForOperator(response.req)) throw new RouteNotFound();
     response.setHeader('Content-Type', this.registry.contentType);
     return this.registry.metrics();
   }

@@ -10,6 +10,7 @@ import { MetricsController } from './metrics.controller.js';
 import { MetricsSink } from './metrics-sink.js';
 import type { ObservabilityConfig } from './observability.config.js';
 import { Observer } from './observer.js';
+import { OpsGate } from './ops-gate.js';
 import { PrometheusMetricsSink } from './prometheus-metrics-sink.js';
 import { PrometheusTransportDiagnosticsSink } from './prometheus-transport-diagnostics-sink.js';
 import { logTracingProblems } from './tracing.js';
@@ -23,6 +24,7 @@ export class ObservabilityModule {
     const providers = [
       { provide: Log, useValue: options.logger },
       { provide: Registry, useFactory: newRegistry },
+      { provide: OpsGate, useFactory: () => new OpsGate(options.config.opsPort !== undefined) },
       ...unlessHosted(
         options.hosted,
         { provide: MetricsSink, useClass: PrometheusMetricsSink },
