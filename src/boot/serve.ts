@@ -8,8 +8,10 @@ import { InlineWorker } from '../execution/inline-worker.js';
 import { Reaper } from '../execution/reaper.js';
 import { TaskExecutor } from '../execution/task-executor.js';
 import { WaitingClaims } from '../execution/waiting-claims.js';
+import { BeforeScrape } from '../observability/before-scrape.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { EndLostAttempts } from '../tasks/end-lost-attempts.js';
+import { MeasureBacklog } from '../tasks/measure-backlog.js';
 import { UploadSweeper } from '../uploads/upload-sweeper.js';
 import { createApplication } from './application.js';
 import type { Config } from './config.js';
@@ -43,6 +45,7 @@ export async function serve({ config, database, logger, isAlone }: Ground): Prom
     metrics.set('weak_setting', 1, { name });
     logger.warn({ setting: name, text: why }, 'weak_setting.found');
   }
+  app.get(BeforeScrape).add(() => app.get(MeasureBacklog).execute());
   // Nobody else can hold a lease: what was running when the last process ended goes on at once.
   if (isAlone) await app.get(EndLostAttempts).endAll();
   await app.get(LiveLog).start();

@@ -5,6 +5,7 @@ import { Log } from '../observability/log.js';
 import { AsyncApiController } from './asyncapi/asyncapi.controller.js';
 import { DeliveryConfig } from './delivery.config.js';
 import { EventsController } from './events.controller.js';
+import { Fallbacks } from './fallbacks.js';
 import { FeedStream } from './feed-stream.js';
 import { Hub } from './hub.js';
 import { InProcessLiveLog } from './in-process-live-log.js';
@@ -29,7 +30,17 @@ export class DeliveryModule {
       module: DeliveryModule,
       global: true,
       controllers: [EventsController, AsyncApiController],
-      providers: [...ports, Hub, Streams, FeedStream, OpenSubscription, PollEvents, OriginPolicy, TasksGateway],
+      providers: [
+        ...ports,
+        Hub,
+        Streams,
+        FeedStream,
+        Fallbacks,
+        OpenSubscription,
+        PollEvents,
+        OriginPolicy,
+        TasksGateway,
+      ],
       exports: [...ports, Hub, Streams, OriginPolicy],
     };
   }

@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { type Hosted, unlessHosted } from '../hosted.js';
 import { AccessLog } from './access-log.js';
+import { BeforeScrape } from './before-scrape.js';
 import { Log } from './log.js';
 import { MetricsController } from './metrics.controller.js';
 import { MetricsSink } from './metrics-sink.js';
@@ -32,6 +33,7 @@ export class ObservabilityModule {
       ),
       Observer,
       AccessLog,
+      BeforeScrape,
     ];
     return {
       module: ObservabilityModule,

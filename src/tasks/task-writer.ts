@@ -3,6 +3,7 @@ import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database.js';
 import type { Queryable } from '../database/queryable.js';
 import { LiveLog } from '../delivery/live-log.js';
+import { MetricsSink } from '../observability/metrics-sink.js';
 import { TasksConfig } from './tasks.config.js';
 import { decide, type Command, type Decision } from './domain/decide.js';
 import type { Question } from './domain/suspension.js';
@@ -56,6 +57,7 @@ export class TaskWriter {
     private readonly database: Database,
     private readonly liveLog: LiveLog,
     private readonly config: TasksConfig,
+    private readonly metrics: MetricsSink,
   ) {}
 
   /**
@@ -93,6 +95,7 @@ export class TaskWriter {
       return result;
     });
     const events = written.flatMap((w) => w.events);
+    for (const { type } of events) if (type === 'TASK_FAILED') this.metrics.increment('task_failures_total');
     if (events.length > 0) this.liveLog.publish(events);
     return written;
   }
