@@ -4,14 +4,14 @@ import { cp, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { parse, parseAllDocuments } from 'yaml';
 import { checkBoot } from '../src/boot/boot-guard.js';
 import { readConfig } from '../src/boot/config.js';
 import { SETTINGS } from '../src/boot/settings.js';
 import { migrate } from '../src/database/migrate.js';
-import { startTestCluster } from './support/postgres.js';
+import { startTestCluster, type TestCluster } from './support/postgres.js';
 import { temporaryDirectory } from './support/service.js';
 
 // What a container engine or a cluster would do with these files is tried by .github/workflows/ci.yml, and nowhere here.
@@ -158,6 +158,59 @@ describe('deploy/postgres/roles.sh', () => {
     } finally {
       await cluster.stop();
     }
+  });
+});
+
+describe('docs/operations.md', () => {
+  const page = read('docs/operations.md');
+  const block = (mark: string) =>
+    (new RegExp(`<!-- test: ${mark} -->\\n\`\`\`sql\\n(.*?)\`\`\``, 's').exec(page)?.[1] ?? '')
+      .split(';')
+      .map((statement) => statement.replace(/^\s*--.*$/m, '').trim())
+      .filter((statement) => statement !== '');
+  let cluster: TestCluster;
+  // The cluster of tests has made an owner and a database by these names.
+  const ours = (statement: string) =>
+    statement.replaceAll('taskbridge_owner', 'managed_owner').replace('DATABASE taskbridge ', 'DATABASE managed ');
+  const asRole = async (url: string, statements: readonly string[]) => {
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    try {
+      for (const statement of statements) await client.query(statement);
+    } finally {
+      await client.end();
+    }
+  };
+  const url = (role: string) => cluster.ownerUrl('managed').replace('taskbridge_owner', role);
+
+  beforeAll(async () => {
+    cluster = await startTestCluster();
+  });
+
+  afterAll(() => cluster.stop());
+
+  it('has statements for an administrator who is no superuser, which suffice', async () => {
+    await asRole(cluster.superuserUrl('postgres'), ['CREATE ROLE administrator LOGIN CREATEROLE CREATEDB']);
+    const statements = block('managed roles');
+    expect(statements).toHaveLength(6);
+    await asRole(cluster.ownerUrl('postgres').replace('taskbridge_owner', 'administrator'), statements.map(ours));
+    expect((await migrate(url('managed_owner'))).applied).not.toEqual([]);
+    await checkBoot(url('taskbridge_app'), { bootWaitSeconds: 5 });
+  });
+
+  it('rotates the password of the app role by a second login, which may serve, and locks the first one out', async () => {
+    const statements = block('rotation');
+    expect(statements).toHaveLength(2);
+    await asRole(cluster.superuserUrl('managed'), statements);
+    await checkBoot(url('taskbridge_app_2'), { bootWaitSeconds: 5 });
+    await expect(checkBoot(url('taskbridge_app'), { bootWaitSeconds: 0 })).rejects.toThrow(
+      /did not|28000|not permitted/,
+    );
+  });
+
+  it.each(['waiting tasks', 'old tasks', 'failures'])('has a query for %s that the app role may ask', async (mark) => {
+    expect(block(mark)).toHaveLength(1);
+    await asRole(url('taskbridge_app_2'), block(mark));
   });
 });
 
