@@ -8,34 +8,28 @@ import {
   sqlStateOf,
   translated,
 } from './database.errors.js';
+import { Line } from './line.js';
 import type { Queryable, Statement } from './queryable.js';
 
 /** A transaction that has begun and not ended. */
 export type Transaction = Queryable;
 
-/** More than this many waiting requests would not be served in time: they are told at once. */
-const MAX_WAITING = 500;
 const MAX_RETRIES = 3;
 
 /** The way to PostgreSQL. Waiting is bounded everywhere; what cannot be had in time is `DatabaseUnavailable`. */
 export class Database implements Queryable {
   readonly #pool: Pool;
+  readonly #line: Line;
   #stopped: Promise<void> | undefined;
 
   constructor(pool: Pool) {
     this.#pool = pool;
+    this.#line = new Line(pool.options.max);
   }
 
   /** One statement, a transaction of its own. */
   async query<Row extends object>(statement: Statement, values: readonly unknown[] = []): Promise<readonly Row[]> {
-    return this.#repeatingConflicts(async () => {
-      const session = new Session(await this.#connect());
-      try {
-        return await session.query<Row>(statement, values);
-      } finally {
-        session.release();
-      }
-    });
+    return this.#repeatingConflicts(() => this.#inSession((session) => session.query<Row>(statement, values)));
   }
 
   /**
@@ -43,20 +37,19 @@ export class Database implements Queryable {
    * serialization failure, so it must have no effect outside the transaction. Throws `CommitUnknown` when nobody can say.
    */
   async transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
-    return this.#repeatingConflicts(async () => {
-      const session = new Session(await this.#connect());
-      try {
-        await session.begin();
-        const result = await work(session);
-        await session.commit();
-        return result;
-      } catch (error) {
-        await session.rollback();
-        throw error;
-      } finally {
-        session.release();
-      }
-    });
+    return this.#repeatingConflicts(() =>
+      this.#inSession(async (session) => {
+        try {
+          await session.begin();
+          const result = await work(session);
+          await session.commit();
+          return result;
+        } catch (error) {
+          await session.rollback();
+          throw error;
+        }
+      }),
+    );
   }
 
   /** After the statements that are under way. */
@@ -77,9 +70,19 @@ export class Database implements Queryable {
     }
   }
 
+  async #inSession<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    await this.#line.enter();
+    let session: Session | undefined;
+    try {
+      session = new Session(await this.#connect());
+      return await work(session);
+    } finally {
+      session?.release();
+      this.#line.leave(session?.isFit ?? false);
+    }
+  }
+
   async #connect(): Promise<PoolClient> {
-    if (this.#pool.waitingCount >= MAX_WAITING)
-      throw new DatabaseUnavailable(new Error(`${MAX_WAITING} requests wait already`));
     try {
       return await this.#pool.connect();
     } catch (error) {
@@ -95,6 +98,11 @@ class Session implements Queryable {
   #released = false;
 
   constructor(private readonly client: PoolClient) {}
+
+  /** Whether PostgreSQL answered to the last. */
+  get isFit(): boolean {
+    return this.#fit;
+  }
 
   async query<Row extends object>({ name, text }: Statement, values: readonly unknown[] = []): Promise<readonly Row[]> {
     if (this.#released) throw new Error(`the transaction is over: ${name} came too late`);
