@@ -43,6 +43,8 @@ export class PostgresProxy {
   readonly #sockets = new Set<Socket>();
   #delay: { ms: number; matches: Matcher } | undefined;
   #connections = 0;
+  /** What came in while the network swallowed everything. */
+  #unserved: Socket[] | undefined;
 
   private constructor(
     readonly url: string,
@@ -58,7 +60,7 @@ export class PostgresProxy {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const authority = `${encodeURIComponent(user)}@127.0.0.1:${(server.address() as AddressInfo).port}`;
     const proxy = new PostgresProxy(`postgresql://${authority}/${encodeURIComponent(database)}`, server, dial);
-    server.on('connection', (client) => proxy.#serve(client));
+    server.on('connection', (client) => proxy.#take(client));
     return proxy;
   }
 
@@ -89,11 +91,33 @@ export class PostgresProxy {
     this.#delay = { ms, matches };
   }
 
+  /** Swallows everything: connections stay, new ones are taken, and nothing gets through in either direction. */
+  blackHole(): void {
+    this.#unserved ??= [];
+    for (const socket of this.#sockets) socket.pause();
+  }
+
+  /** Cuts every connection and takes none, as a server that is down. */
+  async refuse(): Promise<void> {
+    const closed = new Promise((resolve) => this.server.close(resolve));
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
+  }
+
+  async accept(): Promise<void> {
+    const { port } = new URL(this.url);
+    await new Promise<void>((resolve) => this.server.listen(Number(port), '127.0.0.1', resolve));
+  }
+
   /** Interferes with nothing any more; a COMMIT that is held stays held until released. */
   resume(): void {
     this.#breakpoints.clear();
     this.#holds.clear();
     this.#delay = undefined;
+    const unserved = this.#unserved ?? [];
+    this.#unserved = undefined;
+    for (const socket of this.#sockets) socket.resume();
+    for (const client of unserved) if (!client.destroyed) this.#serve(client);
   }
 
   async close(): Promise<void> {
@@ -114,6 +138,13 @@ export class PostgresProxy {
       return breakpoint;
     }
     return undefined;
+  }
+
+  #take(client: Socket): void {
+    if (this.#unserved === undefined) return this.#serve(client);
+    this.#unserved.push(client);
+    this.#sockets.add(client);
+    client.on('error', () => {}).on('close', () => this.#sockets.delete(client));
   }
 
   #serve(client: Socket): void {
