@@ -13,6 +13,7 @@ import { type Readiness, ReadinessProbe, readinessOf } from '../src/health/readi
 import { RedisReadinessProbe } from '../src/health/redis-readiness-probe.js';
 import { DrainState } from '../src/http/drain-state.js';
 import { Log } from '../src/observability/log.js';
+import { MetricsSink, NoOpMetricsSink } from '../src/observability/metrics-sink.js';
 import { OpsGate } from '../src/observability/ops-gate.js';
 import { AttachmentStore } from '../src/uploads/attachment-store.js';
 import { eventually } from './support/service.js';
@@ -231,6 +232,7 @@ describe('An application', () => {
     const providers = [
       { provide: Log, useValue: new Lines() },
       { provide: OpsGate, useValue: new OpsGate(false) },
+      { provide: MetricsSink, useClass: NoOpMetricsSink },
       { provide: Database, useValue: { query: postgres } },
       { provide: TaskExecutor, useValue: { checkHealth: async () => {} } },
       { provide: AttachmentStore, useValue: { checkHealth: attachments } },

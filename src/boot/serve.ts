@@ -9,6 +9,7 @@ import { Reaper } from '../execution/reaper.js';
 import { TaskExecutor } from '../execution/task-executor.js';
 import { WaitingClaims } from '../execution/waiting-claims.js';
 import { BeforeScrape } from '../observability/before-scrape.js';
+import { ServiceReadiness } from '../health/service-readiness.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { EndLostAttempts } from '../tasks/end-lost-attempts.js';
 import { MeasureBacklog } from '../tasks/measure-backlog.js';
@@ -49,6 +50,7 @@ export async function serve({ config, database, logger, isAlone }: Ground): Prom
     logger.warn({ setting: name, text: why }, 'weak_setting.found');
   }
   app.get(BeforeScrape).add(() => app.get(MeasureBacklog).execute());
+  app.get(BeforeScrape).add(() => app.get(ServiceReadiness).check());
   // Nobody else can hold a lease: what was running when the last process ended goes on at once.
   if (isAlone) await app.get(EndLostAttempts).endAll();
   await app.get(LiveLog).start();

@@ -13,6 +13,7 @@ import { HealthController } from './health.controller.js';
 import { PostgresReadinessProbe } from './postgres-readiness-probe.js';
 import { ReadinessProbe } from './readiness-probe.js';
 import { RedisReadinessProbe } from './redis-readiness-probe.js';
+import { ServiceReadiness } from './service-readiness.js';
 
 export interface HealthOptions {
   /** Absent: there is no Redis to wait for. */
@@ -34,7 +35,7 @@ export class HealthModule {
       // Its error log would be a line for each probe of a replica that is not ready; transitions are logged instead.
       imports: [TerminusModule.forRoot({ logger: false })],
       controllers: [HealthController],
-      providers: [DrainState, ...defaultProbe(options)],
+      providers: [DrainState, ServiceReadiness, ...defaultProbe(options)],
       exports: [DrainState],
     };
   }

@@ -7,10 +7,10 @@ const PATIENCE_MS = 1_500;
 /** What is measured only when somebody looks. */
 @Injectable()
 export class BeforeScrape {
-  readonly #measures: (() => Promise<void>)[] = [];
+  readonly #measures: (() => Promise<unknown>)[] = [];
 
   /** `measure` sets its metrics, and never rejects. */
-  add(measure: () => Promise<void>): void {
+  add(measure: () => Promise<unknown>): void {
     this.#measures.push(measure);
   }
 

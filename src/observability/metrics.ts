@@ -66,6 +66,16 @@ export const METRICS = {
     help: 'How long the task has waited that could have been claimed the longest ago',
     labels: [],
   },
+  oldest_ended_age_seconds: {
+    kind: 'gauge',
+    help: 'How long ago the task ended that is stored and ended the longest ago: what retention has not removed',
+    labels: [],
+  },
+  ready: {
+    kind: 'gauge',
+    help: '1 for each part that is ready; the part all is what /ready says',
+    labels: ['part'],
+  },
   weak_setting: { kind: 'gauge', help: '1 for each thing that is allowed but weak', labels: ['name'] },
 } as const satisfies Record<string, Metric>;
 

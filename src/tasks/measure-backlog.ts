@@ -14,6 +14,7 @@ const UNKNOWN: Backlog = {
   suspended: Number.NaN,
   oldestSeconds: Number.NaN,
   oldestClaimableSeconds: Number.NaN,
+  oldestEndedSeconds: Number.NaN,
 };
 
 /** How much there is to do, and how long it has waited. The same on every replica, because it is asked of PostgreSQL. */
@@ -37,6 +38,7 @@ export class MeasureBacklog {
     this.metrics.set('tasks', backlog.suspended, { state: 'suspended' });
     this.metrics.set('oldest_non_terminal_age_seconds', backlog.oldestSeconds);
     this.metrics.set('oldest_claimable_age_seconds', backlog.oldestClaimableSeconds);
+    this.metrics.set('oldest_ended_age_seconds', backlog.oldestEndedSeconds);
   }
 
   private async read(): Promise<Backlog> {
