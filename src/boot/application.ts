@@ -13,6 +13,7 @@ import { OriginPolicy } from '../http/origin-policy.js';
 import { securityHeaders } from '../http/security-headers.js';
 import { AccessLog } from '../observability/access-log.js';
 import { NestLog } from '../observability/nest-log.js';
+import { OpsGate } from '../observability/ops-gate.js';
 import { takesUploads } from '../tasks/upload.interceptor.js';
 import { AttachmentStore } from '../uploads/attachment-store.js';
 import { withUploadForm } from './upload-form.js';
@@ -41,16 +42,15 @@ export async function createApplication(parts: Parts): Promise<NestExpressApplic
   const express = app.getHttpAdapter().getInstance() as { readonly request: object };
   Object.defineProperty(express.request, 'fresh', { value: false });
   const server = app.getHttpServer() as Server;
-  server.keepAliveTimeout = KEEP_ALIVE_MS;
-  server.headersTimeout = HEADERS_MS;
+  harden(server);
   const uploadMs = Math.ceil(parts.config.uploads.maxTotalBytes / SLOWEST_UPLOAD_BYTES_PER_MS);
   server.requestTimeout = Math.min(Math.max(REQUEST_MS, uploadMs), LONGEST_REQUEST_MS);
-  answerEverything(server);
   const upgrades = app.get(Upgrades);
   Object.assign(server, { shouldUpgradeCallback: upgrades.accepts });
 
   app.use(correlation);
   app.use(securityHeaders);
+  app.use(app.get(OpsGate).middleware);
   app.use(app.get(AccessLog).middleware);
   app.use(demandHost);
   app.enableCors(crossOrigin(app.get(OriginPolicy)));
@@ -65,6 +65,14 @@ export async function createApplication(parts: Parts): Promise<NestExpressApplic
   documentApi(app, parts);
   await app.init();
   return app;
+}
+
+/** What every server of ours has beyond Node's defaults. */
+export function harden(server: Server): void {
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
+  server.headersTimeout = HEADERS_MS;
+  server.requestTimeout = REQUEST_MS;
+  answerEverything(server);
 }
 
 function documentApi(app: NestExpressApplication, { config }: Parts): void {

@@ -10,16 +10,22 @@ import {
 } from './database.errors.js';
 import { Line } from './line.js';
 import type { Queryable, Statement } from './queryable.js';
+import { SilenceWatch } from './silence.js';
 
 /** A transaction that has begun and not ended. */
 export type Transaction = Queryable;
 
 const MAX_RETRIES = 3;
+/** For the line and a new connection together, so that who is refused is refused in time. */
+const CONNECTED_WITHIN_MS = 2_000;
+/** What a new connection gets also after a line that was long, because PostgreSQL had much to do. */
+const LEAST_TO_CONNECT_MS = 500;
 
 /** The way to PostgreSQL. Waiting is bounded everywhere; what cannot be had in time is `DatabaseUnavailable`. */
 export class Database implements Queryable {
   readonly #pool: Pool;
   readonly #line: Line;
+  readonly #silence = new SilenceWatch();
   #stopped: Promise<void> | undefined;
 
   constructor(pool: Pool) {
@@ -71,10 +77,11 @@ export class Database implements Queryable {
   }
 
   async #inSession<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    const cameAt = performance.now();
     await this.#line.enter();
     let session: Session | undefined;
     try {
-      session = new Session(await this.#connect());
+      session = new Session(await this.#connect(performance.now() - cameAt), this.#silence);
       return await work(session);
     } finally {
       session?.release();
@@ -82,11 +89,22 @@ export class Database implements Queryable {
     }
   }
 
-  async #connect(): Promise<PoolClient> {
+  async #connect(waitedMs: number): Promise<PoolClient> {
+    const { promise: tooLate, reject } = Promise.withResolvers<never>();
+    const leftMs = Math.max(LEAST_TO_CONNECT_MS, CONNECTED_WITHIN_MS - waitedMs);
+    const timer = setTimeout(() => reject(new Error('no connection in time')), leftMs);
+    const connection = this.#pool.connect();
     try {
-      return await this.#pool.connect();
+      return await Promise.race([connection, tooLate]);
     } catch (error) {
+      // What comes after all is for others.
+      connection.then(
+        (client) => client.release(),
+        () => {},
+      );
       throw new DatabaseUnavailable(error);
+    } finally {
+      clearTimeout(timer);
     }
   }
 }
@@ -97,7 +115,10 @@ class Session implements Queryable {
   #fit = true;
   #released = false;
 
-  constructor(private readonly client: PoolClient) {}
+  constructor(
+    private readonly client: PoolClient,
+    private readonly silence: SilenceWatch,
+  ) {}
 
   /** Whether PostgreSQL answered to the last. */
   get isFit(): boolean {
@@ -143,7 +164,7 @@ class Session implements Queryable {
 
   async #watched<T>(answer: Promise<T>): Promise<T> {
     try {
-      return await answer;
+      return await this.silence.within(answer);
     } catch (error) {
       if (!leavesConnectionFit(error)) this.#fit = false;
       throw error;

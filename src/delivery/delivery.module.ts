@@ -5,6 +5,7 @@ import { Log } from '../observability/log.js';
 import { AsyncApiController } from './asyncapi/asyncapi.controller.js';
 import { DeliveryConfig } from './delivery.config.js';
 import { EventsController } from './events.controller.js';
+import { Fallbacks } from './fallbacks.js';
 import { FeedStream } from './feed-stream.js';
 import { Hub } from './hub.js';
 import { InProcessLiveLog } from './in-process-live-log.js';
@@ -35,6 +36,7 @@ export class DeliveryModule {
         Hub,
         Streams,
         FeedStream,
+        Fallbacks,
         OpenSubscription,
         PollEvents,
         OriginPolicy,

@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { ExpressInstrumentation, ExpressLayerType } from '@opentelemetry/instrumentation-express';
 import { HttpInstrumentation } from '@opentelemetry/instrumentation-http';
@@ -9,6 +8,7 @@ import { NodeSDK } from '@opentelemetry/sdk-node';
 import { ParentBasedSampler, SimpleSpanProcessor, TraceIdRatioBasedSampler } from '@opentelemetry/sdk-trace';
 import { register } from 'import-in-the-middle/register-hooks.mjs';
 import { JsonLineSpanExporter } from './json-line-span-exporter.js';
+import { isProbeOrScrape } from './ops-gate.js';
 
 export interface TracingOptions {
   readonly exporter: 'console' | 'otlp';
@@ -38,7 +38,7 @@ export function startSdk(options: TracingOptions): RunningTracing {
     resourceDetectors: [envDetector, hostDetector],
     instrumentations: [
       new HttpInstrumentation({
-        ignoreIncomingRequestHook: isProbeOrScrape,
+        ignoreIncomingRequestHook: ({ url }) => isProbeOrScrape(url),
         requireParentforOutgoingSpans: true,
         // What a client wrote into a query is not for whoever reads traces.
         startIncomingSpanHook: () => ({ 'url.query': undefined }),
@@ -60,8 +60,4 @@ export function startSdk(options: TracingOptions): RunningTracing {
 function samplerOf(ratio: number): ParentBasedSampler {
   const byTraceId = new TraceIdRatioBasedSampler(ratio);
   return new ParentBasedSampler({ root: byTraceId, remoteParentSampled: byTraceId });
-}
-
-function isProbeOrScrape({ url = '' }: IncomingMessage): boolean {
-  return /^\/(health|ready|metrics)\/?(\?|$)/.test(url);
 }

@@ -8,6 +8,7 @@ import { EndAttempt } from './end-attempt.js';
 import { EndLostAttempts } from './end-lost-attempts.js';
 import { ExtendLease } from './extend-lease.js';
 import { ListTasks } from './list-tasks.js';
+import { MeasureBacklog } from './measure-backlog.js';
 import { ReadAttachment } from './read-attachment.js';
 import { ReadTask } from './read-task.js';
 import { SubmitAction } from './submit-action.js';
@@ -27,6 +28,7 @@ const USE_CASES = [
   EndAttempt,
   EndLostAttempts,
   ExtendLease,
+  MeasureBacklog,
   SubmitAction,
 ];
 

@@ -59,21 +59,25 @@ export class SteppingProxy<Asked extends object> {
   readonly #sockets = new Set<Socket>();
   #delay: { ms: number; matches: TripMatcher<Asked> } | undefined;
   #connections = 0;
+  /** What came in while the network swallowed everything. */
+  #unserved: Socket[] | undefined;
+  #port = 0;
 
   protected constructor(
     private readonly dial: () => Socket,
     private readonly framing: () => Framing<Asked>,
   ) {
-    this.#server = createServer((client) => this.#serve(client));
+    this.#server = createServer((client) => this.#take(client));
   }
 
   /** On a free loopback port. */
   protected async listen(): Promise<void> {
-    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
+    await this.accept();
+    this.#port = (this.#server.address() as AddressInfo).port;
   }
 
   get port(): number {
-    return (this.#server.address() as AddressInfo).port;
+    return this.#port;
   }
 
   count(matches: TripMatcher<Asked> = everything): number {
@@ -106,11 +110,33 @@ export class SteppingProxy<Asked extends object> {
     this.#delay = { ms, matches };
   }
 
+  /** Swallows everything: connections stay, new ones are taken, and nothing gets through in either direction. */
+  blackHole(): void {
+    this.#unserved ??= [];
+    for (const socket of this.#sockets) socket.pause();
+  }
+
+  /** Cuts every connection and takes none, as a server that is down. */
+  async refuse(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
+  }
+
+  /** Takes connections, again on the same port. */
+  async accept(): Promise<void> {
+    await new Promise<void>((resolve) => this.#server.listen(this.#port, '127.0.0.1', resolve));
+  }
+
   /** Interferes with nothing any more; what is held stays held until released. */
   resume(): void {
     this.#breakpoints.clear();
     this.#holds.clear();
     this.#delay = undefined;
+    const unserved = this.#unserved ?? [];
+    this.#unserved = undefined;
+    for (const socket of this.#sockets) socket.resume();
+    for (const client of unserved) if (!client.destroyed) this.#serve(client);
   }
 
   async close(): Promise<void> {
@@ -131,6 +157,13 @@ export class SteppingProxy<Asked extends object> {
       return breakpoint;
     }
     return undefined;
+  }
+
+  #take(client: Socket): void {
+    if (this.#unserved === undefined) return this.#serve(client);
+    this.#unserved.push(client);
+    this.#sockets.add(client);
+    client.on('error', () => {}).on('close', () => this.#sockets.delete(client));
   }
 
   #serve(client: Socket): void {
