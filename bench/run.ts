@@ -23,6 +23,8 @@ const { values } = parseArgs({
     smoke: { type: 'boolean', default: false },
     json: { type: 'string', default: 'bench-results.json' },
     repetitions: { type: 'string' },
+    /** Of one repetition of a rate: longer for profiles. */
+    seconds: { type: 'string' },
     /** The folder of another build of the service, measured in the same run. */
     before: { type: 'string' },
     /** A folder for CPU profiles of the service. */
@@ -45,7 +47,8 @@ function chosenGoals(): readonly Goal[] {
 async function outcomeOf(goal: Goal): Promise<Outcome | { readonly goal: string; readonly void: string }> {
   const sizes = values.smoke ? SMOKE : FULL;
   const repetitions = Number(values.repetitions ?? sizes.repetitions);
-  const stageFor = (folder: string) => new Stage({ ...sizes, repetitions }, folder, values.profiles);
+  const seconds = Number(values.seconds ?? sizes.seconds);
+  const stageFor = (folder: string) => new Stage({ ...sizes, repetitions, seconds }, folder, values.profiles);
   const stage = stageFor(build);
   const before = values.before === undefined ? undefined : stageFor(resolve(values.before));
   try {

@@ -12,6 +12,8 @@ export interface Target {
 
 /** Shared by all: each is done with it before the next one reads. */
 const READ_BUFFER = Buffer.allocUnsafeSlow(256 * 1024);
+/** Final, masked, empty. */
+const PONG = Buffer.from([0x8a, 0x80, 0, 0, 0, 0]);
 const CONFIRMED = { websocket: '"SUBSCRIPTION_CONFIRMED"', sse: 'retry:' } as const;
 
 /** One client of one task on a bare TCP socket, as cheap as a client can be. Knows whether an event is missing. */
@@ -68,6 +70,11 @@ export class Subscriber {
       reject(new Error('closed'));
       if (!this.#isClosing) broken(`the connection to task ${target.taskId} was closed`);
     });
+  }
+
+  /** A server that asks now and then whether somebody is there need not be listened to for that: RFC 6455, 5.5.3. */
+  pong(): void {
+    this.#socket.write(PONG);
   }
 
   close(): void {

@@ -9,6 +9,8 @@ import { Subscriber, type Target } from './subscriber.js';
 /** Nothing for so long: something was lost. */
 const STALLED_MS = 10_000;
 const OPENING_AT_A_TIME = 100;
+/** Sooner than any server gives a client up that answers no ping. */
+const PONG_EVERY_MS = 8_000;
 /** Connections from one address. */
 const FROM_ONE_ADDRESS = 10_000;
 
@@ -75,6 +77,8 @@ async function gather(gathering: Gathering): Promise<number> {
       await subscriber.confirmed;
     }
   };
+  const pongs = () => tasks.forEach((task) => task.subscribers.forEach((subscriber) => subscriber.pong()));
+  if (transport === 'websocket') setInterval(pongs, PONG_EVERY_MS);
   await Promise.all(Array.from({ length: OPENING_AT_A_TIME }, open));
   await unlessStalled(behind.promise);
   return (performance.now() - startedAt) / 1000;
