@@ -37,6 +37,7 @@ describe('the configuration', () => {
         maxAttempts: 3,
         leaseSeconds: 30,
         cancelGraceSeconds: 30,
+        openTasksPerPrincipal: 10_000,
       },
       execution: { inline: true, worker: false, demoTasks: true, inlineConcurrency: 50, workerTokens: [] },
       delivery: {

@@ -158,6 +158,7 @@ function configOf(values: SettingValues, productionLike: boolean): Config {
       maxAttempts: values.TASK_MAX_ATTEMPTS,
       leaseSeconds: values.LEASE_SECONDS,
       cancelGraceSeconds: values.CANCEL_GRACE_SECONDS,
+      openTasksPerPrincipal: values.OPEN_TASKS_PER_PRINCIPAL,
     },
     execution: {
       inline: values.EXECUTOR.includes('inline'),

@@ -192,6 +192,11 @@ export const SETTINGS = {
     default: '100',
     meaning: 'open streams of one principal; 0 is no cap',
   },
+  OPEN_TASKS_PER_PRINCIPAL: {
+    kind: integer(0, 1_000_000),
+    default: '10000',
+    meaning: 'tasks of one owner that are not over; 0 is no cap',
+  },
   STREAM_MAX_SECONDS: {
     kind: integer(1, 30 * DAY),
     default: '3600',

@@ -11,11 +11,19 @@ import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
 import { CreationForbidden } from '../ownership/ownership.errors.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
-import { insertWithFiles } from './insert-with-files.js';
+import { insertInTurn } from './insert-in-turn.js';
 import type { UploadedFile } from '../uploads/uploaded-file.js';
 import type { TaskStatus } from './domain/task.js';
-import { IdempotencyConflict, UnknownTaskType } from './domain/tasks.errors.js';
-import { findByClientRequest, insertTask, type EarlierTask } from './store/insert-task.js';
+import { IdempotencyConflict, TooManyOpenTasks, UnknownTaskType } from './domain/tasks.errors.js';
+import { findByClientRequest, insertTask, type EarlierTask, type NewTaskRow } from './store/insert-task.js';
+import { hasRoom } from './store/open-tasks.js';
+import { TasksConfig } from './tasks.config.js';
+
+/**
+ * So near to its cap an owner's creates go one at a time, so that it is never exceeded; further away they are too many to wait for
+ * each other, and those under way at a time, on all replicas together, too few to get there unseen.
+ */
+const NEAR_THE_CAP = 200;
 
 export interface Submission {
   readonly clientRequestId: string;
@@ -54,10 +62,12 @@ export class SubmitTask {
     private readonly ownership: OwnershipPolicy,
     private readonly observer: Observer,
     private readonly metrics: MetricsSink,
+    private readonly config: TasksConfig,
   ) {}
 
   /**
    * @throws CreationForbidden, UnknownTaskType, UploadForbidden
+   * @throws TooManyOpenTasks when the task would be new, and the owner has as many as it may
    * @throws IdempotencyConflict when the owner used the clientRequestId with other content
    */
   execute(auth: AuthContext, submission: Submission): Promise<Submitted> {
@@ -93,41 +103,33 @@ export class SubmitTask {
   }
 
   private async submitFirst(key: RequestKey, submission: Submission, fingerprint: string): Promise<Submitted> {
-    const { clientRequestId, taskType } = submission;
+    const { clientRequestId, taskType, files = [], maxOwnedBytes } = submission;
+    const maxOpenTasks = this.config.openTasksPerPrincipal || null;
     const known = this.executor.accepts(taskType);
-    // Twice at most: only if retention removes the earlier task between the two statements.
+    let inTurn = files.length > 0;
+    // Once or twice, but when retention removes the earlier task, or tasks end, between two statements.
     for (;;) {
       if (known) {
-        const taskId = await this.insert(key, submission, fingerprint);
-        if (taskId) return { taskId, status: 'ACCEPTED', clientRequestId, deduplicated: false };
+        const row = rowOf(key, submission, fingerprint);
+        const isNew = await (inTurn
+          ? this.database.transaction((tx) => insertInTurn(tx, row, maxOpenTasks, { files, maxOwnedBytes }))
+          : insertTask(this.database, row, maxOpenTasks && Math.max(maxOpenTasks - NEAR_THE_CAP, 0)));
+        if (isNew) return this.accepted(row);
       }
       const earlier = await findByClientRequest(this.database, key);
       if (earlier) return this.repeated(earlier, clientRequestId, fingerprint);
       if (!known) throw new UnknownTaskType(this.executor.taskTypes);
+      if (maxOpenTasks !== null && !(await hasRoom(this.database, key, maxOpenTasks))) {
+        throw new TooManyOpenTasks(maxOpenTasks);
+      }
+      inTurn = true;
     }
   }
 
-  private async insert(key: RequestKey, submission: Submission, fingerprint: string): Promise<string | undefined> {
-    const { taskType, input, metadata, files = [] } = submission;
-    const taskId = uuidv7();
-    const { correlationId, traceparent } = currentStory() ?? storyFrom(undefined);
-    const row = {
-      ...key,
-      taskId,
-      fingerprint,
-      taskType,
-      inputJson: input ? JSON.stringify(input) : null,
-      metadataJson: metadata ? JSON.stringify(metadata) : null,
-      correlationId,
-      traceparent,
-    };
-    const isNew = await (files.length > 0
-      ? this.database.transaction((tx) => insertWithFiles(tx, row, files, submission.maxOwnedBytes))
-      : insertTask(this.database, row));
-    if (!isNew) return undefined;
+  private accepted({ taskId, taskType, clientRequestId }: NewTaskRow): Submitted {
     this.metrics.increment('task_starts_total');
     this.executor.submitted({ taskId, taskType });
-    return taskId;
+    return { taskId, status: 'ACCEPTED', clientRequestId, deduplicated: false };
   }
 
   private repeated(earlier: EarlierTask, clientRequestId: string, fingerprint: string): Submitted {
@@ -135,6 +137,20 @@ export class SubmitTask {
     this.metrics.increment('duplicates_total');
     return { taskId: earlier.taskId, status: earlier.status, clientRequestId, deduplicated: true };
   }
+}
+
+function rowOf(key: RequestKey, { taskType, input, metadata }: Submission, fingerprint: string): NewTaskRow {
+  const { correlationId, traceparent } = currentStory() ?? storyFrom(undefined);
+  return {
+    ...key,
+    taskId: uuidv7(),
+    fingerprint,
+    taskType,
+    inputJson: input ? JSON.stringify(input) : null,
+    metadataJson: metadata ? JSON.stringify(metadata) : null,
+    correlationId,
+    traceparent,
+  };
 }
 
 /** Equal requests have equal fingerprints, whatever the order of their members. Lower-case hex. */

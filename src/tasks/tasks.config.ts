@@ -10,4 +10,6 @@ export abstract class TasksConfig {
   abstract readonly leaseSeconds: number;
   /** How long a running task may take to obey a cancellation. From CANCEL_GRACE_SECONDS. Defaults to 30. */
   abstract readonly cancelGraceSeconds: number;
+  /** Tasks of one owner that are not over; 0 is no cap. From OPEN_TASKS_PER_PRINCIPAL. Defaults to 10000. */
+  abstract readonly openTasksPerPrincipal: number;
 }

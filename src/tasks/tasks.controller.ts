@@ -48,7 +48,7 @@ export class TasksController {
   @ApiOperation({ summary: 'Create a task, once, however often the request is repeated' })
   @ApiCreatedResponse({ type: TaskAcceptedDto, description: 'A new task' })
   @ApiOkResponse({ type: TaskAcceptedDto, description: 'The task of an earlier, equal request' })
-  @ApiErrors(400, 401, 403, 406, 409, 413, 415, 422, 503)
+  @ApiErrors(400, 401, 403, 406, 409, 413, 415, 422, 429, 503)
   async create(
     @Caller() caller: AuthContext,
     @Body() body: CreateTaskDto,

@@ -21,11 +21,11 @@ export async function ownedBytes(db: Queryable, { tenantId, ownerId }: Owner): P
 
 /** Until the end of the transaction. Any lock that no other statement takes would do. */
 const LOCK: Statement = {
-  name: 'lock-owned-bytes',
+  name: 'lock-owner',
   text: `SELECT pg_advisory_xact_lock(hashtextextended($1 || chr(31) || $2, 7461737))`,
 };
 
-/** The owner's creates with files go one at a time from here on, so that what they attach together is known. */
-export async function lockOwnedBytes(tx: Queryable, { tenantId, ownerId }: Owner): Promise<void> {
+/** Creates of the owner that take this lock go one at a time from here on, so that what they bring together is known. */
+export async function lockOwner(tx: Queryable, { tenantId, ownerId }: Owner): Promise<void> {
   await tx.query(LOCK, [tenantId, ownerId]);
 }

@@ -97,17 +97,21 @@ export const OWNER: AuthContext = { subject: 'owner', scopes: new Set(['tasks:re
 /** A task that waits, without anybody being told of it. Answers its id. */
 export async function waitingTask(database: Queryable, taskType = 'test.any'): Promise<string> {
   const taskId = uuidv7();
-  await insertTask(database, {
-    taskId,
-    tenantId: '',
-    ownerId: OWNER.subject,
-    clientRequestId: randomUUID(),
-    fingerprint: '',
-    taskType,
-    inputJson: null,
-    metadataJson: null,
-    correlationId: randomUUID(),
-    traceparent: '',
-  });
+  await insertTask(
+    database,
+    {
+      taskId,
+      tenantId: '',
+      ownerId: OWNER.subject,
+      clientRequestId: randomUUID(),
+      fingerprint: '',
+      taskType,
+      inputJson: null,
+      metadataJson: null,
+      correlationId: randomUUID(),
+      traceparent: '',
+    },
+    null,
+  );
   return taskId;
 }

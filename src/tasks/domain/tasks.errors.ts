@@ -102,6 +102,19 @@ export class UnknownTaskType extends TaskBridgeError {
   }
 }
 
+/** A new task would be one more than the owner may have at a time. A repeat of an earlier request never gets this. */
+export class TooManyOpenTasks extends TaskBridgeError {
+  readonly code = 'TOO_MANY_REQUESTS';
+  readonly kind = 'too_many';
+  override readonly details: { readonly maxOpenTasks: number };
+  /** Tasks end when they end; this keeps a client that waits for it from asking all the time. */
+  override readonly retryAfterSeconds = 5;
+  constructor(maxOpenTasks: number) {
+    super(`This principal may have ${maxOpenTasks} tasks at a time that are not over.`);
+    this.details = { maxOpenTasks };
+  }
+}
+
 /** More work waits than this replica takes in. Nothing was stored. */
 export class TooMuchWaiting extends TaskBridgeError {
   readonly code = 'SERVICE_UNAVAILABLE';

@@ -1,5 +1,6 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
 import type { TaskStatus } from '../domain/task.js';
+import { HAS_ROOM } from './open-tasks.js';
 
 export interface NewTaskRow {
   readonly taskId: string;
@@ -15,24 +16,30 @@ export interface NewTaskRow {
 }
 
 /**
- * Index: proj_tasks_client_request decides. No row: the key is taken. The task is claimable from the commit on: the column's
- * milliseconds would be rounded into the future, and a worker that is told of the task at once would not find it.
+ * Indexes: proj_tasks_client_request and proj_tasks_open decide. No row: the key is taken, or the owner has no room. The task is
+ * claimable from the commit on: the column's milliseconds would be rounded into the future, and a worker that is told of the task
+ * at once would not find it.
  */
 const INSERT: Statement = {
   name: 'insert-task',
   text: `INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, input,
       metadata, correlation_id, traceparent, claimable_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
-      date_trunc('milliseconds', clock_timestamp()))
+    SELECT $4, $2, $3, $5, $6, $7, $8, $9, $10, $11, date_trunc('milliseconds', clock_timestamp())
+    WHERE ${HAS_ROOM}
     ON CONFLICT (tenant_id, owner_id, client_request_id) DO NOTHING RETURNING task_id`,
 };
 
-/** A statement that is a transaction of its own. @returns whether the task is new */
-export async function insertTask(db: Queryable, task: NewTaskRow): Promise<boolean> {
+/**
+ * A statement that is a transaction of its own. `maxOpenTasks`: only if the owner has less that are not over, as far as this
+ * statement sees; null is no cap.
+ * @returns whether the task is there now, and was not before
+ */
+export async function insertTask(db: Queryable, task: NewTaskRow, maxOpenTasks: number | null): Promise<boolean> {
   const rows = await db.query(INSERT, [
-    task.taskId,
+    maxOpenTasks,
     task.tenantId,
     task.ownerId,
+    task.taskId,
     task.clientRequestId,
     task.fingerprint,
     task.taskType,

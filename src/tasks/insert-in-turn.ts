@@ -1,24 +1,32 @@
 import type { Transaction } from '../database/database.js';
-import { lockOwnedBytes, ownedBytes } from '../uploads/owned-bytes.js';
+import { lockOwner, ownedBytes } from '../uploads/owned-bytes.js';
 import { settleUploads } from '../uploads/upload-ledger.js';
 import type { UploadedFile } from '../uploads/uploaded-file.js';
 import { UploadForbidden, UploadInvalid } from '../uploads/uploads.errors.js';
 import { insertAttachments } from './store/attachments.js';
 import { insertTask, type NewTaskRow } from './store/insert-task.js';
 
+export interface Brought {
+  readonly files: readonly UploadedFile[];
+  /** Absent: no limit. */
+  readonly maxOwnedBytes?: number | undefined;
+}
+
 /**
- * The task, its files, and that they are no longer nobody's. The lock comes first: behind the unique key of the task it could wait
- * for somebody who waits for that.
- * @returns whether the task is new; if not, nothing was stored
+ * One after the other for each owner, so that what is counted here is exact: the owner's open tasks, and its attached bytes. The
+ * task, its files, and that they are no longer nobody's. The lock comes first: behind the unique key of the task it could wait for
+ * somebody who waits for that.
+ * @returns whether the task is there now, and was not before; if not, nothing was stored
  */
-export async function insertWithFiles(
+export async function insertInTurn(
   tx: Transaction,
   task: NewTaskRow,
-  files: readonly UploadedFile[],
-  maxOwnedBytes: number | undefined,
+  maxOpenTasks: number | null,
+  { files, maxOwnedBytes }: Brought,
 ): Promise<boolean> {
-  await lockOwnedBytes(tx, task);
-  if (!(await insertTask(tx, task))) return false;
+  await lockOwner(tx, task);
+  if (!(await insertTask(tx, task, maxOpenTasks))) return false;
+  if (files.length === 0) return true;
   const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
   if (maxOwnedBytes !== undefined && (await ownedBytes(tx, task)) + sizeBytes > maxOwnedBytes) {
     throw new UploadForbidden('The quota of attached bytes would be exceeded.');
