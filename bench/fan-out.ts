@@ -31,7 +31,11 @@ export async function durably(stage: Stage, tasks = stage.sizes.tasks): Promise<
   return { ...partOf(served), served, taskIds, head: 1, source: { kind: 'control', path: served.control } };
 }
 
-export async function bareWs(stage: Stage, tasks = stage.sizes.tasks, history = 0): Promise<Serving & { child: Child }> {
+export async function bareWs(
+  stage: Stage,
+  tasks = stage.sizes.tasks,
+  history = 0,
+): Promise<Serving & { child: Child }> {
   const child = stage.child('yardsticks/bare-ws.ts');
   const path = join(await stage.folder(), 'control');
   const taskIds = Array.from({ length: tasks }, () => randomUUID());

@@ -21,7 +21,12 @@ export interface Outcome {
 type Sides = Record<'ours' | 'yardstick', Side> & { readonly before?: Side };
 
 /** Interleaved, and each repetition in another order, so that what the machine does meanwhile befalls all sides. */
-export async function measure(goal: Goal, stage: Stage, said: (line: string) => void, before?: Stage): Promise<Outcome> {
+export async function measure(
+  goal: Goal,
+  stage: Stage,
+  said: (line: string) => void,
+  before?: Stage,
+): Promise<Outcome> {
   said('setting up');
   const sides: Sides = {
     yardstick: await goal.yardstick(stage),

@@ -63,5 +63,7 @@ function short(value: number): string {
 }
 
 function row(cells: readonly string[]): string {
-  return COLUMNS.map(([, width], at) => (cells[at] ?? '').padEnd(width)).join(' ').trimEnd();
+  return COLUMNS.map(([, width], at) => (cells[at] ?? '').padEnd(width))
+    .join(' ')
+    .trimEnd();
 }

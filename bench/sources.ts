@@ -8,7 +8,10 @@ import { TEXT } from './text.js';
 
 /** What makes events: one more for each of the tasks, `burst` times. */
 export interface Source {
-  publish(tasks: readonly { readonly index: number; readonly taskId: string; readonly last: number }[], burst: number): void;
+  publish(
+    tasks: readonly { readonly index: number; readonly taskId: string; readonly last: number }[],
+    burst: number,
+  ): void;
 }
 
 export type SourceKind =
@@ -17,7 +20,11 @@ export type SourceKind =
   /** A stream for each task. */
   | { readonly kind: 'streams'; readonly url: string }
   /** A process that makes them itself when it is told to. */
-  | { readonly kind: 'control'; readonly path: string; /** Its number for the swarm's first task. */ readonly offset?: number };
+  | {
+      readonly kind: 'control';
+      readonly path: string /** Its number for the swarm's first task. */;
+      readonly offset?: number;
+    };
 
 export async function openSource(source: SourceKind): Promise<Source> {
   if (source.kind === 'control') return toldTo(source.path, source.offset);

@@ -23,7 +23,11 @@ export class Subscriber {
   #socket: Socket;
   #isClosing = false;
 
-  constructor(target: Target, received: (subscriber: Subscriber, eventId: number) => void, broken: (why: string) => void) {
+  constructor(
+    target: Target,
+    received: (subscriber: Subscriber, eventId: number) => void,
+    broken: (why: string) => void,
+  ) {
     this.last = target.lastEventId;
     const { hostname, port } = new URL(target.url);
     const ids = new EventIds((eventId) => {
@@ -96,6 +100,7 @@ function requestOf({ transport, taskId, lastEventId }: Target): string {
 function subscribeFrame({ taskId, lastEventId }: Target): Buffer {
   const frame = { action: 'subscribe', taskId, ...(lastEventId > 0 && { lastEventId: String(lastEventId) }) };
   const text = Buffer.from(JSON.stringify(frame));
-  const head = text.length < 126 ? [0x81, 0x80 | text.length] : [0x81, 0x80 | 126, text.length >> 8, text.length & 0xff];
+  const head =
+    text.length < 126 ? [0x81, 0x80 | text.length] : [0x81, 0x80 | 126, text.length >> 8, text.length & 0xff];
   return Buffer.concat([Buffer.from(head), Buffer.alloc(4), text]);
 }

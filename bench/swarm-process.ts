@@ -72,7 +72,11 @@ async function gather(gathering: Gathering): Promise<number> {
       const owner = task;
       const from = `127.0.0.${2 + Math.floor(opened++ / FROM_ONE_ADDRESS)}`;
       const target = { url, transport, taskId: task.taskId, lastEventId, from };
-      const subscriber = new Subscriber(target, (one) => received(owner, one), (why) => (broken ??= why));
+      const subscriber = new Subscriber(
+        target,
+        (one) => received(owner, one),
+        (why) => (broken ??= why),
+      );
       task.subscribers.push(subscriber);
       await subscriber.confirmed;
     }

@@ -45,6 +45,8 @@ export async function connections({ database, redis }: Served): Promise<{ postgr
     );
     return Number(rows[0]?.count);
   });
-  const clients = String(await redis.cli('CLIENT', 'LIST')).trim().split('\n');
+  const clients = String(await redis.cli('CLIENT', 'LIST'))
+    .trim()
+    .split('\n');
   return { postgres, redis: clients.filter((client) => !client.includes('cmd=client')).length };
 }

@@ -27,7 +27,9 @@ answerCalls({
             for (const [id, [head = '', payload = '']] of entries) {
               position = id;
               const [, eventId, type, createdAt] = head.split(' ');
-              socket.send(JSON.stringify({ type, taskId, eventId, createdAt, payload: JSON.parse(payload) as unknown }));
+              socket.send(
+                JSON.stringify({ type, taskId, eventId, createdAt, payload: JSON.parse(payload) as unknown }),
+              );
             }
           }
         }
