@@ -1,4 +1,6 @@
 import type { Goal } from './goal.js';
+import { APPEND } from './goals/append.goals.js';
+import { CREATE } from './goals/create.goals.js';
 import { FAN_OUT } from './goals/fan-out.goals.js';
 
-export const GOALS: readonly Goal[] = [...FAN_OUT];
+export const GOALS: readonly Goal[] = [...FAN_OUT, ...APPEND, ...CREATE];
