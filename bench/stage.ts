@@ -97,7 +97,12 @@ export class Stage {
     return { url, control, database, redis, cpuSeconds: () => cpuSeconds(pid), rssKiB: () => rssKiB(pid) };
   }
 
-  atEnd(ending: () => Promise<unknown>): void {
+  /** The same, with nothing on it. */
+  another(): Stage {
+    return new Stage(this.sizes, this.build, this.profiles);
+  }
+
+  private atEnd(ending: () => Promise<unknown>): void {
     this.#endings.push(ending);
   }
 

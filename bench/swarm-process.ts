@@ -88,7 +88,7 @@ async function gather(gathering: Gathering): Promise<number> {
   return (performance.now() - startedAt) / 1000;
 }
 
-/** Has events made for so long, and waits until all have arrived. */
+/** Has events made for so long, once at least, and waits until all have arrived. */
 async function drive({ seconds, burst = 1, tasksAtATime = tasks.length }: Drive) {
   const startedAt = performance.now();
   const before = deliveries;
@@ -98,7 +98,7 @@ async function drive({ seconds, burst = 1, tasksAtATime = tasks.length }: Drive)
   const { promise, resolve } = Promise.withResolvers<void>();
   const publish = () => {
     isScheduled = false;
-    const isOver = performance.now() - startedAt > seconds * 1000;
+    const isOver = deliveries > before && performance.now() - startedAt > seconds * 1000;
     const chosen = isOver ? [] : idle.splice(0, tasksAtATime - busy);
     busy += chosen.length;
     if (busy === 0) return resolve();

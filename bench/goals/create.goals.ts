@@ -13,12 +13,12 @@ async function creating(
   const side = async () => {
     const cpuBefore = await server.cpuSeconds();
     const load = { url: server.url, connections: stage.sizes.writers, seconds: stage.sizes.seconds };
-    const { created, seconds } = await client.call<{ created: number; seconds: number }>('create', load);
+    const { count, seconds } = await client.call<{ count: number; seconds: number }>('create', load);
     const cpu = (await server.cpuSeconds()) - cpuBefore;
-    acknowledged += created;
+    acknowledged += count;
     const stored = await storedTasks(server.database);
     if (stored !== acknowledged) throw new Error(`${acknowledged} creates were acknowledged, ${stored} are stored`);
-    return { figure: created / seconds, 'µs of CPU a create': (cpu / created) * 1e6 };
+    return { figure: count / seconds, 'µs of CPU a create': (cpu / count) * 1e6 };
   };
   await side();
   return side;

@@ -43,7 +43,10 @@ answerCalls({
           ...[randomUUID(), traceparent],
         ],
       });
-      response.writeHead(201, { 'Content-Type': 'application/json; charset=utf-8', Location: `/api/v1/tasks/${taskId}` });
+      response.writeHead(201, {
+        'Content-Type': 'application/json; charset=utf-8',
+        Location: `/api/v1/tasks/${taskId}`,
+      });
       response.end(JSON.stringify({ taskId, status: 'ACCEPTED', clientRequestId, deduplicated: false }));
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
