@@ -31,11 +31,14 @@ export function tableRow(goal: Goal, { ours, yardstick, ratio, before }: Outcome
 }
 
 /** What else each side found, in the middle. */
-export function details({ ours, yardstick }: Outcome): string[] {
+export function details({ ours, yardstick, before }: Outcome): string[] {
   const names = Object.keys(ours.repetitions[0] ?? {}).filter((name) => name !== 'figure');
   const middle = (side: Outcome['ours'], name: string) =>
     short(median(side.repetitions.map((found) => found[name] ?? Number.NaN)));
-  return names.map((name) => `        ${name}: ${middle(ours, name)}, yardstick ${middle(yardstick, name)}`);
+  return names.map((name) => {
+    const earlier = before ? `, the build before ${middle(before, name)}` : '';
+    return `        ${name}: ${middle(ours, name)}, yardstick ${middle(yardstick, name)}${earlier}`;
+  });
 }
 
 /** Where and when: without it a figure says nothing. */

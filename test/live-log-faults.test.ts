@@ -9,6 +9,7 @@ import { storedEnvelopes } from './support/fold.js';
 import { seededRandom } from './support/follow.js';
 import { createTestDatabase } from './support/postgres.js';
 import { createReplica, OWNER, type Replica } from './support/replica.js';
+import { nextEvents } from './support/next-events.js';
 
 const full = process.env['FULL'] === '1';
 const EVENTS = 60;
@@ -81,7 +82,7 @@ describe('A live log that', () => {
   const followed = async (taskId: string) => {
     const subscription = await replica.get(OpenSubscription).execute(OWNER, taskId, undefined, 'sse');
     const given: StoredEvent[] = [];
-    for (let events; (events = await subscription.next()); ) given.push(...events);
+    for (let events; (events = await nextEvents(subscription)); ) given.push(...events);
     subscription.close();
     return { given, lateMs: Date.now() - Date.parse(given.at(-1)?.createdAt ?? '') };
   };

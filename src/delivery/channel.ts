@@ -67,9 +67,11 @@ export class Channel {
 
   /** What the ring has right after the cursor; undefined when the log must be read. */
   recent(cursor: number): readonly StoredEvent[] | undefined {
-    const first = this.#ring[0];
-    const at = first ? cursor + 1 - first.eventId : -1;
-    return this.#ring[at]?.eventId === cursor + 1 ? this.#ring.slice(at) : undefined;
+    return this.hasRecent(cursor) ? this.#ring.slice(this.placeAfter(cursor)) : undefined;
+  }
+
+  hasRecent(cursor: number): boolean {
+    return this.#ring[this.placeAfter(cursor)]?.eventId === cursor + 1;
   }
 
   /** At most `limit` events after the cursor from PostgreSQL. Subscribers that stand at the same place share one read. */
@@ -90,6 +92,11 @@ export class Channel {
 
   forget(wake: () => void): void {
     this.#waiting.delete(wake);
+  }
+
+  private placeAfter(cursor: number): number {
+    const first = this.#ring[0];
+    return first ? cursor + 1 - first.eventId : -1;
   }
 
   private wakeAll(): void {

@@ -44,8 +44,7 @@ export async function startTestCluster({ durable = false }: ClusterOptions = {})
   const directory = await mkdtemp(join(tmpdir(), 'taskbridge-test-'));
   // Run by root, PostgreSQL is uid 65534 and must get in.
   await chmod(directory, 0o711);
-  const start = () =>
-    startEmbeddedPostgres({ directory: join(directory, 'postgres'), durable, maxConnections: 200 });
+  const start = () => startEmbeddedPostgres({ directory: join(directory, 'postgres'), durable, maxConnections: 200 });
   let postgres = await start();
   const socketDirectory = new URLSearchParams(postgres.ownerUrl.split('?')[1]).get('host') ?? '';
   const urls = urlsOf(socketDirectory);
