@@ -71,8 +71,9 @@ export class FeedStream {
     return true;
   }
 
-  private deliver(subscription: Subscription, writer: StreamWriter, { events, first, last }: Batch): void {
-    writer.send(events);
+  private deliver(subscription: Subscription, writer: StreamWriter, batch: Batch): void {
+    writer.send(batch);
+    const { events, first, last } = batch;
     const { taskId } = subscription;
     const lastEventId = String(last.eventId);
     this.diagnostics.delivered({ taskId, transport: writer.transport, events: events.length, lastEventId });

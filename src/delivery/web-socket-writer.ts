@@ -1,9 +1,9 @@
 import type { Writable } from 'node:stream';
 import type { WebSocket } from 'ws';
-import type { StoredEvent } from '../tasks/stored-event.js';
+import type { Batch } from './batches.js';
 import { CLOSE_AFTER, closeAfterError } from './close-codes.js';
 import type { StreamEnd } from './connection.js';
-import { webSocketFrame } from './frames.js';
+import { WEB_SOCKET_FRAMES } from './frames.js';
 import { StreamWriter } from './stream-writer.js';
 import type { Subscription } from './subscription.js';
 
@@ -56,12 +56,9 @@ export class WebSocketWriter extends StreamWriter {
     this.sendJson({ type: 'HEARTBEAT', taskId: this.#taskId, live: true });
   }
 
-  protected override write(events: readonly StoredEvent[]): void {
-    if (this.socket.readyState !== this.socket.OPEN) return;
-    const frames = events.map(webSocketFrame);
-    // Frames that are ready together leave in one write: it is the number of writes that costs.
-    const [only] = frames;
-    tcpOf(this.socket).write(only && frames.length === 1 ? only : Buffer.concat(frames));
+  protected override write({ first, last, events }: Batch): void {
+    if (this.socket.readyState === this.socket.OPEN)
+      tcpOf(this.socket).write(WEB_SOCKET_FRAMES.of(first, last, events));
   }
 
   protected override sayGoodbye(why: StreamEnd): void {

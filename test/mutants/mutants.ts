@@ -25,8 +25,12 @@ export const MUTANTS: readonly Mutant[] = [
     changes: [
       { from: ') this.#ring = [];\n    this.#ring.push(event);', to: ') void 0;\n    this.#ring.push(event);' },
       {
-        from: 'this.#ring[at]?.eventId === cursor + 1 ? this.#ring.slice(at)',
-        to: 'at >= 0 ? this.#ring.filter(({ eventId }) => eventId > cursor)',
+        from: 'this.#ring.slice(this.placeAfter(cursor))',
+        to: 'this.#ring.filter(({ eventId }) => eventId > cursor)',
+      },
+      {
+        from: 'this.#ring[this.placeAfter(cursor)]?.eventId === cursor + 1',
+        to: 'this.placeAfter(cursor) >= 0',
       },
     ],
     caughtBy: { file: 'test/live-log-faults.test.ts', tests: 'drops events' },
