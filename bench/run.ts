@@ -1,5 +1,6 @@
+import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { migrate } from '../src/database/migrate.js';
@@ -82,8 +83,8 @@ async function main(): Promise<void> {
     for (const { name, title, against } of goals) console.log(`${name.padEnd(5)} ${title}, beside ${against}`);
     return;
   }
-  const isDurable = { durable: true };
-  await startSharedCluster(migrate, isDurable);
+  if (!existsSync(join(build, 'main.js'))) throw new Error('there is no build to measure: npm run build');
+  await startSharedCluster(migrate, { durable: true });
   try {
     if (!(await run(goals))) process.exitCode = 1;
   } finally {
