@@ -27,9 +27,9 @@ const MAKERS = 64;
 let created = 0;
 let idle: { readonly connections: HttpConnection[]; leased: (lease: Lease) => void } | undefined;
 
-function create(connection: HttpConnection): Promise<Answer> {
+function create(connection: HttpConnection, owners = OWNERS): Promise<Answer> {
   created += 1;
-  return connection.post('/api/v1/tasks', `X-Principal-Id: owner-${created % OWNERS}\r\n`, {
+  return connection.post('/api/v1/tasks', `X-Principal-Id: owner-${created % owners}\r\n`, {
     clientRequestId: randomUUID(),
     taskType: 'bench.wait',
     input: { prompt: 'Summarise the attached report in three sentences.', temperature: 0.2, model: 'any' },
@@ -74,12 +74,12 @@ async function load({ url, connections, seconds }: Load, work: (connection: Http
 answerCalls({
   create: (asked: Load) => load(asked, async (connection) => (expected(201, await create(connection)), 1)),
 
-  /** So many, for others to work on. */
+  /** So many of one owner, for others to work on. */
   async prepare(url: string, tasks: number): Promise<void> {
     let left = tasks;
     const makers = Array.from({ length: MAKERS }, async () => {
       const connection = await HttpConnection.open(url);
-      while (left-- > 0) expected(201, await create(connection));
+      while (left-- > 0) expected(201, await create(connection, 1));
       connection.close();
     });
     await Promise.all(makers);

@@ -21,6 +21,7 @@ export class Subscriber {
   last: number;
   readonly confirmed: Promise<void>;
   #socket: Socket;
+  #isConfirmed = false;
   #isClosing = false;
 
   constructor(
@@ -38,17 +39,16 @@ export class Subscriber {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.confirmed = promise;
     let head = '';
-    let isConfirmed = false;
     const read = (chunk: Buffer): void => {
-      if (!isConfirmed) {
+      if (!this.#isConfirmed) {
         const wasEmpty = !head.includes('\r\n\r\n');
         head += chunk.toString('latin1');
         if (wasEmpty && head.includes('\r\n\r\n')) {
           if (!/^HTTP\/1\.1 (101|200) /.test(head)) return reject(new Error(`refused: ${head}`));
           if (target.transport === 'websocket') this.#socket.write(subscribeFrame(target));
         }
-        isConfirmed = head.includes(CONFIRMED[target.transport]);
-        if (isConfirmed) {
+        this.#isConfirmed = head.includes(CONFIRMED[target.transport]);
+        if (this.#isConfirmed) {
           head = '';
           resolve();
         }
@@ -78,7 +78,7 @@ export class Subscriber {
 
   /** A server that asks now and then whether somebody is there need not be listened to for that: RFC 6455, 5.5.3. */
   pong(): void {
-    this.#socket.write(PONG);
+    if (this.#isConfirmed) this.#socket.write(PONG);
   }
 
   close(): void {
