@@ -1,5 +1,3 @@
-# syntax=docker/dockerfile:1
-
 # --- build: TypeScript to dist ----------------------------------------------------------------------------------------
 FROM node:24-slim AS build
 WORKDIR /app
@@ -15,31 +13,46 @@ RUN node node_modules/@nestjs/cli/bin/nest.js build
 FROM node:24-slim AS packages
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-RUN npm ci --omit=dev --omit=optional --ignore-scripts && npm cache clean --force
+RUN npm ci --omit=dev --omit=optional --ignore-scripts
 
 # --- the image --------------------------------------------------------------------------------------------------------
 FROM node:24-slim
-ENV NODE_ENV=production APP_ENV=production PORT=3000
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="TaskBridge" \
+      org.opencontainers.image.description="Accept a long-running task once, run it, and let any client follow it live to its end" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+# tini is process 1: it passes signals on and reaps what others leave behind. /data is for ATTACHMENT_STORE=filesystem: with
+# a read-only root file system, mount a volume there.
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends tini \
+ && rm -rf /var/lib/apt/lists/* \
+ && install --directory --owner=node --group=node /data
+ENV NODE_ENV=production APP_ENV=production PORT=3000 DATA_DIR=/data
 WORKDIR /app
 COPY --from=packages /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 COPY migrations ./migrations
-COPY package.json LICENSE ./
-# Everything above belongs to root, so the service cannot change its own code.
-USER node
+COPY packages/checker ./packages/checker
+COPY package.json LICENSE deploy/entrypoint.sh ./
+# Everything above belongs to root, so the service cannot change its own code. By number, because Kubernetes cannot tell
+# whether a name is root.
+USER 1000:1000
 EXPOSE 3000
 
 # Liveness, not readiness: a replica without its database is to be left alone, not restarted. A balancer asks /ready.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=40s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:' + (process.env.PORT || 3000) + '/health').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 
-# Exec form: SIGTERM reaches Node itself, which drains. Give it longer than SHUTDOWN_GRACE_SECONDS (25) before SIGKILL:
-#   docker stop --timeout 30, terminationGracePeriodSeconds: 30
+# Exec form all the way: SIGTERM reaches Node, which drains. Give it longer than SHUTDOWN_GRACE_SECONDS (25) before SIGKILL:
+#   docker stop --timeout 30, terminationGracePeriodSeconds: 40
 #
 # A host module of your own (handlers, authentication, ownership) is mounted below /app, where it finds `taskbridge` (the
 # ports), Nest and whatever else the service has; other packages it brings along in a node_modules beside it:
 #   docker run -v "$PWD/host:/app/host:ro" -e HOST_MODULE=/app/host/index.mjs …
 #
-# Migrations are a run of their own, as the owner of the database:
-#   docker run --rm -e MIGRATION_DATABASE_URL=postgres://… IMAGE node --enable-source-maps dist/migrate.js
+# The other commands: node dist/migrate.js, node dist/retention.js, node packages/checker/bin/check.mjs
+ENTRYPOINT ["/usr/bin/tini", "--", "/app/entrypoint.sh"]
 CMD ["node", "--enable-source-maps", "--import", "./dist/telemetry/register.js", "dist/main.js"]

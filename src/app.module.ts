@@ -22,6 +22,7 @@ import { OwnershipConfig } from './ownership/ownership.config.js';
 import { OwnershipModule } from './ownership/ownership.module.js';
 import { TasksConfig } from './tasks/tasks.config.js';
 import { TasksModule } from './tasks/tasks.module.js';
+import { AttachmentStore } from './uploads/attachment-store.js';
 import { UploadsConfig } from './uploads/uploads.config.js';
 import { UploadsModule } from './uploads/uploads.module.js';
 
@@ -61,6 +62,7 @@ export class AppModule {
         HealthModule.register({
           redisUrl: config.delivery.redisUrl,
           readinessRedis: config.readinessRedis,
+          remoteAttachments: config.uploads.store === 's3' && !hosted.has(AttachmentStore),
           hosted,
         }),
         ...host.modules,

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { Logger } from 'pino';
 import { BootRefused, checkBoot } from './boot/boot-guard.js';
 import { ConfigError, readConfig, type Config } from './boot/config.js';
 import { welcome } from './boot/welcome.js';
@@ -17,13 +18,18 @@ import { shutdownTracing } from './observability/tracing.js';
 const LAST_MS = 500;
 
 /** In the order in which they were started; stopped in reverse. */
-const started: (() => Promise<void>)[] = [];
+const started: (() => Promise<unknown>)[] = [];
+let logger: Logger | undefined;
 let stopping = false;
 let graceMs = 0;
 
-process.on('SIGTERM', () => void stop(0));
-process.on('SIGINT', () => void stop(0));
+process.on('SIGTERM', (signal) => void stop(0, signal));
+process.on('SIGINT', (signal) => void stop(0, signal));
+// Node then says it on stderr and ends the process; whoever reads the log is to find it there, too.
+process.on('uncaughtExceptionMonitor', (err) => logger?.error({ err }, 'service.crashed'));
 await start().catch((error: unknown) => {
+  // What fails because it is being stopped has nothing to say.
+  if (stopping) return;
   for (const line of refusal(error)) console.error(line);
   return stop(1);
 });
@@ -31,31 +37,35 @@ await start().catch((error: unknown) => {
 async function start(): Promise<void> {
   const config = readConfig();
   graceMs = config.boot.shutdownGraceSeconds * 1000 - LAST_MS;
-  const logger = createLogger(config.observability);
+  const log = createLogger(config.observability);
+  logger = log;
   started.push(shutdownTracing);
 
   const embedded = config.database.url === undefined ? await embeddedPostgres(config) : undefined;
   const databaseUrl = config.database.url ?? embedded?.appUrl ?? '';
-  const onWait = (reason: string) => logger.warn({ text: reason }, 'boot.waiting_for_postgres');
+  const onWait = (reason: string) => log.warn({ text: reason }, 'boot.waiting_for_postgres');
   await checkBoot(databaseUrl, { bootWaitSeconds: config.database.bootWaitSeconds, onWait });
+  if (stopping) return;
   const database = new Database(
     createPool(databaseUrl, {
       max: config.database.poolMax,
-      onConnectionLost: (err) => logger.warn({ err }, 'database.connection_lost'),
+      onConnectionLost: (err) => log.warn({ err }, 'database.connection_lost'),
     }),
   );
   started.push(() => database.stop());
   embedded?.onExit((reason) => {
-    logger.error({ text: reason }, 'embedded_postgres.ended');
-    void stop(1);
+    log.error({ text: reason }, 'embedded_postgres.ended');
+    void stop(1, 'embedded PostgreSQL');
   });
 
   // Nest is loaded only now: what is refused is refused at once.
   const { serve } = await import('./boot/serve.js');
   if (stopping) return;
-  const { url, drain } = await serve({ config, database, logger, isAlone: embedded !== undefined });
-  started.push(drain);
-  logger.info({ url, environment: config.environment.name }, 'service.listening');
+  const serving = serve({ config, database, logger: log, isAlone: embedded !== undefined });
+  // A stop that comes while it is wired waits for that, and drains it as usual. Where it fails, `start` says why.
+  started.push(async () => (await serving.catch(() => undefined))?.drain());
+  const { url, opsUrl } = await serving;
+  log.info({ url, ...(opsUrl && { ops_url: opsUrl }), environment: config.environment.name }, 'service.listening');
   if (process.stdout.isTTY) console.log(welcome(url, config));
 }
 
@@ -67,20 +77,23 @@ async function embeddedPostgres({ database }: Config): Promise<EmbeddedPostgres>
 }
 
 /** A second signal changes nothing; what takes longer than the grace period is cut off: nothing that was answered is lost. */
-async function stop(code: number): Promise<void> {
+async function stop(code: number, reason?: string): Promise<void> {
   if (stopping) return;
   stopping = true;
+  const beganAt = performance.now();
   setTimeout(() => process.exit(code), graceMs).unref();
-  for (const step of started.reverse()) await step().catch((error: unknown) => console.error(String(error)));
+  if (reason !== undefined) logger?.info({ reason }, 'service.stopping');
+  for (const step of started.reverse()) {
+    await step().catch((err: unknown) => logger?.error({ err }, 'service.stop_failed'));
+  }
+  if (reason !== undefined) {
+    logger?.info({ duration_ms: Math.round(performance.now() - beganAt) }, 'service.stopped');
+  }
   process.exit(code);
 }
 
 function refusal(error: unknown): readonly string[] {
   if (error instanceof ConfigError || error instanceof BootRefused) return error.lines;
   if (error instanceof EmbeddedPostgresError || error instanceof MigrationRefused) return [error.message];
-  const { code, port } = error as { code?: string; port?: number };
-  if (code === 'EADDRINUSE') return [`PORT: ${port} is taken by another process`];
-  if (code === 'EACCES' && port !== undefined) return [`PORT: this user may not listen on ${port}`];
-  if (code === 'EADDRNOTAVAIL') return ['HOST: this machine has no such address'];
   return [error instanceof Error ? (error.stack ?? error.message) : String(error)];
 }

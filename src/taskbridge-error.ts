@@ -11,6 +11,7 @@ export type ErrorKind =
   | 'unsupported'
   | 'unsatisfiable'
   | 'unprocessable'
+  | 'upgrade_required'
   | 'too_many'
   | 'unavailable';
 

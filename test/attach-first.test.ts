@@ -2,9 +2,11 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Database } from '../src/database/database.js';
 import { createPool } from '../src/database/pool.js';
 import type { Statement } from '../src/database/queryable.js';
+import { Fallbacks } from '../src/delivery/fallbacks.js';
 import { Hub } from '../src/delivery/hub.js';
 import { InProcessLiveLog } from '../src/delivery/in-process-live-log.js';
 import { OpenSubscription } from '../src/delivery/open-subscription.js';
+import { MetricsSink } from '../src/observability/metrics-sink.js';
 import { Observer } from '../src/observability/observer.js';
 import { TransportDiagnosticsSink } from '../src/observability/transport-diagnostics-sink.js';
 import { OwnershipPolicy } from '../src/ownership/ownership-policy.js';
@@ -59,6 +61,7 @@ describe('A subscription that is being opened', () => {
         replica.get(OwnershipPolicy),
         replica.get(Observer),
         replica.get(TransportDiagnosticsSink),
+        new Fallbacks(replica.get(MetricsSink)),
       );
       const cancel = () => replica.get(CancelTask).execute(OWNER, taskId);
       let isCancelled = false;

@@ -219,7 +219,7 @@ describe('the pool', () => {
     expect(await database.query(READ, ['a'])).toEqual([{ n: 0 }]);
   });
 
-  it('lets 500 wait and tells the next one at once', async () => {
+  it('lets 2 000 wait and tells the next one at once', async () => {
     const narrow = new Database(createPool(test.appUrl, { max: 1 }));
     const held = Promise.withResolvers<void>();
     const holding = Promise.withResolvers<void>();
@@ -228,14 +228,30 @@ describe('the pool', () => {
       await held.promise;
     });
     await holding.promise;
-    const waiting = Array.from({ length: 500 }, () => narrow.query(READ, ['a']));
-    await expect(narrow.query(READ, ['a'])).rejects.toMatchObject({ cause: { message: '500 requests wait already' } });
+    const waiting = Array.from({ length: 2_000 }, () => narrow.query(READ, ['a']));
+    await expect(narrow.query(READ, ['a'])).rejects.toMatchObject({ cause: { message: '2000 requests wait already' } });
     held.resolve();
-    expect(await Promise.all([holder, ...waiting])).toHaveLength(501);
+    expect(await Promise.all([holder, ...waiting])).toHaveLength(2_001);
     await narrow.stop();
   });
 
-  it('refuses a wait of more than two seconds', async () => {
+  it('lets those wait for longer than two seconds who see that others are served', async () => {
+    const narrow = new Database(createPool(test.appUrl, { max: 1 }));
+    const all = Array.from({ length: 8 }, () => narrow.query(SLEEP, [0.4]));
+    expect(await Promise.all(all)).toHaveLength(8);
+    await narrow.stop();
+  });
+
+  it('lets nobody wait for longer than five seconds', async () => {
+    const narrow = new Database(createPool(test.appUrl, { max: 1 }));
+    const outcomes = await Promise.allSettled(Array.from({ length: 16 }, () => narrow.query(SLEEP, [0.5])));
+    const refused = outcomes.filter(({ status }) => status === 'rejected');
+    expect(refused.length).toBeGreaterThan(2);
+    expect(refused.length).toBeLessThan(12);
+    await narrow.stop();
+  });
+
+  it('refuses a wait of more than two seconds in which nobody is served', async () => {
     const narrow = new Database(createPool(test.appUrl, { max: 1 }));
     const held = Promise.withResolvers<void>();
     const holder = narrow.transaction(() => held.promise);

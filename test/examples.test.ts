@@ -194,6 +194,25 @@ describe('A HOST_MODULE that cannot be used', () => {
       'import "not-installed";',
       /Cannot find package 'not-installed' imported from \/.*there\.mjs$/,
     ],
+    [
+      'has a provider that throws',
+      `import { AuthContextResolver } from 'taskbridge';
+      const useFactory = () => { throw new Error('JWT_JWKS_URL is required'); };
+      export default { module: class Host {}, providers: [{ provide: AuthContextResolver, useFactory }] };`,
+      /cannot be built: JWT_JWKS_URL is required$/,
+    ],
+    [
+      'has a class that throws',
+      `import { OwnershipPolicy } from 'taskbridge';
+      class Ours extends OwnershipPolicy { #rules = null.rules; }
+      export default { module: class Host {}, providers: [{ provide: OwnershipPolicy, useClass: Ours }] };`,
+      /cannot be built: Cannot read properties of null/,
+    ],
+    [
+      'asks for what nobody provides',
+      `export default { module: class Host {}, providers: [{ provide: 'ours', useFactory: () => 1, inject: ['theirs'] }] };`,
+      /cannot be built: Nest can't resolve dependencies/,
+    ],
   ])('because it %s is refused in one line, and nothing listens', async (what, source, reason) => {
     const path = join(elsewhere, `${what.replaceAll(' ', '-')}.mjs`);
     if (source !== undefined) await writeFile(path, source);
@@ -275,6 +294,103 @@ describe('examples/follow.mjs', () => {
     120_000,
   );
 
+  /** Counts the WebSockets that it opens, and what they offer. */
+  const counted = preload(`const { WebSocket } = globalThis;
+    globalThis.WebSocket = class extends WebSocket {
+      constructor(url, options) {
+        super(url, options);
+        this.addEventListener('open', () => console.error('# opened', JSON.stringify(this.protocol)));
+      }
+    };`);
+
+  it.each([
+    ['over one connection for all', counted],
+    ['each alone where no WebSocket gets through', preload('delete globalThis.WebSocket;')],
+  ])(
+    'sees the ids of several tasks go on while the service is killed and started again, %s',
+    async (_, options) => {
+      const own = await createTestDatabase();
+      const env = { DATABASE_URL: own.appUrl, LEASE_SECONDS: '2', TASK_MAX_ATTEMPTS: '100' };
+      const first = await startService(env);
+      const client = newPrincipal(first.url);
+      const created = await Promise.all(
+        [0, 50, 80, 80].map(async (chunks) => {
+          const body = { clientRequestId: uniqueId(), taskType: 'demo.stream', input: { chunks, intervalMs: 50 } };
+          return (await client.create(body)).body.taskId;
+        }),
+      );
+      const absent = uniqueId();
+      const follower = follow([...created, absent, '--url', first.url, '--principal', client.principal ?? ''], options);
+      const of = (taskId: string) =>
+        follower.lines().flatMap((line) => (line.startsWith(`${taskId} `) ? [line.slice(taskId.length + 1)] : []));
+      await eventually('some events of each', () => created.slice(1).every((taskId) => of(taskId).length >= 5));
+      first.kill('SIGKILL');
+      await first.exited;
+      const second = await startService({ ...env, PORT: new URL(first.url).port });
+      // One of them is not there, so not all of them completed.
+      expect(await follower.exited).toBe(1);
+      await second.stop();
+
+      for (const taskId of created) {
+        const stored = (await storedEnvelopes(own.superuserUrl, taskId)).map((raw) => {
+          const { eventId, type, payload } = JSON.parse(raw) as { eventId: string; type: string; payload: unknown };
+          return `${eventId} ${type} ${JSON.stringify(payload)}`;
+        });
+        expect(of(taskId)).toEqual(stored);
+        expect(stored.at(-1)).toContain('TASK_COMPLETED');
+      }
+      expect(follower.lines().length).toBe(created.reduce((sum, taskId) => sum + of(taskId).length, 0));
+      expect(follower.stderr()).toContain(`# ${absent}: TASK_NOT_FOUND\n`);
+      expect(follower.stderr().split(absent)).toHaveLength(2);
+      expect(follower.stderr()).not.toContain('PROMISE BROKEN');
+      if (options === counted) {
+        expect(follower.stderr().match(/# opened .*/g)).toEqual(Array(2).fill('# opened "taskbridge.multiplex.v1"'));
+      }
+      await own.drop();
+    },
+    120_000,
+  );
+
+  it('subscribes again to what it is refused for a while, on the same connection', async () => {
+    const env = { STREAMS_PER_PRINCIPAL: '2', HEARTBEAT_SECONDS: '1' };
+    const service = await started(env);
+    const client = newPrincipal(service.url);
+    const created = await Promise.all(
+      [1, 2, 3, 4].map(async () => {
+        const body = { clientRequestId: uniqueId(), taskType: 'demo.stream', input: { chunks: 5, intervalMs: 20 } };
+        return (await client.create(body)).body.taskId;
+      }),
+    );
+    const follower = follow([...created, '--url', service.url, '--principal', client.principal ?? ''], counted);
+    expect({ code: await follower.exited, stderr: follower.stderr() }).toEqual({
+      code: 0,
+      stderr: '# opened "taskbridge.multiplex.v1"\n',
+    });
+    expect(follower.lines().length).toBe(4 * 7);
+  }, 60_000);
+
+  it('comes back when a draining service says, and not before', async () => {
+    const own = await createTestDatabase();
+    const env = { DATABASE_URL: own.appUrl, LEASE_SECONDS: '2', TASK_MAX_ATTEMPTS: '100' };
+    const first = await startService(env);
+    const client = newPrincipal(first.url);
+    const created = await Promise.all(
+      [1, 2].map(async () => {
+        const body = { clientRequestId: uniqueId(), taskType: 'demo.stream', input: { chunks: 60, intervalMs: 50 } };
+        return (await client.create(body)).body.taskId;
+      }),
+    );
+    const follower = follow([...created, '--url', first.url, '--principal', client.principal ?? '']);
+    await eventually('some events', () => follower.lines().length >= 10);
+    expect(await first.stop()).toEqual({ code: 0, signal: null });
+    const second = await startService({ ...env, PORT: new URL(first.url).port });
+    expect(await follower.exited).toBe(0);
+    expect(follower.stderr()).toMatch(/^# byWebSocket: closed with 1012 DRAINING; will resume after event \d+, \d+\n/);
+    expect(follower.stderr()).not.toContain('PROMISE BROKEN');
+    await second.stop();
+    await own.drop();
+  }, 60_000);
+
   describe('about a task that is over', () => {
     let service: Service;
     let client: Client;
@@ -308,16 +424,17 @@ describe('examples/follow.mjs', () => {
       const taskId = await ended('demo.echo');
       expect(await followed(taskId, '--after', '3')).toMatchObject({
         code: 1,
-        stderr: '# closed with 4409 CURSOR_AHEAD\n',
+        stderr: `# ${taskId}: CURSOR_AHEAD\n`,
       });
-      expect(await followed(uniqueId())).toMatchObject({ code: 1, stderr: '# closed with 4404 TASK_NOT_FOUND\n' });
+      const absent = uniqueId();
+      expect(await followed(absent)).toMatchObject({ code: 1, stderr: `# ${absent}: TASK_NOT_FOUND\n` });
     });
   });
 
   it('says so when a server leaves a hole', async () => {
     const frames = ['1 TASK_STARTED', '3 TASK_COMPLETED'].map((line) => {
       const [eventId, type] = line.split(' ');
-      return `id: ${eventId}\ndata: ${JSON.stringify({ type, eventId, payload: {} })}\n\n`;
+      return `id: ${eventId}\ndata: ${JSON.stringify({ type, taskId: 'a-task', eventId, payload: {} })}\n\n`;
     });
     const server = createServer((_request, response) => response.end(frames.join(''))).listen(0, '127.0.0.1');
     await once(server, 'listening');

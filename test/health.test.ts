@@ -13,6 +13,9 @@ import { type Readiness, ReadinessProbe, readinessOf } from '../src/health/readi
 import { RedisReadinessProbe } from '../src/health/redis-readiness-probe.js';
 import { DrainState } from '../src/http/drain-state.js';
 import { Log } from '../src/observability/log.js';
+import { MetricsSink, NoOpMetricsSink } from '../src/observability/metrics-sink.js';
+import { OpsGate } from '../src/observability/ops-gate.js';
+import { AttachmentStore } from '../src/uploads/attachment-store.js';
 import { eventually } from './support/service.js';
 
 /** Answers as its test says, and counts how often it is asked. */
@@ -153,7 +156,7 @@ describe('The probe of Redis', () => {
     servers.clear();
   });
 
-  /** As much of a Redis as a PING needs. */
+  /** As much of a Redis as the probe needs. */
   class FakeRedis {
     answering = true;
     private readonly sockets = new Set<Socket>();
@@ -162,11 +165,11 @@ describe('The probe of Redis', () => {
       const answers = this.answering;
       socket.on('error', () => {});
       socket.on('data', (chunk) => {
-        for (const [command] of chunk.toString().matchAll(/\b(PING|INFO|CLIENT|HELLO)\b/gi)) {
+        for (const [command] of chunk.toString().matchAll(/\b(XADD|INFO|CLIENT|HELLO)\b/gi)) {
           const word = command.toUpperCase();
           if (word === 'INFO') socket.write('$9\r\nloading:0\r\n');
-          else if (word !== 'PING') socket.write('+OK\r\n');
-          else if (answers) socket.write('+PONG\r\n');
+          else if (word !== 'XADD') socket.write('+OK\r\n');
+          else if (answers) socket.write('$-1\r\n');
         }
       });
     });
@@ -219,13 +222,20 @@ describe('An application', () => {
 
   /** What the service has around the module, as little as it needs. */
   async function start(
-    options: Partial<HealthOptions> & { probe?: ReadinessProbe; postgres?: () => Promise<[]> } = {},
+    options: Partial<HealthOptions> & {
+      probe?: ReadinessProbe;
+      postgres?: () => Promise<[]>;
+      attachments?: () => Promise<void>;
+    } = {},
   ) {
-    const { probe, postgres = async () => [], ...health } = options;
+    const { probe, postgres = async () => [], attachments = async () => {}, ...health } = options;
     const providers = [
       { provide: Log, useValue: new Lines() },
+      { provide: OpsGate, useValue: new OpsGate(false) },
+      { provide: MetricsSink, useClass: NoOpMetricsSink },
       { provide: Database, useValue: { query: postgres } },
       { provide: TaskExecutor, useValue: { checkHealth: async () => {} } },
+      { provide: AttachmentStore, useValue: { checkHealth: attachments } },
       ...(probe ? [{ provide: ReadinessProbe, useValue: probe }] : []),
     ];
     @Module({})
@@ -275,6 +285,16 @@ describe('An application', () => {
       status,
       `{"status":"${word}","details":{"postgres":{"status":"ready"},"redis":{"status":"not_ready"},"executor":{"status":"ready"}}}`,
     ]);
+  });
+
+  test('is not ready while its attachments cannot be reached, when they are elsewhere', async () => {
+    const gone = { attachments: () => Promise.reject(new Error('bucket secret-bucket')) };
+    const rest = '"postgres":{"status":"ready"},"executor":{"status":"ready"}';
+    expect(await (await start({ ...gone, remoteAttachments: true })).get('/ready')).toEqual([
+      503,
+      `{"status":"not_ready","details":{${rest},"attachments":{"status":"not_ready"}}}`,
+    ]);
+    expect(await (await start(gone)).get('/ready')).toEqual([200, `{"status":"ready","details":{${rest}}}`]);
   });
 
   test('is not ready from the moment it drains, and alive', async () => {

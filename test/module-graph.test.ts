@@ -1,12 +1,8 @@
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { RequestMethod } from '@nestjs/common';
-import { MetadataScanner, ModulesContainer } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { AuthContextResolver } from '../src/auth/auth-context-resolver.js';
-import { PUBLIC } from '../src/auth/public.decorator.js';
-import { REQUIRED_SCOPE } from '../src/auth/requires.decorator.js';
 import { createApplication } from '../src/boot/application.js';
 import { readConfig } from '../src/boot/config.js';
 import { Database } from '../src/database/database.js';
@@ -22,6 +18,7 @@ import { OwnershipPolicy } from '../src/ownership/ownership-policy.js';
 import { AttachmentStore } from '../src/uploads/attachment-store.js';
 import { UploadPolicy } from '../src/uploads/upload-policy.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
+import { handlersOf, nameOf, type Route } from './support/routes.js';
 import { startService, temporaryDirectory } from './support/service.js';
 
 const WORKER_TOKEN = 'a-worker-token-of-more-than-32-characters';
@@ -60,14 +57,6 @@ afterAll(async () => {
   await test.drop();
 });
 
-interface Route {
-  readonly method: string;
-  /** As Express has it: `/tasks/:taskId`. */
-  readonly path: string;
-}
-
-const nameOf = ({ method, path }: Route) => `${method} ${path}`;
-
 /** What answers, by the router itself; without the description of the API and its pages. */
 function routes(): Route[] {
   type Layer = { readonly route?: { readonly path: string; readonly methods: Readonly<Record<string, boolean>> } };
@@ -79,41 +68,6 @@ function routes(): Route[] {
       route ? Object.keys(route.methods).map((method) => ({ method: method.toUpperCase(), path: route.path })) : [],
     )
     .filter(({ path }) => path !== '/openapi.json' && !path.startsWith('/docs'));
-}
-
-interface Handler extends Route {
-  readonly scope: unknown;
-  readonly isPublic: boolean;
-  readonly guards: readonly unknown[];
-}
-
-/** What the controllers declare, from their decorators. */
-function handlers(): Handler[] {
-  const scanner = new MetadataScanner();
-  return [...app.get(ModulesContainer).values()].flatMap(({ controllers }) =>
-    [...controllers.values()].flatMap(({ metatype: controller }) => {
-      if (typeof controller !== 'function') return [];
-      const prototype = controller.prototype as Record<string, object>;
-      return scanner.getAllMethodNames(prototype).flatMap((name) => {
-        const handler = prototype[name] as object;
-        const method = Reflect.getMetadata('method', handler) as RequestMethod | undefined;
-        if (method === undefined) return [];
-        // As Nest's Reflector: the handler's own word comes before its controller's.
-        const read = (key: string) => Reflect.getMetadata(key, handler) ?? Reflect.getMetadata(key, controller);
-        const parts = [Reflect.getMetadata('path', controller), Reflect.getMetadata('path', handler)] as string[];
-        return {
-          method: RequestMethod[method],
-          path: `/${parts.join('/')}`.replace(/\/+/g, '/').replace(/(.)\/$/, '$1'),
-          scope: read(REQUIRED_SCOPE),
-          isPublic: read(PUBLIC) === true,
-          guards: [
-            ...((Reflect.getMetadata('__guards__', controller) as unknown[] | undefined) ?? []),
-            ...((Reflect.getMetadata('__guards__', handler) as unknown[] | undefined) ?? []),
-          ],
-        };
-      });
-    }),
-  );
 }
 
 function request({ method, path }: Route, headers: Record<string, string>, body?: unknown): Promise<Response> {
@@ -168,16 +122,16 @@ describe('The module graph', () => {
 
 describe('Every route', () => {
   it('is one that a controller declares', () => {
-    expect(routes().map(nameOf).sort()).toEqual(handlers().map(nameOf).sort());
+    expect(routes().map(nameOf).sort()).toEqual(handlersOf(app).map(nameOf).sort());
   });
 
   it('demands a scope, or says that it is public', () => {
-    const undecided = handlers().filter(({ scope, isPublic }) => (scope !== undefined) === isPublic);
+    const undecided = handlersOf(app).filter(({ scope, isPublic }) => (scope !== undefined) === isPublic);
     expect(undecided.map(nameOf)).toEqual([]);
   });
 
   it('that is public tells nothing of a task, or has a credential of its own', () => {
-    const open = handlers().filter(({ isPublic, guards }) => isPublic && !guards.includes(WorkerTokenGuard));
+    const open = handlersOf(app).filter(({ isPublic, guards }) => isPublic && !guards.includes(WorkerTokenGuard));
     expect(open.map(nameOf).sort()).toEqual(PUBLIC_ROUTES);
   });
 

@@ -5,6 +5,7 @@ import { type Reader, transports } from './support/follow.js';
 import { createTestDatabase } from './support/postgres.js';
 import { PostgresProxy } from './support/postgres-proxy.js';
 import { startRedis, type TestRedis } from './support/redis.js';
+import { RedisProxy } from './support/redis-proxy.js';
 import { eventually, type Service, startService } from './support/service.js';
 
 /** What the head comparison promises, with room for a machine that is busy. */
@@ -24,6 +25,7 @@ describe('Two replicas', () => {
   let database: Awaited<ReturnType<typeof createTestDatabase>>;
   let redis: TestRedis;
   let proxy: PostgresProxy;
+  let redisProxy: RedisProxy;
   let writer: Service;
   /** Executes nothing itself: every event comes from the other replica. */
   let reader: Service;
@@ -33,7 +35,8 @@ describe('Two replicas', () => {
   beforeAll(async () => {
     [database, redis] = await Promise.all([createTestDatabase(), startRedis()]);
     proxy = await PostgresProxy.start(database.appUrl);
-    env = { DATABASE_URL: database.appUrl, REDIS_URL: redis.url };
+    redisProxy = await RedisProxy.start(redis.url);
+    env = { DATABASE_URL: database.appUrl, REDIS_URL: redisProxy.url };
     [writer, reader] = await Promise.all([
       startService({ ...env, DATABASE_URL: proxy.url }, { lifetime: 'file' }),
       startService({ ...env, EXECUTOR: 'worker', READINESS_REDIS: 'degraded' }, { lifetime: 'file' }),
@@ -43,13 +46,14 @@ describe('Two replicas', () => {
 
   afterAll(async () => {
     await Promise.all([writer.stop(), reader.stop()]);
-    await proxy.close();
+    await Promise.all([proxy.close(), redisProxy.close()]);
     await Promise.all([redis.stop(), database.drop()]);
   });
 
   const faults: Record<string, Fault> = {
     'is stopped': { strike: () => redis.kill(), heal: () => redis.restart({ keepData: false }), isGone: true },
     'does not answer': { strike: () => redis.pause(), heal: () => redis.resume(), isGone: true },
+    'is slow': { strike: () => redisProxy.delay(300), heal: () => redisProxy.resume() },
     'is flushed': { strike: () => redis.cli('FLUSHALL') },
     'restarts without its data': { strike: () => redis.restart({ keepData: false }) },
     'is read-only': {

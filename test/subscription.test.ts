@@ -423,6 +423,33 @@ describe('Between a replica and PostgreSQL', () => {
     expect(await soon('the event arrives', next)).toHaveLength(1);
   });
 
+  it('the heads of 10 000 followed tasks are compared in one query, and the next begins when it is answered', async () => {
+    const reader = await follower(proxy.url);
+    const author = await Author.begin();
+    const hub = reader.get(Hub);
+    const others = Array.from({ length: 9_999 }, () => hub.attach(randomUUID()));
+    const subscription = await open(author.taskId, 1, reader);
+    const begun: number[] = [];
+    const countsAll = (trip: RoundTrip) => comparesHeads(trip) && trip.parameters.length > 10_000 * 36;
+    // A PostgreSQL that takes longer for it than the time between two comparisons.
+    proxy.delay(1_200, (trip) => countsAll(trip) && begun.push(performance.now()) > 0);
+    const next = nextEvents(subscription);
+    await author.say('a');
+    expect(await soon('the event arrives', next, 20_000)).toHaveLength(1);
+    const first = begun.length;
+    await soon(
+      'two more',
+      new Promise<void>((resolve) => {
+        const look = setInterval(() => begun.length >= first + 2 && (clearInterval(look), resolve()), 20);
+      }),
+      20_000,
+    );
+    expect(proxy.count(comparesHeads)).toBe(proxy.count(countsAll));
+    for (const [at, time] of begun.entries()) if (at > 0) expect(time - (begun[at - 1] ?? 0)).toBeGreaterThan(2_150);
+    for (const other of others) hub.detach(other);
+    subscription.close();
+  }, 60_000);
+
   it('live events cost no read', async () => {
     liveLog.faithful = true;
     const reader = await follower(proxy.url);

@@ -3,6 +3,7 @@ import { readdir, writeFile } from 'node:fs/promises';
 import { Agent, request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import {
   type Answer,
@@ -17,6 +18,7 @@ import { connected } from './support/fold.js';
 import { type Form, field, file, formOf, type Part } from './support/form.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 import { type Matcher, PostgresProxy } from './support/postgres-proxy.js';
+import { chunk, exchange, head, LAST_CHUNK } from './support/raw-http.js';
 import { S3_CREDENTIALS, startS3Server } from './support/s3-server.js';
 import { eventually, type Service, startService, temporaryDirectory } from './support/service.js';
 
@@ -390,6 +392,24 @@ describe('A multipart create', () => {
         },
       },
     });
+  });
+
+  it('is not taken compressed: a small body would become a large one', async () => {
+    const form = create(file('a', Buffer.alloc(90_000)));
+    const headers = { ...form.headers, 'Content-Encoding': 'gzip' };
+    const answer = await send(somebody(), { headers, body: Buffer.from(gzipSync(form.body)) });
+    expectError(answer, 415, 'UNSUPPORTED_MEDIA_TYPE');
+    await expectNoOrphans();
+  });
+
+  it('is cut where it says that it ends, and refused for its true size when it does not say', async () => {
+    const form = create(file('a', 'a'.repeat(100_001)));
+    const { port } = new URL(service.url);
+    const lying = head('POST /api/v1/tasks', { ...form.headers, 'Content-Length': form.body.length - 100 });
+    expect((await exchange(Number(port), lying, form.body)).status).toBe(400);
+    const chunked = head('POST /api/v1/tasks', { ...form.headers, 'Transfer-Encoding': 'chunked' });
+    expect((await exchange(Number(port), chunked, chunk(form.body), LAST_CHUNK)).status).toBe(413);
+    await expectNoOrphans();
   });
 
   it('is not taken on any other route', async () => {

@@ -166,13 +166,14 @@ describe('Two instances', () => {
     const seconds = (performance.now() - since) / 1000;
 
     expect(doubles).toEqual([]);
+    const tokens: Envelope[] = [];
     for (const taskId of ids) {
       const log = await logOf(taskId);
       const ends = log.filter(({ type }) => ['TASK_COMPLETED', 'TASK_FAILED', 'TASK_CANCELLED'].includes(type));
       expect(ends).toHaveLength(1);
       if (ends[0]?.type === 'TASK_COMPLETED') expect(foldedOutput(log)).toMatch(/^(\[[^\]]+\])+$/);
+      tokens.push(...log.filter(({ type }) => type === 'TASK_OUTPUT'));
     }
-    const tokens = (await Promise.all(ids.map(logOf))).flat().filter(({ type }) => type === 'TASK_OUTPUT');
     expect(new Set(tokens.map(({ payload }) => payload['data'])).size).toBe(leases);
     expect(tokens).toHaveLength(leases);
     console.log(`${count} tasks, ${leases} leases, ${claimers} claimers: ${seconds.toFixed(1)} s`);
@@ -310,7 +311,10 @@ describe('Workers that are killed at random events', () => {
     await eventually('all tasks end', async () => (await openAmong(ids)) === 0, 120_000);
     for (const taskId of ids) {
       const log = await logOf(taskId);
-      expect(log.map(({ type }) => type)).toEqual([
+      const types = log.map(({ type }) => type);
+      // A lease of which the worker never heard, because the service died answering the claim, runs out before any output.
+      const unheard = types.slice(1).findIndex((type) => type !== 'TASK_RETRYING');
+      expect(types.toSpliced(1, unheard)).toEqual([
         'TASK_STARTED',
         ...Array(pieces).fill('TASK_OUTPUT'),
         'TASK_COMPLETED',

@@ -6,6 +6,9 @@ import type { AuthContext } from './auth-context.js';
  * and the URL only, never at a body.
  */
 export abstract class AuthContextResolver {
-  /** @throws NotAuthenticated when the request does not say who is calling, or says it in a way that does not count */
+  /**
+   * The subject is 1 to 128 characters, and none of the reserved ones: the system principal, `system`, `worker:…`.
+   * @throws NotAuthenticated when the request does not say who is calling, or says it in a way that does not count
+   */
   abstract resolve(request: IncomingMessage): AuthContext | Promise<AuthContext>;
 }

@@ -4,6 +4,11 @@ export const SYSTEM_PRINCIPAL_ID = '00000000-0000-0000-0000-000000000000';
 export const SCOPES = ['tasks:write', 'tasks:upload', 'tasks:read', 'tasks:execute', 'tasks:admin'] as const;
 export type Scope = (typeof SCOPES)[number];
 
+export function isReserved(subject: string): boolean {
+  const id = subject.trim().toLowerCase();
+  return id === SYSTEM_PRINCIPAL_ID || id === 'system' || id.startsWith('worker:');
+}
+
 /** What the service knows of a caller, however it was authenticated. */
 export interface AuthContext {
   /** The principal's id, 1 to 128 characters. */
@@ -13,4 +18,15 @@ export interface AuthContext {
   readonly appId?: string;
   /** Whatever else a host's resolver and policies want to share. */
   readonly attributes: Readonly<Record<string, unknown>>;
+}
+
+/** What a principal may do when nobody says which scopes it has. */
+export const UNSCOPED: readonly Scope[] = ['tasks:write', 'tasks:upload', 'tasks:read'];
+
+/** A request that did not have to say whose it is, and did not. */
+export const NOBODY: AuthContext = { subject: SYSTEM_PRINCIPAL_ID, scopes: new Set(UNSCOPED), attributes: {} };
+
+/** Whether the caller has the scope. Whoever reads all, `tasks:admin`, reads. */
+export function hasScope({ scopes }: AuthContext, scope: Scope): boolean {
+  return scopes.has(scope) || (scope === 'tasks:read' && scopes.has('tasks:admin'));
 }

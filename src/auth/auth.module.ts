@@ -3,6 +3,7 @@ import { APP_GUARD } from '@nestjs/core';
 import { unlessHosted, type Hosted } from '../hosted.js';
 import { AuthContextResolver } from './auth-context-resolver.js';
 import { AuthenticationGuard } from './authentication.guard.js';
+import { Callers } from './callers.js';
 import { ProxyHeaderResolver } from './proxy-header-resolver.js';
 
 /** Who is calling. */
@@ -13,8 +14,8 @@ export class AuthModule {
     return {
       module: AuthModule,
       global: true,
-      providers: [...ports, { provide: APP_GUARD, useClass: AuthenticationGuard }],
-      exports: ports,
+      providers: [...ports, Callers, { provide: APP_GUARD, useClass: AuthenticationGuard }],
+      exports: [...ports, Callers],
     };
   }
 }

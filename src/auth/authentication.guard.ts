@@ -1,9 +1,9 @@
 import { Injectable, type CanActivate, type ExecutionContext } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { Request } from 'express';
-import type { AuthContext, Scope } from './auth-context.js';
-import { AuthContextResolver } from './auth-context-resolver.js';
+import { hasScope, type AuthContext, type Scope } from './auth-context.js';
 import { AccessDenied } from './auth.errors.js';
+import { Callers } from './callers.js';
 import { PUBLIC } from './public.decorator.js';
 import { ALSO_BY_LEASE, leaseTokenOf } from './also-by-lease.decorator.js';
 import { REQUIRED_SCOPE } from './requires.decorator.js';
@@ -15,7 +15,7 @@ export type AuthenticatedRequest = Request & { auth?: AuthContext };
 export class AuthenticationGuard implements CanActivate {
   constructor(
     private readonly reflector: Reflector,
-    private readonly resolver: AuthContextResolver,
+    private readonly callers: Callers,
   ) {}
 
   async canActivate(context: ExecutionContext): Promise<boolean> {
@@ -26,7 +26,7 @@ export class AuthenticationGuard implements CanActivate {
     // The route checks the lease: workers have no principal.
     if (this.reflector.getAllAndOverride<boolean>(ALSO_BY_LEASE, target) && leaseTokenOf(request) !== undefined)
       return true;
-    const auth = await this.resolver.resolve(request);
+    const auth = await this.callers.of(request);
     demandScope(auth, this.reflector.getAllAndOverride<Scope>(REQUIRED_SCOPE, target));
     request.auth = auth;
     return true;
@@ -34,5 +34,5 @@ export class AuthenticationGuard implements CanActivate {
 }
 
 export function demandScope(auth: AuthContext, scope: Scope): void {
-  if (!auth.scopes.has(scope)) throw new AccessDenied(`This needs the scope ${scope}.`);
+  if (!hasScope(auth, scope)) throw new AccessDenied(`This needs the scope ${scope}.`);
 }

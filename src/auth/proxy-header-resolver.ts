@@ -2,15 +2,13 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { Injectable } from '@nestjs/common';
 import { AuthConfig } from './auth.config.js';
-import { SYSTEM_PRINCIPAL_ID, type AuthContext } from './auth-context.js';
+import { NOBODY, UNSCOPED, type AuthContext } from './auth-context.js';
 import { AuthContextResolver } from './auth-context-resolver.js';
 import { NotAuthenticated } from './auth.errors.js';
 
 /** Ids that proxies hand out: UUIDs, names, e-mail addresses, `auth0|…` subjects. */
 const PRINCIPAL = /^[A-Za-z0-9][A-Za-z0-9._:@|-]{0,127}$/;
 const SCOPE = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$/;
-/** What a principal may do when its proxy sends no scopes header. */
-const UNSCOPED = ['tasks:write', 'tasks:upload', 'tasks:read'] as const;
 
 /** Trusts the headers of an auth proxy that verifies credentials and strips what clients send under these names. */
 @Injectable()
@@ -31,11 +29,10 @@ export class ProxyHeaderResolver extends AuthContextResolver {
       if (this.config.requireAuthenticatedPrincipal) throw new NotAuthenticated();
       // Otherwise a client could choose a tenant while it stays nobody.
       if (scopes ?? tenantId ?? appId) throw new NotAuthenticated('X-Principal-Id is missing.');
-      return { subject: SYSTEM_PRINCIPAL_ID, scopes: new Set(UNSCOPED), attributes: {} };
+      return NOBODY;
     }
     this.proveProxy(request);
     if (!PRINCIPAL.test(subject)) throw new NotAuthenticated('X-Principal-Id is malformed.');
-    if (isReserved(subject)) throw new NotAuthenticated('X-Principal-Id is reserved.');
     return {
       subject,
       scopes: new Set(scopes === undefined ? UNSCOPED : scopesOf(scopes)),
@@ -62,11 +59,6 @@ function single(request: IncomingMessage, name: string): string | undefined {
   const values = request.rawHeaders.filter((_, i, raw) => i % 2 === 1 && raw[i - 1]?.toLowerCase() === name);
   if (values.length > 1) throw new NotAuthenticated('An identity header is given more than once.');
   return values[0];
-}
-
-function isReserved(subject: string): boolean {
-  const id = subject.toLowerCase();
-  return id === SYSTEM_PRINCIPAL_ID || id === 'system' || id.startsWith('worker:');
 }
 
 function scopesOf(header: string): string[] {

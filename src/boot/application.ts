@@ -3,14 +3,17 @@ import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { AppModule, type Parts } from '../app.module.js';
-import { Streams } from '../delivery/streams.js';
+import { Upgrades } from '../delivery/upgrades.js';
 import { WebSocketAdapter } from '../delivery/web-socket-adapter.js';
-import { answerClientError } from '../http/client-error.js';
+import { answerEverything, demandHost } from '../http/answer-everything.js';
 import { correlation } from '../http/correlation.js';
-import { jsonEdge, leaveContinueToEdge } from '../http/json-edge.js';
+import { crossOrigin } from '../http/cross-origin.js';
+import { jsonEdge } from '../http/json-edge.js';
 import { OriginPolicy } from '../http/origin-policy.js';
+import { securityHeaders } from '../http/security-headers.js';
 import { AccessLog } from '../observability/access-log.js';
 import { NestLog } from '../observability/nest-log.js';
+import { OpsGate } from '../observability/ops-gate.js';
 import { takesUploads } from '../tasks/upload.interceptor.js';
 import { AttachmentStore } from '../uploads/attachment-store.js';
 import { withUploadForm } from './upload-form.js';
@@ -18,8 +21,12 @@ import { withUploadForm } from './upload-form.js';
 /** Longer than the idle time of the proxies in front, which otherwise reuse a connection at the moment it is closed. */
 const KEEP_ALIVE_MS = 75_000;
 const HEADERS_MS = 15_000;
-/** From the first byte to the last of a request; a 50 MiB upload over a slow line takes minutes. */
+/** From the first byte to the last of a request. Answers may take longer: streams do. */
 const REQUEST_MS = 300_000;
+/** About 1.4 Mbit/s: the slowest line over which an upload of the largest size is in time. */
+const SLOWEST_UPLOAD_BYTES_PER_MS = 175;
+/** After an hour the sweeper takes an upload for abandoned. */
+const LONGEST_REQUEST_MS = 3_000_000;
 
 /** The service, wired and ready to listen; nothing listens and nothing runs yet. */
 export async function createApplication(parts: Parts): Promise<NestExpressApplication> {
@@ -31,25 +38,41 @@ export async function createApplication(parts: Parts): Promise<NestExpressApplic
   app.disable('x-powered-by');
   // Entity tags are given where they mean something; one made of every body costs a hash of it.
   app.disable('etag');
+  // Express answers `If-None-Match: *` with 304 on every route; those that have versions answer it themselves.
+  const express = app.getHttpAdapter().getInstance() as { readonly request: object };
+  Object.defineProperty(express.request, 'fresh', { value: false });
   const server = app.getHttpServer() as Server;
-  server.keepAliveTimeout = KEEP_ALIVE_MS;
-  server.headersTimeout = HEADERS_MS;
-  server.requestTimeout = REQUEST_MS;
-  server.on('clientError', answerClientError);
-  leaveContinueToEdge(server);
+  harden(server);
+  const uploadMs = Math.ceil(parts.config.uploads.maxTotalBytes / SLOWEST_UPLOAD_BYTES_PER_MS);
+  server.requestTimeout = Math.min(Math.max(REQUEST_MS, uploadMs), LONGEST_REQUEST_MS);
+  const upgrades = app.get(Upgrades);
+  Object.assign(server, { shouldUpgradeCallback: upgrades.accepts });
 
   app.use(correlation);
+  app.use(securityHeaders);
+  app.use(app.get(OpsGate).middleware);
   app.use(app.get(AccessLog).middleware);
+  app.use(demandHost);
+  app.enableCors(crossOrigin(app.get(OriginPolicy)));
+  app.use(upgrades.middleware);
   app.use(
     jsonEdge({
       maxBytes: parts.config.http.maxRequestBodyBytes,
       allowMultipart: takesUploads(app.get(AttachmentStore)),
     }),
   );
-  app.useWebSocketAdapter(new WebSocketAdapter(app, app.get(OriginPolicy), app.get(Streams)));
+  app.useWebSocketAdapter(new WebSocketAdapter(app));
   documentApi(app, parts);
   await app.init();
   return app;
+}
+
+/** What every server of ours has beyond Node's defaults. */
+export function harden(server: Server): void {
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
+  server.headersTimeout = HEADERS_MS;
+  server.requestTimeout = REQUEST_MS;
+  answerEverything(server);
 }
 
 function documentApi(app: NestExpressApplication, { config }: Parts): void {

@@ -69,6 +69,11 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     'must not repeat a secret of AUTH_PROXY_SECRET',
   );
   rule(
+    'OPS_PORT',
+    values.OPS_PORT !== undefined && values.OPS_PORT !== 0 && values.OPS_PORT === values.PORT,
+    'must not be PORT',
+  );
+  rule(
     'S3_BUCKET',
     values.ATTACHMENT_STORE === 's3' && values.S3_BUCKET === undefined,
     'is required when ATTACHMENT_STORE is s3',
@@ -196,6 +201,7 @@ function configOf(values: SettingValues, productionLike: boolean): Config {
       otelExporter: values.OTEL_EXPORTER,
       otelServiceName: values.OTEL_SERVICE_NAME,
       otelSamplerRatio: values.OTEL_SAMPLER_RATIO,
+      ...(values.OPS_PORT === undefined ? {} : { opsPort: values.OPS_PORT }),
     },
     ...(values.HOST_MODULE === undefined ? {} : { hostModule: values.HOST_MODULE }),
     boot: {

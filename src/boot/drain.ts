@@ -18,7 +18,11 @@ const LONGEST_SPREAD_MS = 3_000;
  * Leaves nothing half done: first the load balancer learns of it, then streams are sent elsewhere, then what is in flight
  * finishes, then what runs inline is handed back. Nest's own close cuts sockets, so it comes last.
  */
-export async function drain(app: NestExpressApplication, { boot }: Config): Promise<void> {
+export async function drain(
+  app: NestExpressApplication,
+  { boot }: Config,
+  ops?: { stop(): Promise<void> },
+): Promise<void> {
   app.get(DrainState).draining = true;
   await delay(boot.drainDelaySeconds * 1000);
   const left = (boot.shutdownGraceSeconds - boot.drainDelaySeconds) * 1000;
@@ -35,5 +39,7 @@ export async function drain(app: NestExpressApplication, { boot }: Config): Prom
   server.closeAllConnections();
   await app.get(Hub).stop();
   await app.get(LiveLog).stop();
+  // Probes and scrapes see the drain to its end.
+  await ops?.stop();
   await app.close();
 }

@@ -22,11 +22,18 @@ export async function loadHostModule(path: string | undefined): Promise<HostModu
   const url = pathToFileURL(resolve(path)).href;
   resolveFromService();
   const loaded = (await import(url).catch((error: unknown) => {
-    throw refused(`cannot be loaded: ${error instanceof Error ? error.message.split('\n')[0] : 'unknown error'}`);
+    throw refused(`cannot be loaded: ${firstLine(error)}`, error);
   })) as { default?: unknown };
   const host = asDynamicModule(loaded.default);
   const tokens = providersOf(host).map(tokenOf);
   return { modules: [{ ...host, global: true, exports: tokens }], hosted: new Set(tokens) };
+}
+
+/** What kept the application from being built. It is built in every test without a host module, so with one it is the host's. */
+export function refusedWithHost({ modules }: HostModule, error: unknown): unknown {
+  return modules.length === 0 || error instanceof BootRefused
+    ? error
+    : refused(`cannot be built: ${firstLine(error)}`, error);
 }
 
 function resolveFromService(): void {
@@ -71,6 +78,10 @@ function tokenOf(provider: Provider): InjectionToken {
   return typeof provider === 'function' ? provider : provider.provide;
 }
 
-function refused(problem: string): BootRefused {
-  return new BootRefused([`HOST_MODULE: ${problem}`]);
+function firstLine(error: unknown): string {
+  return (error instanceof Error && error.message.split('\n', 1)[0]) || 'unknown error';
+}
+
+function refused(problem: string, cause?: unknown): BootRefused {
+  return new BootRefused([`HOST_MODULE: ${problem}`], { cause });
 }

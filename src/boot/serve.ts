@@ -1,6 +1,5 @@
 import 'reflect-metadata';
-import type { AddressInfo } from 'node:net';
-import type { NestExpressApplication } from '@nestjs/platform-express';
+import type { Server } from 'node:http';
 import type { Logger } from 'pino';
 import type { Database } from '../database/database.js';
 import { Hub } from '../delivery/hub.js';
@@ -9,13 +8,19 @@ import { InlineWorker } from '../execution/inline-worker.js';
 import { Reaper } from '../execution/reaper.js';
 import { TaskExecutor } from '../execution/task-executor.js';
 import { WaitingClaims } from '../execution/waiting-claims.js';
+import { BeforeScrape } from '../observability/before-scrape.js';
+import { ServiceReadiness } from '../health/service-readiness.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { EndLostAttempts } from '../tasks/end-lost-attempts.js';
+import { MeasureBacklog } from '../tasks/measure-backlog.js';
 import { UploadSweeper } from '../uploads/upload-sweeper.js';
 import { createApplication } from './application.js';
 import type { Config } from './config.js';
 import { drain } from './drain.js';
-import { loadHostModule } from './host-module.js';
+import { loadHostModule, refusedWithHost } from './host-module.js';
+import { listen } from './listen.js';
+import { startOpsServer } from './ops-server.js';
+import { urlOf } from './url-of.js';
 import { weakSettings } from './weak-settings.js';
 
 export interface Ground {
@@ -28,30 +33,38 @@ export interface Ground {
 
 export interface Serving {
   readonly url: string;
+  /** Absent: there is one port. */
+  readonly opsUrl?: string;
   drain(): Promise<void>;
 }
 
 /** Wires the application, listens, and starts what runs on its own, in this order. */
 export async function serve({ config, database, logger, isAlone }: Ground): Promise<Serving> {
-  const app = await createApplication({ config, database, logger, host: await loadHostModule(config.hostModule) });
+  const host = await loadHostModule(config.hostModule);
+  const app = await createApplication({ config, database, logger, host }).catch((error: unknown) => {
+    throw refusedWithHost(host, error);
+  });
   const metrics = app.get(MetricsSink);
-  for (const { name, why } of weakSettings(config, app.get(TaskExecutor))) {
+  for (const { name, why } of weakSettings(config, host.hosted, app.get(TaskExecutor))) {
     metrics.set('weak_setting', 1, { name });
     logger.warn({ setting: name, text: why }, 'weak_setting.found');
   }
+  app.get(BeforeScrape).add(() => app.get(MeasureBacklog).execute());
+  app.get(BeforeScrape).add(() => app.get(ServiceReadiness).check());
   // Nobody else can hold a lease: what was running when the last process ended goes on at once.
   if (isAlone) await app.get(EndLostAttempts).endAll();
   await app.get(LiveLog).start();
   app.get(Hub).start();
-  await app.listen(config.http.port, config.http.host);
+  const ops = await startOpsServer(app, config);
+  const server = app.getHttpServer() as Server;
+  await listen(server, 'PORT', config.http.port, config.http.host);
   app.get(Reaper).start();
   app.get(UploadSweeper).start();
   app.get(WaitingClaims).start();
   app.get(InlineWorker).start();
-  return { url: urlOf(app, config), drain: () => drain(app, config) };
-}
-
-function urlOf(app: NestExpressApplication, { http }: Config): string {
-  const { port } = app.getHttpServer().address() as AddressInfo;
-  return `http://${http.host.includes(':') ? `[${http.host}]` : http.host}:${port}`;
+  return {
+    url: urlOf(server, config.http.host),
+    ...(ops && { opsUrl: ops.url }),
+    drain: () => drain(app, config, ops),
+  };
 }

@@ -48,6 +48,12 @@ export const SETTINGS = {
     productionDefault: '0.0.0.0',
     meaning: 'the address it listens on',
   },
+  OPS_PORT: {
+    kind: integer(0, 65_535),
+    unset: 'both are on PORT',
+    meaning:
+      'a second port for `/metrics` and the details of `/ready`, which PORT then does not show; 0 is any free port',
+  },
   LOG_LEVEL: {
     kind: choice('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
     default: 'info',

@@ -1,3 +1,7 @@
+import { AuthContextResolver } from '../auth/auth-context-resolver.js';
+import { LiveLog } from '../delivery/live-log.js';
+import type { Hosted } from '../hosted.js';
+import { AttachmentStore } from '../uploads/attachment-store.js';
 import type { Config } from './config.js';
 
 export interface WeakSetting {
@@ -6,18 +10,25 @@ export interface WeakSetting {
   readonly why: string;
 }
 
-/** What is allowed and yet weaker than it could be. Each gets one boot line and a gauge: a missing piece is visible, not silent. */
+/**
+ * What is allowed and yet weaker than it could be. Each gets one boot line and a gauge: a missing piece is visible, not
+ * silent. Settings of what a host module replaces say nothing.
+ */
 export function weakSettings(
   config: Config,
+  hosted: Hosted,
   executable: { readonly taskTypes: readonly string[] },
 ): readonly WeakSetting[] {
   const { auth, database, delivery, execution, observability, uploads } = config;
+  const resolvesHeaders = !hosted.has(AuthContextResolver);
   const weak: (WeakSetting | false)[] = [
-    !auth.requireAuthenticatedPrincipal && {
-      name: 'REQUIRE_AUTHENTICATED_PRINCIPAL',
-      why: 'requests without a principal act as the system principal',
-    },
-    auth.requireAuthenticatedPrincipal &&
+    resolvesHeaders &&
+      !auth.requireAuthenticatedPrincipal && {
+        name: 'REQUIRE_AUTHENTICATED_PRINCIPAL',
+        why: 'requests without a principal act as the system principal',
+      },
+    resolvesHeaders &&
+      auth.requireAuthenticatedPrincipal &&
       auth.proxySecrets.length === 0 && {
         name: 'AUTH_PROXY_SECRET',
         why: 'the identity headers are trusted without proof that the proxy set them',
@@ -26,15 +37,17 @@ export function weakSettings(
       name: 'DATABASE_URL',
       why: 'the embedded PostgreSQL is for one replica on one machine',
     },
-    database.url !== undefined &&
+    !hosted.has(LiveLog) &&
+      database.url !== undefined &&
       delivery.redisUrl === undefined && {
         name: 'REDIS_URL',
         why: 'events of other replicas arrive with the head comparison, up to a second late',
       },
-    uploads.store === 'filesystem' && {
-      name: 'ATTACHMENT_STORE',
-      why: 'attachments are on a local disk: other replicas do not see them, and they are lost with it',
-    },
+    !hosted.has(AttachmentStore) &&
+      uploads.store === 'filesystem' && {
+        name: 'ATTACHMENT_STORE',
+        why: 'attachments are on a local disk: other replicas do not see them, and they are lost with it',
+      },
     observability.otelExporter === 'none' && { name: 'OTEL_EXPORTER', why: 'traces are not exported' },
     execution.worker &&
       execution.workerTokens.length === 0 && {

@@ -63,7 +63,7 @@ export function isConnectionFailure(error: unknown): boolean {
   if (!isNativeError(error)) return false;
   // Not ERR_…: those are faults of a program, or a certificate that time does not heal.
   if ('code' in error && /^E(?!RR_)/.test(String(error.code))) return true;
-  return /^(Connection terminated|timeout e|Query read timeout|Client (was closed|has encountered)|Cannot use a pool after)/.test(
+  return /^(PostgreSQL has answered nothing|Connection terminated|timeout e|Query read timeout|Client (was closed|has encountered)|Cannot use a pool after)/.test(
     error.message,
   );
 }

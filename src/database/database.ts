@@ -8,34 +8,34 @@ import {
   sqlStateOf,
   translated,
 } from './database.errors.js';
+import { Line } from './line.js';
 import type { Queryable, Statement } from './queryable.js';
+import { SilenceWatch } from './silence.js';
 
 /** A transaction that has begun and not ended. */
 export type Transaction = Queryable;
 
-/** More than this many waiting requests would not be served in time: they are told at once. */
-const MAX_WAITING = 500;
 const MAX_RETRIES = 3;
+/** For the line and a new connection together, so that who is refused is refused in time. */
+const CONNECTED_WITHIN_MS = 2_000;
+/** What a new connection gets also after a line that was long, because PostgreSQL had much to do. */
+const LEAST_TO_CONNECT_MS = 500;
 
 /** The way to PostgreSQL. Waiting is bounded everywhere; what cannot be had in time is `DatabaseUnavailable`. */
 export class Database implements Queryable {
   readonly #pool: Pool;
+  readonly #line: Line;
+  readonly #silence = new SilenceWatch();
   #stopped: Promise<void> | undefined;
 
   constructor(pool: Pool) {
     this.#pool = pool;
+    this.#line = new Line(pool.options.max);
   }
 
   /** One statement, a transaction of its own. */
   async query<Row extends object>(statement: Statement, values: readonly unknown[] = []): Promise<readonly Row[]> {
-    return this.#repeatingConflicts(async () => {
-      const session = new Session(await this.#connect());
-      try {
-        return await session.query<Row>(statement, values);
-      } finally {
-        session.release();
-      }
-    });
+    return this.#repeatingConflicts(() => this.#inSession((session) => session.query<Row>(statement, values)));
   }
 
   /**
@@ -43,20 +43,19 @@ export class Database implements Queryable {
    * serialization failure, so it must have no effect outside the transaction. Throws `CommitUnknown` when nobody can say.
    */
   async transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
-    return this.#repeatingConflicts(async () => {
-      const session = new Session(await this.#connect());
-      try {
-        await session.begin();
-        const result = await work(session);
-        await session.commit();
-        return result;
-      } catch (error) {
-        await session.rollback();
-        throw error;
-      } finally {
-        session.release();
-      }
-    });
+    return this.#repeatingConflicts(() =>
+      this.#inSession(async (session) => {
+        try {
+          await session.begin();
+          const result = await work(session);
+          await session.commit();
+          return result;
+        } catch (error) {
+          await session.rollback();
+          throw error;
+        }
+      }),
+    );
   }
 
   /** After the statements that are under way. */
@@ -77,13 +76,35 @@ export class Database implements Queryable {
     }
   }
 
-  async #connect(): Promise<PoolClient> {
-    if (this.#pool.waitingCount >= MAX_WAITING)
-      throw new DatabaseUnavailable(new Error(`${MAX_WAITING} requests wait already`));
+  async #inSession<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    const cameAt = performance.now();
+    await this.#line.enter();
+    let session: Session | undefined;
     try {
-      return await this.#pool.connect();
+      session = new Session(await this.#connect(performance.now() - cameAt), this.#silence);
+      return await work(session);
+    } finally {
+      session?.release();
+      this.#line.leave(session?.isFit ?? false);
+    }
+  }
+
+  async #connect(waitedMs: number): Promise<PoolClient> {
+    const { promise: tooLate, reject } = Promise.withResolvers<never>();
+    const leftMs = Math.max(LEAST_TO_CONNECT_MS, CONNECTED_WITHIN_MS - waitedMs);
+    const timer = setTimeout(() => reject(new Error('no connection in time')), leftMs);
+    const connection = this.#pool.connect();
+    try {
+      return await Promise.race([connection, tooLate]);
     } catch (error) {
+      // What comes after all is for others.
+      connection.then(
+        (client) => client.release(),
+        () => {},
+      );
       throw new DatabaseUnavailable(error);
+    } finally {
+      clearTimeout(timer);
     }
   }
 }
@@ -94,7 +115,15 @@ class Session implements Queryable {
   #fit = true;
   #released = false;
 
-  constructor(private readonly client: PoolClient) {}
+  constructor(
+    private readonly client: PoolClient,
+    private readonly silence: SilenceWatch,
+  ) {}
+
+  /** Whether PostgreSQL answered to the last. */
+  get isFit(): boolean {
+    return this.#fit;
+  }
 
   async query<Row extends object>({ name, text }: Statement, values: readonly unknown[] = []): Promise<readonly Row[]> {
     if (this.#released) throw new Error(`the transaction is over: ${name} came too late`);
@@ -135,7 +164,7 @@ class Session implements Queryable {
 
   async #watched<T>(answer: Promise<T>): Promise<T> {
     try {
-      return await answer;
+      return await this.silence.within(answer);
     } catch (error) {
       if (!leavesConnectionFit(error)) this.#fit = false;
       throw error;

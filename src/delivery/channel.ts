@@ -1,9 +1,7 @@
 import type { Queryable } from '../database/queryable.js';
 import { readEvents } from '../tasks/store/read-events.js';
 import type { StoredEvent } from '../tasks/stored-event.js';
-
-/** Recent events kept of a followed task, so that who is a little behind costs no query. */
-const RING_EVENTS = 256;
+import { RecentEvents } from './recent-events.js';
 
 /**
  * One followed task: how far its log goes as far as this replica knows, and the newest events without a hole. Subscribers hold a
@@ -15,8 +13,8 @@ export class Channel {
   /** Until PostgreSQL was asked, what is missing before a live event is history. */
   #isHeadKnown = false;
   #newestDelivered = 0;
-  /** The events up to the head, ascending and dense; empty after a hole. */
-  #ring: StoredEvent[] = [];
+  /** The events up to the head; empty after a hole. */
+  readonly #ring = new RecentEvents();
   #waiting = new Set<() => void>();
   #reads = new Map<string, Promise<readonly StoredEvent[]>>();
 
@@ -36,9 +34,8 @@ export class Channel {
   receive(event: StoredEvent): boolean {
     if (event.eventId <= this.#head) return false;
     const isAfterHole = event.eventId > this.#head + 1;
-    if (isAfterHole) this.#ring = [];
+    if (isAfterHole) this.#ring.clear();
     this.#ring.push(event);
-    if (this.#ring.length > RING_EVENTS * 2) this.#ring = this.#ring.slice(-RING_EVENTS);
     this.#head = event.eventId;
     this.wakeAll();
     return isAfterHole && this.#isHeadKnown;
@@ -49,7 +46,7 @@ export class Channel {
     this.#isHeadKnown = true;
     if (headEventId <= this.#head) return;
     this.#head = headEventId;
-    this.#ring = [];
+    this.#ring.clear();
     this.wakeAll();
   }
 
@@ -67,11 +64,12 @@ export class Channel {
 
   /** What the ring has right after the cursor; undefined when the log must be read. */
   recent(cursor: number): readonly StoredEvent[] | undefined {
-    return this.hasRecent(cursor) ? this.#ring.slice(this.placeAfter(cursor)) : undefined;
+    return this.#ring.after(cursor);
   }
 
+  /** Whether `recent` answers. */
   hasRecent(cursor: number): boolean {
-    return this.#ring[this.placeAfter(cursor)]?.eventId === cursor + 1;
+    return this.#ring.has(cursor);
   }
 
   /** At most `limit` events after the cursor from PostgreSQL. Subscribers that stand at the same place share one read. */
@@ -92,11 +90,6 @@ export class Channel {
 
   forget(wake: () => void): void {
     this.#waiting.delete(wake);
-  }
-
-  private placeAfter(cursor: number): number {
-    const first = this.#ring[0];
-    return first ? cursor + 1 - first.eventId : -1;
   }
 
   private wakeAll(): void {

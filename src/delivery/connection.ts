@@ -1,4 +1,4 @@
-import type { Transport } from './open-subscription.js';
+import type { Transport } from './transport.js';
 
 /** Why a stream, or the connection that carries it, ended. */
 export type StreamEnd =

@@ -5,6 +5,7 @@ import { Log } from '../observability/log.js';
 import { AsyncApiController } from './asyncapi/asyncapi.controller.js';
 import { DeliveryConfig } from './delivery.config.js';
 import { EventsController } from './events.controller.js';
+import { Fallbacks } from './fallbacks.js';
 import { FeedStream } from './feed-stream.js';
 import { Hub } from './hub.js';
 import { InProcessLiveLog } from './in-process-live-log.js';
@@ -13,6 +14,7 @@ import { OpenSubscription } from './open-subscription.js';
 import { PollEvents } from './poll-events.js';
 import { RedisLiveLog } from './redis-live-log.js';
 import { Streams } from './streams.js';
+import { Upgrades } from './upgrades.js';
 import { TasksGateway } from './web-socket.gateway.js';
 
 /** The way of a committed event to whoever follows its task. */
@@ -29,8 +31,19 @@ export class DeliveryModule {
       module: DeliveryModule,
       global: true,
       controllers: [EventsController, AsyncApiController],
-      providers: [...ports, Hub, Streams, FeedStream, OpenSubscription, PollEvents, OriginPolicy, TasksGateway],
-      exports: [...ports, Hub, Streams, OriginPolicy],
+      providers: [
+        ...ports,
+        Hub,
+        Streams,
+        FeedStream,
+        Fallbacks,
+        OpenSubscription,
+        PollEvents,
+        OriginPolicy,
+        Upgrades,
+        TasksGateway,
+      ],
+      exports: [...ports, Hub, Streams, OriginPolicy, Upgrades],
     };
   }
 }

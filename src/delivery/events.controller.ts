@@ -1,5 +1,5 @@
 import { Controller, Get, Header, Param, Query, Req, Res } from '@nestjs/common';
-import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
+import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Caller } from '../auth/caller.decorator.js';
@@ -58,7 +58,10 @@ export class EventsController {
   @Produces('text/event-stream')
   @Requires('tasks:read')
   @ApiOperation({ summary: 'Follow a task to its end (Server-Sent Events)' })
-  @ApiProduces('text/event-stream')
+  @ApiOkResponse({
+    description: 'Events as they happen, and heartbeats; ends after the terminal event',
+    content: { 'text/event-stream': { schema: { type: 'string' } } },
+  })
   @ApiNoContentResponse({ description: 'The cursor is at the terminal event' })
   async stream(
     @Caller() caller: AuthContext,

@@ -10,10 +10,11 @@ import { isOver } from '../tasks/domain/task.js';
 import { TaskNotFound } from '../tasks/domain/tasks.errors.js';
 import { readTaskHead } from '../tasks/store/read-task.js';
 import { isTaskId } from '../tasks/task-id.js';
+import type { Channel } from './channel.js';
+import { Fallbacks } from './fallbacks.js';
 import { Hub } from './hub.js';
 import { Subscription } from './subscription.js';
-
-export type Transport = 'websocket' | 'sse' | 'long_poll';
+import type { Transport } from './transport.js';
 
 /** Settles who may follow, what, and from where, before the first byte of any transport. */
 @Injectable()
@@ -24,6 +25,7 @@ export class OpenSubscription {
     private readonly ownership: OwnershipPolicy,
     private readonly observer: Observer,
     private readonly diagnostics: TransportDiagnosticsSink,
+    private readonly fallbacks: Fallbacks,
   ) {}
 
   /**
@@ -50,7 +52,14 @@ export class OpenSubscription {
         if (cursor < task.headEventId) {
           this.diagnostics.replayStarted({ taskId, transport, afterEventId: cursor === 0 ? null : String(cursor) });
         }
-        return new Subscription(channel, cursor, task.headEventId, isOver(task.status), (c) => this.hub.detach(c));
+        const reader = JSON.stringify([auth.tenantId, auth.subject, taskId]);
+        this.fallbacks.began(reader, transport);
+        const detach = (c: Channel) => {
+          this.hub.detach(c);
+          if (!subscription.isOver) this.fallbacks.ended(reader, transport);
+        };
+        const subscription = new Subscription(channel, cursor, task.headEventId, isOver(task.status), detach);
+        return subscription;
       } catch (error) {
         this.hub.detach(channel);
         throw error;

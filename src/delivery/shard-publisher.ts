@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Redis } from 'ioredis';
 import type { StoredEvent } from '../tasks/stored-event.js';
 import { encodeEvent } from './event-codec.js';
@@ -24,11 +25,14 @@ export class ShardPublisher implements RedisUse {
   #waiting: StoredEvent[] = [];
   #waitingBytes = 0;
   #wake: () => void = () => {};
+  /** Of what waits first: the round trip is a part of its story. */
+  #inStory = AsyncLocalStorage.snapshot();
   #settled = Promise.withResolvers<void>();
 
   publish(events: readonly StoredEvent[]): void {
     if (!this.#isOpen) return;
     if (this.#waiting.length === 0) {
+      this.#inStory = AsyncLocalStorage.snapshot();
       // After all that was committed in the same batch has been published.
       process.nextTick(() => this.#wake());
     }
@@ -51,7 +55,7 @@ export class ShardPublisher implements RedisUse {
       for (;;) {
         const batch = this.take();
         this.#isSending = batch.length > 0;
-        await (this.#isSending ? add(redis, batch) : checkWritable(redis));
+        await (this.#isSending ? this.#inStory(add, redis, batch) : checkWritable(redis));
         works();
         this.#isOpen = true;
         if (this.#waiting.length > 0) continue;

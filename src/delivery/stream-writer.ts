@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Batch } from './batches.js';
 import { Connection, type StreamEnd } from './connection.js';
-import type { Transport } from './open-subscription.js';
+import type { Transport } from './transport.js';
 import type { Subscription } from './subscription.js';
 
 /** How long a client may take to read what it was sent. */

@@ -5,7 +5,7 @@ import { ServiceUnavailable, TooManyRequests } from '../http/http.errors.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import type { Connection } from './connection.js';
 import { DeliveryConfig } from './delivery.config.js';
-import type { Transport } from './open-subscription.js';
+import type { Transport } from './transport.js';
 
 /** Connections of one age do not all come back at once. */
 const AGE_JITTER = 0.1;

@@ -1,15 +1,11 @@
-import type { IncomingMessage } from 'node:http';
 import type { INestApplicationContext } from '@nestjs/common';
 import { WsAdapter } from '@nestjs/platform-ws';
-import { errorBody, httpStatusOf } from '../http/error-body.js';
-import { MalformedJson, ServiceUnavailable } from '../http/http.errors.js';
-import { OriginPolicy } from '../http/origin-policy.js';
+import type { WebSocketServer } from 'ws';
+import { answerOnSocket } from '../http/client-error.js';
+import { MalformedJson } from '../http/http.errors.js';
 import { parseStrictJson } from '../http/strict-json.js';
-import { storyFrom } from '../observability/correlation.js';
-import { TaskBridgeError } from '../taskbridge-error.js';
 import { FrameRefused } from './delivery.errors.js';
 import { MULTIPLEX } from './multiplex-writer.js';
-import type { Streams } from './streams.js';
 
 /** Bytes of one client frame; more is answered with 1009. */
 const MAX_FRAME_BYTES = 64 * 1024;
@@ -18,41 +14,26 @@ const MAX_FRAME_BYTES = 64 * 1024;
 export const REFUSED = 'refused';
 const ACTIONS: ReadonlySet<unknown> = new Set(['subscribe', 'unsubscribe']);
 
-/** The `ws` server under Nest's gateways: what is refused before the upgrade, and how a frame becomes an event. */
+const BAD_HANDSHAKE = { status: 400, code: 'INVALID_REQUEST', message: 'The handshake of the WebSocket is malformed' };
+
+/** The `ws` server under Nest's gateways: how large a frame may be, and how it becomes an event. */
 export class WebSocketAdapter extends WsAdapter {
-  constructor(
-    app: INestApplicationContext,
-    private readonly origins: OriginPolicy,
-    private readonly streams: Streams,
-  ) {
+  constructor(app: INestApplicationContext) {
     super(app, { messageParser: (data) => messageOf(data as unknown) });
   }
 
   override create(port: number, options: Parameters<WsAdapter['create']>[1]): unknown {
-    return super.create(port, {
+    const server = super.create(port, {
       ...options,
       maxPayload: MAX_FRAME_BYTES,
       perMessageDeflate: false,
       // `ws` would take the first one offered, whatever it is.
       handleProtocols: (offered: ReadonlySet<string>) => offered.has(MULTIPLEX) && MULTIPLEX,
-      verifyClient: (
-        { req }: { req: IncomingMessage },
-        done: (ok: boolean, status?: number, body?: string, headers?: Record<string, string>) => void,
-      ) => {
-        try {
-          this.origins.check(req);
-          if (this.streams.isDraining) throw new ServiceUnavailable(1);
-          done(true);
-        } catch (error) {
-          if (!(error instanceof TaskBridgeError)) throw error;
-          const { correlationId } = storyFrom(req.headers.traceparent as string | undefined);
-          done(false, httpStatusOf(error.kind), JSON.stringify(errorBody(error, correlationId)), {
-            'Content-Type': 'application/json; charset=utf-8',
-            'X-Correlation-Id': correlationId,
-          });
-        }
-      },
-    });
+    }) as WebSocketServer;
+    server.on('wsClientError', (_error, socket) =>
+      answerOnSocket(socket, BAD_HANDSHAKE, { 'Sec-WebSocket-Version': '13, 8' }),
+    );
+    return server;
   }
 }
 

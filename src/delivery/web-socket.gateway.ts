@@ -8,7 +8,7 @@ import {
   WebSocketGateway,
 } from '@nestjs/websockets';
 import type { WebSocket } from 'ws';
-import { AuthContextResolver } from '../auth/auth-context-resolver.js';
+import { Callers } from '../auth/callers.js';
 import { EdgeValidationPipe } from '../http/validation.pipe.js';
 import { storyFrom } from '../observability/correlation.js';
 import { DeliveryConfig } from './delivery.config.js';
@@ -18,16 +18,17 @@ import { MULTIPLEX, MultiplexWriter } from './multiplex-writer.js';
 import { OpenSubscription } from './open-subscription.js';
 import { Session, sessionOf } from './session.js';
 import { Streams } from './streams.js';
+import { WEB_SOCKET_PATH } from './upgrades.js';
 import { REFUSED } from './web-socket-adapter.js';
 import { WebSocketErrorFilter } from './web-socket.filter.js';
 import { WebSocketWriter } from './web-socket-writer.js';
 
 /** `/api/v1/tasks/ws`: protocol 1.0, or many tasks on one connection for who offers the subprotocol. */
-@WebSocketGateway({ path: '/api/v1/tasks/ws' })
+@WebSocketGateway({ path: WEB_SOCKET_PATH })
 @UseFilters(WebSocketErrorFilter)
 export class TasksGateway implements OnGatewayConnection<WebSocket> {
   constructor(
-    private readonly resolver: AuthContextResolver,
+    private readonly callers: Callers,
     readonly openSubscription: OpenSubscription,
     readonly feedStream: FeedStream,
     readonly streams: Streams,
@@ -37,7 +38,7 @@ export class TasksGateway implements OnGatewayConnection<WebSocket> {
   handleConnection(socket: WebSocket, request: IncomingMessage): void {
     // An error on a socket is always followed by its close.
     socket.on('error', () => undefined);
-    const caller = (async () => this.resolver.resolve(request))();
+    const caller = this.callers.of(request);
     const Writer = socket.protocol === MULTIPLEX ? MultiplexWriter : WebSocketWriter;
     const writer = new Writer(socket, this.config.streamMaxBufferedBytes);
     const story = storyFrom(request.headers['traceparent']?.toString());

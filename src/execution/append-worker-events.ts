@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { PayloadTooLarge } from '../http/http.errors.js';
+import { Observer } from '../observability/observer.js';
 import { AppendEvents } from '../tasks/append-events.js';
 import { appendedEvent } from '../tasks/domain/event-payloads.js';
 import { joinOutput } from '../tasks/domain/join-output.js';
@@ -27,10 +28,16 @@ export class AppendWorkerEvents {
   constructor(
     private readonly appendEvents: AppendEvents,
     private readonly config: TasksConfig,
+    private readonly observer: Observer,
   ) {}
 
   /** @throws EventInvalid, which names the index; EventTooLarge; what appending events throws */
-  async execute(taskId: string, { leaseToken, batchSeq, events }: AppendEventsDto): Promise<WorkerReceipt> {
+  execute(taskId: string, batch: AppendEventsDto): Promise<WorkerReceipt> {
+    const about = { principalId: 'worker', taskId, quiet: true };
+    return this.observer.command('append_events', about, () => this.append(taskId, batch));
+  }
+
+  private async append(taskId: string, { leaseToken, batchSeq, events }: AppendEventsDto): Promise<WorkerReceipt> {
     const given = events.map((event, index) => this.checked(event, index, attemptOf(leaseToken)));
     if (given.reduce((bytes, { json }) => bytes + Buffer.byteLength(json), 0) > MAX_BATCH_BYTES) {
       throw new PayloadTooLarge(MAX_BATCH_BYTES, `The events of a batch have at most ${MAX_BATCH_BYTES} bytes.`);

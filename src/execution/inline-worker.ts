@@ -6,6 +6,7 @@ import { SYSTEM_PRINCIPAL_ID } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { resumedStory, runInStory } from '../observability/correlation.js';
 import { Log } from '../observability/log.js';
+import { inSpan } from '../observability/observer.js';
 import { AppendEvents } from '../tasks/append-events.js';
 import { ClaimTasks, type Lease } from '../tasks/claim-tasks.js';
 import type { NewEvent } from '../tasks/domain/task-event.js';
@@ -154,8 +155,10 @@ export class InlineWorker implements LeaseHolder {
     const story = resumedStory({
       correlationId: lease.identity.correlationId,
       causationId: String(lease.headEventId),
+      traceparent: lease.traceparent,
     });
-    const over = runInStory(story, () => attempt.run(handler))
+    const about = { principalId: SYSTEM_PRINCIPAL_ID, taskId: lease.identity.taskId };
+    const over = runInStory(story, () => inSpan('tasks.attempt', about, () => attempt.run(handler)))
       .catch((error: unknown) => this.report(lease, error))
       .finally(() => {
         this.#running.delete(lease.token);

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Body, Controller, HttpCode, Param, Post, Res, UseGuards } from '@nestjs/common';
-import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { Public } from '../auth/public.decorator.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
@@ -20,6 +20,14 @@ import {
   LeaseTokenDto,
   SuspendDto,
 } from './dto/worker.dto.js';
+import {
+  EndedDto,
+  FailedDto,
+  LeasesDto,
+  RenewedLeaseDto,
+  SuspendedDto,
+  WorkerReceiptDto,
+} from './dto/worker-answers.dto.js';
 import type { WireLease } from './wire-lease.js';
 import { WorkerTokenGuard } from './worker-token.guard.js';
 
@@ -41,6 +49,7 @@ export class WorkerController {
   @Post('leases')
   @HttpCode(200)
   @ApiOperation({ summary: 'Claim tasks, waiting while there is none' })
+  @ApiOkResponse({ type: LeasesDto })
   async leases(
     @Body() body: ClaimDto,
     @Res({ passthrough: true }) response: Response,
@@ -53,6 +62,7 @@ export class WorkerController {
   @Post('tasks/:taskId/events')
   @HttpCode(200)
   @ApiOperation({ summary: 'Append a batch of events, whole or not at all' })
+  @ApiOkResponse({ type: WorkerReceiptDto })
   events(@Param('taskId') taskId: string, @Body() body: AppendEventsDto): Promise<WorkerReceipt> {
     return this.appendEvents.execute(known(taskId), body);
   }
@@ -60,6 +70,7 @@ export class WorkerController {
   @Post('tasks/:taskId/heartbeat')
   @HttpCode(200)
   @ApiOperation({ summary: 'Extend the lease' })
+  @ApiOkResponse({ type: RenewedLeaseDto })
   async heartbeat(@Param('taskId') taskId: string, @Body() { leaseToken }: LeaseTokenDto) {
     const { leaseExpiresAt, cancellationRequested, cancelReason }: RenewedLease = await this.extendLease.execute({
       taskId: known(taskId),
@@ -71,6 +82,7 @@ export class WorkerController {
   @Post('tasks/:taskId/suspend')
   @HttpCode(200)
   @ApiOperation({ summary: 'Ask; the lease ends, and the task is leased again with the answer' })
+  @ApiOkResponse({ type: SuspendedDto })
   async suspend(@Param('taskId') taskId: string, @Body() body: SuspendDto) {
     const { leaseToken: token, suspendId = suspendIdOf(token), ...rest } = body;
     const { eventId } = await this.end(taskId, { kind: 'suspend', token, question: { suspendId, ...rest } });
@@ -80,6 +92,7 @@ export class WorkerController {
   @Post('tasks/:taskId/complete')
   @HttpCode(200)
   @ApiOperation({ summary: 'End the task with a result' })
+  @ApiOkResponse({ type: EndedDto })
   async complete(@Param('taskId') taskId: string, @Body() { leaseToken: token, result }: CompleteDto) {
     const { eventId } = await this.end(taskId, { kind: 'complete', token, result });
     return { eventId };
@@ -88,6 +101,7 @@ export class WorkerController {
   @Post('tasks/:taskId/fail')
   @HttpCode(200)
   @ApiOperation({ summary: 'End the attempt with a failure' })
+  @ApiOkResponse({ type: FailedDto })
   async fail(@Param('taskId') taskId: string, @Body() { leaseToken: token, ...failure }: FailDto): Promise<Ended> {
     return this.end(taskId, { kind: 'fail', token, ...failure });
   }
@@ -95,6 +109,7 @@ export class WorkerController {
   @Post('tasks/:taskId/cancelled')
   @HttpCode(200)
   @ApiOperation({ summary: 'Obey a cancellation' })
+  @ApiOkResponse({ type: EndedDto })
   async cancelled(@Param('taskId') taskId: string, @Body() { leaseToken: token, reason }: CancelledDto) {
     const { eventId } = await this.end(taskId, {
       kind: 'confirm_cancellation',
@@ -107,6 +122,7 @@ export class WorkerController {
   @Post('tasks/:taskId/release')
   @HttpCode(204)
   @ApiOperation({ summary: 'Hand the attempt back, not counted' })
+  @ApiNoContentResponse({ description: 'Handed back' })
   async release(@Param('taskId') taskId: string, @Body() { leaseToken: token }: LeaseTokenDto): Promise<void> {
     await this.end(taskId, { kind: 'release', token });
   }

@@ -2,11 +2,14 @@ import type { OnModuleDestroy } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import { type Readiness, ReadinessProbe, readinessOf } from './readiness-probe.js';
 
+/** In the namespace of the live log, so that a rule of an ACL that allows one allows the other. */
+const NOBODYS_KEY = 'taskbridge:live:readiness';
+
 /** Less than the second a probe is given. */
 const TIMEOUT_MILLISECONDS = 900;
 
 /**
- * On a connection of its own: a PING behind the live log's blocking read would wait for that. Nothing is queued, sent
+ * On a connection of its own: a question behind the live log's blocking read would wait for that. Nothing is queued, sent
  * again or connected in the background; a lost connection is made anew by the next check.
  */
 export class RedisReadinessProbe extends ReadinessProbe implements OnModuleDestroy {
@@ -37,7 +40,9 @@ export class RedisReadinessProbe extends ReadinessProbe implements OnModuleDestr
       this.trouble = undefined;
       try {
         if (this.redis.status !== 'ready') await this.redis.connect();
-        await this.redis.ping();
+        // A write that is refused as all others are (read-only, out of memory, no permission), and leaves nothing behind: there is
+        // no such stream.
+        await this.redis.xadd(NOBODYS_KEY, 'NOMKSTREAM', '*', 'a', 'a');
       } catch (error) {
         // A connection that does not answer may never: the next check makes another.
         this.disconnect();

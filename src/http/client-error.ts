@@ -2,16 +2,21 @@ import { randomUUID } from 'node:crypto';
 import { type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { errorBody } from './error-body.js';
+import { SECURITY_HEADERS } from './security-headers.js';
 
-interface ClientError {
+export interface SocketRefusal {
   readonly status: number;
   readonly code: string;
   readonly message: string;
 }
 
-const MALFORMED: ClientError = { status: 400, code: 'INVALID_REQUEST', message: 'The request is not well-formed HTTP' };
+const MALFORMED: SocketRefusal = {
+  status: 400,
+  code: 'INVALID_REQUEST',
+  message: 'The request is not well-formed HTTP',
+};
 
-const CLIENT_ERRORS: Readonly<Record<string, ClientError>> = {
+const CLIENT_ERRORS: Readonly<Record<string, SocketRefusal>> = {
   HPE_HEADER_OVERFLOW: { status: 431, code: 'INVALID_REQUEST', message: 'The headers are too large' },
   HPE_CHUNK_EXTENSIONS_OVERFLOW: {
     status: 413,
@@ -32,14 +37,20 @@ export function answerClientError(error: NodeJS.ErrnoException, socket: Duplex):
   // As Node's own handler finds it; there is no public way to the response in flight on a socket.
   const { _httpMessage: inFlight } = socket as Duplex & { _httpMessage?: ServerResponse | null };
   if (refusal === undefined || !socket.writable || inFlight?.headersSent) return void socket.destroy();
-  socket.end(rawAnswer(refusal), () => socket.destroy());
+  answerOnSocket(socket, refusal);
 }
 
-function rawAnswer({ status, code, message }: ClientError): string {
+/** Writes the refusal by hand, where there is no response to write it with, and ends the connection. */
+export function answerOnSocket(
+  socket: Duplex,
+  { status, code, message }: SocketRefusal,
+  headers: Readonly<Record<string, string>> = {},
+): void {
   const correlationId = randomUUID();
   const body = JSON.stringify(errorBody({ code, message, details: {} }, correlationId));
-  return [
+  const answer = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    ...Object.entries({ ...SECURITY_HEADERS, ...headers }).map(([name, value]) => `${name}: ${value}`),
     'Content-Type: application/json; charset=utf-8',
     `Content-Length: ${Buffer.byteLength(body)}`,
     `X-Correlation-Id: ${correlationId}`,
@@ -47,4 +58,5 @@ function rawAnswer({ status, code, message }: ClientError): string {
     '',
     body,
   ].join('\r\n');
+  socket.end(answer, () => socket.destroy());
 }

@@ -30,6 +30,7 @@ const STATUS_OF_KIND = {
   unsupported: 415,
   unsatisfiable: 416,
   unprocessable: 422,
+  upgrade_required: 426,
   too_many: 429,
   unavailable: 503,
 } as const satisfies Record<ErrorKind, number>;

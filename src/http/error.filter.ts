@@ -4,8 +4,15 @@ import { currentCorrelationId } from '../observability/correlation.js';
 import { Log } from '../observability/log.js';
 import { isReported } from '../observability/reported.js';
 import { errorBody } from './error-body.js';
+import { announcesBody } from './json-edge.js';
 import { lingerAfterAnswer } from './lingering-close.js';
 import { type Refusal, refusalOf } from './refusal.js';
+
+/** Refusals of the edge, before any use-case could log that it denied something. */
+const REJECTIONS: Readonly<Record<number, string>> = {
+  401: 'authentication.rejected',
+  413: 'body_size_limit.rejected',
+};
 
 /** Said of the answer that will not come. */
 const HEADERS_OF_CONTENT = [
@@ -32,10 +39,12 @@ export class ErrorFilter implements ExceptionFilter {
       if (refusal.status === 500 && !isReported(error)) {
         this.log.error({ method: req.method, err: error }, 'http_request.failed');
       }
+      const event = REJECTIONS[refusal.status];
+      if (event !== undefined) this.log.info({ method: req.method, code: refusal.code }, event);
       if (res.headersSent) cutOff(res);
       else {
         // A body that was left on the wire for a route, which did not want it, or not all of it.
-        if (!req.complete) lingerAfterAnswer(req, res);
+        if (announcesBody(req) && !req.complete) lingerAfterAnswer(req, res);
         answer(res, refusal);
       }
     } catch (fault) {

@@ -88,6 +88,16 @@ export class MethodNotAllowed extends TaskBridgeError {
   }
 }
 
+/** The address is that of the WebSocket. Also becomes the `Upgrade` header. */
+export class UpgradeRequired extends TaskBridgeError {
+  override readonly code = 'INVALID_REQUEST';
+  override readonly kind = 'upgrade_required';
+
+  constructor() {
+    super('A WebSocket is opened here');
+  }
+}
+
 export class RouteNotFound extends TaskBridgeError {
   override readonly code = 'NOT_FOUND';
   override readonly kind = 'absent';

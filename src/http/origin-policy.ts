@@ -6,9 +6,9 @@ import { HttpConfig } from './http.config.js';
 const LOCALHOST = new Set(['localhost', '127.0.0.1', '[::1]']);
 
 /**
- * Which web pages may open streams. Browsers send their cookies along with an upgrade or an EventSource from any page, and CORS
- * does not guard a WebSocket: without this, a foreign page could read a visitor's tasks. Clients that are no browsers send no
- * `Origin`.
+ * Which web pages may use the service. Browsers send their cookies along from any page, the proxy makes a principal of them, and a
+ * page could do and read what its visitor can. CORS keeps a foreign page from reading answers, and from sending JSON, but not from
+ * sending a form or opening a WebSocket. Clients that are no browsers send no `Origin`.
  */
 @Injectable()
 export class OriginPolicy {
@@ -16,15 +16,15 @@ export class OriginPolicy {
 
   /** @throws AccessDenied */
   check(request: IncomingMessage): void {
-    const { origin, host } = request.headers;
-    if (origin === undefined) return;
-    if (!this.isAllowed(origin, host)) throw new AccessDenied('This origin may not open streams.');
+    if (this.isForeign(request)) throw new AccessDenied('This origin is not allowed.');
   }
 
-  private isAllowed(origin: string, host: string | undefined): boolean {
-    if (this.config.allowedOrigins.includes(origin)) return true;
-    if (!URL.canParse(origin)) return false;
+  /** Whether a page of an origin that is not allowed sent this. */
+  isForeign({ headers: { origin, host } }: IncomingMessage): boolean {
+    if (origin === undefined || this.config.allowedOrigins.includes(origin)) return false;
+    // `null` is a page without an origin of its own: a file, a sandboxed frame.
+    if (!URL.canParse(origin)) return true;
     const url = new URL(origin);
-    return url.host === host || (!this.config.productionLike && LOCALHOST.has(url.hostname));
+    return url.host !== host?.toLowerCase() && (this.config.productionLike || !LOCALHOST.has(url.hostname));
   }
 }

@@ -3,7 +3,13 @@ import type { Request } from 'express';
 import { TaskBridgeError } from '../taskbridge-error.js';
 import { allowedMethods } from './allowed-methods.js';
 import { httpStatusOf } from './error-body.js';
-import { InvalidRequest, MethodNotAllowed, RangeNotSatisfiable, RouteNotFound } from './http.errors.js';
+import {
+  InvalidRequest,
+  MethodNotAllowed,
+  RangeNotSatisfiable,
+  RouteNotFound,
+  UpgradeRequired,
+} from './http.errors.js';
 
 /** What is answered to an error: everything that leaves the service, and nothing else. */
 export interface Refusal {
@@ -61,6 +67,7 @@ function ofTaskBridgeError(error: TaskBridgeError): Refusal {
   const headers = {
     ...(retryAfterSeconds !== undefined && { 'Retry-After': String(Math.ceil(retryAfterSeconds)) }),
     ...(error instanceof MethodNotAllowed && { Allow: error.details.allow.join(', ') }),
+    ...(error instanceof UpgradeRequired && { Upgrade: 'websocket', Connection: 'close, Upgrade' }),
     ...(error instanceof RangeNotSatisfiable && { 'Content-Range': `bytes */${error.details.sizeBytes}` }),
   };
   return { status: httpStatusOf(kind), code, message, details, headers };

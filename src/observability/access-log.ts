@@ -4,9 +4,7 @@ import type { AuthContext } from '../auth/auth-context.js';
 import { boundedText } from './bounded-text.js';
 import { Log } from './log.js';
 import { MetricsSink } from './metrics-sink.js';
-
-/** They come every few seconds for ever, and their answers are metrics themselves. */
-const UNOBSERVED = /^\/(health|ready|metrics)\/?$/;
+import { isProbeOrScrape } from './ops-gate.js';
 
 /** One line and one observation for each request, at its end. Neither headers, nor bodies, nor query values. */
 @Injectable()
@@ -19,7 +17,7 @@ export class AccessLog {
   /** Stands right behind `correlation`, before all that may refuse a request. */
   readonly middleware = (req: Request, res: Response, next: NextFunction): void => {
     const path = req.originalUrl.split('?', 1)[0] ?? '';
-    if (!UNOBSERVED.test(path)) {
+    if (!isProbeOrScrape(path)) {
       const startedAt = performance.now();
       res.once('close', () => this.closed(req, res, path, (performance.now() - startedAt) / 1000));
     }

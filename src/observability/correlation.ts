@@ -17,6 +17,19 @@ export function currentStory(): Story | undefined {
   return stories.getStore();
 }
 
+/**
+ * Notes on the span that is active that its work belongs to the task's trace, where it began as another one: a claim, an
+ * answer to a question. `traceparent` is what the task was stored with.
+ */
+export function linkToStory(traceparent: string | null): void {
+  const span = trace.getActiveSpan();
+  const parsed = parseTraceparent(traceparent ?? undefined);
+  if (parsed === undefined || !span?.isRecording()) return;
+  const { traceId, spanId, traceFlags } = spanOf(parsed);
+  if (span.spanContext().traceId !== traceId)
+    span.addLink({ context: { traceId, spanId, traceFlags, isRemote: true } });
+}
+
 /** Outside of a story a new one at each call. */
 export function currentCorrelationId(): string {
   return (currentStory() ?? storyFrom(undefined)).correlationId;
@@ -67,9 +80,16 @@ function parseTraceparent(header: string | undefined): string | undefined {
   return traceparentOf(traceId, spanId, Number.parseInt(flags, 16));
 }
 
+let recordsNewStories = false;
+
+/** Where traces are recorded, a story that begins here (a WebSocket has no span to take it from) is one to record. */
+export function recordNewStories(): void {
+  recordsNewStories = true;
+}
+
 /** A random UUID is a valid trace id, and its last half, which begins with the variant, is never zero. */
 function newTraceparent(): string {
-  return traceparentOf(randomUUID().replaceAll('-', ''), newSpanId(), 0);
+  return traceparentOf(randomUUID().replaceAll('-', ''), newSpanId(), recordsNewStories ? 1 : 0);
 }
 
 function newSpanId(): string {
@@ -88,6 +108,7 @@ function spanOf(traceparent: string): { traceId: string; spanId: string; traceFl
   };
 }
 
-function uuidOf(hex: string): string {
+/** A trace id as a correlation id. */
+export function uuidOf(hex: string): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }

@@ -1,5 +1,6 @@
 import { SpanKind } from '@opentelemetry/api';
 import type { ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace';
+import { uuidOf } from './correlation.js';
 
 /** For OTEL_EXPORTER=console. The SDK's own spreads a span over thirty lines, where every other line is a JSON object. */
 export class JsonLineSpanExporter implements SpanExporter {
@@ -18,6 +19,8 @@ function fieldsOf(span: ReadableSpan): object {
   return {
     level: 'info',
     time: new Date(span.startTime[0] * 1000 + span.startTime[1] / 1e6).toISOString(),
+    correlation_id: uuidOf(traceId),
+    causation_id: null,
     trace_id: traceId,
     span_id: spanId,
     parent_span_id: span.parentSpanContext?.spanId ?? null,

@@ -4,19 +4,28 @@ import { PrometheusController } from '@willsoto/nestjs-prometheus';
 import type { Response } from 'express';
 import { Registry } from 'prom-client';
 import { Public } from '../auth/public.decorator.js';
+import { RouteNotFound } from '../http/http.errors.js';
+import { BeforeScrape } from './before-scrape.js';
+import { OpsGate } from './ops-gate.js';
 
 /** What the base class does for the global registry, for this application's own. The module sets the path. */
 @Public()
 @ApiExcludeController()
 @Controller()
 export class MetricsController extends PrometheusController {
-  constructor(private readonly registry: Registry) {
+  constructor(
+    private readonly registry: Registry,
+    private readonly gate: OpsGate,
+    private readonly beforeScrape: BeforeScrape,
+  ) {
     super();
   }
 
   @Get()
   override async index(@Res({ passthrough: true }) response: Response): Promise<string> {
+    if (!this.gate.isForOperator(response.req)) throw new RouteNotFound();
     response.setHeader('Content-Type', this.registry.contentType);
+    await this.beforeScrape.measure();
     return this.registry.metrics();
   }
 }

@@ -55,8 +55,27 @@ export const METRICS = {
     labels: ['method', 'route', 'status'],
     buckets: HTTP_SECONDS,
   },
-  tasks: { kind: 'gauge', help: 'Stored tasks by status', labels: ['status'] },
+  tasks: {
+    kind: 'gauge',
+    help: 'Tasks that are not over, by state: waiting, running, suspended; 10000 in all are counted',
+    labels: ['state'],
+  },
   oldest_non_terminal_age_seconds: { kind: 'gauge', help: 'Age of the oldest task that is not over', labels: [] },
+  oldest_claimable_age_seconds: {
+    kind: 'gauge',
+    help: 'How long the task has waited that could have been claimed the longest ago',
+    labels: [],
+  },
+  oldest_ended_age_seconds: {
+    kind: 'gauge',
+    help: 'How long ago the task ended that is stored and ended the longest ago: what retention has not removed',
+    labels: [],
+  },
+  ready: {
+    kind: 'gauge',
+    help: '1 for each part that is ready; the part all is what /ready says',
+    labels: ['part'],
+  },
   weak_setting: { kind: 'gauge', help: '1 for each thing that is allowed but weak', labels: ['name'] },
 } as const satisfies Record<string, Metric>;
 

@@ -4,4 +4,6 @@ export abstract class ObservabilityConfig {
   abstract readonly logLevel: string;
   /** From OTEL_EXPORTER. Defaults to `none`. */
   abstract readonly otelExporter: 'none' | 'console' | 'otlp';
+  /** A second port, for `/metrics` and the details of `/ready`. From OPS_PORT. Absent: they are on PORT. */
+  abstract readonly opsPort?: number;
 }

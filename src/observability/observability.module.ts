@@ -5,11 +5,13 @@ import type { Logger } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { type Hosted, unlessHosted } from '../hosted.js';
 import { AccessLog } from './access-log.js';
+import { BeforeScrape } from './before-scrape.js';
 import { Log } from './log.js';
 import { MetricsController } from './metrics.controller.js';
 import { MetricsSink } from './metrics-sink.js';
 import type { ObservabilityConfig } from './observability.config.js';
 import { Observer } from './observer.js';
+import { OpsGate } from './ops-gate.js';
 import { PrometheusMetricsSink } from './prometheus-metrics-sink.js';
 import { PrometheusTransportDiagnosticsSink } from './prometheus-transport-diagnostics-sink.js';
 import { logTracingProblems } from './tracing.js';
@@ -23,6 +25,7 @@ export class ObservabilityModule {
     const providers = [
       { provide: Log, useValue: options.logger },
       { provide: Registry, useFactory: newRegistry },
+      { provide: OpsGate, useFactory: () => new OpsGate(options.config.opsPort !== undefined) },
       ...unlessHosted(
         options.hosted,
         { provide: MetricsSink, useClass: PrometheusMetricsSink },
@@ -30,6 +33,7 @@ export class ObservabilityModule {
       ),
       Observer,
       AccessLog,
+      BeforeScrape,
     ];
     return {
       module: ObservabilityModule,

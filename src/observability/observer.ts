@@ -73,7 +73,11 @@ export class Observer {
       const result = await work((fields) => {
         known = { ...known, ...fields };
       });
-      this.log[level](end('success'), `${name}.success`);
+      const fields = end('success');
+      // Whatever the use-case: it was asked before, and the first answer is given again.
+      if (/^deduplicated$/i.test(known.outcome ?? ''))
+        this.log.info(fieldsOf(kind, name, known), 'idempotency.cache_hit');
+      this.log[level](fields, `${name}.success`);
       return result;
     } catch (error) {
       if (error instanceof TaskBridgeError) this.denied(span, name, { ...end('denied'), outcome: 'denied' }, error);
@@ -100,6 +104,17 @@ export class Observer {
     this.log.error({ ...fields, err: error }, `${name}.failed`);
     markReported(error);
   }
+}
+
+/** `work` as a span, for what is no use-case and yet takes its time. */
+export async function inSpan<T>(name: string, about: About, work: () => Promise<T>): Promise<T> {
+  return tracer.startActiveSpan(name, { attributes: attributesOf(about) }, async (span) => {
+    try {
+      return await work();
+    } finally {
+      span.end();
+    }
+  });
 }
 
 function fieldsOf(kind: Kind, name: string, about: About & { readonly outcome?: string }): object {

@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { ExpressInstrumentation, ExpressLayerType } from '@opentelemetry/instrumentation-express';
 import { HttpInstrumentation } from '@opentelemetry/instrumentation-http';
@@ -9,6 +8,7 @@ import { NodeSDK } from '@opentelemetry/sdk-node';
 import { ParentBasedSampler, SimpleSpanProcessor, TraceIdRatioBasedSampler } from '@opentelemetry/sdk-trace';
 import { register } from 'import-in-the-middle/register-hooks.mjs';
 import { JsonLineSpanExporter } from './json-line-span-exporter.js';
+import { isProbeOrScrape } from './ops-gate.js';
 
 export interface TracingOptions {
   readonly exporter: 'console' | 'otlp';
@@ -37,7 +37,12 @@ export function startSdk(options: TracingOptions): RunningTracing {
     // Not the process detector: it publishes the command line and the user's name.
     resourceDetectors: [envDetector, hostDetector],
     instrumentations: [
-      new HttpInstrumentation({ ignoreIncomingRequestHook: isProbeOrScrape, requireParentforOutgoingSpans: true }),
+      new HttpInstrumentation({
+        ignoreIncomingRequestHook: ({ url }) => isProbeOrScrape(url),
+        requireParentforOutgoingSpans: true,
+        // What a client wrote into a query is not for whoever reads traces.
+        startIncomingSpanHook: () => ({ 'url.query': undefined }),
+      }),
       new ExpressInstrumentation({ ignoreLayersType: [ExpressLayerType.MIDDLEWARE] }),
       // Only within a story: polling would make a trace of its own each second.
       new PgInstrumentation({ requireParentSpan: true }),
@@ -55,8 +60,4 @@ export function startSdk(options: TracingOptions): RunningTracing {
 function samplerOf(ratio: number): ParentBasedSampler {
   const byTraceId = new TraceIdRatioBasedSampler(ratio);
   return new ParentBasedSampler({ root: byTraceId, remoteParentSampled: byTraceId });
-}
-
-function isProbeOrScrape({ url = '' }: IncomingMessage): boolean {
-  return /^\/(health|ready|metrics)\/?(\?|$)/.test(url);
 }

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { DiagLogLevel, diag } from '@opentelemetry/api';
 import { boundedText } from './bounded-text.js';
+import { recordNewStories } from './correlation.js';
 import type { Log } from './log.js';
 import type { RunningTracing, TracingOptions } from './tracing-sdk.js';
 
@@ -13,6 +14,7 @@ let running: RunningTracing | undefined;
 export async function startTracing(options: TracingOptions): Promise<void> {
   const { startSdk } = await import('./tracing-sdk.js');
   running = startSdk(options);
+  recordNewStories();
 }
 
 /** Sends what was recorded, as far as there is time. The last step of a drain. Never rejects. */

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { AuthContext } from '../auth/auth-context.js';
-import { owns } from './owner-policy.js';
+import { owns, readsAll } from './owner-policy.js';
 import { OwnershipPolicy, type OwnedTask } from './ownership-policy.js';
 
 /** Everybody in the tenant may read; only the owner may control. Without a tenant it is the owner alone. */
@@ -11,7 +11,7 @@ export class TenantPolicy extends OwnershipPolicy {
   }
 
   override mayRead(auth: AuthContext, task: OwnedTask): boolean {
-    return owns(auth, task) || (task.tenantId !== '' && auth.tenantId === task.tenantId);
+    return owns(auth, task) || readsAll(auth) || (task.tenantId !== '' && auth.tenantId === task.tenantId);
   }
 
   override mayControl(auth: AuthContext, task: OwnedTask): boolean {

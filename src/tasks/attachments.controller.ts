@@ -1,5 +1,5 @@
 import { Controller, Get, Param, Req, Res } from '@nestjs/common';
-import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { ApiOkResponse, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { AlsoByLease, leaseTokenOf } from '../auth/also-by-lease.decorator.js';
 import type { AuthenticatedRequest } from '../auth/authentication.guard.js';
@@ -8,6 +8,8 @@ import { Produces } from '../http/accept.guard.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
 import { sendAttachment } from '../uploads/send-attachment.js';
 import { ReadAttachment } from './read-attachment.js';
+
+const BYTES = { '*/*': { schema: { type: 'string', format: 'binary' } } };
 
 @ApiTags('tasks')
 @Controller('api/v1/tasks')
@@ -20,7 +22,9 @@ export class AttachmentsController {
   @Produces(null)
   @ApiErrors(400, 401, 403, 404, 409, 416, 503)
   @ApiOperation({ summary: 'Download a file of a task, or a range of it' })
-  @ApiOkResponse({ content: { '*/*': { schema: { type: 'string', format: 'binary' } } } })
+  @ApiOkResponse({ description: 'The file', content: BYTES })
+  @ApiResponse({ status: 304, description: 'As If-None-Match has it' })
+  @ApiResponse({ status: 206, description: 'The range that was asked for', content: BYTES })
   async download(
     @Param('taskId') taskId: string,
     @Param('attachmentId') attachmentId: string,

@@ -3,7 +3,6 @@ import { Injectable } from '@nestjs/common';
 import type { Queryable } from '../database/queryable.js';
 import { canonicalJson } from '../http/canonical-json.js';
 import type { JsonValue } from '../http/strict-json.js';
-import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
 import type { Command } from './domain/decide.js';
 import { isOver } from './domain/task.js';
@@ -33,7 +32,6 @@ export class EndAttempt {
   constructor(
     private readonly writer: TaskWriter,
     private readonly observer: Observer,
-    private readonly metrics: MetricsSink,
   ) {}
 
   /**
@@ -60,7 +58,6 @@ export class EndAttempt {
       if (!written) throw new LeaseLost();
       if (written.record.earlier) return written.record.earlier;
       note({ outcome: written.after.status });
-      if (written.after.status === 'FAILED') this.metrics.increment('task_failures_total');
       return answerOf(written);
     });
   }

@@ -1,6 +1,5 @@
 import { Injectable } from '@nestjs/common';
 import { SYSTEM_PRINCIPAL_ID } from '../auth/auth-context.js';
-import { MetricsSink } from '../observability/metrics-sink.js';
 import { lockExpiredLeases, lockExpiredSuspensions, lockOverdueCancellations } from './store/lock-tasks.js';
 import { TaskWriter, type Written } from './task-writer.js';
 import { TasksConfig } from './tasks.config.js';
@@ -14,7 +13,6 @@ export class EndLostAttempts {
   constructor(
     private readonly writer: TaskWriter,
     private readonly config: TasksConfig,
-    private readonly metrics: MetricsSink,
   ) {}
 
   /** @returns the tasks changed; as many as asked for at a time means that there may be more */
@@ -35,7 +33,7 @@ export class EndLostAttempts {
       () => ({ kind: 'expire_suspension' }),
       system,
     );
-    return this.counted([...expired, ...overdue, ...unanswered]);
+    return [...expired, ...overdue, ...unanswered];
   }
 
   /** For a process that knows it is the only one on its database: whoever held a lease is gone. No backoff. */
@@ -48,12 +46,7 @@ export class EndLostAttempts {
         { principalId: SYSTEM_PRINCIPAL_ID },
       );
       ended.push(...lost);
-      if (lost.length < AT_A_TIME) return this.counted(ended);
+      if (lost.length < AT_A_TIME) return ended;
     }
-  }
-
-  private counted(ended: readonly Written[]): readonly Written[] {
-    for (const { after } of ended) if (after.status === 'FAILED') this.metrics.increment('task_failures_total');
-    return ended;
   }
 }

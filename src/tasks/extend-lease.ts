@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database.js';
+import { Observer } from '../observability/observer.js';
 import { LeaseLost } from './domain/tasks.errors.js';
 import { renewLease, type HeldLease, type RenewedLease } from './store/renew-leases.js';
 import { TasksConfig } from './tasks.config.js';
@@ -10,12 +11,16 @@ export class ExtendLease {
   constructor(
     private readonly database: Database,
     private readonly config: TasksConfig,
+    private readonly observer: Observer,
   ) {}
 
   /** @throws LeaseLost */
-  async execute(held: HeldLease): Promise<RenewedLease> {
-    const renewed = await renewLease(this.database, held, this.config.leaseSeconds);
-    if (!renewed) throw new LeaseLost();
-    return renewed;
+  execute(held: HeldLease): Promise<RenewedLease> {
+    const about = { principalId: 'worker', taskId: held.taskId, quiet: true };
+    return this.observer.command('extend_lease', about, async () => {
+      const renewed = await renewLease(this.database, held, this.config.leaseSeconds);
+      if (!renewed) throw new LeaseLost();
+      return renewed;
+    });
   }
 }

@@ -3,6 +3,8 @@ import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database.js';
 import type { Queryable } from '../database/queryable.js';
 import { LiveLog } from '../delivery/live-log.js';
+import { linkToStory } from '../observability/correlation.js';
+import { MetricsSink } from '../observability/metrics-sink.js';
 import { TasksConfig } from './tasks.config.js';
 import { decide, type Command, type Decision } from './domain/decide.js';
 import type { Question } from './domain/suspension.js';
@@ -56,6 +58,7 @@ export class TaskWriter {
     private readonly database: Database,
     private readonly liveLog: LiveLog,
     private readonly config: TasksConfig,
+    private readonly metrics: MetricsSink,
   ) {}
 
   /**
@@ -92,7 +95,9 @@ export class TaskWriter {
       await beside?.(tx, result);
       return result;
     });
+    for (const { record, after } of written) if (after !== record.task) linkToStory(record.traceparent);
     const events = written.flatMap((w) => w.events);
+    for (const { type } of events) if (type === 'TASK_FAILED') this.metrics.increment('task_failures_total');
     if (events.length > 0) this.liveLog.publish(events);
     return written;
   }

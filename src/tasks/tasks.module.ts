@@ -2,11 +2,13 @@ import { Module } from '@nestjs/common';
 import { AppendEvents } from './append-events.js';
 import { AttachmentsController } from './attachments.controller.js';
 import { CancelTask } from './cancel-task.js';
+import { CheckRoom } from './check-room.js';
 import { ClaimTasks } from './claim-tasks.js';
 import { EndAttempt } from './end-attempt.js';
 import { EndLostAttempts } from './end-lost-attempts.js';
 import { ExtendLease } from './extend-lease.js';
 import { ListTasks } from './list-tasks.js';
+import { MeasureBacklog } from './measure-backlog.js';
 import { ReadAttachment } from './read-attachment.js';
 import { ReadTask } from './read-task.js';
 import { SubmitAction } from './submit-action.js';
@@ -16,6 +18,7 @@ import { TasksController } from './tasks.controller.js';
 
 const USE_CASES = [
   SubmitTask,
+  CheckRoom,
   ReadTask,
   ReadAttachment,
   ListTasks,
@@ -25,6 +28,7 @@ const USE_CASES = [
   EndAttempt,
   EndLostAttempts,
   ExtendLease,
+  MeasureBacklog,
   SubmitAction,
 ];
 

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
 import type { Response } from 'express';
 import { lastValueFrom, type Observable, of } from 'rxjs';
+import type { AuthContext } from '../auth/auth-context.js';
 import type { AuthenticatedRequest } from '../auth/authentication.guard.js';
 import { askForBody, isMultipart } from '../http/json-edge.js';
 import type { AttachmentStore } from '../uploads/attachment-store.js';
@@ -9,6 +10,8 @@ import { DiscardUploads } from '../uploads/discard-uploads.js';
 import type { FormLayout } from '../uploads/form-fields.js';
 import { NoAttachmentStore } from '../uploads/no-attachment-store.js';
 import { ReceiveUpload, type Upload } from '../uploads/receive-upload.js';
+import { CheckRoom } from './check-room.js';
+import { CLIENT_REQUEST_ID } from './dto/create-task.dto.js';
 
 /** CreateTaskDto as a form. */
 const FORM: FormLayout = {
@@ -35,6 +38,7 @@ export class UploadInterceptor implements NestInterceptor {
   constructor(
     private readonly receiveUpload: ReceiveUpload,
     private readonly discard: DiscardUploads,
+    private readonly checkRoom: CheckRoom,
   ) {}
 
   async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
@@ -42,7 +46,14 @@ export class UploadInterceptor implements NestInterceptor {
     const response = context.switchToHttp().getResponse<Response>();
     if (!isMultipart(request)) return next.handle();
     if (!request.auth) throw new Error('a route that takes uploads is marked public');
-    const upload = await this.receiveUpload.execute(request.auth, request, FORM, () => askForBody(request, response));
+    const { auth } = request;
+    const upload = await this.receiveUpload.execute(auth, request, FORM, {
+      beforeBody: async () => {
+        await this.demandRoom(auth, request.headers['idempotency-key']);
+        askForBody(request, response);
+      },
+      beforeFile: ({ clientRequestId }) => this.demandRoom(auth, clientRequestId),
+    });
     request.body = upload.fields;
     request.upload = upload;
     try {
@@ -50,5 +61,11 @@ export class UploadInterceptor implements NestInterceptor {
     } finally {
       await this.discard.execute(upload.files.map(({ attachmentId }) => attachmentId));
     }
+  }
+
+  /** As soon as the request has said what it is: an earlier one that is repeated is never refused for want of room. */
+  private async demandRoom(auth: AuthContext, clientRequestId: unknown): Promise<void> {
+    if (typeof clientRequestId !== 'string' || !CLIENT_REQUEST_ID.test(clientRequestId)) return;
+    await this.checkRoom.execute(auth, clientRequestId);
   }
 }

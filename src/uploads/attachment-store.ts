@@ -29,4 +29,11 @@ export abstract class AttachmentStore {
    * @throws AttachmentStoreUnavailable
    */
   abstract remove(attachmentId: string): Promise<void>;
+
+  /**
+   * Whether the store can be reached, for readiness. Asked once a second at most, and given up after a second. Defaults to yes, for
+   * stores that are here or nowhere.
+   * @throws AttachmentStoreUnavailable
+   */
+  async checkHealth(): Promise<void> {}
 }

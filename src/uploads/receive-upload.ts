@@ -33,6 +33,14 @@ export interface Upload {
   readonly maxOwnedBytes?: number;
 }
 
+/** What whoever asks for the upload has to say before it is taken in. Either may throw a refusal. */
+export interface Admission {
+  /** The policy has let the upload in; nothing is read yet. */
+  beforeBody(): Promise<void> | void;
+  /** A file is about to be stored. `fields`: those that came before it. */
+  beforeFile(fields: Upload['fields']): Promise<void> | void;
+}
+
 /** Streams the files of a multipart body to the attachment store. All of them are stored, or none is kept. */
 @Injectable()
 export class ReceiveUpload {
@@ -46,19 +54,19 @@ export class ReceiveUpload {
   ) {}
 
   /**
-   * `beforeBody` is called once the policy has let the upload in, before the first byte is read.
+   * @throws what `admission` throws
    * @throws UploadInvalid, UploadForbidden, PayloadTooLarge, UnsupportedMediaType, MalformedJson, RequestValidationError
    * @throws AttachmentStoreUnavailable, DatabaseUnavailable
    */
-  execute(auth: AuthContext, request: IncomingMessage, layout: FormLayout, beforeBody: () => void): Promise<Upload> {
+  execute(auth: AuthContext, request: IncomingMessage, layout: FormLayout, admission: Admission): Promise<Upload> {
     return this.observer.command('receive_upload', { principalId: auth.subject }, async () => {
       const allowance = await this.policy.admit(auth);
       const maxBodyBytes = this.maxBodyBytes(allowance);
       if (Number(request.headers['content-length'] ?? 0) > maxBodyBytes) {
         throw new PayloadTooLarge(allowance.maxTotalBytes, 'The files are too large together');
       }
-      beforeBody();
-      return this.receive(auth, request, layout, allowance, maxBodyBytes);
+      await admission.beforeBody();
+      return this.receive(auth, request, layout, admission, allowance, maxBodyBytes);
     });
   }
 
@@ -66,6 +74,7 @@ export class ReceiveUpload {
     auth: AuthContext,
     request: IncomingMessage,
     layout: FormLayout,
+    admission: Admission,
     allowance: UploadAllowance,
     maxBodyBytes: number,
   ): Promise<Upload> {
@@ -82,6 +91,7 @@ export class ReceiveUpload {
           const attachmentId = randomUUID();
           const position = attachmentIds.push(attachmentId) - 1;
           fields.takeFile(name, claim.filename);
+          await admission.beforeFile(fields.values);
           files[position] = await this.take(attachmentId, claim, bytes, budget);
         },
       });

@@ -1,4 +1,10 @@
-import { DeleteObjectCommand, GetObjectCommand, S3Client, S3ServiceException } from '@aws-sdk/client-s3';
+import {
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadBucketCommand,
+  S3Client,
+  S3ServiceException,
+} from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
 import { Readable } from 'node:stream';
 import { AttachmentStore, type ByteRange } from './attachment-store.js';
@@ -72,6 +78,15 @@ export class S3AttachmentStore extends AttachmentStore {
   override async remove(attachmentId: string): Promise<void> {
     try {
       await this.#client.send(new DeleteObjectCommand({ Bucket: this.#bucket, Key: keyOf(attachmentId) }));
+    } catch (error) {
+      throw new AttachmentStoreUnavailable(error);
+    }
+  }
+
+  /** Needs `s3:ListBucket`, as every store of AWS does to tell a key that is not there from one that is forbidden. */
+  override async checkHealth(): Promise<void> {
+    try {
+      await this.#client.send(new HeadBucketCommand({ Bucket: this.#bucket }));
     } catch (error) {
       throw new AttachmentStoreUnavailable(error);
     }

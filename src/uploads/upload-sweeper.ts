@@ -4,8 +4,8 @@ import { AttachmentStore } from './attachment-store.js';
 import { DiscardUploads } from './discard-uploads.js';
 import { NoAttachmentStore } from './no-attachment-store.js';
 
-/** Orphans wait for an hour anyway. */
-const EVERY_MS = 60_000;
+/** What retention has removed is gone from the store soon after; an idle round is one query on an empty index. */
+const EVERY_MS = 15_000;
 /** The first round: soon, and not of all replicas at once. */
 const FIRST_MS = 1_000;
 /** Files in one step, so that what a store that was gone for a day has left is cleared bit by bit. */

@@ -6,7 +6,7 @@ import { createTestDatabase, startSharedCluster, stopSharedCluster } from '../su
 import { startRedis } from '../support/redis.js';
 import { cleanUp } from '../support/without-jest.js';
 import { runScenario } from './scenario.js';
-import type { Judged } from './verdict.js';
+import type { Verdict } from './verdict.js';
 
 // `npm run test:faults -- --tasks 1000 --events 200 --kills 30 --seconds 900`: for a release. 0 is the only good answer.
 
@@ -34,7 +34,7 @@ function runSuite(): boolean {
   return spawnSync(process.execPath, [...jest, '--runInBand', ...files], options).status === 0;
 }
 
-async function runFaults(): Promise<Judged> {
+async function runFaults(): Promise<Verdict> {
   const cluster = await startSharedCluster(migrate);
   try {
     const [database, redis] = [await createTestDatabase(), await startRedis()];
@@ -56,7 +56,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 }
 
 const suitePassed = values['skip-suite'] || runSuite();
-const { verdict, findings } = await runFaults();
-console.table(verdict);
-for (const finding of findings.slice(0, 100)) console.log(finding);
-process.exitCode = suitePassed && findings.length === 0 ? 0 : 1;
+const { report, violations } = await runFaults();
+console.log(report);
+for (const violation of violations.slice(0, 100)) console.log(violation);
+process.exitCode = suitePassed && violations.length === 0 ? 0 : 1;

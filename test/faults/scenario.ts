@@ -8,8 +8,8 @@ import { eventually } from '../support/service.js';
 import { TcpBalancer } from '../support/tcp-balancer.js';
 import { planFaults, strike } from './faults.js';
 import { Replicas } from './replicas.js';
-import { type History, subscribe } from './subscriber.js';
-import { judge, type Judged } from './verdict.js';
+import { type Followed, subscribe } from './subscriber.js';
+import { judge, type Verdict } from './verdict.js';
 
 export interface Sizes {
   readonly tasks: number;
@@ -35,7 +35,7 @@ const QUIESCENCE_MS = 60_000;
 const ENV = { LEASE_SECONDS: '2', TASK_MAX_ATTEMPTS: '1000', STREAMS_PER_PRINCIPAL: '0' };
 
 /** Creates and follows tasks through a balancer while things break, and says what became of the promises. */
-export async function runScenario(sizes: Sizes, surroundings: Surroundings): Promise<Judged> {
+export async function runScenario(sizes: Sizes, surroundings: Surroundings): Promise<Verdict> {
   const { database, redis, say } = surroundings;
   const balancer = await TcpBalancer.start();
   const replicas = new Replicas(balancer, { ...ENV, DATABASE_URL: database.appUrl, REDIS_URL: redis.url });
@@ -43,15 +43,16 @@ export async function runScenario(sizes: Sizes, surroundings: Surroundings): Pro
   try {
     await Promise.all([replicas.add(), replicas.add()]);
     const taskIds: string[] = [];
-    const histories: Promise<History>[] = [];
+    const following: Promise<Followed>[] = [];
     const creating = createAll(sizes, balancer.url, (client, taskId, random) => {
       taskIds.push(taskId);
       const names = Object.keys(transports) as (keyof typeof transports)[];
       for (let n = 0; n < sizes.subscribers; n++) {
         const transport = names[n % names.length] ?? 'SSE';
         const maxRun = Math.max(2, sizes.events / 4);
-        const options = { url: balancer.url, taskId, transport, headers: client.headers, maxRun };
-        histories.push(subscribe({ ...options, random: seededRandom(random() * 2 ** 32), giveUp: giveUp.signal }));
+        const name = `${transport} ${n + 1}/${taskId}`;
+        const options = { name, url: balancer.url, taskId, transport, headers: client.headers, maxRun };
+        following.push(subscribe({ ...options, random: seededRandom(random() * 2 ** 32), giveUp: giveUp.signal }));
       }
     });
     const plan = planFaults(sizes.kills, Math.max(2, sizes.kills), surroundings.crashPostgres !== undefined);
@@ -68,10 +69,10 @@ export async function runScenario(sizes: Sizes, surroundings: Surroundings): Pro
     say(`${seconds(startedAt)} s: ${taskIds.length} tasks are accepted, nothing breaks any more`);
     const timer = setTimeout(() => giveUp.abort(), QUIESCENCE_MS);
     await eventually('every task is over', () => isQuiet(database), QUIESCENCE_MS).catch(() => {});
-    const followed = await Promise.all(histories);
+    const followed = await Promise.all(following);
     clearTimeout(timer);
-    const visits = followed.reduce((sum, history) => sum + history.visits.length, 0);
-    say(`${seconds(startedAt)} s: ${followed.length} subscribers are through, after ${visits} connections`);
+    const connections = followed.reduce((sum, one) => sum + one.connections, 0);
+    say(`${seconds(startedAt)} s: ${followed.length} subscribers are through, after ${connections} connections`);
     return await judge(database.superuserUrl, taskIds, followed);
   } finally {
     giveUp.abort();

@@ -1,26 +1,23 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Delivered, type Ended, type Headers, isTerminal, transports } from '../support/follow.js';
+import { type Ended, type Headers, isTerminal, transports } from '../support/follow.js';
 
 /** A stream ends within a second of the terminal event (I5); a machine that is busy with this run needs longer. */
 const END_MS = 5_000;
+/** One that is opened there may first have to wait for a PostgreSQL that is gone. */
+const OPENED_AT_END_MS = 30_000;
 const RECONNECT_MS = 50;
 
-/** One connection: from where, what came, byte for byte, and how it ended. */
-export interface Visit {
-  readonly cursor: string | undefined;
-  readonly events: readonly Delivered[];
-  /** Absent: it did not end when it should have. */
-  readonly ended?: Ended;
-}
-
-/** Everything that one subscriber was told of one task. */
-export interface History {
-  readonly taskId: string;
-  readonly transport: string;
-  readonly visits: readonly Visit[];
+/** What one subscriber was told of one task. */
+export interface Followed {
+  /** In the form that packages/checker reads. */
+  readonly history: readonly object[];
+  readonly connections: number;
+  /** What no fault explains: a refusal, an end before the end, no end after it. */
+  readonly oddities: readonly string[];
 }
 
 export interface SubscriberOptions {
+  readonly name: string;
   readonly url: string;
   readonly taskId: string;
   readonly transport: keyof typeof transports;
@@ -36,40 +33,55 @@ export interface SubscriberOptions {
  * Follows a task to its end over as many connections as that takes: some it drops, some are cut. Each begins at the last id of the
  * one before; the last begins at the terminal id.
  */
-export async function subscribe(options: SubscriberOptions): Promise<History> {
-  const { url, taskId, transport, headers, random, maxRun, giveUp } = options;
-  const visits: Visit[] = [];
+export async function subscribe(options: SubscriberOptions): Promise<Followed> {
+  const { name: subscriber, url, taskId, transport, headers, random, maxRun, giveUp } = options;
+  const history: object[] = [];
+  const oddities: string[] = [];
   let cursor: string | undefined;
-  for (let isOver = false; ; ) {
+  for (let [connections, isOver] = [1, false]; ; connections++) {
     const reader = transports[transport](url, taskId, cursor, headers);
     const close = () => reader.close();
     giveUp.addEventListener('abort', close);
     const wanted = random() < 0.5 ? Number.POSITIVE_INFINITY : 1 + Math.floor(random() * maxRun);
-    const last = () => reader.events.at(-1);
-    const hasEnd = () => isTerminal(last()?.raw ?? '{}');
+    const hasEnd = () => isTerminal(reader.events.at(-1)?.raw ?? '{}');
     if (!isOver) {
       const untilThen = ({ events }: { events: readonly unknown[] }) => events.length >= wanted || hasEnd();
-      // A stream that ends before is one to come back to; the verdict says whether it was allowed to.
       await reader.waitFor((seen) => seen.outcome !== undefined || untilThen(seen), 600_000);
     }
     const shallEnd = isOver || hasEnd();
-    if (shallEnd) await reader.end(END_MS).catch(() => {});
+    const withinMs = isOver ? OPENED_AT_END_MS : END_MS;
+    if (shallEnd) await reader.end(withinMs).catch(() => {});
     const ended = reader.outcome ?? (shallEnd ? undefined : ({ kind: 'left' } as const));
     reader.close();
     giveUp.removeEventListener('abort', close);
-    visits.push({ cursor, events: [...reader.events], ...(ended && { ended }) });
-    // Cut off at the terminal cursor, it has to ask again whether that is the end.
-    const isAnswered = ended === undefined || !isPassing(ended);
-    if (giveUp.aborted || (isOver && isAnswered)) return { taskId, transport, visits };
-    cursor = last()?.eventId ?? cursor;
+
+    const isTold = ended !== undefined && saysThatItIsOver(ended, hasEnd());
+    history.push({ kind: 'connected', subscriber, taskId, cursor });
+    for (const { raw } of reader.events) history.push({ kind: 'event', subscriber, raw });
+    history.push({ kind: isTold ? 'ended' : 'disconnected', subscriber });
+    const where = `${subscriber}, task ${taskId}, connection ${connections}`;
+    if (ended === undefined)
+      oddities.push(
+        `no end within ${withinMs} ms of the terminal event, until ${new Date().toISOString().slice(11, 19)} (${where})`,
+      );
+    else if (!isTold && !isPassing(ended)) oddities.push(`${JSON.stringify(ended)} (${where})`);
+
+    if (giveUp.aborted || (isOver && isTold)) return { history, connections, oddities };
+    cursor = reader.events.at(-1)?.eventId ?? cursor;
     isOver ||= hasEnd();
     if (ended && isPassing(ended)) await delay(RECONNECT_MS);
   }
 }
 
-/** Ended for a reason that time heals: a replica that is gone, or one without its database. */
-export function isPassing({ kind, code = 0 }: Ended): boolean {
-  if (kind === 'broken') return true;
+/** The end of a response says so only behind the terminal event: it also ends when its replica cannot go on. */
+function saysThatItIsOver({ kind, code }: Ended, hasEnd: boolean): boolean {
+  if (kind === 'end') return hasEnd;
+  return kind === 'terminal' || (kind === 'close' && code === 1000) || (kind === 'status' && code === 204);
+}
+
+/** Ended by itself, or for a reason that time heals: a replica that is gone, or one without its database. */
+function isPassing({ kind, code = 0 }: Ended): boolean {
+  if (kind === 'broken' || kind === 'left' || kind === 'end') return true;
   if (kind === 'status') return code === 429 || code >= 500;
   return kind === 'close' && code !== 1000 && code < 4400;
 }

@@ -1,18 +1,23 @@
+/** `from` is in the file exactly once. */
+export interface Change {
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+}
+
 /** A way in which the service could be broken, and the test that has to notice. */
 export interface Mutant {
   readonly name: string;
-  readonly file: string;
-  /** Each is in the file exactly once. */
-  readonly changes: readonly { readonly from: string; readonly to: string }[];
+  readonly changes: readonly Change[];
   readonly caughtBy: { readonly file: string; readonly tests: string };
 }
 
 export const MUTANTS: readonly Mutant[] = [
   {
     name: 'publish before commit',
-    file: 'src/tasks/task-writer.ts',
     changes: [
       {
+        file: 'src/tasks/task-writer.ts',
         from: '      await beside?.(tx, result);\n',
         to: '      await beside?.(tx, result);\n      this.liveLog.publish(events);\n',
       },
@@ -21,15 +26,16 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a hub that trusts the live log',
-    file: 'src/delivery/channel.ts',
     changes: [
-      { from: ') this.#ring = [];\n    this.#ring.push(event);', to: ') void 0;\n    this.#ring.push(event);' },
+      { file: 'src/delivery/channel.ts', from: 'if (isAfterHole) this.#ring.clear();\n', to: '' },
       {
-        from: 'this.#ring.slice(this.placeAfter(cursor))',
-        to: 'this.#ring.filter(({ eventId }) => eventId > cursor)',
+        file: 'src/delivery/recent-events.ts',
+        from: 'this.#events.slice(this.placeAfter(cursor))',
+        to: 'this.#events.filter(({ eventId }) => eventId > cursor)',
       },
       {
-        from: 'this.#ring[this.placeAfter(cursor)]?.eventId === cursor + 1',
+        file: 'src/delivery/recent-events.ts',
+        from: 'this.#events[this.placeAfter(cursor)]?.eventId === cursor + 1',
         to: 'this.placeAfter(cursor) >= 0',
       },
     ],
@@ -37,19 +43,19 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'no head comparison',
-    file: 'src/delivery/hub.ts',
-    changes: [{ from: 'this.compareHeads().catch(', to: 'Promise.resolve().catch(' }],
+    changes: [{ file: 'src/delivery/hub.ts', from: 'this.compareHeads().catch(', to: 'Promise.resolve().catch(' }],
     caughtBy: { file: 'test/live-log-faults.test.ts', tests: 'loses the last of' },
   },
   {
     name: 'attach after reading history',
-    file: 'src/delivery/open-subscription.ts',
     changes: [
       {
+        file: 'src/delivery/open-subscription.ts',
         from: '      const channel = this.hub.attach(taskId);\n      try {\n',
         to: '      const early = await readTaskHead(this.database, taskId);\n      const channel = this.hub.attach(taskId);\n      try {\n',
       },
       {
+        file: 'src/delivery/open-subscription.ts',
         from: 'const task = await readTaskHead(this.database, taskId);\n        if',
         to: 'const task = early;\n        if',
       },
@@ -58,14 +64,40 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: '`hasMore` by equality with the limit',
-    file: 'src/delivery/poll-events.ts',
-    changes: [{ from: 'hasMore: found.length > maxEvents', to: 'hasMore: events.length === maxEvents' }],
+    changes: [
+      {
+        file: 'src/delivery/poll-events.ts',
+        from: 'hasMore: found.length > maxEvents',
+        to: 'hasMore: events.length === maxEvents',
+      },
+    ],
     caughtBy: { file: 'test/transports.test.ts', tests: 'at the border of a page' },
   },
   {
     name: 'SSE that does not end',
-    file: 'src/delivery/sse-writer.ts',
-    changes: [{ from: '    response.end(() => clearTimeout(cut));\n', to: '' }],
+    changes: [{ file: 'src/delivery/sse-writer.ts', from: '    response.end(() => clearTimeout(cut));\n', to: '' }],
     caughtBy: { file: 'test/transports.test.ts', tests: 'on a task of 1 events .* SSE replays the rest and ends' },
+  },
+  {
+    name: 'a stream that is written to after its end',
+    changes: [
+      {
+        file: 'src/delivery/feed-stream.ts',
+        from: 'if (subscription.isClosed || writer.isFull)',
+        to: 'if (writer.isFull)',
+      },
+    ],
+    caughtBy: { file: 'test/feed-stream.test.ts', tests: 'gives nothing to a connection that has ended' },
+  },
+  {
+    name: 'late release',
+    changes: [
+      {
+        file: 'src/delivery/session.ts',
+        from: '            subscription.close();\n            release();\n',
+        to: '            subscription.close();\n',
+      },
+    ],
+    caughtBy: { file: 'test/multiplex.test.ts', tests: 'counts each subscription as a stream' },
   },
 ];

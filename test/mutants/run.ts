@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { type Mutant, MUTANTS } from './mutants.js';
-import { type Results, Workshop } from './workshop.js';
+import { MutantOutdated, type Results, Workshop } from './workshop.js';
 
 // `npm run test:mutants`: shows that the tests can fail. One that passes on a broken service proves nothing about a whole one.
 // `--only hub` takes the mutants with that in their names.
@@ -13,15 +13,21 @@ function relevant(results: Results, { caughtBy }: Mutant): [string, string][] {
   return [...(results ?? [])].filter(([name]) => new RegExp(caughtBy.tests).test(name));
 }
 
-function judge(mutant: Mutant, whole: Results, broken: Results) {
+async function judge(mutant: Mutant, whole: Results): Promise<{ verdict: string; by: readonly string[] }> {
   const before = relevant(whole, mutant);
-  const after = relevant(broken, mutant);
-  const row = (verdict: string, by = mutant.caughtBy.tests) => ({ mutant: mutant.name, verdict, by });
-  if (before.length === 0) return row('NO SUCH TEST');
-  if (before.some(([, status]) => status === 'failed')) return row('FAILS WITHOUT IT');
-  if (after.length === 0) return row('DOES NOT RUN');
-  const catching = after.find(([, status]) => status === 'failed');
-  return catching ? row('caught', catching[0]) : row('SURVIVES');
+  if (before.length === 0) return { verdict: 'NO SUCH TEST', by: [mutant.caughtBy.tests] };
+  const failing = (results: readonly [string, string][]) =>
+    results.filter(([, status]) => status === 'failed').map(([name]) => name);
+  if (failing(before).length > 0) return { verdict: 'FAILS WITHOUT IT', by: failing(before) };
+  try {
+    const after = relevant(await workshop.broken(mutant, () => workshop.run(mutant.caughtBy)), mutant);
+    if (after.length === 0) return { verdict: 'DOES NOT RUN', by: before.map(([name]) => name) };
+    const by = failing(after);
+    return by.length > 0 ? { verdict: 'caught', by } : { verdict: 'SURVIVES', by: after.map(([name]) => name) };
+  } catch (error) {
+    if (error instanceof MutantOutdated) return { verdict: 'OUTDATED', by: [error.message] };
+    throw error;
+  }
 }
 
 const workshop = await Workshop.open();
@@ -31,14 +37,14 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 try {
   const whole = await workshop.run(...chosen.map(({ caughtBy }) => caughtBy));
   console.log(`without mutants: ${[...(whole ?? [])].map(([name, status]) => `\n  ${status}: ${name}`).join('')}`);
-  const rows = [];
+  let caught = 0;
   for (const mutant of chosen) {
-    const row = judge(mutant, whole, await workshop.broken(mutant, () => workshop.run(mutant.caughtBy)));
-    console.log(`${row.verdict}: ${row.mutant} (${row.by})`);
-    rows.push(row);
+    const { verdict, by } = await judge(mutant, whole);
+    if (verdict === 'caught') caught += 1;
+    console.log(`${verdict}: ${mutant.name}${by.map((name) => `\n  by: ${name}`).join('')}`);
   }
-  process.exitCode = rows.length > 0 && rows.every(({ verdict }) => verdict === 'caught') ? 0 : 1;
-  console.log(`${rows.filter(({ verdict }) => verdict === 'caught').length} of ${rows.length} mutants caught`);
+  process.exitCode = caught > 0 && caught === chosen.length ? 0 : 1;
+  console.log(`${caught} of ${chosen.length} mutants caught`);
 } finally {
   await workshop.close();
 }

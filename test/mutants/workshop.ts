@@ -21,6 +21,9 @@ export interface Selection {
   readonly tests: string;
 }
 
+/** The source is no longer the one that the mutant was made for. */
+export class MutantOutdated extends Error {}
+
 /** A copy of the project in which tests import src, and start dist, as they are there. */
 export class Workshop {
   #endRun: () => void = () => {};
@@ -43,26 +46,30 @@ export class Workshop {
   }
 
   /**
-   * Breaks it, runs `work`, and repairs it. Source and build both: the one file of the build is made again.
-   * @throws when the source is no longer the one that the mutant was made for
+   * Breaks it, runs `work`, and repairs it. Source and build both: of the build, only the files that are broken are made again.
+   * @throws MutantOutdated
    */
-  async broken<T>({ name, file, changes }: Mutant, work: () => Promise<T>): Promise<T> {
-    const source = join(this.directory, file);
-    const build = join(this.directory, file.replace(/^src/, 'dist').replace(/\.ts$/, '.js'));
-    const [whole, built] = await Promise.all([readFile(source, 'utf8'), readFile(build, 'utf8')]);
-    const mutated = changes.reduce((text, { from, to }) => {
-      if (text.split(from).length !== 2) throw new Error(`${name}: ${file} does not have once: ${from}`);
-      return text.replace(from, () => to);
-    }, whole);
+  async broken<T>({ changes }: Mutant, work: () => Promise<T>): Promise<T> {
+    const whole = new Map<string, string>();
+    const put = async (path: string, text: string) => {
+      if (!whole.has(path)) whole.set(path, await readFile(path, 'utf8'));
+      await writeFile(path, text);
+    };
     try {
-      await writeFile(source, mutated);
-      await writeFile(build, await this.#compiled(mutated, file));
+      for (const { file, from, to } of changes) {
+        const source = join(this.directory, file);
+        const text = await readFile(source, 'utf8');
+        if (text.split(from).length !== 2) throw new MutantOutdated(`${file} does not have once: ${from}`);
+        const mutated = text.replace(from, () => to);
+        await put(source, mutated);
+        const build = join(this.directory, file.replace(/^src/, 'dist').replace(/\.ts$/, '.js'));
+        await put(build, await this.#compiled(mutated, file));
+      }
       // Newer than the source: the set-up of a test run builds what is not.
       await this.#touchBuild();
       return await work();
     } finally {
-      await writeFile(source, whole);
-      await writeFile(build, built);
+      for (const [path, text] of whole) await writeFile(path, text);
       await this.#touchBuild();
     }
   }

@@ -196,12 +196,18 @@ export async function rawRequest(
   lines: readonly string[],
   body: string | Buffer = '',
 ): Promise<Answer<unknown>> {
+  const { host } = new URL(url);
+  const head = Buffer.from(`${lines.join('\r\n')}\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+  return rawBytes(url, Buffer.concat([head, Buffer.from(body)]));
+}
+
+/** The same, with nothing added: the bytes have to ask for the end of the connection. */
+export async function rawBytes(url: string, bytes: string | Buffer): Promise<Answer<unknown>> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);
   const chunks: Buffer[] = [];
   socket.on('data', (chunk) => chunks.push(chunk));
-  socket.write(`${lines.join('\r\n')}\r\nHost: ${hostname}:${port}\r\nConnection: close\r\n\r\n`);
-  socket.write(body);
+  socket.write(bytes);
   await once(socket, 'close');
   const [head = '', text = ''] = Buffer.concat(chunks)
     .toString('utf8')

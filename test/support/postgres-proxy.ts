@@ -1,203 +1,92 @@
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
-import { setTimeout as pause } from 'node:timers/promises';
+import { connect } from 'node:net';
 import pg from 'pg';
+import { type Framing, type Said, SteppingProxy, type Trip, type TripMatcher } from './stepping-proxy.js';
 
 /** One request of a client up to Sync or a simple Query; PostgreSQL answers it up to ReadyForQuery. */
-export interface RoundTrip {
-  readonly connection: number;
+interface Statements {
   /** The texts of its statements; a prepared statement counts under the text it was parsed from. */
   readonly sql: string;
   /** The bound parameters as they were sent, readable where they were text. */
   readonly parameters: string;
 }
 
-export type Matcher = (trip: RoundTrip) => boolean;
+export type RoundTrip = Trip<Statements>;
+export type Matcher = TripMatcher<Statements>;
 
-export interface Interference {
-  /** Which round trips count. Defaults to all. */
-  readonly matches?: Matcher;
-  /** Runs while the round trip is stopped, before the connection is cut. */
-  readonly act?: () => unknown;
-}
+/** Between a service and PostgreSQL. */
+export class PostgresProxy extends SteppingProxy<Statements> {
+  #url = '';
 
-interface Breakpoint extends Required<Interference> {
-  readonly side: 'before' | 'after';
-  remaining: number;
-  readonly hit: (trip: RoundTrip) => void;
-}
-
-interface Hold {
-  readonly matches: Matcher;
-  readonly caught: () => void;
-  readonly released: Promise<void>;
-}
-
-const everything: Matcher = () => true;
-
-/** Stands between a service and PostgreSQL and stops, cuts or delays the conversation at a chosen round trip. */
-export class PostgresProxy {
-  /** Every round trip so far, in the order in which the requests arrived. */
-  readonly trips: RoundTrip[] = [];
-  readonly #breakpoints = new Set<Breakpoint>();
-  readonly #holds = new Set<Hold>();
-  readonly #sockets = new Set<Socket>();
-  #delay: { ms: number; matches: Matcher } | undefined;
-  #connections = 0;
-
-  private constructor(
-    readonly url: string,
-    private readonly server: Server,
-    private readonly dial: () => Socket,
-  ) {}
-
-  /** Listens on a free loopback port; `url` is `databaseUrl` through it. */
+  /** `url` is `databaseUrl` through it. */
   static async start(databaseUrl: string): Promise<PostgresProxy> {
     const { host, port, user = '', database = '' } = new pg.Client({ connectionString: databaseUrl });
     const dial = () => (host.startsWith('/') ? connect(`${host}/.s.PGSQL.${port}`) : connect(port, host));
-    const server = createServer();
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const authority = `${encodeURIComponent(user)}@127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const proxy = new PostgresProxy(`postgresql://${authority}/${encodeURIComponent(database)}`, server, dial);
-    server.on('connection', (client) => proxy.#serve(client));
+    const proxy = new PostgresProxy(dial, () => new PostgresFraming());
+    await proxy.listen();
+    const authority = `${encodeURIComponent(user)}@127.0.0.1:${proxy.port}`;
+    proxy.#url = `postgresql://${authority}/${encodeURIComponent(database)}`;
     return proxy;
   }
 
-  count(matches: Matcher = everything): number {
-    return this.trips.filter(matches).length;
+  get url(): string {
+    return this.#url;
   }
-
-  /** How many cuts were ordered whose round trip has not been reached. */
-  get armed(): number {
-    return this.#breakpoints.size;
-  }
-
-  /** Cuts the connection instead of forwarding the k-th matching request from now on. */
-  readonly before = (k: number, interference?: Interference) => this.#break('before', k, interference);
-
-  /** Lets PostgreSQL answer the k-th matching request from now on, keeps the answer, and cuts the connection. */
-  readonly after = (k: number, interference?: Interference) => this.#break('after', k, interference);
 
   /** Holds the next COMMIT of a transaction in which a request matched; the other connections go on. */
   holdCommit(matches: Matcher): { readonly held: Promise<void>; release(): void } {
-    const { promise: released, resolve: release } = Promise.withResolvers<void>();
-    const { promise: held, resolve: caught } = Promise.withResolvers<void>();
-    this.#holds.add({ matches, caught, released });
-    return { held, release };
+    return this.hold(({ sql }) => /\bcommit\b/i.test(sql), matches);
   }
+}
 
-  delay(ms: number, matches: Matcher = everything): void {
-    this.#delay = { ms, matches };
-  }
+class PostgresFraming implements Framing<Statements> {
+  readonly #client = cutter('startup');
+  readonly #server = cutter('typed');
+  readonly #statements = new Map<string, string>();
+  #frames: Buffer[] = [];
+  #sql: string[] = [];
+  #parameters = '';
 
-  /** Interferes with nothing any more; a COMMIT that is held stays held until released. */
-  resume(): void {
-    this.#breakpoints.clear();
-    this.#holds.clear();
-    this.#delay = undefined;
-  }
-
-  async close(): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
-    await new Promise((resolve) => this.server.close(resolve));
-  }
-
-  #break(side: Breakpoint['side'], k: number, { matches = everything, act = () => {} }: Interference = {}) {
-    const { promise, resolve: hit } = Promise.withResolvers<RoundTrip>();
-    this.#breakpoints.add({ side, matches, act, remaining: k, hit });
-    return promise;
-  }
-
-  #reached(trip: RoundTrip): Breakpoint | undefined {
-    for (const breakpoint of this.#breakpoints) {
-      if (!breakpoint.matches(trip) || --breakpoint.remaining > 0) continue;
-      this.#breakpoints.delete(breakpoint);
-      return breakpoint;
-    }
-    return undefined;
-  }
-
-  #serve(client: Socket): void {
-    const server = this.dial();
-    const connection = ++this.#connections;
-    const statements = new Map<string, string>();
-    const transaction: RoundTrip[] = [];
-    let answered: (() => void) | undefined;
-    let withheld = false;
-    let request = { frames: [] as Buffer[], sql: [] as string[], parameters: '' };
-    let turn = Promise.resolve();
-    const cut = () => {
-      for (const socket of [client, server]) {
-        socket.destroy();
-        this.#sockets.delete(socket);
-      }
-    };
-    for (const socket of [client, server]) {
-      this.#sockets.add(socket);
-      socket.setNoDelay(true).on('error', cut).on('close', cut);
-    }
-
-    const perform = async (frames: readonly Buffer[], trip: RoundTrip) => {
-      this.trips.push(trip);
-      const stop = this.#reached(trip);
-      if (stop?.side !== 'before') {
-        transaction.push(trip);
-        if (this.#delay?.matches(trip)) await pause(this.#delay.ms);
-        if (/\bcommit\b/i.test(trip.sql)) await this.#holdIfWanted(transaction);
-        const answer = Promise.withResolvers<void>();
-        answered = answer.resolve;
-        withheld = stop !== undefined;
-        server.write(Buffer.concat(frames));
-        await answer.promise;
-      }
-      if (stop === undefined) return;
-      await stop.act();
-      stop.hit(trip);
-      cut();
-    };
-
-    const fromClient = framesOf('startup', (frame) => {
+  *fromClient(bytes: Buffer): Iterable<Said<Statements>> {
+    for (const frame of this.#client(bytes)) {
       const type = frame[0] === 0 ? 'startup' : String.fromCharCode(frame[0] ?? 0);
       // SSLRequest and GSSENCRequest: a plain "no" makes the client go on unencrypted.
-      if (type === 'startup' && [80877103, 80877104].includes(frame.readInt32BE(4))) return void client.write('N');
-      if (type === 'startup' || type === 'p' || type === 'X') return void server.write(frame);
-      request.frames.push(frame);
-      if (type === 'P') {
-        const [name = '', sql = ''] = strings(frame, 2);
-        statements.set(name, sql);
-      } else if (type === 'B') {
-        request.sql.push(statements.get(strings(frame, 2)[1] ?? '') ?? '');
-        request.parameters += frame.toString('latin1');
-      } else if (type === 'Q') request.sql.push(...strings(frame, 1));
-      if (type !== 'S' && type !== 'Q') return;
-      const { frames, sql, parameters } = request;
-      request = { frames: [], sql: [], parameters: '' };
-      turn = turn.then(() => perform(frames, { connection, sql: sql.join('; '), parameters }));
-    });
-    const fromServer = framesOf('typed', (frame) => {
-      if (!withheld) client.write(frame);
-      // ReadyForQuery, and whether it says that no transaction is open.
-      if (frame[0] !== 0x5a) return;
-      if (frame[5] === 0x49) transaction.length = 0;
-      answered?.();
-    });
-    client.on('data', fromClient);
-    server.on('data', fromServer);
+      if (type === 'startup' && [80877103, 80877104].includes(frame.readInt32BE(4))) {
+        yield { bytes: frame, answeredWith: 'N' };
+      } else if (type === 'startup' || type === 'p' || type === 'X') yield { bytes: frame };
+      else yield* this.#request(type, frame);
+    }
   }
 
-  async #holdIfWanted(transaction: readonly RoundTrip[]): Promise<void> {
-    const hold = [...this.#holds].find(({ matches }) => transaction.some(matches));
-    if (hold === undefined) return;
-    this.#holds.delete(hold);
-    hold.caught();
-    await hold.released;
+  *fromServer(bytes: Buffer) {
+    for (const frame of this.#server(bytes)) {
+      // ReadyForQuery, and whether it says that no transaction is open.
+      const isEnd = frame[0] === 0x5a;
+      yield { bytes: frame, isEnd, isIdle: isEnd && frame[5] === 0x49 };
+    }
+  }
+
+  *#request(type: string, frame: Buffer): Iterable<Said<Statements>> {
+    this.#frames.push(frame);
+    if (type === 'P') {
+      const [name = '', sql = ''] = strings(frame, 2);
+      this.#statements.set(name, sql);
+    } else if (type === 'B') {
+      this.#sql.push(this.#statements.get(strings(frame, 2)[1] ?? '') ?? '');
+      this.#parameters += frame.toString('latin1');
+    } else if (type === 'Q') this.#sql.push(...strings(frame, 1));
+    if (type !== 'S' && type !== 'Q') return;
+    yield { bytes: Buffer.concat(this.#frames), request: { sql: this.#sql.join('; '), parameters: this.#parameters } };
+    this.#frames = [];
+    this.#sql = [];
+    this.#parameters = '';
   }
 }
 
 /** Cuts a byte stream into protocol messages. The first ones of a client (`startup`) have a length but no type byte. */
-function framesOf(phase: 'startup' | 'typed', deliver: (frame: Buffer) => void): (bytes: Buffer) => void {
+function cutter(phase: 'startup' | 'typed'): (bytes: Buffer) => Iterable<Buffer> {
   let pending = Buffer.alloc(0);
   let typed = phase === 'typed';
-  return (bytes) => {
+  return function* (bytes) {
     pending = Buffer.concat([pending, bytes]);
     for (;;) {
       const lengthAt = typed ? 1 : 0;
@@ -208,7 +97,7 @@ function framesOf(phase: 'startup' | 'typed', deliver: (frame: Buffer) => void):
       pending = pending.subarray(end);
       // Only the real StartupMessage (protocol 3.x) ends the phase without types.
       if (!typed && frame.readInt32BE(4) >>> 16 === 3) typed = true;
-      deliver(frame);
+      yield frame;
     }
   };
 }

@@ -1,18 +1,20 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { access, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { join } from 'node:path';
 import { afterAll } from '@jest/globals';
 import { Redis } from 'ioredis';
+import { debianProgram, type Program } from './debian.js';
+import { freePort } from './free-port.js';
 import { eventually } from './service.js';
 
-const run = promisify(execFile);
-const cacheDirectory = fileURLToPath(new URL('../../.cache/redis', import.meta.url));
-const DEBIAN_PACKAGES = ['redis-server', 'redis-tools', 'libjemalloc2', 'liblzf1'];
+const REDIS = {
+  name: 'redis-server',
+  variable: 'TEST_REDIS_SERVER',
+  packages: ['redis-server'],
+  path: 'usr/bin/redis-server',
+};
 
 /** A real Redis on a loopback port of its own, which it keeps over restarts. */
 export interface TestRedis {
@@ -30,16 +32,11 @@ export interface TestRedis {
   stop(): Promise<void>;
 }
 
-interface Server {
-  readonly binary: string;
-  readonly libraries?: string;
-}
-
 const running = new Set<TestRedis>();
 
 /** @throws when this machine has no Redis and none can be fetched: a test that needs one fails, and is never skipped */
 export async function startRedis(): Promise<TestRedis> {
-  const server = await findServer();
+  const server = await debianProgram(REDIS);
   const directory = await mkdtemp(join(tmpdir(), 'taskbridge-redis-'));
   const port = await freePort();
   let child = await launch(server, directory, port);
@@ -74,7 +71,7 @@ export async function startRedis(): Promise<TestRedis> {
   return redis;
 }
 
-async function launch({ binary, libraries }: Server, directory: string, port: number): Promise<ChildProcess> {
+async function launch({ binary, libraries }: Program, directory: string, port: number): Promise<ChildProcess> {
   const options = {
     bind: '127.0.0.1',
     port,
@@ -110,72 +107,6 @@ async function ask(port: number, [command, ...args]: readonly string[]): Promise
   } finally {
     if (redis.status !== 'end') redis.disconnect();
   }
-}
-
-/** `TEST_REDIS_SERVER`, else the PATH, else Debian's packages, unpacked into the cache and not installed. */
-async function findServer(): Promise<Server> {
-  const given = process.env['TEST_REDIS_SERVER'];
-  if (given !== undefined) return { binary: given };
-  for (const directory of (process.env['PATH'] ?? '').split(delimiter)) {
-    const binary = join(directory, 'redis-server');
-    if (await exists(binary)) return { binary };
-  }
-  const cached = await inCache();
-  if (cached !== undefined) return cached;
-  try {
-    await fetchFromDebian();
-  } catch (error) {
-    const why = error as { stderr?: string; message?: string };
-    throw new Error(
-      'This test needs a Redis: install redis-server, or name its binary in TEST_REDIS_SERVER. ' +
-        `It cannot be fetched from Debian's packages either: ${why.stderr?.trim() || why.message}`,
-    );
-  }
-  return (await inCache()) as Server;
-}
-
-async function inCache(): Promise<Server | undefined> {
-  const binary = join(cacheDirectory, 'usr/bin/redis-server');
-  if (!(await exists(binary))) return undefined;
-  const lib = join(cacheDirectory, 'usr/lib');
-  const architecture = (await readdir(lib)).find((name) => name.endsWith('-linux-gnu')) ?? '';
-  return { binary, libraries: join(lib, architecture) };
-}
-
-async function fetchFromDebian(): Promise<void> {
-  await mkdir(join(cacheDirectory, '..'), { recursive: true });
-  const directory = await mkdtemp(`${cacheDirectory}-`);
-  try {
-    const download = () => run('apt-get', ['download', ...DEBIAN_PACKAGES], { cwd: directory });
-    // On a fresh machine the lists of packages are empty.
-    await download().catch(async () => {
-      await run('apt-get', ['update']);
-      await download();
-    });
-    const packages = (await readdir(directory)).filter((name) => name.endsWith('.deb'));
-    for (const name of packages) await run('dpkg', ['-x', join(directory, name), directory]);
-    // Whoever comes first provides it: test files run beside each other.
-    await rename(directory, cacheDirectory).catch((error: unknown) => {
-      if (!['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
-    });
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 afterAll(async () => {

@@ -15,6 +15,7 @@ import { TASK_HANDLERS, type TaskHandlers } from '../../src/execution/task-handl
 import { WaitingClaims } from '../../src/execution/waiting-claims.js';
 import { createLogger } from '../../src/observability/log.js';
 import { insertTask } from '../../src/tasks/store/insert-task.js';
+import { logCatalogue } from './log-catalogue.js';
 
 /** One line of the log, parsed. */
 export interface LogLine {
@@ -48,7 +49,13 @@ export async function createReplica(url: string, options: ReplicaOptions = {}): 
   const env = { DATABASE_URL: url, DEMO_TASKS: 'false', LOG_LEVEL: 'warn', ...options.env };
   const config = readConfig(env);
   const log: LogLine[] = [];
-  const logger = createLogger(config.observability, { write: (line) => void log.push(JSON.parse(line) as LogLine) });
+  const strangeLines: string[] = [];
+  const write = (line: string) => {
+    log.push(JSON.parse(line) as LogLine);
+    const problem = logCatalogue().problemOf(line);
+    if (problem !== undefined) strangeLines.push(problem);
+  };
+  const logger = createLogger(config.observability, { write });
   const database = new Database(createPool(url, { max: config.database.poolMax }));
   const app = await NestFactory.createApplicationContext(
     AppModule.register({ config, database, logger, host: hostOf(options) }),
@@ -74,6 +81,7 @@ export async function createReplica(url: string, options: ReplicaOptions = {}): 
       await get(LiveLog).stop();
       await app.close();
       await database.stop();
+      if (strangeLines.length > 0) throw new Error(`a line of the log ${strangeLines.slice(0, 5).join('\n')}`);
     },
   };
 }

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll } from '@jest/globals';
+import { logCatalogue } from './log-catalogue.js';
 
 const repositoryRoot = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -32,6 +33,8 @@ export interface Service {
 export interface StartOptions {
   /** How long until `/health` answers 200. Defaults to 20 000. */
   readonly deadlineMs?: number;
+  /** As `npm start` does: with the hooks that spans of libraries need. Defaults to false. */
+  readonly traced?: boolean;
   /** `file`: stopped for you after the last test of the file. `test` (the default): the test ends it, or the file fails. */
   readonly lifetime?: 'file' | 'test';
 }
@@ -44,6 +47,8 @@ interface Running {
 
 const running = new Set<Running>();
 const temporaryDirectories = new Set<string>();
+/** Lines of services that are not as docs/log-events.md says: the file fails. */
+const strangeLines: string[] = [];
 
 /** Asks again every few milliseconds until the answer is neither undefined nor false; fails with `what` at the deadline. */
 export async function eventually<T>(
@@ -69,7 +74,7 @@ export async function eventually<T>(
 /** Starts `dist/main.js` with nothing in its environment but `env`, on a free port unless `env` names one. */
 export async function startService(env: Record<string, string>, options: StartOptions = {}): Promise<Service> {
   const spawnedAt = Date.now();
-  const { child, output, exited } = spawnService(env, options.lifetime ?? 'test');
+  const { child, output, exited } = spawnService(env, options.lifetime ?? 'test', options.traced);
   const failed = (why: string) => new Error(`the service ${why}\n${output.stdout}${output.stderr}`);
   const deadlineMs = options.deadlineMs ?? 20_000;
   let exit: Exit | undefined;
@@ -105,8 +110,11 @@ export async function startService(env: Record<string, string>, options: StartOp
 export async function runToExit(
   env: Record<string, string>,
   deadlineMs = 20_000,
+  /** What is done to it meanwhile. */
+  meanwhile?: (child: ChildProcess, output: { readonly stdout: string }) => void,
 ): Promise<Exit & { readonly stdout: string; readonly stderr: string; readonly listened: boolean }> {
   const { child, output, exited } = spawnService(env, 'test');
+  meanwhile?.(child, output);
   const exit = await within(deadlineMs, exited);
   if (exit === undefined) {
     child.kill('SIGKILL');
@@ -162,21 +170,29 @@ function isAlive(pid: number): boolean {
   }
 }
 
-function spawnService(env: Record<string, string>, lifetime: 'file' | 'test') {
+function spawnService(env: Record<string, string>, lifetime: 'file' | 'test', traced = false) {
   const inherited = Object.fromEntries(
     ['PATH', 'HOME', 'TMPDIR', 'LANG'].flatMap((name) => {
       const value = process.env[name];
       return value === undefined ? [] : [[name, value] as const];
     }),
   );
-  const child = spawn(process.execPath, ['dist/main.js'], {
-    cwd: repositoryRoot,
-    env: { ...inherited, PORT: '0', DRAIN_DELAY_SECONDS: '0', SHUTDOWN_GRACE_SECONDS: '15', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const child = spawn(
+    process.execPath,
+    [...(traced ? ['--import', './dist/telemetry/register.js'] : []), 'dist/main.js'],
+    {
+      cwd: repositoryRoot,
+      env: { ...inherited, PORT: '0', DRAIN_DELAY_SECONDS: '0', SHUTDOWN_GRACE_SECONDS: '15', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
   const output = { stdout: '', stderr: '', closed: once(child, 'close') };
+  let line = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     output.stdout += text;
+    const lines = (line + text).split('\n');
+    line = lines.pop() ?? '';
+    for (const whole of lines) judgeLine(whole, env);
   });
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     output.stderr += text;
@@ -186,6 +202,13 @@ function spawnService(env: Record<string, string>, lifetime: 'file' | 'test') {
   running.add(entry);
   void exited.then(() => running.delete(entry));
   return { child, output, exited };
+}
+
+function judgeLine(line: string, env: Record<string, string>): void {
+  // What a host module says on its own is its own affair.
+  if (env['HOST_MODULE'] !== undefined && !line.includes('"msg"')) return;
+  const problem = logCatalogue().problemOf(line);
+  if (problem !== undefined) strangeLines.push(problem);
 }
 
 /** The address in the log line `service.listening`. */
@@ -233,5 +256,6 @@ afterAll(async () => {
   await Promise.all([...running].map(({ child, exited }) => stopChild(child, exited)));
   await Promise.all([...temporaryDirectories].map((directory) => rm(directory, { recursive: true, force: true })));
   temporaryDirectories.clear();
+  if (strangeLines.length > 0) throw new Error(`a line of the log ${strangeLines.slice(0, 5).join('\n')}`);
   if (forgotten.length > 0) throw new Error(`${forgotten.length} service process(es) outlived their test`);
 }, 60_000);

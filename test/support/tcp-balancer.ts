@@ -33,6 +33,11 @@ export class TcpBalancer {
     if (at >= 0) this.#ports.splice(at, 1);
   }
 
+  /** Ends the connections that are there. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
   async close(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
     await new Promise((resolve) => this.server.close(resolve));

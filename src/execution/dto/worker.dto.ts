@@ -1,4 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { AnyJson } from '../../http/any-json.decorator.js';
 import { Type } from 'class-transformer';
 import {
   ArrayMaxSize,
@@ -110,6 +111,7 @@ export class SuspendDto extends LeaseTokenDto {
 
   @IsInt()
   @Min(1)
+  @ApiProperty({ type: 'integer', minimum: 1, default: 1, required: false })
   schemaVersion: number = 1;
 
   @Optional()
@@ -130,7 +132,7 @@ export class SuspendDto extends LeaseTokenDto {
 export class CompleteDto extends LeaseTokenDto {
   /** Any JSON, at most 1 MiB. */
   @Present()
-  @ApiProperty({ description: 'Any JSON, at most 1 MiB', nullable: true })
+  @AnyJson({ description: 'Any JSON, at most 1 MiB' })
   result!: unknown;
 }
 

@@ -1,4 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { AnyJson } from '../../http/any-json.decorator.js';
 import { TASK_STATUSES, type TaskStatus } from '../domain/task.js';
 import type { TaskView } from '../store/read-task.js';
 
@@ -39,7 +40,7 @@ export class TaskSummaryDto {
   @ApiProperty({ type: Object, required: false })
   openSuspension?: Readonly<Record<string, unknown>>;
   /** Of TASK_COMPLETED: any JSON. */
-  @ApiProperty({ required: false, nullable: true })
+  @AnyJson({ required: false })
   result?: unknown;
   /** Of TASK_FAILED. */
   failure?: TaskFailureDto;

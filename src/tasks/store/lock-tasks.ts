@@ -21,7 +21,6 @@ export interface ClaimableRecord extends TaskRecord {
   readonly input: JsonObject | null;
   readonly metadata: JsonObject | null;
   readonly attachments: readonly Attachment[];
-  readonly traceparent: string | null;
   readonly waitedSeconds: number;
   /** By the database clock, in seconds since 1970. */
   readonly claimedAt: number;
@@ -66,7 +65,7 @@ const CLAIMABLE: Statement = {
           AND t.claimable_at <= clock_timestamp() AND t.task_type = ANY ($1::text[])
         ORDER BY t.claimable_at, t.task_id LIMIT $2 * 2) waiting
     ), claimed AS (
-      SELECT ${TASK_COLUMNS}, t.input, t.metadata, t.traceparent,
+      SELECT ${TASK_COLUMNS}, t.input, t.metadata,
         extract(epoch FROM clock_timestamp() - t.claimable_at)::float8 AS waited_seconds,
         extract(epoch FROM clock_timestamp())::float8 AS claimed_at, turn.more AS owner_has_more,
         to_char((clock_timestamp() + make_interval(secs => $3)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
@@ -88,7 +87,6 @@ export async function lockClaimableTasks(
     input: JsonObject | null;
     metadata: JsonObject | null;
     attachments: readonly Attachment[] | null;
-    traceparent: string | null;
     waited_seconds: number;
     claimed_at: number;
     owner_has_more: boolean;
@@ -107,7 +105,6 @@ export async function lockClaimableTasks(
     input: row.input,
     metadata: row.metadata,
     attachments: row.attachments ?? [],
-    traceparent: row.traceparent,
     waitedSeconds: row.waited_seconds,
     claimedAt: row.claimed_at,
     ownerHasMore: row.owner_has_more,

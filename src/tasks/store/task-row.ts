@@ -17,6 +17,8 @@ export interface TaskRecord {
   readonly task: Task;
   /** Who holds the lease; null when nobody does. */
   readonly workerId: string | null;
+  /** The span of the request that created it, in the form of W3C Trace Context. */
+  readonly traceparent: string | null;
 }
 
 export interface TaskRow {
@@ -36,6 +38,7 @@ export interface TaskRow {
   lease_number: number;
   worker_id: string | null;
   batch_seq: number;
+  traceparent: string | null;
   lease_expired: boolean | null;
   suspend_id: string | null;
   suspension_expired: boolean | null;
@@ -47,7 +50,7 @@ export interface TaskRow {
 /** The columns of `TaskRow`, of a `proj_tasks t`. Expiry is judged here, by the database clock. */
 export const TASK_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id,
   t.status, t.head_event_id, t.progress, t.attempt, t.spent_attempts, t.attempt_base, t.lease_token, t.lease_number, t.worker_id,
-  t.batch_seq, t.suspend_id, t.suspend_expires_at <= clock_timestamp() AS suspension_expired, t.resuming, t.lease_expires_at <= clock_timestamp() AS lease_expired, t.cancel_reason,
+  t.batch_seq, t.traceparent, t.suspend_id, t.suspend_expires_at <= clock_timestamp() AS suspension_expired, t.resuming, t.lease_expires_at <= clock_timestamp() AS lease_expired, t.cancel_reason,
   t.cancel_requested_at IS NOT NULL AS cancel_requested`;
 
 export function taskRecord(row: TaskRow): TaskRecord {
@@ -73,6 +76,7 @@ export function taskRecord(row: TaskRow): TaskRecord {
       run: runOf(row),
     },
     workerId: row.worker_id,
+    traceparent: row.traceparent,
   };
 }
 

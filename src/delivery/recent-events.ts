@@ -1,0 +1,52 @@
+import type { StoredEvent } from '../tasks/stored-event.js';
+
+/** Recent events of a followed task, so that who is a little behind costs no query; up to twice as many between two cuts. */
+const RING_EVENTS = 256;
+/** Characters of payload that they have together: twice what a worker may send at once. The newest stays, however large it is. */
+const RING_CHARACTERS = 512 * 1024;
+
+/** The newest events of a task, ascending and dense. */
+export class RecentEvents {
+  #events: StoredEvent[] = [];
+  #characters = 0;
+
+  /** Follows the last one, or comes after `clear()`. */
+  push(event: StoredEvent): void {
+    this.#events.push(event);
+    this.#characters += event.payloadJson.length;
+    if (this.#events.length > 2 * RING_EVENTS || this.#characters > 2 * RING_CHARACTERS) this.cut();
+  }
+
+  clear(): void {
+    this.#events = [];
+    this.#characters = 0;
+  }
+
+  /** All that are here after the cursor; undefined when the one right after it is not. */
+  after(cursor: number): readonly StoredEvent[] | undefined {
+    return this.has(cursor) ? this.#events.slice(this.placeAfter(cursor)) : undefined;
+  }
+
+  /** Whether the one right after the cursor is here. */
+  has(cursor: number): boolean {
+    return this.#events[this.placeAfter(cursor)]?.eventId === cursor + 1;
+  }
+
+  private placeAfter(cursor: number): number {
+    const first = this.#events[0];
+    return first ? cursor + 1 - first.eventId : -1;
+  }
+
+  private cut(): void {
+    const events = this.#events;
+    this.clear();
+    for (const event of events.reverse()) {
+      const characters = this.#characters + event.payloadJson.length;
+      const fits = this.#events.length < RING_EVENTS && characters <= RING_CHARACTERS;
+      if (!fits && this.#events.length > 0) break;
+      this.#events.push(event);
+      this.#characters = characters;
+    }
+    this.#events.reverse();
+  }
+}

@@ -1,0 +1,56 @@
+import { Injectable, ServiceUnavailableException } from '@nestjs/common';
+import { HealthCheckService, type HealthIndicatorFunction, HealthIndicatorService } from '@nestjs/terminus';
+import { DrainState } from '../http/drain-state.js';
+import { MetricsSink } from '../observability/metrics-sink.js';
+import { withinDeadline } from './deadline.js';
+import { type Readiness, ReadinessProbe } from './readiness-probe.js';
+
+/** For a host's own probe that hangs; the composite one bounds each of its parts. */
+const DEADLINE_MILLISECONDS = 3000;
+
+/** Whether this replica should be sent requests, in one place for who asks over HTTP and for who scrapes. */
+@Injectable()
+export class ServiceReadiness {
+  constructor(
+    private readonly probe: ReadinessProbe,
+    private readonly drain: DrainState,
+    private readonly metrics: MetricsSink,
+    private readonly terminus: HealthCheckService,
+    private readonly indicators: HealthIndicatorService,
+  ) {}
+
+  /** Never rejects. */
+  async check(): Promise<Readiness> {
+    const { ready: probed, details } = await this.probed();
+    const ready = await this.judge({ ready: probed, details });
+    this.metrics.set('ready', ready ? 1 : 0, { part: 'all' });
+    for (const [part, { status }] of Object.entries(details)) {
+      this.metrics.set('ready', status === 'ready' ? 1 : 0, { part });
+    }
+    if (!this.drain.draining) return { ready, details };
+    return { ready, details: { ...details, service: { status: 'draining' } } };
+  }
+
+  private async probed(): Promise<Readiness> {
+    const { ready, details } = await withinDeadline(DEADLINE_MILLISECONDS, this.probe.checkReadiness()).catch(
+      (): Readiness => ({ ready: false, details: {} }),
+    );
+    return { ready: ready && !this.drain.draining, details };
+  }
+
+  /** Terminus also knows of a shutdown that Nest has begun on its own. */
+  private async judge({ ready, details }: Readiness): Promise<boolean> {
+    const indicators = Object.entries(details).map(([name, { status }]): HealthIndicatorFunction => {
+      const indicator = this.indicators.check(name);
+      if (status === 'ready') return () => indicator.up();
+      return () => (ready ? indicator.degraded({ code: status }) : indicator.down({ code: status }));
+    });
+    try {
+      await this.terminus.check(indicators);
+      return ready;
+    } catch (error) {
+      if (error instanceof ServiceUnavailableException) return false;
+      throw error;
+    }
+  }
+}

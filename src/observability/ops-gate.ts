@@ -1,0 +1,35 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { RouteNotFound } from '../http/http.errors.js';
+
+/** Probes and scrapes. They come every few seconds for ever, so they are neither logged nor counted nor traced. */
+export function isProbeOrScrape(url: string | undefined): boolean {
+  return /^\/(health|ready|metrics)\/?(\?|$)/i.test(url ?? '');
+}
+
+/**
+ * Who is shown what is for the operator alone: with OPS_PORT who comes over it, without it everybody. Over OPS_PORT there is
+ * nothing else, so that a network policy which opens it opens no way to the tasks.
+ */
+export class OpsGate {
+  readonly #overOpsPort = new WeakSet<IncomingMessage>();
+
+  constructor(private readonly hasOpsPort: boolean) {}
+
+  /** Marks what comes through the second server. */
+  listener(application: RequestListener): RequestListener {
+    return (req, res) => {
+      this.#overOpsPort.add(req);
+      return application(req, res);
+    };
+  }
+
+  isForOperator(req: IncomingMessage): boolean {
+    return !this.hasOpsPort || this.#overOpsPort.has(req);
+  }
+
+  /** @throws RouteNotFound over OPS_PORT, for all but probes and scrapes */
+  readonly middleware = (req: IncomingMessage, _res: ServerResponse, next: (error?: unknown) => void): void => {
+    if (this.#overOpsPort.has(req) && !isProbeOrScrape(req.url)) return next(new RouteNotFound());
+    next();
+  };
+}

@@ -1,0 +1,28 @@
+import { Injectable } from '@nestjs/common';
+import type { AuthContext } from '../auth/auth-context.js';
+import { Database } from '../database/database.js';
+import { Observer } from '../observability/observer.js';
+import { TooManyOpenTasks } from './domain/tasks.errors.js';
+import { findByClientRequest } from './store/insert-task.js';
+import { hasRoom } from './store/open-tasks.js';
+import { TasksConfig } from './tasks.config.js';
+
+/** For a create that takes long to arrive: whether it would be in vain. The last word is that of the insert. */
+@Injectable()
+export class CheckRoom {
+  constructor(
+    private readonly database: Database,
+    private readonly config: TasksConfig,
+    private readonly observer: Observer,
+  ) {}
+
+  /** @throws TooManyOpenTasks when the caller has as many as it may, and none of that clientRequestId */
+  execute(auth: AuthContext, clientRequestId: string): Promise<void> {
+    return this.observer.query('check_room', { principalId: auth.subject, clientRequestId }, async () => {
+      const { openTasksPerPrincipal } = this.config;
+      const key = { tenantId: auth.tenantId ?? '', ownerId: auth.subject, clientRequestId };
+      if (await hasRoom(this.database, key, openTasksPerPrincipal || null)) return;
+      if (!(await findByClientRequest(this.database, key))) throw new TooManyOpenTasks(openTasksPerPrincipal);
+    });
+  }
+}

@@ -1,0 +1,56 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Injectable } from '@nestjs/common';
+import { Database } from '../database/database.js';
+import { MetricsSink } from '../observability/metrics-sink.js';
+import { type Backlog, readBacklog } from './store/read-backlog.js';
+
+/** However many scrape, and however often: PostgreSQL is asked no more often than this. */
+const KEPT_MS = 2_000;
+const PATIENCE_MS = 1_000;
+
+const UNKNOWN: Backlog = {
+  waiting: Number.NaN,
+  running: Number.NaN,
+  suspended: Number.NaN,
+  oldestSeconds: Number.NaN,
+  oldestClaimableSeconds: Number.NaN,
+  oldestEndedSeconds: Number.NaN,
+};
+
+/** How much there is to do, and how long it has waited. The same on every replica, because it is asked of PostgreSQL. */
+@Injectable()
+export class MeasureBacklog {
+  #underWay: Promise<Backlog> | undefined;
+  #validUntil = 0;
+
+  constructor(
+    private readonly database: Database,
+    private readonly metrics: MetricsSink,
+  ) {}
+
+  /** Sets the gauges; to NaN, and within a second, while PostgreSQL does not say. Never rejects. */
+  async execute(): Promise<void> {
+    if (performance.now() < this.#validUntil) return;
+    this.#underWay ??= this.read();
+    const backlog = await Promise.race([this.#underWay, delay(PATIENCE_MS, UNKNOWN, { ref: false })]);
+    this.metrics.set('tasks', backlog.waiting, { state: 'waiting' });
+    this.metrics.set('tasks', backlog.running, { state: 'running' });
+    this.metrics.set('tasks', backlog.suspended, { state: 'suspended' });
+    this.metrics.set('oldest_non_terminal_age_seconds', backlog.oldestSeconds);
+    this.metrics.set('oldest_claimable_age_seconds', backlog.oldestClaimableSeconds);
+    this.metrics.set('oldest_ended_age_seconds', backlog.oldestEndedSeconds);
+  }
+
+  private async read(): Promise<Backlog> {
+    try {
+      const backlog = await readBacklog(this.database);
+      this.#validUntil = performance.now() + KEPT_MS;
+      return backlog;
+    } catch {
+      // Readiness says so, and who writes is told.
+      return UNKNOWN;
+    } finally {
+      this.#underWay = undefined;
+    }
+  }
+}

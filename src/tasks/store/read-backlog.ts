@@ -1,0 +1,62 @@
+import type { Queryable, Statement } from '../../database/queryable.js';
+
+export interface Backlog {
+  /** Tasks that are not over. Waiting for somebody to claim them, which may be allowed only later. */
+  readonly waiting: number;
+  readonly running: number;
+  /** With a question that is open. */
+  readonly suspended: number;
+  /** Of the oldest task that is not over. 0 when there is none. */
+  readonly oldestSeconds: number;
+  /** How long the task that has waited longest could have been claimed. 0 when none can. */
+  readonly oldestClaimableSeconds: number;
+  /** Since the end of the task that ended the longest ago and is still stored. 0 when none has ended. */
+  readonly oldestEndedSeconds: number;
+}
+
+/** Beyond it a count would cost more than it tells: whoever has so many knows it from the number. */
+const MOST_COUNTED = 10_000;
+
+/**
+ * Index: proj_tasks_open, from which no more than `$1` rows are read, and proj_tasks_claimable and proj_tasks_finished, of which one is. Takes no
+ * lock.
+ * The age is exact below `$1` tasks; above, it is at least that of the one that can be claimed and has waited longest.
+ */
+const BACKLOG: Statement = {
+  name: 'read-backlog',
+  text: `SELECT
+      count(*) FILTER (WHERE open.claimable_at IS NOT NULL)::int AS waiting,
+      count(*) FILTER (WHERE open.lease_token IS NOT NULL)::int AS running,
+      count(*) FILTER (WHERE open.claimable_at IS NULL AND open.lease_token IS NULL)::int AS suspended,
+      extract(epoch FROM clock_timestamp() - least(min(open.created_at), min(longest.created_at)))::float8 AS oldest,
+      extract(epoch FROM clock_timestamp() - min(longest.claimable_at))::float8 AS oldest_claimable,
+      (SELECT extract(epoch FROM clock_timestamp() - min(t.finished_at))::float8 FROM taskbridge.proj_tasks t
+        WHERE t.finished_at IS NOT NULL) AS oldest_ended
+    FROM (
+      SELECT t.claimable_at, t.lease_token, t.created_at FROM taskbridge.proj_tasks t
+      WHERE t.finished_at IS NULL LIMIT $1) open
+    LEFT JOIN (
+      SELECT t.claimable_at, t.created_at FROM taskbridge.proj_tasks t
+      WHERE t.claimable_at <= clock_timestamp() ORDER BY t.claimable_at, t.task_id LIMIT 1) longest ON true`,
+};
+
+export async function readBacklog(db: Queryable): Promise<Backlog> {
+  type Row = {
+    waiting: number;
+    running: number;
+    suspended: number;
+    oldest: number | null;
+    oldest_claimable: number | null;
+    oldest_ended: number | null;
+  };
+  const [row] = await db.query<Row>(BACKLOG, [MOST_COUNTED]);
+  const { waiting = 0, running = 0, suspended = 0 } = row ?? {};
+  return {
+    waiting,
+    running,
+    suspended,
+    oldestSeconds: Math.max(0, row?.oldest ?? 0),
+    oldestClaimableSeconds: Math.max(0, row?.oldest_claimable ?? 0),
+    oldestEndedSeconds: Math.max(0, row?.oldest_ended ?? 0),
+  };
+}

@@ -1,0 +1,145 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { type Client, newPrincipal, uniqueId } from './support/client.js';
+import { followSse } from './support/follow.js';
+import { logCatalogue } from './support/log-catalogue.js';
+import { createTestDatabase, type TestDatabase } from './support/postgres.js';
+import { RemoteTask } from './support/remote-task.js';
+import { eventually, type Service, startService } from './support/service.js';
+import { WITH_WORKERS } from './support/worker-client.js';
+
+const SOURCES = fileURLToPath(new URL('../src/', import.meta.url));
+const source = readdirSync(SOURCES, { recursive: true, encoding: 'utf8' })
+  .filter((file) => file.endsWith('.ts'))
+  .map((file) => readFileSync(join(SOURCES, file), 'utf8'))
+  .join('\n')
+  .replaceAll(/^\s*\*.*$/gm, '');
+
+describe('docs/log-events.md', () => {
+  const { events, useCases, problemOf } = logCatalogue();
+
+  it('has every event that the source writes', () => {
+    const calls = [...source.matchAll(/\blog(?:ger)?\??(?:\.(?:debug|info|warn|error)|\[[^\]]+\])\([\s\S]*?\);/g)];
+    const written = calls.flatMap(([call]) => [...call.matchAll(/'([a-z_]+\.[a-z_]+)'/g)].map(([, name]) => name));
+    expect(written.length).toBeGreaterThan(25);
+    expect(written.filter((name) => name === undefined || !events.has(name))).toEqual([]);
+  });
+
+  it('has no event that the source does not write', () => {
+    expect([...events].filter((name) => !source.includes(`'${name}'`))).toEqual([]);
+  });
+
+  it('has every use-case', () => {
+    const observed = [...source.matchAll(/observer\.(?:command|query)\(\s*'([a-z_]+)'/g)].map(([, name]) => name);
+    expect(observed.length).toBeGreaterThan(10);
+    expect(observed.filter((name) => name === undefined || !useCases.has(name))).toEqual([]);
+  });
+
+  it.each([
+    ['an event that it does not have', { msg: 'thing.happened' }],
+    ['another level', { level: 'warn' }],
+    ['a field that it does not have', { secret: 1 }],
+    ['a field that is always there missing', { correlation_id: undefined }],
+  ])('finds %s in a line', (_, change) => {
+    const line = { level: 'info', time: '', correlation_id: null, causation_id: null, msg: 'live_log.redis_back' };
+    expect(problemOf(JSON.stringify(line))).toBeUndefined();
+    expect(problemOf(JSON.stringify({ ...line, ...change }))).toBeDefined();
+  });
+});
+
+describe('The log of a service', () => {
+  let database: TestDatabase;
+  let service: Service;
+  let client: Client;
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    const env = { DATABASE_URL: database.appUrl, LOG_LEVEL: 'debug', ...WITH_WORKERS };
+    service = await startService(env, { lifetime: 'file' });
+    client = newPrincipal(service.url);
+  });
+
+  afterAll(async () => {
+    await service.stop();
+    await database.drop();
+  });
+
+  type Line = Readonly<Record<string, unknown>>;
+  const lines = (correlationId: string) =>
+    service
+      .stdout()
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as Line)
+      .filter((line) => line['correlation_id'] === correlationId);
+  /** The names of a request's lines, once its last is there. */
+  const storyOf = async (answer: { readonly headers: Headers }) => {
+    const correlationId = answer.headers.get('x-correlation-id') ?? '';
+    const told = await eventually('the request is logged', () => {
+      const found = lines(correlationId);
+      return found.some(({ msg }) => msg === 'http_request.completed') && found;
+    });
+    return told.map(({ msg }) => msg);
+  };
+
+  it('tells of a request from its use-case to its answer', async () => {
+    const body = { clientRequestId: uniqueId(), taskType: uniqueId('remote') };
+    const created = ['create_task.start', 'create_task.success', 'http_request.completed'];
+    expect(await storyOf(await client.create(body))).toEqual(created);
+    expect(await storyOf(await client.create(body))).toEqual([
+      'create_task.start',
+      'idempotency.cache_hit',
+      'create_task.success',
+      'http_request.completed',
+    ]);
+    const conflict = await client.create({ ...body, input: { other: true } });
+    expect(await storyOf(conflict)).toEqual(['create_task.start', 'create_task.denied', 'http_request.completed']);
+    const large = await client.create({ ...body, input: { large: 'x'.repeat(2 ** 20) } });
+    expect(await storyOf(large)).toEqual(['body_size_limit.rejected', 'http_request.completed']);
+    const nobody = await client.request('GET', '/api/v1/tasks', { headers: { 'X-Principal-Id': '' } });
+    expect(await storyOf(nobody)).toEqual(['authentication.rejected', 'http_request.completed']);
+  });
+
+  it('says with every line of a task whose consequence it is', async () => {
+    const task = await RemoteTask.begin(client);
+    await task.progress(50);
+    await task.complete();
+    await followSse(service.url, task.taskId, null, client.headers).end();
+    const about = await eventually('the stream is logged', () => {
+      const found = service
+        .stdout()
+        .split('\n')
+        .slice(0, -1)
+        .map((line) => JSON.parse(line) as Line)
+        .filter(({ taskId }) => taskId === task.taskId);
+      return found.some(({ msg }) => msg === 'follow_task.success') && found;
+    });
+    expect(about.map(({ msg }) => msg)).toEqual(
+      expect.arrayContaining(['append_events.start', 'append_events.success', 'complete_attempt.success']),
+    );
+    for (const line of about) expect(line).toHaveProperty('causation_id');
+  });
+
+  it('does not tell of probes and scrapes', async () => {
+    const before = service.stdout();
+    for (const path of ['/health', '/ready', '/metrics', '/ready?x=1', '/metrics/']) {
+      await (await fetch(service.url + path)).arrayBuffer();
+    }
+    const { headers } = await client.list();
+    await storyOf({ headers });
+    const added = service.stdout().slice(before.length);
+    expect(added).toContain('"/api/v1/tasks"');
+    expect(added).not.toMatch(/health|ready|metrics/);
+  });
+
+  it('ends with why and how long it took to stop', async () => {
+    await service.stop();
+    const last = service.stdout().trim().split('\n').slice(-2);
+    expect(last.map((line) => JSON.parse(line) as Line)).toMatchObject([
+      { msg: 'service.stopping', reason: 'SIGTERM' },
+      { msg: 'service.stopped' },
+    ]);
+  });
+});
