@@ -92,7 +92,7 @@ async function gather(gathering: Gathering): Promise<number> {
 async function drive({ seconds, burst = 1, tasksAtATime = tasks.length }: Drive) {
   const startedAt = performance.now();
   const before = deliveries;
-  const idle = [...tasks];
+  const idle = tasks.filter(({ subscribers }) => subscribers.length > 0);
   let busy = 0;
   let isScheduled = false;
   const { promise, resolve } = Promise.withResolvers<void>();
