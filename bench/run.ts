@@ -33,6 +33,9 @@ const { values } = parseArgs({
   },
 });
 
+/** What runs now, for an interruption. */
+const stages = new Set<Stage>();
+
 const build = fileURLToPath(new URL('../dist', import.meta.url));
 
 function chosenGoals(): readonly Goal[] {
@@ -52,6 +55,8 @@ async function outcomeOf(goal: Goal): Promise<Outcome | { readonly goal: string;
   const stageFor = (folder: string) => new Stage({ ...sizes, repetitions, seconds }, folder, values.profiles);
   const stage = stageFor(build);
   const before = values.before === undefined ? undefined : stageFor(resolve(values.before));
+  const open = [before, stage].filter((one) => one !== undefined);
+  for (const one of open) stages.add(one);
   try {
     const said = (line: string) => process.stderr.isTTY && process.stderr.write(`\r\x1b[K${goal.name}: ${line}`);
     return await measure(goal, stage, said, before);
@@ -59,8 +64,10 @@ async function outcomeOf(goal: Goal): Promise<Outcome | { readonly goal: string;
     return { goal: goal.name, void: error instanceof Error ? (error.stack ?? error.message) : String(error) };
   } finally {
     if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
-    await before?.close();
-    await stage.close();
+    for (const one of open) {
+      await one.close();
+      stages.delete(one);
+    }
   }
 }
 
@@ -93,8 +100,14 @@ async function main(): Promise<void> {
   }
 }
 
+async function interrupted(): Promise<void> {
+  await Promise.allSettled([...stages].map((stage) => stage.close()));
+  await cleanUp();
+  await stopSharedCluster();
+}
+
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => void stopSharedCluster().finally(() => process.exit(1)));
+  process.once(signal, () => void interrupted().finally(() => process.exit(1)));
 }
 await main().catch((error: unknown) => {
   console.error(error instanceof Error ? error.message : error);
