@@ -28,13 +28,11 @@ export type AppendOutcome = Appended | { readonly outcome: 'refused' } | { reado
  * said in SQL (a property test shows that they agree). Rows are locked in task-id order, and those that somebody else holds are
  * skipped, so that no task waits for another's writer. At most one request a task. `$6` seconds is the lease, `$7` the limit.
  */
-const APPEND: Statement = {
-  name: 'append-batch',
-  text: `WITH request AS (
-      SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::int[], $5::float8[])
-        AS r (task_id, lease_token, batch_seq, event_count, progress)
-    ), locked AS MATERIALIZED (
-      SELECT t.task_id FROM taskbridge.proj_tasks t WHERE t.task_id = ANY ($1::uuid[])
+function appendOf(name: string, { request, isWanted }: { request: string; isWanted: string }): Statement {
+  return {
+    name,
+    text: `WITH ${request}, locked AS MATERIALIZED (
+      SELECT t.task_id FROM taskbridge.proj_tasks t WHERE ${isWanted}
       ORDER BY t.task_id FOR UPDATE SKIP LOCKED
     ), appended AS (
       UPDATE taskbridge.proj_tasks t SET
@@ -59,9 +57,29 @@ const APPEND: Statement = {
     SELECT r.task_id, a.base, a.cancellation_requested,
       to_char(a.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS lease_expires_at,
       s.event_id, s.created_at,
-      CASE WHEN l.task_id IS NULL THEN (SELECT true FROM taskbridge.proj_tasks t WHERE t.task_id = r.task_id) END AS skipped
+      l.task_id IS NULL AND r.task_id IN (SELECT t.task_id FROM taskbridge.proj_tasks t WHERE ${isWanted}) AS skipped
     FROM request r LEFT JOIN locked l USING (task_id) LEFT JOIN appended a USING (task_id) LEFT JOIN stored s USING (task_id)`,
-};
+  };
+}
+
+const APPEND = appendOf('append-batch', {
+  request: `request AS (
+      SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::int[], $5::float8[])
+        AS r (task_id, lease_token, batch_seq, event_count, progress)
+    )`,
+  isWanted: 't.task_id = ANY ($1::uuid[])',
+});
+
+/**
+ * The same for a single task. Arrays would have PostgreSQL plan anew for each statement, which takes longer than to run it: a plan
+ * for arrays of any length looks dearer than one for these.
+ */
+const APPEND_TO_ONE = appendOf('append-to-one', {
+  request: `request AS NOT MATERIALIZED (
+      SELECT $1::uuid AS task_id, $2::text AS lease_token, $3::int AS batch_seq, $4::int AS event_count, $5::float8 AS progress
+    )`,
+  isWanted: 't.task_id = $1::uuid',
+});
 
 interface AppendRow {
   task_id: string;
@@ -83,12 +101,16 @@ export async function appendBatch(
   const events = requests.flatMap((request) =>
     request.events.map((event, index) => ({ request, event, position: index + 1 })),
   );
-  const rows = await db.query<AppendRow>(APPEND, [
+  const columns = [
     requests.map((r) => r.taskId),
     requests.map((r) => r.leaseToken),
     requests.map((r) => r.batchSeq),
     requests.map((r) => r.events.length),
     requests.map((r) => lastProgress(r.events)),
+  ];
+  const isOne = requests.length === 1;
+  const rows = await db.query<AppendRow>(isOne ? APPEND_TO_ONE : APPEND, [
+    ...(isOne ? columns.flat() : columns),
     limits.leaseSeconds,
     limits.maxEventsPerTask,
     events.map((e) => e.request.taskId),
