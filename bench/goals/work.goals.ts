@@ -25,7 +25,8 @@ function rateOf(stage: Stage, { count, seconds }: Done): { readonly figure: numb
 const tasksFor = ({ sizes }: Stage) => Math.ceil(TASKS_A_SECOND * sizes.seconds) + WORKERS * 20;
 
 async function overHttp(stage: Stage): Promise<Side> {
-  const { url } = await stage.service();
+  // What a repetition leaves waiting is there in the next.
+  const { url } = await stage.service({ OPEN_TASKS_PER_PRINCIPAL: '0' });
   const client = stage.child('http-process.ts');
   return async () => {
     await client.call('prepare', url, tasksFor(stage));

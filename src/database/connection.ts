@@ -3,7 +3,8 @@ import type { ClientConfig } from 'pg';
 /**
  * What every connection runs under, whatever the server, the database or the role has for a default. pg_catalog first and
  * pg_temp last: neither a table of the same name nor a temporary one can take the place of ours. The readings of
- * locks and rows that the statements rely on are those of `read committed`.
+ * locks and rows that the statements rely on are those of `read committed`. Every statement has its index: a plan that was made
+ * while a table was small is kept while the table grows, and must not be to read all of it.
  */
 export const PINNED = {
   search_path: 'pg_catalog,taskbridge,pg_temp',
@@ -13,6 +14,7 @@ export const PINNED = {
   timezone: 'UTC',
   datestyle: 'ISO',
   client_encoding: 'UTF8',
+  enable_seqscan: 'off',
 } as const;
 
 /** How long the server may work on one statement, or hold it up. The client gives up a little later, on a dead network. */

@@ -1,0 +1,57 @@
+import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { messageEvent } from '../src/tasks/domain/event-payloads.js';
+import { ClaimTasks } from '../src/tasks/claim-tasks.js';
+import { EndAttempt } from '../src/tasks/end-attempt.js';
+import { appendBatch } from '../src/tasks/store/append-batch.js';
+import { connected } from './support/fold.js';
+import { createTestDatabase, type TestDatabase } from './support/postgres.js';
+import { createReplica, waitingTask } from './support/replica.js';
+import { eventually } from './support/service.js';
+
+const TASKS = 4;
+const LIMITS = { leaseSeconds: 60, maxEventsPerTask: 100 };
+const WORKER = { workerId: 'plans', principalId: 'worker:plans' };
+
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+
+afterAll(() => database.drop());
+
+/** While a table is small, to read all of it is the cheapest plan; and a plan is kept while the table grows. */
+it('no statement of a task’s way reads a whole table, however small', async () => {
+  const replica = await createReplica(database.appUrl);
+  for (let n = 0; n < TASKS; n += 1) await waitingTask(replica.database, 'test.any');
+  const leases = await replica.get(ClaimTasks).execute(WORKER, ['test.any'], TASKS);
+  expect(leases).toHaveLength(TASKS);
+  const requestsOf = (some: typeof leases, batchSeq: number) =>
+    some.map(({ identity: { taskId }, token }) => ({
+      ...{ taskId, leaseToken: token, batchSeq },
+      events: [messageEvent('x')],
+    }));
+  for (const requests of [requestsOf(leases, 1), requestsOf(leases.slice(0, 1), 2)]) {
+    const outcomes = await appendBatch(replica.database, requests, LIMITS);
+    expect(outcomes.map(({ outcome }) => outcome)).toEqual(requests.map(() => 'stored'));
+  }
+  for (const { identity, token } of leases) {
+    const ending = { kind: 'complete', token, result: null } as const;
+    await replica.get(EndAttempt).execute(identity.taskId, ending, { remembered: true });
+  }
+  await replica.stop();
+
+  await connected(database.superuserUrl, async (db) => {
+    // Sessions tell what they did when they end. Of each task: a claim, an append, an end; and one more append.
+    await eventually('PostgreSQL has counted it all', async () => {
+      const { rows } = await db.query<{ updates: string }>(
+        `SELECT n_tup_upd AS updates FROM pg_stat_user_tables WHERE relname = 'proj_tasks'`,
+      );
+      return Number(rows[0]?.updates) === 3 * TASKS + 1;
+    });
+    const { rows } = await db.query<{ relname: string }>(
+      `SELECT relname FROM pg_stat_user_tables WHERE schemaname = 'taskbridge' AND seq_scan > 0`,
+    );
+    expect(rows.map(({ relname }) => relname)).toEqual([]);
+  });
+});
