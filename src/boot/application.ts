@@ -21,6 +21,8 @@ import { withUploadForm } from './upload-form.js';
 /** Longer than the idle time of the proxies in front, which otherwise reuse a connection at the moment it is closed. */
 const KEEP_ALIVE_MS = 75_000;
 const HEADERS_MS = 15_000;
+/** How late the two limits may be noticed. Node looks every 30 s, and so would give 45 s to who sends a header a second. */
+const LOOK_FOR_LATE_MS = 1_000;
 /** From the first byte to the last of a request. Answers may take longer: streams do. */
 const REQUEST_MS = 300_000;
 /** About 1.4 Mbit/s: the slowest line over which an upload of the largest size is in time. */
@@ -72,6 +74,8 @@ export function harden(server: Server): void {
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.headersTimeout = HEADERS_MS;
   server.requestTimeout = REQUEST_MS;
+  // Read when it begins to listen; only the types say that it is for the constructor alone.
+  Object.assign(server, { connectionsCheckingInterval: LOOK_FOR_LATE_MS });
   answerEverything(server);
 }
 
