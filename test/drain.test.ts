@@ -5,6 +5,7 @@ import { checkInvariants, connected } from './support/fold.js';
 import { followSse, followWebSocket, type Reader } from './support/follow.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 import { PostgresProxy } from './support/postgres-proxy.js';
+import { exchange } from './support/raw-http.js';
 import { eventually, runToExit, type Service, startService, temporaryDirectory } from './support/service.js';
 import { WITH_WORKERS } from './support/worker-client.js';
 
@@ -111,6 +112,11 @@ describe('A drain', () => {
     const ready = async () => (await fetch(`${service.url}/ready`)).status;
     await eventually('it is not ready', async () => (await ready()) === 503);
     expect([...sockets, ...streams].filter(({ outcome }) => outcome !== undefined)).toEqual([]);
+    // Who keeps a connection for the next request is told not to, so that none is on its way when the port closes.
+    expect(await exchange(Number(new URL(service.url).port), 'GET /health HTTP/1.1\r\nHost: a\r\n\r\n')).toMatchObject({
+      status: 200,
+      headers: { connection: 'close' },
+    });
     const late = followSse(service.url, running, null, client.headers);
     await late.waitFor(({ events }) => events.length === 1);
     service.kill('SIGTERM');

@@ -5,6 +5,7 @@ import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { AppModule, type Parts } from '../app.module.js';
 import { Upgrades } from '../delivery/upgrades.js';
 import { WebSocketAdapter } from '../delivery/web-socket-adapter.js';
+import { DrainState } from '../http/drain-state.js';
 import { answerEverything, demandHost } from '../http/answer-everything.js';
 import { correlation } from '../http/correlation.js';
 import { crossOrigin } from '../http/cross-origin.js';
@@ -51,6 +52,7 @@ export async function createApplication(parts: Parts): Promise<NestExpressApplic
   Object.assign(server, { shouldUpgradeCallback: upgrades.accepts });
 
   app.use(correlation);
+  app.use(app.get(DrainState).middleware);
   app.use(securityHeaders);
   app.use(app.get(OpsGate).middleware);
   app.use(app.get(AccessLog).middleware);
