@@ -84,7 +84,7 @@ afterEach(() => {
 /** Appends, and notes how it ended; a test that is about something else need not wait for it. */
 function append(name: string, eventCount?: number): { ended?: Settled['outcome'] | Error } {
   const noted: { ended?: Settled['outcome'] | Error } = {};
-  queue.append(aRequest(name, eventCount)).then(
+  queue.push(aRequest(name, eventCount)).then(
     ({ outcome }) => (noted.ended = outcome),
     (error: Error) => (noted.ended = error),
   );
@@ -296,7 +296,7 @@ describe('The append queue', () => {
 
 /** Undefined when the request is taken in. Whether it is thrown or rejected makes no difference to an `await`. */
 async function refusalOf(request: AppendRequest): Promise<unknown> {
-  const refused = (async () => queue.append(request))().then(
+  const refused = (async () => queue.push(request))().then(
     () => undefined,
     (error: unknown) => error,
   );
@@ -364,7 +364,7 @@ async function play(moves: readonly Move[]) {
     if (one.kind === 'arrive') {
       const name = `${one.task} ${arrived.length}`;
       arrived.push(name);
-      queue.append(aRequest(name, one.eventCount)).then(
+      queue.push(aRequest(name, one.eventCount)).then(
         ({ outcome }) => ended.set(name, outcome),
         (error: Error) => ended.set(name, error),
       );

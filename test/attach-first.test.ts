@@ -13,6 +13,7 @@ import { OwnershipPolicy } from '../src/ownership/ownership-policy.js';
 import { CancelTask } from '../src/tasks/cancel-task.js';
 import { createTestDatabase } from './support/postgres.js';
 import { createReplica, OWNER, type Replica, waitingTask } from './support/replica.js';
+import { nextEvents } from './support/next-events.js';
 
 /** Lets something happen between the answer of PostgreSQL and whoever asked. */
 class SteppingDatabase extends Database {
@@ -70,7 +71,7 @@ describe('A subscription that is being opened', () => {
         await cancel();
       };
       const subscription = await open.execute(OWNER, taskId, undefined, 'sse');
-      const next = subscription.next();
+      const next = nextEvents(subscription);
       if (!isCancelled) await cancel();
       expect((await next)?.map(({ type }) => type)).toEqual(['TASK_CANCELLED']);
       subscription.close();

@@ -251,48 +251,44 @@ describe('examples/follow.mjs', () => {
       if (url.endsWith('/stream')) throw new Error('no streams here');
       return fetch(url, init);
     };`;
-  const networks = [
-    ['WebSocket', []],
-    ['SSE', preload('delete globalThis.WebSocket;')],
-    ['long-poll', preload(`delete globalThis.WebSocket; ${withoutSse}`)],
-  ] as const;
+  const networks = [[], preload('delete globalThis.WebSocket;'), preload(`delete globalThis.WebSocket; ${withoutSse}`)];
 
-  it.each(networks)(
-    'sees the ids go on by %s while the service is killed and started again',
-    async (_, options) => {
-      // Attempts without end: on a busy machine a lease as short as this may be lost once more.
-      // A database of its own: else a service of another test may have the task, and it is not killed.
-      const own = await createTestDatabase();
-      const env = { DATABASE_URL: own.appUrl, LEASE_SECONDS: '2', TASK_MAX_ATTEMPTS: '100' };
-      const first = await startService(env);
-      const { principal } = newPrincipal('');
-      const client = new Client(first.url, principal);
+  /** What it prints of a task when it sees all of it. */
+  const storedLines = async (of: TestDatabase, taskId: string) =>
+    (await storedEnvelopes(of.superuserUrl, taskId)).map((raw) => {
+      const { eventId, type, payload } = JSON.parse(raw) as { eventId: string; type: string; payload: unknown };
+      return `${eventId} ${type} ${JSON.stringify(payload)}`;
+    });
+
+  it('sees the ids go on by WebSocket, SSE or long-poll while the service is killed and started again', async () => {
+    // Attempts without end: on a busy machine a lease as short as this may be lost once more.
+    // A database of its own: else a service of another test may have the tasks, and it is not killed.
+    const own = await createTestDatabase();
+    const env = { DATABASE_URL: own.appUrl, LEASE_SECONDS: '2', TASK_MAX_ATTEMPTS: '100' };
+    const first = await startService(env);
+    const client = newPrincipal(first.url);
+    const follows = networks.map(async (options) => {
       const body = { clientRequestId: uniqueId(), taskType: 'demo.stream', input: { chunks: 240, intervalMs: 50 } };
       const { taskId } = (await client.create(body)).body;
-
-      const follower = follow([taskId, '--url', first.url, '--principal', principal ?? ''], options);
+      const follower = follow([taskId, '--url', first.url, '--principal', client.principal ?? ''], options);
       await eventually('some events', () => follower.lines().length >= 5);
-      first.kill('SIGKILL');
-      await first.exited;
-      const second = await startService({ ...env, PORT: new URL(first.url).port });
+      return { taskId, follower };
+    });
+    const followers = await Promise.all(follows);
+    first.kill('SIGKILL');
+    await first.exited;
+    const second = await startService({ ...env, PORT: new URL(first.url).port });
+    for (const { taskId, follower } of followers) {
       expect(await follower.exited).toBe(0);
-      await second.stop();
-
-      const stored = (await storedEnvelopes(own.superuserUrl, taskId)).map((raw) => {
-        const { eventId, type, payload } = JSON.parse(raw) as { eventId: string; type: string; payload: unknown };
-        return `${eventId} ${type} ${JSON.stringify(payload)}`;
-      });
-      expect(follower.lines()).toEqual(stored);
-      expect(follower.lines().map((line) => line.split(' ')[0])).toEqual(
-        stored.map((_line, index) => String(index + 1)),
-      );
+      expect(follower.lines()).toEqual(await storedLines(own, taskId));
+      expect(follower.lines().map((line) => Number(line.split(' ')[0]))).toEqual(follower.lines().map((_, n) => n + 1));
       expect(follower.lines().some((line) => line.includes('TASK_RETRYING'))).toBe(true);
       expect(follower.stderr()).toMatch(/will resume after event \d+/);
       expect(follower.stderr()).not.toContain('PROMISE BROKEN');
-      await own.drop();
-    },
-    120_000,
-  );
+    }
+    await second.stop();
+    await own.drop();
+  }, 120_000);
 
   /** Counts the WebSockets that it opens, and what they offer. */
   const counted = preload(`const { WebSocket } = globalThis;
@@ -332,10 +328,7 @@ describe('examples/follow.mjs', () => {
       await second.stop();
 
       for (const taskId of created) {
-        const stored = (await storedEnvelopes(own.superuserUrl, taskId)).map((raw) => {
-          const { eventId, type, payload } = JSON.parse(raw) as { eventId: string; type: string; payload: unknown };
-          return `${eventId} ${type} ${JSON.stringify(payload)}`;
-        });
+        const stored = await storedLines(own, taskId);
         expect(of(taskId)).toEqual(stored);
         expect(stored.at(-1)).toContain('TASK_COMPLETED');
       }

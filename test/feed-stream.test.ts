@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { Batch } from '../src/delivery/batches.js';
 import { Channel } from '../src/delivery/channel.js';
 import { FeedStream } from '../src/delivery/feed-stream.js';
 import { StreamWriter } from '../src/delivery/stream-writer.js';
@@ -19,7 +20,7 @@ class Recorder extends StreamWriter {
 
   override heartbeat(): void {}
 
-  protected override write(events: readonly StoredEvent[]): void {
+  protected override write({ events }: Batch): void {
     for (const { eventId } of events) this.given.push(`${eventId}${this.ended.aborted ? ' after the end' : ''}`);
   }
 }
@@ -46,9 +47,9 @@ describe('A stream', () => {
     const event = (id: number) => new StoredEvent('task', id, 'TASK_PROGRESS', '2026-11-21T12:00:10.123Z', '{}');
     channel.receive(event(1));
     await new Promise(setImmediate);
-    channel.receive(event(2));
-    // The subscription is woken first, and has taken the event when this runs; the stream has not got it yet.
+    // The stream has been woken when this runs, and has not taken the event yet.
     queueMicrotask(() => writer.end('max_age'));
+    channel.receive(event(2));
     await stream;
     expect(writer.given).toEqual(['1']);
   });

@@ -14,6 +14,7 @@ import { createTestDatabase } from './support/postgres.js';
 import { startRedis, type TestRedis } from './support/redis.js';
 import { RedisProxy, type RedisTrip } from './support/redis-proxy.js';
 import { createReplica, OWNER, type Replica } from './support/replica.js';
+import { nextEvents } from './support/next-events.js';
 
 const full = process.env['FULL'] === '1';
 const EVENTS = 60;
@@ -74,7 +75,7 @@ async function submitAndFollow(writer: Replica, reader: Replica, superuserUrl: s
   const followed = async () => {
     const subscription = await reader.get(OpenSubscription).execute(OWNER, taskId, undefined, 'sse');
     const given: StoredEvent[] = [];
-    for (let events; (events = await subscription.next()); ) given.push(...events);
+    for (let events; (events = await nextEvents(subscription)); ) given.push(...events);
     subscription.close();
     return { given, lateMs: Date.now() - Date.parse(given.at(-1)?.createdAt ?? '') };
   };

@@ -97,7 +97,6 @@ describe('/metrics', () => {
       cancels: metrics.of('cancels_total'),
       accepted: metrics.of('actions_total', { status: 'ACCEPTED' }),
       deduplicated: metrics.of('actions_total', { status: 'DEDUPLICATED' }),
-      healed: metrics.of('live_log_gaps_healed_total'),
       slow: metrics.of('slow_consumer_closes_total'),
       fallbacks: metrics.of('fallbacks_total'),
       claims: metrics.of('claim_lag_seconds_count'),
@@ -110,7 +109,6 @@ describe('/metrics', () => {
       cancels: 1,
       accepted: 1,
       deduplicated: 1,
-      healed: 0,
       slow: 0,
       fallbacks: 0,
       // The approval is claimed again with its answer.

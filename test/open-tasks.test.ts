@@ -9,7 +9,7 @@ import { createReplica, type Replica } from './support/replica.js';
 import { eventually, type Service, startService, temporaryDirectory } from './support/service.js';
 
 /** Enough that the first creates of an owner are far from the cap, and do not wait for each other. */
-const CAP = 205;
+const CAP = 505;
 const SMALL_CAP = 3;
 
 const sleep = () => ({

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { Channel } from '../src/delivery/channel.js';
-import { webSocketFrame } from '../src/delivery/frames.js';
+import { WEB_SOCKET_FRAMES } from '../src/delivery/frames.js';
 import { RecentEvents } from '../src/delivery/recent-events.js';
 import { StoredEvent } from '../src/tasks/stored-event.js';
 
@@ -66,7 +66,7 @@ describe('The recent events of a task', () => {
       for (const channel of channels) {
         const event = eventOf(id, 64 * 1024);
         channel.receive(event);
-        seen += webSocketFrame(event).length;
+        seen += WEB_SOCKET_FRAMES.of(event, event, [event]).length;
       }
     }
     const characters = channels.reduce((sum, channel) => {

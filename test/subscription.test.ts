@@ -16,6 +16,7 @@ import { connected, storedEnvelopes } from './support/fold.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 import { PostgresProxy, type RoundTrip } from './support/postgres-proxy.js';
 import { createReplica, OWNER, type Replica, waitingTask } from './support/replica.js';
+import { nextEvents } from './support/next-events.js';
 
 /** A live log that keeps what is published until a test delivers it, to everybody, as often and in whatever order it likes. */
 class HeldLiveLog extends LiveLog {
@@ -132,7 +133,7 @@ function open(taskId: string, cursor = 0, on = replica): Promise<Subscription> {
 /** All that a subscription yields, as the bytes that go to clients. `pace` is how many turns it takes over each piece. */
 async function readToEnd(subscription: Subscription, pace = 0): Promise<string[]> {
   const received: string[] = [];
-  for (let events; (events = await subscription.next()); ) {
+  for (let events; (events = await nextEvents(subscription)); ) {
     received.push(...events.map(({ envelope }) => envelope));
     for (let rested = 0; rested < pace; rested += 1) await turn();
   }
@@ -248,21 +249,21 @@ describe('A subscription', () => {
     const author = await Author.begin();
     const subscription = await open(author.taskId, 1);
     for (const message of ['first', 'second']) {
-      const next = subscription.next();
+      const next = nextEvents(subscription);
       await author.say(message);
       expect(await soon('the event arrives', next, 2_000)).toHaveLength(1);
     }
-    const next = subscription.next();
+    const next = nextEvents(subscription);
     await author.end();
     expect(await soon('the end arrives', next, 2_000)).toHaveLength(1);
-    expect(await subscription.next()).toBeNull();
+    expect(await nextEvents(subscription)).toBeNull();
   });
 
   it('yields history without waiting for a hint or a head comparison', async () => {
     const author = await Author.begin();
     await author.say('a', 'b');
     const subscription = await open(author.taskId, 1, await deafReplica());
-    expect(await soon('history is there', subscription.next(), 900)).toHaveLength(2);
+    expect(await soon('history is there', nextEvents(subscription), 900)).toHaveLength(2);
   });
 
   it('is over at once when it begins at the end', async () => {
@@ -270,7 +271,7 @@ describe('A subscription', () => {
     await author.end();
     const subscription = await open(author.taskId, 2);
     expect(subscription.isOver).toBe(true);
-    expect(await subscription.next()).toBeNull();
+    expect(await nextEvents(subscription)).toBeNull();
   });
 
   it('is not over while the terminal event is still to come', async () => {
@@ -278,7 +279,7 @@ describe('A subscription', () => {
     await author.end();
     const subscription = await open(author.taskId, 1);
     expect(subscription.isOver).toBe(false);
-    expect((await subscription.next())?.map(({ type }) => type)).toEqual(['TASK_COMPLETED']);
+    expect((await nextEvents(subscription))?.map(({ type }) => type)).toEqual(['TASK_COMPLETED']);
     expect(subscription.isOver).toBe(true);
   });
 
@@ -296,7 +297,7 @@ describe('A subscription', () => {
   it('ends a next() that waits when it is closed', async () => {
     const author = await Author.begin();
     const subscription = await open(author.taskId, 1);
-    const next = subscription.next();
+    const next = nextEvents(subscription);
     subscription.close();
     expect(await soon('next() ends', next, 500)).toBeNull();
   });
@@ -305,7 +306,7 @@ describe('A subscription', () => {
     const author = await Author.begin();
     const subscription = await open(author.taskId, 0);
     subscription.close();
-    expect(await subscription.next()).toBeNull();
+    expect(await nextEvents(subscription)).toBeNull();
   });
 
   it('tells a waiting poll that something came', async () => {
@@ -328,13 +329,13 @@ describe('A subscription', () => {
     await author.say('gone');
     const subscription = await open(author.taskId, 1);
     await remove(author.taskId);
-    await expect(subscription.next()).rejects.toThrow(TaskNotFound);
+    await expect(nextEvents(subscription)).rejects.toThrow(TaskNotFound);
   });
 
   it('ends with TaskNotFound for whoever waits for a task that was removed', async () => {
     const author = await Author.begin();
     const subscription = await open(author.taskId, 1);
-    const next = subscription.next();
+    const next = nextEvents(subscription);
     await remove(author.taskId);
     await expect(soon('next() ends', next)).rejects.toThrow(TaskNotFound);
   });
@@ -390,13 +391,13 @@ describe('Between a replica and PostgreSQL', () => {
     await other.end();
     const publishedMeanwhile = [...liveLog.wire.keys()];
     const subscription = await open(held.taskId, 0);
-    const before = await subscription.next();
+    const before = await nextEvents(subscription);
     commit.release();
     await ended;
     liveLog.deliver(liveLog.of(held.taskId));
     expect(publishedMeanwhile).toEqual([other.taskId]);
     expect(before?.map(({ type }) => type)).toEqual(['TASK_STARTED']);
-    expect((await subscription.next())?.map(({ type }) => type)).toEqual(['TASK_COMPLETED']);
+    expect((await nextEvents(subscription))?.map(({ type }) => type)).toEqual(['TASK_COMPLETED']);
   });
 
   it('a log that cannot be read for a while makes delivery late, and nothing else', async () => {
@@ -416,7 +417,7 @@ describe('Between a replica and PostgreSQL', () => {
     const author = await Author.begin();
     const subscription = await open(author.taskId, 1, reader);
     const cut = proxy.before(1, { matches: comparesHeads });
-    const next = subscription.next();
+    const next = nextEvents(subscription);
     await author.say('a');
     await soon('a head comparison is cut', cut);
     expect(await soon('the event arrives', next)).toHaveLength(1);
@@ -432,7 +433,7 @@ describe('Between a replica and PostgreSQL', () => {
     const countsAll = (trip: RoundTrip) => comparesHeads(trip) && trip.parameters.length > 10_000 * 36;
     // A PostgreSQL that takes longer for it than the time between two comparisons.
     proxy.delay(1_200, (trip) => countsAll(trip) && begun.push(performance.now()) > 0);
-    const next = subscription.next();
+    const next = nextEvents(subscription);
     await author.say('a');
     expect(await soon('the event arrives', next, 20_000)).toHaveLength(1);
     const first = begun.length;

@@ -11,14 +11,19 @@ export interface Batch {
 }
 
 /** Cuts events into writes of bounded size; no write goes beyond the event `boundary`. */
-export function* batches(events: readonly StoredEvent[], boundary: number): Generator<Batch> {
+export function batches(events: readonly StoredEvent[], boundary: number): readonly Batch[] {
+  const [only] = events;
+  // Nearly always, for a client that keeps up.
+  if (only && events.length === 1) return [{ events, first: only, last: only }];
+  const cut: Batch[] = [];
   let from = 0;
   let bytes = 0;
   for (const [at, last] of events.entries()) {
     bytes += last.payloadJson.length;
     if (bytes < BATCH_BYTES && last.eventId !== boundary && at < events.length - 1) continue;
-    yield { events: events.slice(from, at + 1), first: events[from] ?? last, last };
+    cut.push({ events: events.slice(from, at + 1), first: events[from] ?? last, last });
     from = at + 1;
     bytes = 0;
   }
+  return cut;
 }

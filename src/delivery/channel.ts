@@ -67,6 +67,11 @@ export class Channel {
     return this.#ring.after(cursor);
   }
 
+  /** Whether `recent` answers. */
+  hasRecent(cursor: number): boolean {
+    return this.#ring.has(cursor);
+  }
+
   /** At most `limit` events after the cursor from PostgreSQL. Subscribers that stand at the same place share one read. */
   logged(cursor: number, limit: number): Promise<readonly StoredEvent[]> {
     const key = `${cursor}+${limit}`;

@@ -44,18 +44,22 @@ export class FeedStream {
     if (subscription.lastEventId === subscription.headEventId) writer.caughtUp(subscription);
     for (;;) {
       if (writer.isFull && !(await writer.drained())) return 'slow_consumer';
-      const isMore = await this.deliverNext(subscription, writer);
-      if (!isMore) return writer.why ?? (subscription.isOver ? 'terminal' : 'unsubscribed');
+      const waiting = subscription.ready();
+      if (waiting) await waiting;
+      if (!this.deliverTaken(subscription, writer)) {
+        return writer.why ?? (subscription.isOver ? 'terminal' : 'unsubscribed');
+      }
     }
   }
 
   /**
    * Nothing is kept for a client that is behind: what does not fit is read again when there is room. This is a function of its
-   * own because a suspended one would hold what it has read.
+   * own because a suspended one would hold what it has taken.
    */
-  private async deliverNext(subscription: Subscription, writer: StreamWriter): Promise<boolean> {
+  private deliverTaken(subscription: Subscription, writer: StreamWriter): boolean {
     const { headEventId } = subscription;
-    const events = await subscription.next();
+    const events = subscription.take();
+    if (events === null) return false;
     for (const batch of batches(events ?? [], headEventId)) {
       if (subscription.isClosed || writer.isFull) {
         subscription.rewind(batch.first.eventId - 1);
@@ -64,11 +68,12 @@ export class FeedStream {
       this.deliver(subscription, writer, batch);
       if (batch.last.eventId === headEventId) writer.caughtUp(subscription);
     }
-    return events !== null;
+    return true;
   }
 
-  private deliver(subscription: Subscription, writer: StreamWriter, { events, first, last }: Batch): void {
-    writer.send(events);
+  private deliver(subscription: Subscription, writer: StreamWriter, batch: Batch): void {
+    writer.send(batch);
+    const { events, first, last } = batch;
     const { taskId } = subscription;
     const lastEventId = String(last.eventId);
     this.diagnostics.delivered({ taskId, transport: writer.transport, events: events.length, lastEventId });

@@ -24,9 +24,17 @@ export class RecentEvents {
 
   /** All that are here after the cursor; undefined when the one right after it is not. */
   after(cursor: number): readonly StoredEvent[] | undefined {
+    return this.has(cursor) ? this.#events.slice(this.placeAfter(cursor)) : undefined;
+  }
+
+  /** Whether the one right after the cursor is here. */
+  has(cursor: number): boolean {
+    return this.#events[this.placeAfter(cursor)]?.eventId === cursor + 1;
+  }
+
+  private placeAfter(cursor: number): number {
     const first = this.#events[0];
-    const at = first ? cursor + 1 - first.eventId : -1;
-    return this.#events[at]?.eventId === cursor + 1 ? this.#events.slice(at) : undefined;
+    return first ? cursor + 1 - first.eventId : -1;
   }
 
   private cut(): void {

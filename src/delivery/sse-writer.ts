@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
-import type { StoredEvent } from '../tasks/stored-event.js';
+import type { Batch } from './batches.js';
 import type { StreamEnd } from './connection.js';
-import { sseFrame } from './frames.js';
+import { SSE_FRAMES } from './frames.js';
 import { comeBackAfterMs } from './return-time.js';
 import { StreamWriter } from './stream-writer.js';
 
@@ -48,10 +48,8 @@ export class SseWriter extends StreamWriter {
     this.response.write(`event: heartbeat\ndata: ${JSON.stringify(data)}\n\n`);
   }
 
-  protected override write(events: readonly StoredEvent[]): void {
-    const [first] = events;
-    if (events.length === 1 && first) this.response.write(sseFrame(first));
-    else this.response.write(Buffer.concat(events.map(sseFrame)));
+  protected override write({ first, last, events }: Batch): void {
+    this.response.write(SSE_FRAMES.of(first, last, events));
   }
 
   protected override sayGoodbye(why: StreamEnd): void {

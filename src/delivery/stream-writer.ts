@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { StoredEvent } from '../tasks/stored-event.js';
+import type { Batch } from './batches.js';
 import { Connection, type StreamEnd } from './connection.js';
 import type { Transport } from './transport.js';
 import type { Subscription } from './subscription.js';
@@ -34,10 +34,10 @@ export abstract class StreamWriter extends Connection {
   /** Shows that the connection lives, though nothing happens. */
   abstract heartbeat(): void;
   /** All events in one write. */
-  protected abstract write(events: readonly StoredEvent[]): void;
+  protected abstract write(batch: Batch): void;
 
-  send(events: readonly StoredEvent[]): void {
-    this.write(events);
+  send(batch: Batch): void {
+    this.write(batch);
     this.#silence?.refresh();
   }
 

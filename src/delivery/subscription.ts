@@ -20,7 +20,9 @@ export class Subscription {
   #closed = false;
   #wake: (() => void) | undefined;
   #pageEvents: number = PAGE_EVENTS.most;
-  /** The cursor before the last `next()`. */
+  /** Read from the log and about to be taken. */
+  #page: readonly StoredEvent[] | undefined;
+  /** The cursor before the last `take()`. */
   #before = 0;
 
   constructor(
@@ -52,24 +54,27 @@ export class Subscription {
     return this.cursor;
   }
 
+  /** The next events, at least one; null when the task is over, or after `close()`; undefined when they are not at hand. */
+  take(): readonly StoredEvent[] | null | undefined {
+    if (this.#over || this.#closed) return null;
+    const events = this.#page ?? this.channel.recent(this.cursor);
+    this.#page = undefined;
+    const last = events?.at(-1);
+    if (!last) return undefined;
+    this.#before = this.cursor;
+    this.cursor = last.eventId;
+    this.#over = endsTask(last.type);
+    return events;
+  }
+
   /**
-   * The next events, at least one; null when the task is over, or after `close()`.
+   * Undefined when there is something to take; else resolves when it is worth to try. What was read is kept until it is taken.
    * @throws TaskNotFound when the task was removed meanwhile
    */
-  async next(): Promise<readonly StoredEvent[] | null> {
-    while (!this.#over && !this.#closed) {
-      if (this.channel.head > this.cursor) {
-        const events = this.channel.recent(this.cursor) ?? (await this.logged());
-        const last = events.at(-1);
-        if (this.#closed || !last) continue;
-        this.#before = this.cursor;
-        this.cursor = last.eventId;
-        this.#over = endsTask(last.type);
-        return events;
-      }
-      await new Promise<void>((resolve) => this.channel.wait((this.#wake = resolve)));
-    }
-    return null;
+  ready(): Promise<void> | undefined {
+    if (this.#over || this.#closed) return undefined;
+    if (this.channel.head <= this.cursor) return new Promise((resolve) => this.channel.wait((this.#wake = resolve)));
+    return this.channel.hasRecent(this.cursor) ? undefined : this.readPage();
   }
 
   /** Whether these were committed after the subscription was opened, and no client of this replica has them yet. */
@@ -100,7 +105,7 @@ export class Subscription {
     this.#over = false;
   }
 
-  /** Ends a `next()` that waits. May be called more than once. */
+  /** Ends a `ready()` that waits. May be called more than once. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -109,18 +114,16 @@ export class Subscription {
     this.detach(this.channel);
   }
 
-  /** Empty while PostgreSQL does not answer: the stream stays, and goes on when it does. */
-  private async logged(): Promise<readonly StoredEvent[]> {
+  /** Nothing while PostgreSQL does not answer: the stream stays, and goes on when it does. */
+  private async readPage(): Promise<void> {
     try {
       const limit = this.#pageEvents;
-      const events = await this.channel.logged(this.cursor, limit);
-      if (events.length === 0) throw new TaskNotFound();
+      this.#page = await this.channel.logged(this.cursor, limit);
+      if (this.#page.length === 0) throw new TaskNotFound();
       this.#pageEvents = Math.min(PAGE_EVENTS.most, 2 * limit);
-      return events;
     } catch (error) {
       if (!(error instanceof TaskBridgeError) || error.kind !== 'unavailable') throw error;
       await delay(UNAVAILABLE_RETRY_MS);
-      return [];
     }
   }
 }

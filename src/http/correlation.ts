@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { EventEmitter } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { runInStory, type Story, storyFrom } from '../observability/correlation.js';
@@ -19,13 +20,16 @@ export function storyOfRequest(req: IncomingMessage): Story {
 export function correlation(req: IncomingMessage, res: ServerResponse, next: () => void): void {
   const story = storyOfRequest(req);
   res.setHeader('X-Correlation-Id', story.correlationId);
-  listenIn(story, req);
-  listenIn(story, res);
-  runInStory(story, () => next());
+  runInStory(story, () => {
+    const inStory = AsyncLocalStorage.snapshot();
+    listenIn(inStory, req);
+    listenIn(inStory, res);
+    next();
+  });
 }
 
 /** Node emits the events of a request in the context of its connection, where listeners would have lost the story. */
-function listenIn(story: Story, emitter: EventEmitter): void {
+function listenIn(inStory: ReturnType<typeof AsyncLocalStorage.snapshot>, emitter: EventEmitter): void {
   const { emit } = emitter;
-  emitter.emit = (...args: Parameters<typeof emit>) => runInStory(story, () => Reflect.apply(emit, emitter, args));
+  emitter.emit = (...args: Parameters<typeof emit>) => inStory(() => Reflect.apply(emit, emitter, args));
 }

@@ -42,7 +42,7 @@ export class AppendEvents {
    */
   async execute(request: AppendRequest): Promise<AppendReceipt> {
     const arrivedAt = performance.now();
-    const outcome = await this.#queue.append(request);
+    const outcome = await this.#queue.push(request);
     if (outcome.outcome === 'refused') return this.explain(request);
     this.metrics.observe('append_seconds', (performance.now() - arrivedAt) / 1000);
     this.liveLog.publish(outcome.events);

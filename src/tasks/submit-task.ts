@@ -3,6 +3,7 @@ import { Injectable } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
+import { Lane } from '../database/lane.js';
 import { TaskExecutor } from '../execution/task-executor.js';
 import { canonicalJson } from '../http/canonical-json.js';
 import type { JsonObject } from '../http/strict-json.js';
@@ -11,19 +12,24 @@ import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
 import { CreationForbidden } from '../ownership/ownership.errors.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
-import { insertInTurn } from './insert-in-turn.js';
+import { lockOwners } from '../uploads/owned-bytes.js';
 import type { UploadedFile } from '../uploads/uploaded-file.js';
+import { CreateQueue, MAX_BATCH_PAGES } from './create-queue.js';
 import type { TaskStatus } from './domain/task.js';
 import { IdempotencyConflict, TooManyOpenTasks, UnknownTaskType } from './domain/tasks.errors.js';
-import { findByClientRequest, insertTask, type EarlierTask, type NewTaskRow } from './store/insert-task.js';
+import { insertWithFiles } from './insert-with-files.js';
+import { findByClientRequest, type EarlierTask, type InsertOutcome, type NewTaskRow } from './store/insert-task.js';
+import { insertTasks } from './store/insert-tasks.js';
 import { hasRoom } from './store/open-tasks.js';
 import { TasksConfig } from './tasks.config.js';
 
 /**
- * So near to its cap an owner's creates go one at a time, so that it is never exceeded; further away they are too many to wait for
- * each other, and those under way at a time, on all replicas together, too few to get there unseen.
+ * So near to its cap an owner's creates go one batch at a time on all replicas together, so that it is never exceeded; further away
+ * they do not wait for each other, and those under way at one time on ten replicas are too few to get there unseen.
  */
-const NEAR_THE_CAP = 200;
+const NEAR_THE_CAP = 10 * MAX_BATCH_PAGES;
+/** Connections for looking up earlier tasks: however many requests are repeated at once, others find one. */
+const LOOKUP_CONNECTIONS = 4;
 
 export interface Submission {
   readonly clientRequestId: string;
@@ -55,6 +61,11 @@ interface RequestKey {
 export class SubmitTask {
   /** By owner and clientRequestId. A phone that retries, a thousand times over, asks PostgreSQL once. */
   readonly #underWay = new Map<string, Promise<EarlierTask | undefined>>();
+  readonly #maxOpenTasks: number | null;
+  readonly #queue: CreateQueue;
+  /** For owners that are near their cap. */
+  readonly #inTurn: CreateQueue;
+  readonly #lookups: Lane;
 
   constructor(
     private readonly database: Database,
@@ -62,8 +73,19 @@ export class SubmitTask {
     private readonly ownership: OwnershipPolicy,
     private readonly observer: Observer,
     private readonly metrics: MetricsSink,
-    private readonly config: TasksConfig,
-  ) {}
+    config: TasksConfig,
+  ) {
+    const max = config.openTasksPerPrincipal || null;
+    this.#maxOpenTasks = max;
+    this.#queue = new CreateQueue((tasks) => insertTasks(database, tasks, max && Math.max(max - NEAR_THE_CAP, 0)));
+    this.#inTurn = new CreateQueue((tasks) =>
+      database.transaction(async (tx) => {
+        await lockOwners(tx, tasks);
+        return insertTasks(tx, tasks, max);
+      }),
+    );
+    this.#lookups = new Lane(database, LOOKUP_CONNECTIONS);
+  }
 
   /**
    * @throws CreationForbidden, UnknownTaskType, UploadForbidden
@@ -103,27 +125,31 @@ export class SubmitTask {
   }
 
   private async submitFirst(key: RequestKey, submission: Submission, fingerprint: string): Promise<Submitted> {
-    const { clientRequestId, taskType, files = [], maxOwnedBytes } = submission;
-    const maxOpenTasks = this.config.openTasksPerPrincipal || null;
+    const { clientRequestId, taskType } = submission;
+    const maxOpenTasks = this.#maxOpenTasks;
     const known = this.executor.accepts(taskType);
-    let inTurn = files.length > 0;
+    let inTurn = maxOpenTasks !== null && maxOpenTasks <= NEAR_THE_CAP;
     // Once or twice, but when retention removes the earlier task, or tasks end, between two statements.
     for (;;) {
       if (known) {
         const row = rowOf(key, submission, fingerprint);
-        const isNew = await (inTurn
-          ? this.database.transaction((tx) => insertInTurn(tx, row, maxOpenTasks, { files, maxOwnedBytes }))
-          : insertTask(this.database, row, maxOpenTasks && Math.max(maxOpenTasks - NEAR_THE_CAP, 0)));
-        if (isNew) return this.accepted(row);
+        if ((await this.insert(row, submission, inTurn)).outcome === 'inserted') return this.accepted(row);
       }
-      const earlier = await findByClientRequest(this.database, key);
+      const earlier = await findByClientRequest(this.#lookups, key);
       if (earlier) return this.repeated(earlier, clientRequestId, fingerprint);
       if (!known) throw new UnknownTaskType(this.executor.taskTypes);
-      if (maxOpenTasks !== null && !(await hasRoom(this.database, key, maxOpenTasks))) {
+      if (maxOpenTasks !== null && !(await hasRoom(this.#lookups, key, maxOpenTasks))) {
         throw new TooManyOpenTasks(maxOpenTasks);
       }
       inTurn = true;
     }
+  }
+
+  private insert(row: NewTaskRow, submission: Submission, inTurn: boolean): Promise<InsertOutcome> {
+    const { files = [], maxOwnedBytes } = submission;
+    if (files.length === 0) return (inTurn ? this.#inTurn : this.#queue).push(row);
+    const brought = { files, maxOwnedBytes };
+    return this.database.transaction((tx) => insertWithFiles(tx, row, this.#maxOpenTasks, brought));
   }
 
   private accepted({ taskId, taskType, clientRequestId }: NewTaskRow): Submitted {

@@ -19,13 +19,15 @@ export async function ownedBytes(db: Queryable, { tenantId, ownerId }: Owner): P
   return row?.bytes ?? 0;
 }
 
-/** Until the end of the transaction. Any lock that no other statement takes would do. */
+/** Until the end of the transaction, in one order. Any locks that no other statement takes would do. */
 const LOCK: Statement = {
-  name: 'lock-owner',
-  text: `SELECT pg_advisory_xact_lock(hashtextextended($1 || chr(31) || $2, 7461737))`,
+  name: 'lock-owners',
+  text: `SELECT pg_advisory_xact_lock(key) FROM (
+      SELECT DISTINCT hashtextextended(tenant_id || chr(31) || owner_id, 7461737) AS key
+      FROM unnest($1::text[], $2::text[]) AS owner (tenant_id, owner_id) ORDER BY key) AS owners`,
 };
 
-/** Creates of the owner that take this lock go one at a time from here on, so that what they bring together is known. */
-export async function lockOwner(tx: Queryable, { tenantId, ownerId }: Owner): Promise<void> {
-  await tx.query(LOCK, [tenantId, ownerId]);
+/** Creates of these owners that take these locks go one at a time from here on, so that what they bring together is known. */
+export async function lockOwners(tx: Queryable, owners: readonly Owner[]): Promise<void> {
+  await tx.query(LOCK, [owners.map(({ tenantId }) => tenantId), owners.map(({ ownerId }) => ownerId)]);
 }

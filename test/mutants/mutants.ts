@@ -30,8 +30,13 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'src/delivery/channel.ts', from: 'if (isAfterHole) this.#ring.clear();\n', to: '' },
       {
         file: 'src/delivery/recent-events.ts',
-        from: 'this.#events[at]?.eventId === cursor + 1 ? this.#events.slice(at)',
-        to: 'at >= 0 ? this.#events.filter(({ eventId }) => eventId > cursor)',
+        from: 'this.#events.slice(this.placeAfter(cursor))',
+        to: 'this.#events.filter(({ eventId }) => eventId > cursor)',
+      },
+      {
+        file: 'src/delivery/recent-events.ts',
+        from: 'this.#events[this.placeAfter(cursor)]?.eventId === cursor + 1',
+        to: 'this.placeAfter(cursor) >= 0',
       },
     ],
     caughtBy: { file: 'test/live-log-faults.test.ts', tests: 'drops events' },

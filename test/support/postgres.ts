@@ -34,13 +34,17 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
-/** A cluster of its own in a fresh directory, which `stop()` removes. A crash of the machine may lose its data. */
-export async function startTestCluster(): Promise<TestCluster> {
+export interface ClusterOptions {
+  /** False, the default, gives up all data in a crash of the machine, for speed. */
+  readonly durable?: boolean;
+}
+
+/** A cluster of its own in a fresh directory, which `stop()` removes. */
+export async function startTestCluster({ durable = false }: ClusterOptions = {}): Promise<TestCluster> {
   const directory = await mkdtemp(join(tmpdir(), 'taskbridge-test-'));
   // Run by root, PostgreSQL is uid 65534 and must get in.
   await chmod(directory, 0o711);
-  const start = () =>
-    startEmbeddedPostgres({ directory: join(directory, 'postgres'), durable: false, maxConnections: 200 });
+  const start = () => startEmbeddedPostgres({ directory: join(directory, 'postgres'), durable, maxConnections: 200 });
   let postgres = await start();
   const socketDirectory = new URLSearchParams(postgres.ownerUrl.split('?')[1]).get('host') ?? '';
   const urls = urlsOf(socketDirectory);
@@ -65,8 +69,11 @@ export async function startTestCluster(): Promise<TestCluster> {
 }
 
 /** For Jest's globalSetup, which may run once per project: one cluster for the run, with the migrated template. */
-export async function startSharedCluster(migrate: (ownerUrl: string) => Promise<unknown>): Promise<TestCluster> {
-  shared.cluster ??= startTestCluster().then(async (cluster) => {
+export async function startSharedCluster(
+  migrate: (ownerUrl: string) => Promise<unknown>,
+  options?: ClusterOptions,
+): Promise<TestCluster> {
+  shared.cluster ??= startTestCluster(options).then(async (cluster) => {
     await cluster.createDatabase(TEMPLATE);
     await migrate(cluster.ownerUrl(TEMPLATE));
     // Autovacuum's connection to the template would hold up every clone.

@@ -15,10 +15,14 @@ export interface NewTaskRow {
   readonly traceparent: string;
 }
 
+/** `passed_over`: the key is taken, or the owner has no room. */
+export interface InsertOutcome {
+  readonly outcome: 'inserted' | 'passed_over';
+}
+
 /**
- * Indexes: proj_tasks_client_request and proj_tasks_open decide. No row: the key is taken, or the owner has no room. The task is
- * claimable from the commit on: the column's milliseconds would be rounded into the future, and a worker that is told of the task
- * at once would not find it.
+ * Indexes: proj_tasks_client_request and proj_tasks_open decide. The task is claimable from the commit on:
+ * the column's milliseconds would be rounded into the future, and a worker that is told of the task at once would not find it.
  */
 const INSERT: Statement = {
   name: 'insert-task',
@@ -32,9 +36,8 @@ const INSERT: Statement = {
 /**
  * A statement that is a transaction of its own. `maxOpenTasks`: only if the owner has less that are not over, as far as this
  * statement sees; null is no cap.
- * @returns whether the task is there now, and was not before
  */
-export async function insertTask(db: Queryable, task: NewTaskRow, maxOpenTasks: number | null): Promise<boolean> {
+export async function insertTask(db: Queryable, task: NewTaskRow, maxOpenTasks: number | null): Promise<InsertOutcome> {
   const rows = await db.query(INSERT, [
     maxOpenTasks,
     task.tenantId,
@@ -48,7 +51,7 @@ export async function insertTask(db: Queryable, task: NewTaskRow, maxOpenTasks: 
     task.correlationId,
     task.traceparent,
   ]);
-  return rows.length === 1;
+  return { outcome: rows.length === 1 ? 'inserted' : 'passed_over' };
 }
 
 export interface EarlierTask {

@@ -1,0 +1,33 @@
+import type { Stage } from './stage.js';
+
+/** What one repetition found: the figure that is compared, and whatever else is worth a look, by name. */
+export interface Finding {
+  readonly figure: number;
+  readonly [detail: string]: number;
+}
+
+/** One repetition of one side, set up and warm. */
+export type Side = () => Promise<Finding>;
+
+export type Limit = { readonly atLeast: number } | { readonly atMost: number };
+
+/** A figure of the service, beside the yardstick that it is compared with. */
+export interface Goal {
+  readonly name: string;
+  readonly title: string;
+  /** What the yardstick is, in a few words. */
+  readonly against: string;
+  /** Of the figures of both sides. */
+  readonly unit: string;
+  /** What gate and stretch are about: ours divided by the yardstick, or ours as it is. */
+  readonly judged: 'ratio' | 'figure';
+  /** Absent: measured, and not judged. */
+  readonly gate?: Limit;
+  readonly stretch?: Limit;
+  readonly ours: (stage: Stage) => Promise<Side>;
+  readonly yardstick: (stage: Stage) => Promise<Side>;
+}
+
+export function meets(limit: Limit, value: number): boolean {
+  return 'atLeast' in limit ? value >= limit.atLeast : value <= limit.atMost;
+}

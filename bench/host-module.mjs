@@ -1,0 +1,59 @@
+// The service under test loads this: a handler whose tasks run until the service stops, and append what a socket says.
+import { createServer } from 'node:net';
+import { createInterface } from 'node:readline';
+import { TASK_HANDLERS } from 'taskbridge';
+
+const TEXT = 'x'.repeat(150);
+const contexts = [];
+
+const handlers = {
+  'bench.append': (input, context) => {
+    contexts[input.index] = context;
+    return new Promise((_, reject) => {
+      context.signal.addEventListener('abort', () => reject(context.signal.reason));
+    });
+  },
+};
+
+const commands = {
+  /** How many are running. */
+  running: () => contexts.filter(Boolean).length,
+  /** Events a second of so many writers, each waiting for the last one to be stored. */
+  async writers({ writers, seconds }) {
+    const startedAt = performance.now();
+    let stored = 0;
+    await Promise.all(
+      contexts.slice(0, writers).map(async (context) => {
+        while (performance.now() - startedAt < seconds * 1000) {
+          await context.message(TEXT);
+          stored += 1;
+        }
+      }),
+    );
+    return stored / ((performance.now() - startedAt) / 1000);
+  },
+  /** Milliseconds that each of so many appends to one task took. */
+  async appends({ index, rounds }) {
+    const took = [];
+    for (let n = 0; n < rounds; n += 1) {
+      const startedAt = performance.now();
+      await contexts[index].message(TEXT);
+      took.push(performance.now() - startedAt);
+    }
+    return took;
+  },
+};
+
+createServer((socket) => {
+  createInterface({ input: socket }).on('line', async (line) => {
+    const { publish, burst, call, args } = JSON.parse(line);
+    if (publish) for (const index of publish) for (let n = 0; n < burst; n += 1) void contexts[index].message(TEXT);
+    else socket.write(`${JSON.stringify(await commands[call](args ?? {}))}\n`);
+  });
+  socket.on('error', () => {});
+}).listen(process.env.BENCH_CONTROL);
+
+export default {
+  module: class BenchHost {},
+  providers: [{ provide: TASK_HANDLERS, useValue: handlers }],
+};

@@ -1,0 +1,18 @@
+import { readdir, readFile } from 'node:fs/promises';
+
+// What Linux says about a process. Without it there is no CPU and no memory to report.
+
+/** Of all threads, user and system. */
+export async function cpuSeconds(pid: number): Promise<number> {
+  const threads = await readdir(`/proc/${pid}/task`);
+  const spent = await Promise.all(
+    // A thread that is over took its share with it; those that are measured here stay.
+    threads.map((thread) => readFile(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').catch(() => '0')),
+  );
+  return spent.reduce((sum, line) => sum + Number(line.split(' ')[0]), 0) / 1e9;
+}
+
+export async function rssKiB(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]);
+}

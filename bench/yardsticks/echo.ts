@@ -1,0 +1,30 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { answerCalls } from '../child.js';
+import { TEXT } from '../text.js';
+
+// What two processes on this machine need at least to say something to each other and back.
+
+answerCalls({
+  async serve(): Promise<number> {
+    const server = createServer((socket) => socket.setNoDelay(true).pipe(socket)).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return (server.address() as AddressInfo).port;
+  },
+
+  /** Milliseconds of so many round trips of as many bytes as an event has. */
+  async roundTrips(port: number, rounds: number): Promise<number[]> {
+    const socket = connect(port, '127.0.0.1').setNoDelay(true);
+    await once(socket, 'connect');
+    const message = TEXT.padEnd(325);
+    const took: number[] = [];
+    for (let n = 0; n < rounds; n += 1) {
+      const startedAt = performance.now();
+      socket.write(message);
+      await once(socket, 'data');
+      took.push(performance.now() - startedAt);
+    }
+    socket.destroy();
+    return took;
+  },
+});

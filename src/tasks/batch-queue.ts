@@ -1,0 +1,147 @@
+import { TaskBridgeError } from '../taskbridge-error.js';
+import { TooMuchWaiting } from './domain/tasks.errors.js';
+/** A batch unanswered for so long does not hold up other keys: another may start beside it, */
+const SLOW_BATCH_MS = 100;
+/** up to so many in all. */
+const MAX_BATCHES_IN_FLIGHT = 4;
+/** How soon what somebody else had locked is tried again, */
+const LOCKED_RETRY_MS = 5;
+/** and for how long. Longer than a lock may be held (lock_timeout, statement_timeout). */
+const LOCKED_DEADLINE_MS = 10_000;
+
+/** Somebody else holds what this request needs. */
+export interface Locked {
+  readonly outcome: 'locked';
+}
+
+/** What a queue has to know about its requests. */
+export interface Batching<Request> {
+  /** Requests of one key are stored one after the other, in the order in which they came. */
+  readonly keyOf: (request: Request) => string;
+  readonly sizeOf: (request: Request) => number;
+  /** The size of all that may wait in this replica, */
+  readonly maxWaiting: number;
+  /** and of one transaction, unless a single request is larger. */
+  readonly maxBatch: number;
+}
+
+interface Waiting<Request, Outcome> {
+  readonly request: Request;
+  readonly arrivedAt: number;
+  readonly resolve: (outcome: Outcome) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+type Store<Request, Outcome> = (requests: readonly Request[]) => Promise<readonly (Outcome | Locked)[]>;
+
+/**
+ * Natural batching: the next batch is what arrived during the previous commit. No timer, so a lone writer waits for nothing but
+ * its own commit. A key is in one batch at a time, once.
+ */
+export class BatchQueue<Request, Outcome extends { readonly outcome: string }> {
+  #waiting: Waiting<Request, Outcome>[] = [];
+  #waitingSize = 0;
+  #busyKeys = new Set<string>();
+  #inFlight = 0;
+  #slow = 0;
+
+  /** `store` answers one outcome a request, in their order. */
+  constructor(
+    private readonly store: Store<Request, Outcome>,
+    private readonly batching: Batching<Request>,
+  ) {}
+
+  /** @throws TooMuchWaiting when the queue is full, DatabaseUnavailable when PostgreSQL does not answer */
+  push(request: Request): Promise<Outcome> {
+    const size = this.batching.sizeOf(request);
+    if (this.#waitingSize + size > this.batching.maxWaiting) throw new TooMuchWaiting();
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ request, arrivedAt: performance.now(), resolve, reject });
+      this.#waitingSize += size;
+      this.startBatch();
+    });
+  }
+
+  private startBatch(): void {
+    if (this.#inFlight > this.#slow || this.#inFlight >= MAX_BATCHES_IN_FLIGHT) return;
+    const batch = this.take();
+    if (batch.length > 0) void this.run(batch);
+  }
+
+  /** The oldest requests of keys that are in no batch now, one a key. */
+  private take(): Waiting<Request, Outcome>[] {
+    const { keyOf, sizeOf, maxBatch } = this.batching;
+    const batch: Waiting<Request, Outcome>[] = [];
+    const left: Waiting<Request, Outcome>[] = [];
+    const leftKeys = new Set<string>();
+    let size = 0;
+    for (const waiting of this.#waiting) {
+      const key = keyOf(waiting.request);
+      const fits = batch.length === 0 || size + sizeOf(waiting.request) <= maxBatch;
+      if (fits && !this.#busyKeys.has(key) && !leftKeys.has(key)) {
+        this.#busyKeys.add(key);
+        size += sizeOf(waiting.request);
+        batch.push(waiting);
+      } else {
+        left.push(waiting);
+        leftKeys.add(key);
+      }
+    }
+    this.#waiting = left;
+    this.#waitingSize -= size;
+    return batch;
+  }
+
+  private async run(batch: readonly Waiting<Request, Outcome>[]): Promise<void> {
+    this.#inFlight += 1;
+    let isSlow = false;
+    const slow = setTimeout(() => {
+      isSlow = true;
+      this.#slow += 1;
+      this.startBatch();
+    }, SLOW_BATCH_MS);
+    try {
+      await this.storeOrSplit(batch);
+    } finally {
+      clearTimeout(slow);
+      if (isSlow) this.#slow -= 1;
+      this.#inFlight -= 1;
+      this.startBatch();
+    }
+  }
+
+  /** A batch that PostgreSQL refuses is halved until only the request that it refuses for is alone. */
+  private async storeOrSplit(batch: readonly Waiting<Request, Outcome>[]): Promise<void> {
+    try {
+      const outcomes = await this.store(batch.map(({ request }) => request));
+      outcomes.forEach((outcome, index) => this.settle(batch[index] as Waiting<Request, Outcome>, outcome));
+    } catch (error) {
+      if (batch.length === 1 || error instanceof TaskBridgeError) {
+        for (const waiting of batch) this.release(waiting).reject(error);
+        return;
+      }
+      const middle = Math.ceil(batch.length / 2);
+      await this.storeOrSplit(batch.slice(0, middle));
+      await this.storeOrSplit(batch.slice(middle));
+    }
+  }
+
+  private settle(waiting: Waiting<Request, Outcome>, outcome: Outcome | Locked): void {
+    if (outcome.outcome !== 'locked') this.release(waiting).resolve(outcome as Outcome);
+    else if (performance.now() - waiting.arrivedAt > LOCKED_DEADLINE_MS)
+      this.release(waiting).reject(new TooMuchWaiting());
+    else setTimeout(() => this.again(waiting), LOCKED_RETRY_MS);
+  }
+
+  /** Its key stays busy until now, and it goes before all others: what came after it is not stored before it. */
+  private again(waiting: Waiting<Request, Outcome>): void {
+    this.#waiting.unshift(this.release(waiting));
+    this.#waitingSize += this.batching.sizeOf(waiting.request);
+    this.startBatch();
+  }
+
+  private release(waiting: Waiting<Request, Outcome>): Waiting<Request, Outcome> {
+    this.#busyKeys.delete(this.batching.keyOf(waiting.request));
+    return waiting;
+  }
+}
