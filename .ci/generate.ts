@@ -1,6 +1,7 @@
-// `npm run generate`: writes what is made from the table of settings. A test compares, so it cannot be forgotten.
+// `npm run generate`: writes what is made from the tables of settings and of metrics. A test compares, so it cannot be forgotten.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { SETTINGS, type Setting } from '../src/boot/settings.js';
+import { type Metric, METRICS, TRANSPORT_METRICS } from '../src/observability/metrics.js';
 
 /** The text of .env.example. */
 export function envExample(settings: Readonly<Record<string, Setting>>): string {
@@ -26,10 +27,21 @@ export function withSettingsTable(page: string, settings: Readonly<Record<string
   const rows = Object.entries(settings).map(([name, setting]) =>
     [`\`${name}\``, defaultOf(setting), setting.kind.accepts, setting.meaning].join(' | '),
   );
-  const table = ['setting | default | accepts | meaning', '--- | --- | --- | ---', ...rows];
+  return withTable(page, 'settings', ['setting | default | accepts | meaning', '--- | --- | --- | ---', ...rows]);
+}
+
+/** The same of the metrics, under the names that Prometheus sees. */
+export function withMetricsTable(page: string, metrics: Readonly<Record<string, Metric>>): string {
+  const rows = Object.entries(metrics).map(([name, { kind, labels, help }]) =>
+    [`\`taskbridge_${name}\``, kind, labels.map((label) => `\`${label}\``).join(', '), help].join(' | '),
+  );
+  return withTable(page, 'metrics', ['metric | kind | labels | meaning', '--- | --- | --- | ---', ...rows]);
+}
+
+function withTable(page: string, name: string, rows: readonly string[]): string {
   return page.replace(
-    /(<!-- settings: .*? -->\n).*(<!-- end of settings -->)/s,
-    (_, begin: string, end: string) => `${begin}${table.map((row) => `| ${row} |`).join('\n')}\n${end}`,
+    new RegExp(`(<!-- ${name}: .*? -->\\n).*(<!-- end of ${name} -->)`, 's'),
+    (_, begin: string, end: string) => `${begin}${rows.map((row) => `| ${row} |`).join('\n')}\n${end}`,
   );
 }
 
@@ -43,5 +55,6 @@ function defaultOf({ default: standard, productionDefault, unset }: Setting): st
 if (import.meta.main) {
   const operations = new URL('../docs/operations.md', import.meta.url);
   writeFileSync(new URL('../.env.example', import.meta.url), envExample(SETTINGS));
-  writeFileSync(operations, withSettingsTable(readFileSync(operations, 'utf8'), SETTINGS));
+  const page = withSettingsTable(readFileSync(operations, 'utf8'), SETTINGS);
+  writeFileSync(operations, withMetricsTable(page, { ...METRICS, ...TRANSPORT_METRICS }));
 }

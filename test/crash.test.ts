@@ -176,7 +176,8 @@ describe('A service that is killed', () => {
     await service.stop();
     await start({ TASK_MAX_ATTEMPTS: '2' });
     const body = { clientRequestId: uniqueId(), taskType: 'demo.sleep', input: { ms: 600_000 } };
-    const { taskId } = (await client().create(body)).body;
+    const { headers, body: created } = await client().create(body);
+    const { taskId } = created;
     const attempt = async (n: number) =>
       eventually(`attempt ${n} runs`, async () => {
         const { status, attempt } = (await client().snapshot(taskId)).body;
@@ -199,6 +200,20 @@ describe('A service that is killed', () => {
       code: 'STALLED',
       message: expect.any(String),
       retryable: expect.any(Boolean),
+    });
+    const told = await eventually('the log tells of it', () =>
+      service
+        .stdout()
+        .split('\n')
+        .find((line) => line.includes('"reaper.attempt_ended"')),
+    );
+    // Where whoever complains about the request looks for it.
+    expect(JSON.parse(told)).toMatchObject({
+      taskId,
+      correlation_id: headers.get('x-correlation-id'),
+      causation_id: '2',
+      eventId: '3',
+      outcome: 'FAILED',
     });
     await checkInvariants(database.superuserUrl, { quiescent: true });
   }, 60_000);

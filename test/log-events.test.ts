@@ -21,7 +21,9 @@ describe('docs/log-events.md', () => {
   const { events, useCases, problemOf } = logCatalogue();
 
   it('has every event that the source writes', () => {
-    const calls = [...source.matchAll(/\blog(?:ger)?\??(?:\.(?:debug|info|warn|error)|\[[^\]]+\])\([\s\S]*?\);/g)];
+    const calls = [
+      ...source.matchAll(/\b(?:log(?:ger)?\??(?:\.(?:debug|info|warn|error)|\[[^\]]+\])|new Trouble)\([\s\S]*?\);/g),
+    ];
     const written = calls.flatMap(([call]) => [...call.matchAll(/'([a-z_]+\.[a-z_]+)'/g)].map(([, name]) => name));
     expect(written.length).toBeGreaterThan(25);
     expect(written.filter((name) => name === undefined || !events.has(name))).toEqual([]);
@@ -120,6 +122,11 @@ describe('The log of a service', () => {
       expect.arrayContaining(['append_events.start', 'append_events.success', 'complete_attempt.success']),
     );
     for (const line of about) expect(line).toHaveProperty('causation_id');
+    const stored = about.filter(({ eventId }) => eventId !== undefined).map(({ msg, eventId }) => [msg, eventId]);
+    expect(stored).toEqual([
+      ['append_events.success', '2'],
+      ['complete_attempt.success', '3'],
+    ]);
   });
 
   it('does not tell of probes and scrapes', async () => {

@@ -137,6 +137,20 @@ describe('/metrics', () => {
     await bounded.stop();
   });
 
+  it.each([
+    ['losing its last attempt', false, "lease_expires_at = now() - interval '1 s', spent_attempts = 2"],
+    ['a question that nobody answered', true, "suspend_expires_at = now() - interval '1 s'"],
+  ])('counts a task that is failed for %s', async (_, asks, passed) => {
+    const before = (await scrape()).of('task_failures_total');
+    const task = await RemoteTask.begin(client);
+    if (asks) await task.suspend();
+    await connected(database.superuserUrl, (db) =>
+      db.query(`UPDATE taskbridge.proj_tasks SET ${passed} WHERE task_id = $1`, [task.taskId]),
+    );
+    await eventually('it has failed', async () => (await client.snapshot(task.taskId)).body.status === 'FAILED');
+    expect((await scrape()).of('task_failures_total')).toBe(before + 1);
+  });
+
   it('shows the tasks that are not over by what they wait for, and how long', async () => {
     const before = await until('nothing is open', (m) => m.of('tasks') === 0);
     expect(before.find('oldest_non_terminal_age_seconds')).toBe(0);

@@ -299,7 +299,10 @@ describe('nginx with the configuration of deploy/nginx', () => {
         status: 413,
         body: { code: 'PAYLOAD_TOO_LARGE', message: expect.any(String), details: {} },
       });
-      expect(refused.headers.get('x-correlation-id')).toBe((refused.body as { correlationId: string }).correlationId);
+      const { correlationId, timestamp } = refused.body as { correlationId: string; timestamp: string };
+      expect(refused.headers.get('x-correlation-id')).toBe(correlationId);
+      expect(correlationId).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+      expect(timestamp).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)$/);
     });
 
     it('is a chunked body above the limit', async () => {

@@ -8,7 +8,7 @@ import { PostgresProxy } from './support/postgres-proxy.js';
 import { eventually, type Service, startService } from './support/service.js';
 
 /** Many times its connections: most of them wait in line. */
-const REQUESTS = 600;
+const REQUESTS = 300;
 /** A write is refused after two seconds and a bit, and not only when its statement is given up, after seven. */
 const REFUSED_WITHIN_MS = 6_000;
 /** A crowd has to be sent and answered, too, on a machine that may be busy. */
@@ -38,7 +38,7 @@ describe.each<[string, (proxy: PostgresProxy) => unknown, (proxy: PostgresProxy)
 
   it('writes are refused in time, the process serves, and all goes on afterwards', async () => {
     const create = (taskType: string, input = {}) => client.create({ clientRequestId: uniqueId(), taskType, input });
-    const { taskId } = (await create('demo.stream', { chunks: 40, intervalMs: 250 })).body;
+    const { taskId } = (await create('demo.stream', { chunks: 12, intervalMs: 250 })).body;
     const reader = followSse(service.url, taskId, null, client.headers);
     await reader.waitFor(({ events }) => events.length > 2);
 
@@ -83,5 +83,8 @@ describe.each<[string, (proxy: PostgresProxy) => unknown, (proxy: PostgresProxy)
       60_000,
     );
     await checkInvariants(database.superuserUrl, { quiescent: true });
+    // It was tried twice a second all the while.
+    const told = (event: string) => service.stdout().split(`"msg":"${event}"`).length - 1;
+    expect([told('reaper.failed'), told('reaper.recovered')]).toEqual([1, 1]);
   }, 180_000);
 });

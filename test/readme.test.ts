@@ -5,8 +5,9 @@ import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { withSettingsTable } from '../.ci/generate.js';
+import { withMetricsTable, withSettingsTable } from '../.ci/generate.js';
 import { SETTINGS } from '../src/boot/settings.js';
+import { METRICS, TRANSPORT_METRICS } from '../src/observability/metrics.js';
 import { EVENT_TYPES } from '../src/tasks/domain/task-event.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 import { type Service, startService, temporaryDirectory } from './support/service.js';
@@ -74,6 +75,13 @@ describe('docs/operations.md', () => {
     const page = read('docs/operations.md');
     expect(page).toBe(withSettingsTable(page, SETTINGS));
     for (const name of Object.keys(SETTINGS)) expect(page).toContain(`| \`${name}\` |`);
+  });
+
+  it('has the table that `npm run generate` makes of the metrics', () => {
+    const page = read('docs/operations.md');
+    const metrics = { ...METRICS, ...TRANSPORT_METRICS };
+    expect(page).toBe(withMetricsTable(page, metrics));
+    for (const name of Object.keys(metrics)) expect(page).toContain(`| \`taskbridge_${name}\` |`);
   });
 });
 

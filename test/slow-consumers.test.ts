@@ -6,6 +6,7 @@ import { storedEnvelopes } from './support/fold.js';
 import { followWebSocket } from './support/follow.js';
 import { type Closed, MultiplexClient, SUBPROTOCOL } from './support/multiplex-client.js';
 import { createTestDatabase } from './support/postgres.js';
+import { exchange } from './support/raw-http.js';
 import { RemoteTask } from './support/remote-task.js';
 import { eventually, type Service, startService } from './support/service.js';
 import { WITH_WORKERS } from './support/worker-client.js';
@@ -62,6 +63,7 @@ describe('A client that does not read', () => {
   /** Begun first and looked at last, because they take half a minute. */
   let mute: { readonly single: Promise<Closed>; readonly multiplexed: Promise<Closed>; readonly since: number };
   let silent: Promise<Closed>;
+  let halfARequest: Promise<{ readonly status: number; readonly afterMs: number }>;
 
   beforeAll(async () => {
     database = await createTestDatabase();
@@ -73,6 +75,10 @@ describe('A client that does not read', () => {
     };
     service = await startService(env, { lifetime: 'file' });
     client = newPrincipal(service.url);
+    const askedAt = performance.now();
+    halfARequest = exchange(Number(new URL(service.url).port), 'GET /health HTTP/1.1\r\nHost: a\r\n').then(
+      ({ status }) => ({ status, afterMs: performance.now() - askedAt }),
+    );
     const connection = await MultiplexClient.open(service.url, client.headers, { autoPong: false });
     const socket = new WebSocket(`${service.url.replace('http', 'ws')}/api/v1/tasks/ws`, {
       headers: client.headers,
@@ -198,6 +204,11 @@ describe('A client that does not read', () => {
 
   it('without a frame is closed with 4408 when 10 s are over, with the subprotocol too', async () => {
     expect(await silent).toEqual({ code: 4408, reason: 'SUBSCRIBE_TIMEOUT' });
+  }, 60_000);
+
+  it('and sends no more than half a request is answered with 408 when 15 s are over', async () => {
+    const { status, afterMs } = await halfARequest;
+    expect([status, afterMs > 14_000, afterMs < 25_000]).toEqual([408, true, true]);
   }, 60_000);
 
   it('and answers no ping is cut off after half a minute, by either protocol', async () => {

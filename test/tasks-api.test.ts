@@ -204,6 +204,13 @@ describe('The task API', () => {
       expect((await client.create(echo({ clientRequestId }))).body.clientRequestId).toBe(clientRequestId);
     });
 
+    it('says of a member that is missing that it is required, and nothing else', async () => {
+      const errors = expectFieldErrors(await client.post(`/api/v1/tasks/${await created()}/actions`, {}));
+      expect(errors).toEqual(
+        ['clientActionId', 'suspendId', 'actionType'].map((path) => ({ path, message: 'is required' })),
+      );
+    });
+
     it('tells every violated field at once', async () => {
       const errors = expectFieldErrors(
         await client.post('/api/v1/tasks', { clientRequestId: '', taskType: '', more: 1 }),
@@ -428,6 +435,9 @@ describe('The task API', () => {
       'status=DONE',
       'suspended=maybe',
       'createdAfter=yesterday',
+      'createdAfter=2026-02-30T00:00:00Z',
+      'createdBefore=2026-01-01T24:00:00Z',
+      'createdBefore=2026-01-01',
       'cursor=nonsense',
       'cursor=',
     ])('refuses ?%s with 400', async (query) => {

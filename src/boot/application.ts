@@ -5,6 +5,7 @@ import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { AppModule, type Parts } from '../app.module.js';
 import { Upgrades } from '../delivery/upgrades.js';
 import { WebSocketAdapter } from '../delivery/web-socket-adapter.js';
+import { DrainState } from '../http/drain-state.js';
 import { answerEverything, demandHost } from '../http/answer-everything.js';
 import { correlation } from '../http/correlation.js';
 import { crossOrigin } from '../http/cross-origin.js';
@@ -21,6 +22,8 @@ import { withUploadForm } from './upload-form.js';
 /** Longer than the idle time of the proxies in front, which otherwise reuse a connection at the moment it is closed. */
 const KEEP_ALIVE_MS = 75_000;
 const HEADERS_MS = 15_000;
+/** How late the two limits may be noticed. Node looks every 30 s, and so would give 45 s to who sends a header a second. */
+const LOOK_FOR_LATE_MS = 1_000;
 /** From the first byte to the last of a request. Answers may take longer: streams do. */
 const REQUEST_MS = 300_000;
 /** About 1.4 Mbit/s: the slowest line over which an upload of the largest size is in time. */
@@ -49,6 +52,7 @@ export async function createApplication(parts: Parts): Promise<NestExpressApplic
   Object.assign(server, { shouldUpgradeCallback: upgrades.accepts });
 
   app.use(correlation);
+  app.use(app.get(DrainState).middleware);
   app.use(securityHeaders);
   app.use(app.get(OpsGate).middleware);
   app.use(app.get(AccessLog).middleware);
@@ -72,6 +76,8 @@ export function harden(server: Server): void {
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.headersTimeout = HEADERS_MS;
   server.requestTimeout = REQUEST_MS;
+  // Read when it begins to listen; only the types say that it is for the constructor alone.
+  Object.assign(server, { connectionsCheckingInterval: LOOK_FOR_LATE_MS });
   answerEverything(server);
 }
 

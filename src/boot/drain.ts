@@ -29,13 +29,15 @@ export async function drain(
   await app.get(Streams).drain(Math.min(LONGEST_SPREAD_MS, left / 4));
   const server = app.getHttpServer() as Server;
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  server.closeIdleConnections();
+  // Also those that become idle from here on: a stream that has ended, a client that keeps its connection all the same.
+  const idle = setInterval(() => server.closeIdleConnections(), 50);
   // Claims that wait are answered with nothing, so that their connections end.
   await app.get(WaitingClaims).stop();
   await app.get(InlineWorker).stop();
   await app.get(Reaper).stop();
   await app.get(UploadSweeper).stop();
   await Promise.race([closed, delay(left / 4, undefined, { ref: false })]);
+  clearInterval(idle);
   server.closeAllConnections();
   await app.get(Hub).stop();
   await app.get(LiveLog).stop();

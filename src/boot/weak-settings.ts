@@ -41,7 +41,7 @@ export function weakSettings(
       database.url !== undefined &&
       delivery.redisUrl === undefined && {
         name: 'REDIS_URL',
-        why: 'events of other replicas arrive with the head comparison, up to a second late',
+        why: 'events of other replicas arrive with the head comparison, up to two seconds late',
       },
     !hosted.has(AttachmentStore) &&
       uploads.store === 'filesystem' && {

@@ -61,7 +61,7 @@ export class FeedStream {
     const events = subscription.take();
     if (events === null) return false;
     for (const batch of batches(events ?? [], headEventId)) {
-      if (subscription.isClosed || writer.isFull) {
+      if (writer.isFull) {
         subscription.rewind(batch.first.eventId - 1);
         break;
       }

@@ -46,10 +46,6 @@ export class Subscription {
     return this.#over;
   }
 
-  get isClosed(): boolean {
-    return this.#closed;
-  }
-
   get lastEventId(): number {
     return this.cursor;
   }

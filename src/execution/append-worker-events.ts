@@ -34,7 +34,12 @@ export class AppendWorkerEvents {
   /** @throws EventInvalid, which names the index; EventTooLarge; what appending events throws */
   execute(taskId: string, batch: AppendEventsDto): Promise<WorkerReceipt> {
     const about = { principalId: 'worker', taskId, quiet: true };
-    return this.observer.command('append_events', about, () => this.append(taskId, batch));
+    return this.observer.command('append_events', about, async (note) => {
+      const receipt = await this.append(taskId, batch);
+      const eventId = receipt.eventIds.at(-1);
+      note(eventId === undefined ? {} : { eventId });
+      return receipt;
+    });
   }
 
   private async append(taskId: string, { leaseToken, batchSeq, events }: AppendEventsDto): Promise<WorkerReceipt> {

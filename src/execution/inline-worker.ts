@@ -7,6 +7,7 @@ import { Database } from '../database/database.js';
 import { resumedStory, runInStory } from '../observability/correlation.js';
 import { Log } from '../observability/log.js';
 import { inSpan } from '../observability/observer.js';
+import { Trouble } from '../observability/trouble.js';
 import { AppendEvents } from '../tasks/append-events.js';
 import { ClaimTasks, type Lease } from '../tasks/claim-tasks.js';
 import type { NewEvent } from '../tasks/domain/task-event.js';
@@ -46,6 +47,7 @@ export class InlineWorker implements LeaseHolder {
   #waits: Promise<void> | undefined;
   #stopping = false;
   #watching = false;
+  readonly #claimTrouble: Trouble;
 
   constructor(
     private readonly handlers: Handlers,
@@ -58,7 +60,9 @@ export class InlineWorker implements LeaseHolder {
     private readonly tasks: TasksConfig,
     private readonly config: ExecutionConfig,
     private readonly log: Log,
-  ) {}
+  ) {
+    this.#claimTrouble = new Trouble(log, 'inline_worker.claim_failed', 'inline_worker.claim_recovered');
+  }
 
   start(): void {
     if (!this.config.inline || this.handlers.taskTypes.length === 0) return;
@@ -140,11 +144,12 @@ export class InlineWorker implements LeaseHolder {
       const worker = { workerId: this.#workerId, principalId: SYSTEM_PRINCIPAL_ID };
       try {
         const leases = await this.claimTasks.execute(worker, this.handlers.taskTypes, Math.min(free, 50));
+        this.#claimTrouble.worked();
         for (const lease of leases) this.begin(lease, askedAt);
         if (leases.length > 0) this.#claimAgain = true;
       } catch (error) {
         // The next poll tries again; what was claimed although the answer was lost comes back when its lease ends.
-        this.log.warn({ err: error }, 'inline_worker.claim_failed');
+        this.#claimTrouble.failed(error);
       }
     }
   }

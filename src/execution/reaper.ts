@@ -1,6 +1,9 @@
 import { Injectable } from '@nestjs/common';
+import { resumedStory, runInStory } from '../observability/correlation.js';
 import { Log } from '../observability/log.js';
+import { Trouble } from '../observability/trouble.js';
 import { EndLostAttempts } from '../tasks/end-lost-attempts.js';
+import type { Written } from '../tasks/task-writer.js';
 
 /** How late the end of a lost attempt may be. */
 const EVERY_MS = 500;
@@ -10,11 +13,14 @@ const EVERY_MS = 500;
 export class Reaper {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
+  readonly #trouble: Trouble;
 
   constructor(
     private readonly endLostAttempts: EndLostAttempts,
     private readonly log: Log,
-  ) {}
+  ) {
+    this.#trouble = new Trouble(log, 'reaper.failed', 'reaper.recovered');
+  }
 
   start(): void {
     this.#timer = setTimeout(() => this.round(), EVERY_MS * Math.random());
@@ -35,12 +41,24 @@ export class Reaper {
 
   private async reap(): Promise<void> {
     try {
-      for (const { record, after } of await this.endLostAttempts.execute()) {
-        const { taskId, taskType } = record.identity;
-        this.log.warn({ taskId, taskType, attempt: after.attempt, outcome: after.status }, 'reaper.attempt_ended');
-      }
+      for (const ended of await this.endLostAttempts.execute()) this.tell(ended);
+      this.#trouble.worked();
     } catch (error) {
-      this.log.warn({ err: error }, 'reaper.failed');
+      this.#trouble.failed(error);
     }
+  }
+
+  /** In the story of the task, where whoever asks what became of it looks. */
+  private tell({ record: { identity, task, traceparent }, after }: Written): void {
+    const { taskId, taskType, correlationId } = identity;
+    const story = resumedStory({ correlationId, traceparent, causationId: String(task.headEventId) });
+    const fields = {
+      taskId,
+      taskType,
+      attempt: after.attempt,
+      eventId: String(after.headEventId),
+      outcome: after.status,
+    };
+    runInStory(story, () => this.log.warn(fields, 'reaper.attempt_ended'));
   }
 }

@@ -33,6 +33,8 @@ function fieldErrors(errors: readonly ValidationError[], parent = ''): FieldErro
   return errors.flatMap((error) => {
     const name = error.property.slice(0, 64);
     const path = Array.isArray(error.target) ? `${parent}[${name}]` : parent === '' ? name : `${parent}.${name}`;
+    // What a member that is missing would have to look like is of no use yet.
+    if (error.constraints && error.value === undefined) return [{ path, message: 'is required' }];
     const own = Object.entries(error.constraints ?? {}).map(([constraint, message]) => ({
       path,
       message:

@@ -12,6 +12,8 @@ export interface About {
   readonly principalId: string;
   readonly taskId?: string;
   readonly clientRequestId?: string;
+  /** Of the newest event that was stored. */
+  readonly eventId?: string;
   readonly transport?: string;
   /** For internal commands of high frequency: `.start` and `.success` at debug level. */
   readonly quiet?: boolean;
@@ -118,11 +120,12 @@ export async function inSpan<T>(name: string, about: About, work: () => Promise<
 }
 
 function fieldsOf(kind: Kind, name: string, about: About & { readonly outcome?: string }): object {
-  const { principalId, taskId, clientRequestId, transport, outcome } = about;
+  const { principalId, taskId, eventId, clientRequestId, transport, outcome } = about;
   return {
     [`${kind}_name`]: name,
     principal_id: boundedText(principalId),
     ...(taskId !== undefined && { taskId: boundedText(taskId) }),
+    ...(eventId !== undefined && { eventId }),
     ...(clientRequestId !== undefined && { clientRequestId: boundedText(clientRequestId) }),
     ...(transport !== undefined && { transport }),
     ...(outcome !== undefined && { outcome }),

@@ -42,7 +42,8 @@ export class CancelTask {
         { principalId: auth.subject, correlationId: currentCorrelationId(), fromOutside: true },
       );
       const status = written && isOver(written.record.task.status) ? 'ALREADY_TERMINAL' : 'CANCELLATION_REQUESTED';
-      note({ outcome: status });
+      const stored = written?.events.at(-1);
+      note({ outcome: status, ...(stored && { eventId: String(stored.eventId) }) });
       if (status === 'CANCELLATION_REQUESTED') {
         this.metrics.increment('cancels_total');
         this.executor.cancelled({ taskId });

@@ -57,8 +57,9 @@ export class EndAttempt {
       );
       if (!written) throw new LeaseLost();
       if (written.record.earlier) return written.record.earlier;
-      note({ outcome: written.after.status });
-      return answerOf(written);
+      const answer = answerOf(written);
+      note({ outcome: written.after.status, eventId: answer.eventId });
+      return answer;
     });
   }
 }

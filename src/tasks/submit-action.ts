@@ -72,7 +72,8 @@ export class SubmitAction {
       );
       if (!written) throw new TaskNotFound();
       const { status, identity } = written.record;
-      note({ outcome: status });
+      const stored = written.events.at(-1);
+      note({ outcome: status, ...(stored && { eventId: String(stored.eventId) }) });
       this.metrics.increment('actions_total', { status });
       if (status === 'ACCEPTED') this.executor.resumed({ taskId, taskType: identity.taskType });
       return { taskId, suspendId, clientActionId, status };

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Log } from '../observability/log.js';
+import { Trouble } from '../observability/trouble.js';
 import { AttachmentStore } from './attachment-store.js';
 import { DiscardUploads } from './discard-uploads.js';
 import { NoAttachmentStore } from './no-attachment-store.js';
@@ -16,12 +17,15 @@ const AT_A_TIME = 20;
 export class UploadSweeper {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
+  readonly #trouble: Trouble;
 
   constructor(
     private readonly discard: DiscardUploads,
     private readonly store: AttachmentStore,
     private readonly log: Log,
-  ) {}
+  ) {
+    this.#trouble = new Trouble(log, 'upload_sweeper.failed', 'upload_sweeper.recovered');
+  }
 
   start(): void {
     if (this.store instanceof NoAttachmentStore) return;
@@ -47,8 +51,9 @@ export class UploadSweeper {
         found = await this.discard.stale(AT_A_TIME);
         if (found > 0) this.log.info({ count: found }, 'upload_sweeper.removed');
       } while (found === AT_A_TIME && this.#timer);
+      this.#trouble.worked();
     } catch (error) {
-      this.log.warn({ err: error }, 'upload_sweeper.failed');
+      this.#trouble.failed(error);
     }
   }
 }

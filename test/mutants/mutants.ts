@@ -82,9 +82,14 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'a stream that is written to after its end',
     changes: [
       {
-        file: 'src/delivery/feed-stream.ts',
-        from: 'if (subscription.isClosed || writer.isFull)',
-        to: 'if (writer.isFull)',
+        file: 'src/delivery/subscription.ts',
+        from: 'if (this.#over || this.#closed) return null;',
+        to: 'if (this.#over) return null;',
+      },
+      {
+        file: 'src/delivery/subscription.ts',
+        from: 'if (this.#over || this.#closed) return undefined;',
+        to: 'if (this.#over) return undefined;',
       },
     ],
     caughtBy: { file: 'test/feed-stream.test.ts', tests: 'gives nothing to a connection that has ended' },

@@ -1,15 +1,10 @@
 import { Transform } from 'class-transformer';
-import { IsBoolean, IsDate, IsIn, IsInt, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
+import { IsBoolean, IsIn, IsInt, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
 import { Optional } from '../../http/optional.decorator.js';
 import { ApiProperty } from '@nestjs/swagger';
 import { integerText } from '../../http/query-text.js';
+import { Timestamp } from '../../http/timestamp.decorator.js';
 import { TASK_STATUSES, type TaskStatus } from '../domain/task.js';
-
-/** RFC 3339, with seconds and an offset. */
-const TIMESTAMP = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/;
-
-const dateText = ({ value }: { value: unknown }) =>
-  typeof value === 'string' && TIMESTAMP.test(value) ? new Date(value) : undefined;
 
 export class ListTasksDto {
   @Optional()
@@ -28,17 +23,15 @@ export class ListTasksDto {
   @Transform(({ value }) => (value === 'true' ? true : value === 'false' ? false : value))
   suspended?: boolean;
 
-  @Transform((given) => (given.value === undefined ? undefined : (dateText(given) ?? given.value)))
   @Optional()
-  @IsDate()
-  @ApiProperty({ type: String, format: 'date-time', required: false })
-  createdAfter?: Date;
+  @Timestamp()
+  @ApiProperty({ format: 'date-time', required: false })
+  createdAfter?: string;
 
-  @Transform((given) => (given.value === undefined ? undefined : (dateText(given) ?? given.value)))
   @Optional()
-  @IsDate()
-  @ApiProperty({ type: String, format: 'date-time', required: false })
-  createdBefore?: Date;
+  @Timestamp()
+  @ApiProperty({ format: 'date-time', required: false })
+  createdBefore?: string;
 
   @Transform(integerText)
   @IsInt()

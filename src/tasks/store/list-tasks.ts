@@ -7,8 +7,9 @@ export interface TaskFilter {
   readonly status?: string;
   readonly taskType?: string;
   readonly suspended?: boolean;
-  readonly createdAfter?: Date;
-  readonly createdBefore?: Date;
+  /** RFC 3339, both; exclusive. */
+  readonly createdAfter?: string;
+  readonly createdBefore?: string;
   /** The last task of the page before. */
   readonly after?: { readonly createdAt: Date; readonly taskId: string };
 }

@@ -1,0 +1,28 @@
+import type { Log } from './log.js';
+
+/** Of something that is tried again and again: says once that it fails, and once that it works again. */
+export class Trouble {
+  #failures = 0;
+  #since = 0;
+
+  /** @param begun @param over names of events */
+  constructor(
+    private readonly log: Log,
+    private readonly begun: string,
+    private readonly over: string,
+  ) {}
+
+  failed(err: unknown): void {
+    this.#failures += 1;
+    if (this.#failures > 1) return;
+    this.#since = performance.now();
+    this.log.warn({ err }, this.begun);
+  }
+
+  worked(): void {
+    if (this.#failures === 0) return;
+    const duration_ms = Math.round(performance.now() - this.#since);
+    this.log.info({ failures: this.#failures, duration_ms }, this.over);
+    this.#failures = 0;
+  }
+}
