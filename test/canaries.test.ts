@@ -62,7 +62,7 @@ describe('What the service writes', () => {
     await everyFailure();
     metrics = await (await fetch(`${service.url}/metrics`)).text();
     await service.stop();
-  }, 120_000);
+  }, 300_000);
 
   afterAll(() => database.drop());
 

@@ -72,7 +72,7 @@ describe('In Chromium, a page', () => {
     pagesPort = pages.port;
     context = await browser.newContext();
     stopPages = () => pages.stop();
-  }, 120_000);
+  }, 300_000);
 
   let pagesPort: number;
   let stopPages: () => Promise<void>;

@@ -38,7 +38,7 @@ describe("While one writer's commit is held", () => {
     client = newPrincipal(services[0].url);
     superuser = new pg.Client({ connectionString: database.superuserUrl });
     await superuser.connect();
-  }, 120_000);
+  }, 300_000);
 
   afterAll(async () => {
     await Promise.all(services.map((service) => service.stop()));

@@ -9,7 +9,7 @@ describe('Two replicas behind a balancer', () => {
 
   beforeAll(async () => {
     [database, redis] = await Promise.all([createTestDatabase(), startRedis()]);
-  }, 120_000);
+  }, 300_000);
 
   afterAll(async () => {
     await Promise.all([redis.stop(), database.drop()]);

@@ -66,7 +66,7 @@ beforeAll(async () => {
     writeFile(join(secrets, 'retention'), `${retentionUrl}\n`),
     writeFile(join(secrets, 'proxy'), `${SECRET}\n`),
   ]);
-}, 240_000);
+}, 600_000);
 
 afterAll(async () => {
   for (const child of running) child.kill('SIGKILL');

@@ -96,7 +96,7 @@ describe('A live log that', () => {
     replica = await createReplica(database.appUrl, { liveLog, handlers });
     replica.get(Hub).start();
     replica.startWorker();
-  });
+  }, 300_000);
 
   afterAll(async () => {
     await replica.stop();

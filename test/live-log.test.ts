@@ -53,7 +53,7 @@ const open: LiveLog[] = [];
 
 beforeAll(async () => {
   redis = await startRedis();
-}, 120_000);
+}, 300_000);
 afterEach(async () => {
   await Promise.all(open.splice(0).map((liveLog) => liveLog.stop()));
 });

@@ -60,7 +60,7 @@ describe('What is monitored', () => {
     const opsUrl = /"ops_url":"([^"]+)"/.exec(service.stdout())?.[1];
     scraped = scrapedFrom(await (await fetch(`${opsUrl}/metrics`)).text());
     await service.stop();
-  }, 60_000);
+  }, 300_000);
 
   afterAll(() => database.drop());
 

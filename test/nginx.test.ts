@@ -67,7 +67,7 @@ describe('nginx with the configuration of deploy/nginx', () => {
     );
     nginx = await startNginx({ upstream: service.url, secret: SECRET, users: USERS, scopes: { carol: 'tasks:read' } });
     [alice, mallory] = [as('alice'), as('mallory')];
-  }, 60_000);
+  }, 300_000);
 
   afterAll(async () => {
     await service.stop();

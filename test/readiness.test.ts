@@ -32,7 +32,7 @@ describe('Readiness', () => {
       },
       { lifetime: 'file' },
     );
-  }, 60_000);
+  }, 300_000);
 
   afterAll(async () => {
     await service.stop();

@@ -42,7 +42,7 @@ describe('Two replicas', () => {
       startService({ ...env, EXECUTOR: 'worker', READINESS_REDIS: 'degraded' }, { lifetime: 'file' }),
     ]);
     client = newPrincipal(reader.url);
-  }, 120_000);
+  }, 300_000);
 
   afterAll(async () => {
     await Promise.all([writer.stop(), reader.stop()]);

@@ -12,7 +12,7 @@ describe('The stepping proxy in front of Redis', () => {
 
   beforeAll(async () => {
     redis = await startRedis();
-  }, 120_000);
+  }, 300_000);
 
   beforeEach(async () => {
     await redis.cli('FLUSHALL');

@@ -14,7 +14,7 @@ let redis: TestRedis;
 
 beforeAll(async () => {
   [database, redis] = await Promise.all([createTestDatabase(), startRedis()]);
-});
+}, 300_000);
 
 afterAll(() => database.drop());
 

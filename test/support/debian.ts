@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { access, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
@@ -82,11 +83,16 @@ async function fetchFromDebian({ name, packages }: DebianProgram): Promise<void>
         ...['-o', `Dir::Cache::archives=${join(directory, 'archives')}`, '-o', 'Debug::NoLocking=1'],
         ...packages,
       ]);
-    // On a fresh machine the lists of packages are empty.
-    await download().catch(async () => {
-      await run('apt-get', ['update']);
-      await download();
-    });
+    // On a fresh machine the lists of packages are empty, and several test files get them at once: apt lets one of them.
+    for (let triesLeft = 8; ; triesLeft--) {
+      const failed = await download().then(
+        () => undefined,
+        (error: unknown) => ({ error }),
+      );
+      if (failed === undefined) break;
+      if (triesLeft === 0) throw failed.error;
+      await run('apt-get', ['update']).catch(() => delay(3_000));
+    }
     const archives = (await readdir(join(directory, 'archives'))).filter((file) => file.endsWith('.deb'));
     for (const archive of archives) await run('dpkg', ['-x', join(directory, 'archives', archive), directory]);
     await rm(join(directory, 'archives'), { recursive: true });
