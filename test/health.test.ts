@@ -16,6 +16,7 @@ import { Log } from '../src/observability/log.js';
 import { MetricsSink, NoOpMetricsSink } from '../src/observability/metrics-sink.js';
 import { OpsGate } from '../src/observability/ops-gate.js';
 import { AttachmentStore } from '../src/uploads/attachment-store.js';
+import { Lines } from './support/lines.js';
 import { eventually } from './support/service.js';
 
 /** Answers as its test says, and counts how often it is asked. */
@@ -35,16 +36,6 @@ class ScriptedProbe extends ReadinessProbe {
 const ready = () => new ScriptedProbe();
 const notReady = () => new ScriptedProbe(() => Promise.reject(new Error('password of postgres is wrong')));
 const hanging = () => new ScriptedProbe(() => new Promise(() => {}));
-
-class Lines extends Log {
-  readonly events: string[] = [];
-  override debug(_: object, event: string) {
-    this.events.push(event);
-  }
-  override info = this.debug;
-  override warn = this.debug;
-  override error = this.debug;
-}
 
 describe('The composite probe', () => {
   test('is ready when all are, and shows each by its name', async () => {

@@ -4,20 +4,10 @@ import { InProcessLiveLog } from '../src/delivery/in-process-live-log.js';
 import type { LiveLog, LiveLogFollower } from '../src/delivery/live-log.js';
 import { RedisLiveLog } from '../src/delivery/redis-live-log.js';
 import { isBefore, SHARD_KEYS, shardOf } from '../src/delivery/redis-shards.js';
-import { Log } from '../src/observability/log.js';
 import { StoredEvent } from '../src/tasks/stored-event.js';
+import { Lines } from './support/lines.js';
 import { startRedis, type TestRedis } from './support/redis.js';
 import { eventually } from './support/service.js';
-
-class Lines extends Log {
-  readonly events: string[] = [];
-  override debug(_: object, event: string) {
-    this.events.push(event);
-  }
-  override info = this.debug;
-  override warn = this.debug;
-  override error = this.debug;
-}
 
 /** Follows the tasks it is given, or all, and keeps what it received. */
 class Recorder implements LiveLogFollower {

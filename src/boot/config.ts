@@ -82,39 +82,35 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   return deepFreeze(configOf(values, productionLike));
 }
 
-/** What `npm run migrate` needs; nothing else is looked at, so that it runs where the service is not configured. */
-export function readMigrationConfig(env: NodeJS.ProcessEnv = process.env): {
-  readonly ownerUrl: string;
-  readonly waitSeconds: number;
-} {
-  const { values, problems } = readSettings(env);
-  const relevant = new Map(
-    [...problems].filter(([name]) => name === 'MIGRATION_DATABASE_URL' || name === 'BOOT_WAIT_SECONDS'),
-  );
-  const ownerUrl = values.MIGRATION_DATABASE_URL;
-  if (ownerUrl === undefined && !relevant.has('MIGRATION_DATABASE_URL')) {
-    relevant.set('MIGRATION_DATABASE_URL', 'is required: the connection URL of the role that owns the schema');
-  }
-  refuseProblems(relevant);
-  return Object.freeze({ ownerUrl: ownerUrl ?? '', waitSeconds: values.BOOT_WAIT_SECONDS });
+/** What `npm run migrate` needs. */
+export function readMigrationConfig(env: NodeJS.ProcessEnv = process.env) {
+  const { url, values } = readCommand(env, 'MIGRATION_DATABASE_URL', 'the role that owns the schema');
+  return Object.freeze({ ownerUrl: url, waitSeconds: values.BOOT_WAIT_SECONDS });
 }
 
 /** What `npm run retention` needs. */
-export function readRetentionConfig(env: NodeJS.ProcessEnv = process.env): {
-  readonly retentionUrl: string;
-  readonly retentionDays: number;
-  readonly waitSeconds: number;
-} {
+export function readRetentionConfig(env: NodeJS.ProcessEnv = process.env) {
+  const { url, values } = readCommand(env, 'RETENTION_DATABASE_URL', 'the role taskbridge_retention', 'RETENTION_DAYS');
+  const { RETENTION_DAYS: retentionDays, BOOT_WAIT_SECONDS: waitSeconds } = values;
+  return Object.freeze({ retentionUrl: url, retentionDays, waitSeconds });
+}
+
+/** The connection of a command, as `whose`. Nothing but what it needs is looked at: it runs where the service is not configured. */
+function readCommand(
+  env: NodeJS.ProcessEnv,
+  urlName: 'MIGRATION_DATABASE_URL' | 'RETENTION_DATABASE_URL',
+  whose: string,
+  ...more: SettingName[]
+): { url: string; values: SettingValues } {
   const { values, problems } = readSettings(env);
-  const needed = ['RETENTION_DATABASE_URL', 'RETENTION_DAYS', 'BOOT_WAIT_SECONDS'];
+  const needed: SettingName[] = [urlName, 'BOOT_WAIT_SECONDS', ...more];
   const relevant = new Map([...problems].filter(([name]) => needed.includes(name)));
-  const retentionUrl = values.RETENTION_DATABASE_URL;
-  if (retentionUrl === undefined && !relevant.has('RETENTION_DATABASE_URL')) {
-    relevant.set('RETENTION_DATABASE_URL', 'is required: the connection URL of the role taskbridge_retention');
+  const url = values[urlName];
+  if (url === undefined && !relevant.has(urlName)) {
+    relevant.set(urlName, `is required: the connection URL of ${whose}`);
   }
   refuseProblems(relevant);
-  const { RETENTION_DAYS: retentionDays, BOOT_WAIT_SECONDS: waitSeconds } = values;
-  return Object.freeze({ retentionUrl: retentionUrl ?? '', retentionDays, waitSeconds });
+  return { url: url ?? '', values };
 }
 
 type Problems = Map<SettingName, string>;
