@@ -69,7 +69,7 @@ export class Stage {
     // A file and not a pipe: reading the log would be work for the process that measures.
     const log = await open(join(folder, 'log'), 'w');
     const profiling = this.profiles === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${this.profiles}`];
-    const child = spawn(process.execPath, ['--enable-source-maps', ...profiling, join(this.build, 'main.js')], {
+    const child = spawn(process.execPath, [...profiling, ...(await startArguments(this.build))], {
       cwd: fileURLToPath(new URL('..', import.meta.url)),
       env: {
         PATH: process.env['PATH'],
@@ -109,6 +109,15 @@ export class Stage {
   async close(): Promise<void> {
     for (const ending of this.#endings.splice(0).reverse()) await ending();
   }
+}
+
+/** What `npm start` gives to node, with the files of this build. */
+async function startArguments(build: string): Promise<string[]> {
+  const { scripts } = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8')) as {
+    scripts: { start: string };
+  };
+  const [, , ...given] = scripts.start.split(' ');
+  return given.map((argument) => argument.replace(/^(\.\/)?dist(?=\/)/, build));
 }
 
 async function listeningUrl(log: string): Promise<string | undefined> {

@@ -6,8 +6,8 @@ export interface Target {
   readonly transport: 'websocket' | 'sse';
   readonly taskId: string;
   readonly lastEventId: number;
-  /** The address that it connects from: one address has 28 000 ports. */
-  readonly from: string;
+  /** The address that it connects from, where it is not the usual one. */
+  readonly from?: string;
 }
 
 /** Shared by all: each is done with it before the next one reads. */
@@ -58,7 +58,7 @@ export class Subscriber {
     this.#socket = connect({
       host: hostname,
       port: Number(port),
-      localAddress: target.from,
+      ...(target.from !== undefined && { localAddress: target.from }),
       noDelay: true,
       onread: {
         buffer: READ_BUFFER,

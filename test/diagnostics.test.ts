@@ -187,13 +187,14 @@ describe('A channel', () => {
   it('tells of a hole in front of a live event', () => {
     const followed = channel();
     followed.advanceTo(4);
-    expect([5, 7, 6, 7, 8].map((id) => followed.receive(event(id)))).toEqual([false, true, false, false, false]);
+    const receipts = [5, 7, 6, 7, 8].map((id) => followed.receive(event(id)));
+    expect(receipts).toEqual(['next', 'after a hole', 'repeated', 'repeated', 'next']);
   });
 
   it('tells of none while it does not know where the log stands', () => {
     const followed = channel();
-    expect(followed.receive(event(7))).toBe(false);
+    expect(followed.receive(event(7))).toBe('next');
     followed.advanceTo(6);
-    expect(followed.receive(event(9))).toBe(true);
+    expect(followed.receive(event(9))).toBe('after a hole');
   });
 });

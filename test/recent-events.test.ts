@@ -66,11 +66,11 @@ describe('The recent events of a task', () => {
       for (const channel of channels) {
         const event = eventOf(id, 64 * 1024);
         channel.receive(event);
-        seen += WEB_SOCKET_FRAMES.of(event, event, [event]).length;
+        seen += WEB_SOCKET_FRAMES.of({ events: [event], first: event, last: event }).length;
       }
     }
     const characters = channels.reduce((sum, channel) => {
-      const after = (cursor: number) => channel.recent(cursor);
+      const after = (cursor: number) => channel.recent(cursor, 0)?.flatMap(({ events }) => events);
       return sum + charactersOf(kept({ after }, channel.head));
     }, 0);
     const after = memory();

@@ -313,7 +313,7 @@ describe('A subscription', () => {
     liveLog.faithful = true;
     const author = await Author.begin();
     const subscription = await open(author.taskId, 1);
-    const moved = subscription.moved(60_000);
+    const moved = subscription.movedWithin(60_000);
     await author.say('here');
     expect(await moved).toBe(true);
   });
@@ -321,7 +321,7 @@ describe('A subscription', () => {
   it('tells a waiting poll that nothing came', async () => {
     const author = await Author.begin();
     const subscription = await open(author.taskId, 1);
-    expect(await subscription.moved(1)).toBe(false);
+    expect(await subscription.movedWithin(1)).toBe(false);
   });
 
   it('ends with TaskNotFound for a reader of a task that was removed', async () => {

@@ -3,7 +3,7 @@ import type { StoredEvent } from '../tasks/stored-event.js';
 /** By so much may the unsent bytes of a connection exceed their cap, or by one event. */
 const BATCH_BYTES = 128 * 1024;
 
-/** At least one event. */
+/** What is written at once: at least one event. */
 export interface Batch {
   readonly events: readonly StoredEvent[];
   readonly first: StoredEvent;
@@ -12,9 +12,6 @@ export interface Batch {
 
 /** Cuts events into writes of bounded size; no write goes beyond the event `boundary`. */
 export function batches(events: readonly StoredEvent[], boundary: number): readonly Batch[] {
-  const [only] = events;
-  // Nearly always, for a client that keeps up.
-  if (only && events.length === 1) return [{ events, first: only, last: only }];
   const cut: Batch[] = [];
   let from = 0;
   let bytes = 0;

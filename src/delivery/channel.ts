@@ -1,7 +1,13 @@
 import type { Queryable } from '../database/queryable.js';
 import { readEvents } from '../tasks/store/read-events.js';
 import type { StoredEvent } from '../tasks/stored-event.js';
+import { type Batch, batches } from './batches.js';
 import { RecentEvents } from './recent-events.js';
+
+/** Hears whenever the head moves. Must not throw. */
+export interface HeadFollower {
+  moved(): void;
+}
 
 /**
  * One followed task: how far its log goes as far as this replica knows, and the newest events without a hole. Subscribers hold a
@@ -15,7 +21,9 @@ export class Channel {
   #newestDelivered = 0;
   /** The events up to the head; empty after a hole. */
   readonly #ring = new RecentEvents();
-  #waiting = new Set<() => void>();
+  readonly #followers = new Set<HeadFollower>();
+  /** The last answer of `recent()`, until the head moves: most who are told of it stand at the same place. */
+  #cut: { readonly cursor: number; readonly boundary: number; readonly batches: readonly Batch[] } | undefined;
   #reads = new Map<string, Promise<readonly StoredEvent[]>>();
 
   constructor(
@@ -28,26 +36,30 @@ export class Channel {
   }
 
   /**
-   * Repeats are dropped. After a hole the ring begins anew: who needs what is missing reads the log.
-   * @returns whether there is a hole
+   * Repeats are dropped. After a hole the ring begins anew: who needs what is missing reads the log. Nobody is told before
+   * `announce()`, so that what came together is taken together.
    */
-  receive(event: StoredEvent): boolean {
-    if (event.eventId <= this.#head) return false;
+  receive(event: StoredEvent): 'repeated' | 'next' | 'after a hole' {
+    if (event.eventId <= this.#head) return 'repeated';
     const isAfterHole = event.eventId > this.#head + 1;
     if (isAfterHole) this.#ring.clear();
     this.#ring.push(event);
-    this.#head = event.eventId;
-    this.wakeAll();
-    return isAfterHole && this.#isHeadKnown;
+    this.moveTo(event.eventId);
+    return isAfterHole && this.#isHeadKnown ? 'after a hole' : 'next';
   }
 
   /** PostgreSQL says that the log goes at least so far. */
   advanceTo(headEventId: number): void {
     this.#isHeadKnown = true;
     if (headEventId <= this.#head) return;
-    this.#head = headEventId;
     this.#ring.clear();
-    this.wakeAll();
+    this.moveTo(headEventId);
+    this.announce();
+  }
+
+  /** Tells everybody where the head is. */
+  announce(): void {
+    for (const follower of this.#followers) follower.moved();
   }
 
   /** Whether no client was given any of these events, until now. */
@@ -57,19 +69,18 @@ export class Channel {
     return true;
   }
 
-  /** The task is gone. Whoever waits reads the log, and finds that nothing is there. */
+  /** The task is gone. Whoever follows reads the log, and finds that nothing is there. */
   remove(): void {
     this.advanceTo(this.#head + 1);
   }
 
-  /** What the ring has right after the cursor; undefined when the log must be read. */
-  recent(cursor: number): readonly StoredEvent[] | undefined {
-    return this.#ring.after(cursor);
-  }
-
-  /** Whether `recent` answers. */
-  hasRecent(cursor: number): boolean {
-    return this.#ring.has(cursor);
+  /** What the ring has right after the cursor, no batch beyond `boundary`; undefined when the log must be read. */
+  recent(cursor: number, boundary: number): readonly Batch[] | undefined {
+    if (this.#cut?.cursor === cursor && this.#cut.boundary === boundary) return this.#cut.batches;
+    const events = this.#ring.after(cursor);
+    if (!events) return undefined;
+    this.#cut = { cursor, boundary, batches: batches(events, boundary) };
+    return this.#cut.batches;
   }
 
   /** At most `limit` events after the cursor from PostgreSQL. Subscribers that stand at the same place share one read. */
@@ -83,18 +94,16 @@ export class Channel {
     return reading;
   }
 
-  /** Calls `wake` once, the next time the head moves. */
-  wait(wake: () => void): void {
-    this.#waiting.add(wake);
+  follow(follower: HeadFollower): void {
+    this.#followers.add(follower);
   }
 
-  forget(wake: () => void): void {
-    this.#waiting.delete(wake);
+  unfollow(follower: HeadFollower): void {
+    this.#followers.delete(follower);
   }
 
-  private wakeAll(): void {
-    const waiting = this.#waiting;
-    this.#waiting = new Set();
-    for (const wake of waiting) wake();
+  private moveTo(head: number): void {
+    this.#head = head;
+    this.#cut = undefined;
   }
 }

@@ -19,25 +19,36 @@ export type StreamEnd =
 
 /** A client's connection, of whichever transport. It ends once, for one reason, and every stream on it ends with it. */
 export class Connection {
-  readonly #ended = new AbortController();
+  readonly #farewells = new Set<() => void>();
   #why: StreamEnd | undefined;
 
   constructor(readonly transport: Transport) {}
 
-  /** Aborts at the end, whoever brought it about. */
-  get ended(): AbortSignal {
-    return this.#ended.signal;
-  }
-
+  /** Undefined until it ends. */
   get why(): StreamEnd | undefined {
     return this.#why;
   }
+
+  /** `farewell` is called at the end, whoever brings it about; at once where that has been. */
+  atEnd(farewell: () => void): void {
+    if (this.#why) farewell();
+    else this.#farewells.add(farewell);
+  }
+
+  /** The `farewell` is no longer wanted. */
+  forget(farewell: () => void): void {
+    this.#farewells.delete(farewell);
+  }
+
+  /** Called a few times a second: does what is due. `now` is `performance.now()`. */
+  look(_now: number): void {}
 
   /** Only the first call counts. */
   end(why: StreamEnd): void {
     if (this.#why) return;
     this.#why = why;
-    this.#ended.abort();
+    for (const farewell of this.#farewells) farewell();
+    this.#farewells.clear();
     if (why !== 'client_left') this.sayGoodbye(why);
   }
 

@@ -73,24 +73,27 @@ export class EventsController {
     this.origins.check(request);
     const release = this.streams.admit(caller, 'sse');
     try {
-      const left = goneSignal(response);
       const cursor = request.headers['last-event-id']?.toString() ?? query.lastEventId;
       const subscription = await this.openSubscription.execute(caller, taskId, cursor, 'sse');
       if (subscription.isOver) {
         // What makes an EventSource stop: it reconnects after a stream that ended, but not after this.
         subscription.close();
+        release();
         response.status(204).end();
         return;
       }
       if (request.method === 'HEAD') {
         subscription.close();
+        release();
         response.writeHead(200, SSE_HEADERS).end();
         return;
       }
-      const writer = this.streams.join(new SseWriter(response, taskId, left, this.config.streamMaxBufferedBytes));
-      await this.feedStream.execute(subscription, writer, release);
-    } finally {
+      const writer = this.streams.join(new SseWriter(response, taskId, this.config.streamMaxBufferedBytes));
+      // Nobody waits for the end: what Nest and Express keep of a call would be kept as long.
+      this.feedStream.execute(subscription, writer, release);
+    } catch (error) {
       release();
+      throw error;
     }
   }
 }

@@ -1,33 +1,34 @@
 import type { StoredEvent } from '../tasks/stored-event.js';
+import type { Batch } from './batches.js';
 
 /** Events as bytes of a transport, made once: all subscribers share them. */
 class Frames {
   /** As long as the event is there, no longer. */
-  readonly #ofOne = new WeakMap<StoredEvent, Buffer>();
-  /** What was made of several last: the subscribers of a task are woken together, and take the same one after the other. */
-  #ofSeveral: { readonly first: StoredEvent; readonly last: StoredEvent; readonly bytes: Buffer } | undefined;
+  readonly #ofEvents = new WeakMap<StoredEvent, Buffer>();
+  /** What was made last: the subscribers of a task are woken together, and take the same batch one after the other. */
+  #last: { readonly batch: Batch; readonly bytes: Buffer } | undefined;
 
   constructor(private readonly frame: (event: StoredEvent) => Buffer) {}
 
-  /** Of events that follow each other, at least one, in one piece: it is the number of writes that costs. */
-  of(first: StoredEvent, last: StoredEvent, events: readonly StoredEvent[]): Buffer {
-    if (first === last) return this.ofOne(first);
-    if (this.#ofSeveral?.first !== first || this.#ofSeveral.last !== last) {
-      const bytes = Buffer.concat(events.map((event) => this.ofOne(event)));
-      this.#ofSeveral = { first, last, bytes };
-    }
-    return this.#ofSeveral.bytes;
+  /** In one piece: it is the number of writes that costs. */
+  of(batch: Batch): Buffer {
+    if (this.#last?.batch !== batch) this.#last = { batch, bytes: this.made(batch) };
+    return this.#last.bytes;
   }
 
-  private ofOne(event: StoredEvent): Buffer {
-    let frame = this.#ofOne.get(event);
-    if (!frame) this.#ofOne.set(event, (frame = this.frame(event)));
+  private made({ events, first, last }: Batch): Buffer {
+    return first === last ? this.ofEvent(first) : Buffer.concat(events.map((event) => this.ofEvent(event)));
+  }
+
+  private ofEvent(event: StoredEvent): Buffer {
+    let frame = this.#ofEvents.get(event);
+    if (!frame) this.#ofEvents.set(event, (frame = this.frame(event)));
     return frame;
   }
 }
 
 /** Whole WebSocket frames, headers and all: a server's are not masked, so that they are the same for everybody. */
-export const WEB_SOCKET_FRAMES = new Frames((event) => textFrame(Buffer.from(event.envelope)));
+export const WEB_SOCKET_FRAMES = new Frames((event) => textFrame(event.envelope));
 
 /**
  * JSON text escapes CR and LF inside strings, and what a handler's own serialiser put between its members is not there: the
@@ -36,11 +37,14 @@ export const WEB_SOCKET_FRAMES = new Frames((event) => textFrame(Buffer.from(eve
 export const SSE_FRAMES = new Frames((event) => Buffer.from(`id: ${event.eventId}\ndata: ${event.envelope}\n\n`));
 
 /** RFC 6455, 5.2: final, text, and the length in as few bytes as it takes. */
-function textFrame(text: Buffer): Buffer {
-  const header = Buffer.alloc(text.length < 126 ? 2 : text.length < 65_536 ? 4 : 10);
-  header[0] = 0x81;
-  if (header.length === 2) header[1] = text.length;
-  else if (header.length === 4) header.writeUInt16BE(text.length, header.writeUInt8(126, 1));
-  else header.writeBigUInt64BE(BigInt(text.length), header.writeUInt8(127, 1));
-  return Buffer.concat([header, text]);
+function textFrame(text: string): Buffer {
+  const length = Buffer.byteLength(text);
+  const start = length < 126 ? 2 : length < 65_536 ? 4 : 10;
+  const frame = Buffer.allocUnsafe(start + length);
+  frame[0] = 0x81;
+  if (start === 2) frame[1] = length;
+  else if (start === 4) frame.writeUInt16BE(length, frame.writeUInt8(126, 1));
+  else frame.writeBigUInt64BE(BigInt(length), frame.writeUInt8(127, 1));
+  frame.write(text, start);
+  return frame;
 }

@@ -71,10 +71,14 @@ export class Hub implements LiveLogFollower {
   }
 
   receive(events: readonly StoredEvent[]): void {
+    const moved = new Set<Channel>();
     for (const event of events) {
-      const hasHole = this.#channels.get(event.taskId)?.receive(event);
-      if (hasHole) this.diagnostics.holeHealed({ taskId: event.taskId });
+      const channel = this.#channels.get(event.taskId);
+      const receipt = channel?.receive(event) ?? 'repeated';
+      if (receipt === 'after a hole') this.diagnostics.holeHealed({ taskId: event.taskId });
+      if (channel && receipt !== 'repeated') moved.add(channel);
     }
+    for (const channel of moved) channel.announce();
   }
 
   private async compareHeads(): Promise<void> {

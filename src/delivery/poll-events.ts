@@ -39,10 +39,10 @@ export class PollEvents {
       const subscription = await this.openSubscription.execute(auth, taskId, query.afterEventId, 'long_poll');
       const close = () => subscription.close();
       left.addEventListener('abort', close);
-      connection.ended.addEventListener('abort', close);
+      connection.atEnd(close);
       try {
-        const waits = !subscription.isOver && !left.aborted && !connection.ended.aborted;
-        if (waits) await subscription.moved(query.waitTimeoutMs);
+        const waits = !subscription.isOver && !left.aborted && !connection.why;
+        if (waits) await subscription.movedWithin(query.waitTimeoutMs);
         return await this.page(subscription, query.maxEvents);
       } finally {
         close();

@@ -5,7 +5,6 @@ import { AlreadySubscribed, FrameRefused, NotSubscribed } from './delivery.error
 import { SubscribeFrameDto, UnsubscribeFrameDto } from './dto/frames.dto.js';
 import type { FeedStream } from './feed-stream.js';
 import type { OpenSubscription } from './open-subscription.js';
-import { pingUntilLost } from './pings.js';
 import type { Streams } from './streams.js';
 import type { WebSocketWriter } from './web-socket-writer.js';
 
@@ -17,7 +16,9 @@ interface Following {
   /** The client asked for the end of it; another subscribe begins anew. */
   isLeft: boolean;
   leave: () => void;
-  over: Promise<void>;
+  isOver: boolean;
+  /** Who waits for the end of it. */
+  next?: () => void;
 }
 
 const sessions = new WeakMap<WebSocket, Session>();
@@ -29,7 +30,7 @@ export function sessionOf(socket: WebSocket): Session | undefined {
 /** What a client says on its WebSocket, and what comes of it. Frames count in the order in which they arrive. */
 export class Session {
   readonly #followed = new Map<string, Following>();
-  readonly #deadline: NodeJS.Timeout;
+  #deadline: NodeJS.Timeout | undefined;
   #hasSubscribed = false;
 
   constructor(
@@ -48,16 +49,13 @@ export class Session {
     socket.pause();
     void caller.catch((error: unknown) => this.refuse(error)).finally(() => socket.resume());
     this.#deadline = setTimeout(() => writer.end('no_subscribe'), SUBSCRIBE_DEADLINE_MS);
-    const stopPings = pingUntilLost(socket, () => writer.end('lost'));
-    writer.ended.addEventListener('abort', () => {
-      clearTimeout(this.#deadline);
-      stopPings();
-    });
+    writer.atEnd(() => clearTimeout(this.#deadline));
     delivery.streams.join(writer);
   }
 
-  async subscribe(frame: SubscribeFrameDto): Promise<void> {
+  subscribe(frame: SubscribeFrameDto): void {
     clearTimeout(this.#deadline);
+    this.#deadline = undefined;
     if (this.endsNow()) return;
     const earlier = this.#followed.get(frame.taskId);
     if (!this.writer.carriesMany) {
@@ -66,10 +64,9 @@ export class Session {
     }
     this.#hasSubscribed = true;
     if (earlier && !earlier.isLeft) return this.writer.refuse(new AlreadySubscribed(), frame);
-    const following: Following = { isLeft: false, leave: () => undefined, over: Promise.resolve() };
+    const following: Following = { isLeft: false, leave: () => undefined, isOver: false };
     this.#followed.set(frame.taskId, following);
-    following.over = this.follow(frame, following, earlier);
-    await following.over;
+    void this.follow(frame, following, earlier);
   }
 
   unsubscribe(frame: UnsubscribeFrameDto): void {
@@ -86,41 +83,48 @@ export class Session {
     this.writer.refuse(error);
   }
 
+  /** Resolves when the stream has begun. Never rejects. */
   private async follow(frame: SubscribeFrameDto, following: Following, earlier?: Following): Promise<void> {
     const { taskId, lastEventId } = frame;
     const { openSubscription, feedStream, streams } = this.delivery;
+    let release = () => {};
+    const over = () => {
+      release();
+      this.over(taskId, following);
+    };
     try {
       const caller = await this.caller.catch(() => undefined);
-      if (!caller || this.writer.ended.aborted) return;
+      if (!caller || this.writer.why) return over();
       // Admitted before it waits: what a client makes wait here counts as open, and is bounded as that is.
-      const release = streams.admit(caller, 'websocket');
-      try {
-        // One that was left may still be on its way: its end comes before the next beginning.
-        await earlier?.over;
-        await runInStory(this.story, async () => {
-          const subscription = await openSubscription.execute(caller, taskId, lastEventId, 'websocket');
-          following.leave = () => {
-            subscription.close();
-            release();
-          };
-          this.writer.confirm(subscription);
-          if (following.isLeft) following.leave();
-          await feedStream.execute(subscription, this.writer, release);
-        });
-      } finally {
-        release();
-      }
+      release = streams.admit(caller, 'websocket');
+      // One that was left may still be on its way: its end comes before the next beginning.
+      if (earlier?.isOver === false) await new Promise<void>((resolve) => (earlier.next = resolve));
+      await runInStory(this.story, async () => {
+        const subscription = await openSubscription.execute(caller, taskId, lastEventId, 'websocket');
+        following.leave = () => {
+          subscription.close();
+          release();
+        };
+        this.writer.confirm(subscription);
+        if (following.isLeft) following.leave();
+        feedStream.execute(subscription, this.writer, over);
+      });
     } catch (error) {
+      over();
       this.writer.refuse(error, frame);
-    } finally {
-      if (this.#followed.get(taskId) === following) this.#followed.delete(taskId);
     }
+  }
+
+  private over(taskId: string, following: Following): void {
+    following.isOver = true;
+    following.next?.();
+    if (this.#followed.get(taskId) === following) this.#followed.delete(taskId);
   }
 
   /** What comes after the end is not looked at; and who asks and asks, and reads no answer, is not answered for ever. */
   private endsNow(): boolean {
     if (this.delivery.streams.isDraining) this.writer.end('draining');
     if (this.writer.isOverrun) this.writer.end('slow_consumer');
-    return this.writer.ended.aborted;
+    return this.writer.why !== undefined;
   }
 }

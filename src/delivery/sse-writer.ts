@@ -17,19 +17,27 @@ export const SSE_HEADERS = {
   'X-Accel-Buffering': 'no',
 } as const;
 
-/** Server-Sent Events on the raw response. `left` aborts when the client is gone. */
+/** Server-Sent Events on the raw response. */
 export class SseWriter extends StreamWriter {
   constructor(
     private readonly response: ServerResponse,
     override readonly taskId: string,
-    left: AbortSignal,
     maxBufferedBytes: number,
   ) {
     super('sse', maxBufferedBytes);
+    response.once('close', () => this.end('client_left'));
+    if (response.destroyed) this.end('client_left');
+    else this.begin();
+  }
+
+  private begin(): void {
+    const { response } = this;
     response.writeHead(200, SSE_HEADERS);
+    // By themselves, in one packet with what follows: Node keeps the headers' text, which only writing makes one piece.
+    response.cork();
+    response.flushHeaders();
     response.write(`retry: ${RETRY_MS}\n\n`);
-    left.addEventListener('abort', () => this.end('client_left'));
-    if (left.aborted) this.end('client_left');
+    response.uncork();
   }
 
   override get bufferedBytes(): number {
@@ -48,8 +56,8 @@ export class SseWriter extends StreamWriter {
     this.response.write(`event: heartbeat\ndata: ${JSON.stringify(data)}\n\n`);
   }
 
-  protected override write({ first, last, events }: Batch): void {
-    this.response.write(SSE_FRAMES.of(first, last, events));
+  protected override write(batch: Batch): void {
+    this.response.write(SSE_FRAMES.of(batch));
   }
 
   protected override sayGoodbye(why: StreamEnd): void {

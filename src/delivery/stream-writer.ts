@@ -17,7 +17,10 @@ const OVERRUN_BYTES = 4 * 1024 * 1024;
  */
 export abstract class StreamWriter extends Connection {
   #drained: Promise<boolean> | undefined;
-  #silence: NodeJS.Timeout | undefined;
+  #beat: { readonly everyMs: number; readonly beat: () => void } | undefined;
+  /** Since the last look. Kept instead of a time, which every event would cost. */
+  #hasSent = false;
+  #silentSince = 0;
 
   constructor(
     transport: Transport,
@@ -38,7 +41,7 @@ export abstract class StreamWriter extends Connection {
 
   send(batch: Batch): void {
     this.write(batch);
-    this.#silence?.refresh();
+    this.#hasSent = true;
   }
 
   /** The history up to the head at the subscription was sent. */
@@ -50,10 +53,17 @@ export abstract class StreamWriter extends Connection {
   }
 
   /** Calls `beat` whenever no event was sent for so long; once is enough for all streams. */
-  onSilence(ms: number, beat: () => void): void {
-    if (this.#silence) return;
-    this.#silence = setInterval(beat, ms);
-    this.ended.addEventListener('abort', () => clearInterval(this.#silence));
+  onSilence(everyMs: number, beat: () => void): void {
+    if (this.#beat) return;
+    this.#beat = { everyMs, beat };
+    this.#silentSince = performance.now();
+  }
+
+  override look(now: number): void {
+    const isSilent = !this.#hasSent && now - this.#silentSince >= (this.#beat?.everyMs ?? Infinity);
+    if (isSilent || this.#hasSent) this.#silentSince = now;
+    this.#hasSent = false;
+    if (isSilent) this.#beat?.beat();
   }
 
   /** Whether nothing is to be sent now: the client has too much to read, or had and is not far enough yet. */
@@ -81,7 +91,7 @@ export abstract class StreamWriter extends Connection {
       this.bufferedBytes > this.maxBufferedBytes / 2;
       ms = Math.min(2 * ms, LOOK_MS.last)
     ) {
-      if (this.ended.aborted) return true;
+      if (this.why) return true;
       if (performance.now() > deadline) return false;
       await delay(ms);
     }

@@ -3,7 +3,8 @@ import { TaskBridgeError } from '../taskbridge-error.js';
 import { endsTask } from '../tasks/domain/task-event.js';
 import { TaskNotFound } from '../tasks/domain/tasks.errors.js';
 import type { StoredEvent } from '../tasks/stored-event.js';
-import type { Channel } from './channel.js';
+import { type Batch, batches } from './batches.js';
+import type { Channel, HeadFollower } from './channel.js';
 
 /** How long a reader waits before it asks a PostgreSQL that did not answer again. */
 const UNAVAILABLE_RETRY_MS = 500;
@@ -15,10 +16,10 @@ const PAGE_EVENTS = { least: 8, most: 200 } as const;
  * falls between history and live. Nothing is queued for it: it takes what is there when it is asked, so a reader that is slow
  * costs no memory, and what piled up meanwhile comes in one piece.
  */
-export class Subscription {
+export class Subscription implements HeadFollower {
   #over: boolean;
   #closed = false;
-  #wake: (() => void) | undefined;
+  #watcher: (() => void) | undefined;
   #pageEvents: number = PAGE_EVENTS.most;
   /** Read from the log and about to be taken. */
   #page: readonly StoredEvent[] | undefined;
@@ -35,6 +36,7 @@ export class Subscription {
     private readonly detach: (channel: Channel) => void,
   ) {
     this.#over = taskIsOver && cursor === headEventId;
+    channel.follow(this);
   }
 
   get taskId(): string {
@@ -50,68 +52,59 @@ export class Subscription {
     return this.cursor;
   }
 
-  /** The next events, at least one; null when the task is over, or after `close()`; undefined when they are not at hand. */
-  take(): readonly StoredEvent[] | null | undefined {
-    if (this.#over || this.#closed) return null;
-    const events = this.#page ?? this.channel.recent(this.cursor);
-    this.#page = undefined;
-    const last = events?.at(-1);
-    if (!last) return undefined;
-    this.#before = this.cursor;
-    this.cursor = last.eventId;
-    this.#over = endsTask(last.type);
-    return events;
+  /** From now on `moved` is called whenever there may be more to take, and on `close()`. Must not throw. */
+  watch(moved: () => void): void {
+    this.#watcher = moved;
+  }
+
+  moved(): void {
+    this.#watcher?.();
   }
 
   /**
-   * Undefined when there is something to take; else resolves when it is worth to try. What was read is kept until it is taken.
-   * @throws TaskNotFound when the task was removed meanwhile
+   * The next events, at least one; null when the task is over, or after `close()`; undefined when they are not at hand: where
+   * `isBehind`, until they are read, else until they are there.
    */
-  ready(): Promise<void> | undefined {
-    if (this.#over || this.#closed) return undefined;
-    if (this.channel.head <= this.cursor) return new Promise((resolve) => this.channel.wait((this.#wake = resolve)));
-    return this.channel.hasRecent(this.cursor) ? undefined : this.readPage();
+  take(): readonly Batch[] | null | undefined {
+    if (this.#over || this.#closed) return null;
+    const { cursor, headEventId } = this;
+    // What was there at the beginning is history, and ends a batch.
+    const boundary = cursor < headEventId ? headEventId : 0;
+    const taken = this.#page ? batches(this.#page, boundary) : this.channel.recent(cursor, boundary);
+    this.#page = undefined;
+    const last = taken?.at(-1)?.last;
+    if (!last) return undefined;
+    this.#before = cursor;
+    this.cursor = last.eventId;
+    this.#over = endsTask(last.type);
+    return taken;
   }
 
-  /** Whether these were committed after the subscription was opened, and no client of this replica has them yet. */
-  isFirstWith(first: StoredEvent, last: StoredEvent): boolean {
-    return first.eventId > this.headEventId && this.channel.isFirst(first.eventId, last.eventId);
-  }
-
-  /** Resolves true when there is something after the cursor, false after so long, or on `close()`. */
-  async moved(timeoutMs: number): Promise<boolean> {
-    if (this.channel.head <= this.cursor && !this.#closed) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, timeoutMs);
-        this.channel.wait(
-          (this.#wake = () => {
-            clearTimeout(timer);
-            resolve();
-          }),
-        );
-      });
-    }
+  /** Whether there is something after the cursor. */
+  get isBehind(): boolean {
     return this.channel.head > this.cursor;
   }
 
-  /** What came after this event was not handed on: it is to come again. */
-  rewind(lastEventId: number): void {
-    this.#pageEvents = Math.max(PAGE_EVENTS.least, 2 * (lastEventId - this.#before));
-    this.cursor = lastEventId;
-    this.#over = false;
+  /** Resolves true when there is something after the cursor, false after so long, or on `close()`. In place of `watch()`. */
+  async movedWithin(timeoutMs: number): Promise<boolean> {
+    if (!this.isBehind && !this.#closed) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, timeoutMs);
+        this.watch(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+      });
+    }
+    return this.isBehind;
   }
 
-  /** Ends a `ready()` that waits. May be called more than once. */
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    if (this.#wake) this.channel.forget(this.#wake);
-    this.#wake?.();
-    this.detach(this.channel);
-  }
-
-  /** Nothing while PostgreSQL does not answer: the stream stays, and goes on when it does. */
-  private async readPage(): Promise<void> {
+  /**
+   * Reads a page of the log, which the next `take()` answers. Nothing while PostgreSQL does not answer: the stream stays, and
+   * goes on when it does.
+   * @throws TaskNotFound when the task was removed meanwhile
+   */
+  async read(): Promise<void> {
     try {
       const limit = this.#pageEvents;
       this.#page = await this.channel.logged(this.cursor, limit);
@@ -121,5 +114,26 @@ export class Subscription {
       if (!(error instanceof TaskBridgeError) || error.kind !== 'unavailable') throw error;
       await delay(UNAVAILABLE_RETRY_MS);
     }
+  }
+
+  /** Whether these were committed after the subscription was opened, and no client of this replica has them yet. */
+  isFirstWith({ first, last }: Batch): boolean {
+    return first.eventId > this.headEventId && this.channel.isFirst(first.eventId, last.eventId);
+  }
+
+  /** What came after this event was not handed on: it is to come again. */
+  rewind(lastEventId: number): void {
+    this.#pageEvents = Math.max(PAGE_EVENTS.least, 2 * (lastEventId - this.#before));
+    this.cursor = lastEventId;
+    this.#over = false;
+  }
+
+  /** May be called more than once. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.channel.unfollow(this);
+    this.moved();
+    this.detach(this.channel);
   }
 }

@@ -1,6 +1,6 @@
 import type { INestApplicationContext } from '@nestjs/common';
 import { WsAdapter } from '@nestjs/platform-ws';
-import type { WebSocketServer } from 'ws';
+import type { RawData, WebSocket, WebSocketServer } from 'ws';
 import { answerOnSocket } from '../http/client-error.js';
 import { MalformedJson } from '../http/http.errors.js';
 import { parseStrictJson } from '../http/strict-json.js';
@@ -16,10 +16,25 @@ const ACTIONS: ReadonlySet<unknown> = new Set(['subscribe', 'unsubscribe']);
 
 const BAD_HANDSHAKE = { status: 400, code: 'INVALID_REQUEST', message: 'The handshake of the WebSocket is malformed' };
 
+type Binding = Parameters<WsAdapter['bindMessageHandlers']>;
+
 /** The `ws` server under Nest's gateways: how large a frame may be, and how it becomes an event. */
 export class WebSocketAdapter extends WsAdapter {
   constructor(app: INestApplicationContext) {
-    super(app, { messageParser: (data) => messageOf(data as unknown) });
+    super(app);
+  }
+
+  /** Nest's own keeps a chain of observables for each connection, which is 10 KiB. */
+  override bindMessageHandlers(client: WebSocket, handlers: Binding[1], transform: Binding[2]): void {
+    client.on('message', (raw: RawData, isBinary: boolean) => {
+      const { event, data } = messageOf(raw, isBinary);
+      const handler = handlers.find(({ message }) => message === event);
+      if (!handler) return;
+      transform(handler.callback(data, event)).subscribe({
+        next: (answer: unknown) => answer !== undefined && client.send(JSON.stringify(answer)),
+        error: (error: unknown) => this.logger.error(error),
+      });
+    });
   }
 
   override create(port: number, options: Parameters<WsAdapter['create']>[1]): unknown {
@@ -37,10 +52,10 @@ export class WebSocketAdapter extends WsAdapter {
   }
 }
 
-function messageOf(data: unknown): { event: string; data: unknown } {
-  if (typeof data !== 'string') return { event: REFUSED, data: new FrameRefused('binary') };
+function messageOf(raw: RawData, isBinary: boolean): { event: string; data: unknown } {
+  if (isBinary) return { event: REFUSED, data: new FrameRefused('binary') };
   try {
-    const frame = parseStrictJson(data);
+    const frame = parseStrictJson(String(raw));
     const action = typeof frame === 'object' && frame !== null && !Array.isArray(frame) ? frame['action'] : undefined;
     if (!ACTIONS.has(action)) return { event: REFUSED, data: new FrameRefused('unknown_action') };
     return { event: action as string, data: frame };

@@ -4,6 +4,7 @@ import type { Batch } from './batches.js';
 import { CLOSE_AFTER, closeAfterError } from './close-codes.js';
 import type { StreamEnd } from './connection.js';
 import { WEB_SOCKET_FRAMES } from './frames.js';
+import { Pings } from './pings.js';
 import { StreamWriter } from './stream-writer.js';
 import type { Subscription } from './subscription.js';
 
@@ -16,6 +17,7 @@ export interface ClientFrame {
 /** Protocol 1.0 on a WebSocket: one task, the bare envelopes, and a close code that says what to do next. */
 export class WebSocketWriter extends StreamWriter {
   readonly carriesMany: boolean = false;
+  readonly #pings: Pings;
   #taskId: string | undefined;
 
   constructor(
@@ -23,6 +25,7 @@ export class WebSocketWriter extends StreamWriter {
     maxBufferedBytes: number,
   ) {
     super('websocket', maxBufferedBytes);
+    this.#pings = new Pings(socket);
     socket.once('close', () => this.end('client_left'));
   }
 
@@ -56,9 +59,13 @@ export class WebSocketWriter extends StreamWriter {
     this.sendJson({ type: 'HEARTBEAT', taskId: this.#taskId, live: true });
   }
 
-  protected override write({ first, last, events }: Batch): void {
-    if (this.socket.readyState === this.socket.OPEN)
-      tcpOf(this.socket).write(WEB_SOCKET_FRAMES.of(first, last, events));
+  override look(now: number): void {
+    super.look(now);
+    if (this.#pings.isLost(now)) this.end('lost');
+  }
+
+  protected override write(batch: Batch): void {
+    if (this.socket.readyState === this.socket.OPEN) tcpOf(this.socket).write(WEB_SOCKET_FRAMES.of(batch));
   }
 
   protected override sayGoodbye(why: StreamEnd): void {

@@ -45,12 +45,10 @@ export class TasksGateway implements OnGatewayConnection<WebSocket> {
     new Session(socket, writer, caller, story, this);
   }
 
+  /** Does not wait for the stream: what Nest keeps of a call would be kept as long. */
   @SubscribeMessage('subscribe')
-  async subscribe(
-    @ConnectedSocket() socket: WebSocket,
-    @MessageBody(EdgeValidationPipe) frame: SubscribeFrameDto,
-  ): Promise<void> {
-    await sessionOf(socket)?.subscribe(frame);
+  subscribe(@ConnectedSocket() socket: WebSocket, @MessageBody(EdgeValidationPipe) frame: SubscribeFrameDto): void {
+    sessionOf(socket)?.subscribe(frame);
   }
 
   @SubscribeMessage('unsubscribe')

@@ -82,14 +82,9 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'a stream that is written to after its end',
     changes: [
       {
-        file: 'src/delivery/subscription.ts',
-        from: 'if (this.#over || this.#closed) return null;',
-        to: 'if (this.#over) return null;',
-      },
-      {
-        file: 'src/delivery/subscription.ts',
-        from: 'if (this.#over || this.#closed) return undefined;',
-        to: 'if (this.#over) return undefined;',
+        file: 'src/delivery/feed.ts',
+        from: '      if (writer.why) this.end(writer.why);\n',
+        to: '',
       },
     ],
     caughtBy: { file: 'test/feed-stream.test.ts', tests: 'gives nothing to a connection that has ended' },
