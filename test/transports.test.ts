@@ -16,6 +16,7 @@ import {
   transports,
 } from './support/follow.js';
 import { createTestDatabase } from './support/postgres.js';
+import { dechunked, exchange, head } from './support/raw-http.js';
 import { eventually, type Service, startService } from './support/service.js';
 
 const full = process.env['FULL'] === '1';
@@ -397,8 +398,14 @@ describe('The three transports', () => {
   });
 
   describe('by SSE', () => {
+    const path = (taskId: string) => `/api/v1/tasks/${taskId}/events/stream`;
     const stream = (taskId: string, headers: Record<string, string> = {}) =>
-      fetch(`${service.url}/api/v1/tasks/${taskId}/events/stream`, { headers: { ...client.headers, ...headers } });
+      fetch(`${service.url}${path(taskId)}`, { headers: { ...client.headers, ...headers } });
+
+    const expectedText = async (taskId: string) => {
+      const envelopes = await storedEnvelopes(database.superuserUrl, taskId);
+      return ['retry: 2000\n\n', ...envelopes.map((envelope, at) => `id: ${at + 1}\ndata: ${envelope}\n\n`)].join('');
+    };
 
     it('send the documented headers and never compress', async () => {
       const response = await stream(await fabricated(3), { 'Accept-Encoding': 'gzip, br' });
@@ -415,8 +422,38 @@ describe('The three transports', () => {
     it('begin with the reconnection time and frame an event as id and data', async () => {
       const taskId = await fabricated(2);
       const text = await (await stream(taskId)).text();
-      const [first, second] = await storedEnvelopes(database.superuserUrl, taskId);
-      expect(text).toBe(`retry: 2000\n\nid: 1\ndata: ${first}\n\nid: 2\ndata: ${second}\n\n`);
+      expect(text).toBe(await expectedText(taskId));
+    });
+
+    it('come in chunks that are as long as they say, whatever is in them', async () => {
+      const taskId = await created('demo.echo', { text: 'ünï\u2028 😀'.repeat(50) });
+      await followWebSocket(service.url, taskId, null, client.headers).end();
+      const { port } = new URL(service.url);
+      const { body } = await exchange(Number(port), head(`GET ${path(taskId)}`, client.headers));
+      expect(dechunked(body)).toBe(await expectedText(taskId));
+    });
+
+    it('come without chunks to who speaks HTTP/1.0', async () => {
+      const taskId = await fabricated(2);
+      const { port } = new URL(service.url);
+      const asked = head(`GET ${path(taskId)}`, client.headers).replace('HTTP/1.1', 'HTTP/1.0');
+      const { headers, body } = await exchange(Number(port), asked);
+      expect(headers['transfer-encoding']).toBeUndefined();
+      expect(body).toBe(await expectedText(taskId));
+    });
+
+    it('wait for the answer to a request that was sent before them on the same connection', async () => {
+      const [waiting, taskId] = [await fabricated(0), await fabricated(2)];
+      const { port } = new URL(service.url);
+      const poll = `GET /api/v1/tasks/${waiting}/events?waitTimeoutMs=300`;
+      const asked = [
+        head(poll, { ...client.headers, Connection: 'keep-alive' }),
+        head(`GET ${path(taskId)}`, client.headers),
+      ];
+      const { raw } = await exchange(Number(port), asked.join(''));
+      const [, first = '', second = ''] = raw.split('HTTP/1.1 200 OK\r\n');
+      expect(first).toContain(`"events":[],"hasMore":false`);
+      expect(dechunked(second.slice(second.indexOf('\r\n\r\n') + 4))).toBe(await expectedText(taskId));
     });
   });
 

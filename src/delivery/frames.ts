@@ -34,7 +34,15 @@ export const WEB_SOCKET_FRAMES = new Frames((event) => textFrame(event.envelope)
  * JSON text escapes CR and LF inside strings, and what a handler's own serialiser put between its members is not there: the
  * payload is one line, so that no payload can end the frame and begin one of its own.
  */
-export const SSE_FRAMES = new Frames((event) => Buffer.from(`id: ${event.eventId}\ndata: ${event.envelope}\n\n`));
+const sseText = (event: StoredEvent) => `id: ${event.eventId}\ndata: ${event.envelope}\n\n`;
+
+export const SSE_FRAMES = new Frames((event) => Buffer.from(sseText(event)));
+
+/** The same as they travel in HTTP/1.1: RFC 9112, 7.1, a chunk for each event. */
+export const SSE_CHUNKS = new Frames((event) => {
+  const text = sseText(event);
+  return Buffer.from(`${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`);
+});
 
 /** RFC 6455, 5.2: final, text, and the length in as few bytes as it takes. */
 function textFrame(text: string): Buffer {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import type { Batch } from './batches.js';
 import type { StreamEnd } from './connection.js';
-import { SSE_FRAMES } from './frames.js';
+import { SSE_CHUNKS, SSE_FRAMES } from './frames.js';
 import { comeBackAfterMs } from './return-time.js';
 import { StreamWriter } from './stream-writer.js';
 
@@ -17,14 +17,20 @@ export const SSE_HEADERS = {
   'X-Accel-Buffering': 'no',
 } as const;
 
-/** Server-Sent Events on the raw response. */
+/**
+ * Server-Sent Events on the raw response. Events go past it to its socket, whole chunks between those that Node writes: it would
+ * make and write two more pieces for every client, which costs a third of a delivery.
+ */
 export class SseWriter extends StreamWriter {
+  readonly #isChunked: boolean;
+
   constructor(
     private readonly response: ServerResponse,
     override readonly taskId: string,
     maxBufferedBytes: number,
   ) {
     super('sse', maxBufferedBytes);
+    this.#isChunked = response.req.httpVersion === '1.1';
     response.once('close', () => this.end('client_left'));
     if (response.destroyed) this.end('client_left');
     else this.begin();
@@ -57,7 +63,10 @@ export class SseWriter extends StreamWriter {
   }
 
   protected override write(batch: Batch): void {
-    this.response.write(SSE_FRAMES.of(batch));
+    const { response } = this;
+    // Without a connection it waits for the answer to an earlier request, which the client pipelined.
+    if (this.#isChunked && response.socket) response.socket.write(SSE_CHUNKS.of(batch));
+    else response.write(SSE_FRAMES.of(batch));
   }
 
   protected override sayGoodbye(why: StreamEnd): void {

@@ -35,6 +35,22 @@ export function chunk(content: string | Uint8Array): Buffer {
   return Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')]);
 }
 
+/** What chunks contain, to the last one. */
+export function dechunked(body: string): string {
+  let bytes = Buffer.from(body);
+  let content = '';
+  for (;;) {
+    const end = bytes.indexOf('\r\n');
+    const length = Number.parseInt(bytes.toString('latin1', 0, end), 16);
+    if (Number.isNaN(length)) throw new Error(`no chunk begins with ${bytes.toString('latin1', 0, 20)}`);
+    if (length === 0) return content;
+    const next = end + 2 + length;
+    if (bytes.toString('latin1', next, next + 2) !== '\r\n') throw new Error('a chunk is not as long as it says');
+    content += bytes.toString('utf8', end + 2, next);
+    bytes = bytes.subarray(next + 2);
+  }
+}
+
 export const LAST_CHUNK = '0\r\n\r\n';
 
 function parsed(raw: string): RawAnswer {
