@@ -67,12 +67,14 @@ const nameOf = ({ principalId }: AppendRequest): string => principalId ?? '';
 /** Everything that follows without the clock. */
 const settled = () => jest.advanceTimersByTimeAsync(0);
 const pass = (ms: number) => jest.advanceTimersByTimeAsync(ms);
+/** Until what was locked is tried again, which the fake clock has happen a millisecond after the turn in which it is time to. */
+const passRetry = () => pass(6);
 
 let log: WaitingStore;
 let queue: AppendQueue;
 
 beforeEach(() => {
-  jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] });
+  jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask'] });
   log = new WaitingStore();
   queue = new AppendQueue(log.store);
 });
@@ -81,8 +83,14 @@ afterEach(() => {
   jest.useRealTimers();
 });
 
-/** Appends, and notes how it ended; a test that is about something else need not wait for it. */
+/** Appends in a turn of its own, and notes how it ended; a test that is about something else need not wait for it. */
 function append(name: string, eventCount?: number): { ended?: Settled['outcome'] | Error } {
+  const noted = appendWithOthers(name, eventCount);
+  jest.advanceTimersByTime(0);
+  return noted;
+}
+
+function appendWithOthers(name: string, eventCount?: number): { ended?: Settled['outcome'] | Error } {
   const noted: { ended?: Settled['outcome'] | Error } = {};
   queue.push(aRequest(name, eventCount)).then(
     ({ outcome }) => (noted.ended = outcome),
@@ -95,6 +103,13 @@ describe('The append queue', () => {
   it('stores a lone request at once', () => {
     append('a');
     expect(log.names).toEqual([['a']]);
+  });
+
+  it('stores together what comes in one turn of the event loop', () => {
+    for (const name of ['a', 'b', 'c']) appendWithOthers(name);
+    expect(log.names).toEqual([]);
+    jest.advanceTimersByTime(0);
+    expect(log.names).toEqual([['a', 'b', 'c']]);
   });
 
   it('answers each request with its own outcome', async () => {
@@ -248,7 +263,7 @@ describe('The append queue', () => {
     const request = append('a');
     for (let index = 0; index < 3; index += 1) {
       log.at(index).answer(() => LOCKED);
-      await pass(5);
+      await passRetry();
     }
     log.at(3).answer();
     await settled();
@@ -269,7 +284,7 @@ describe('The append queue', () => {
     append('a 1');
     append('a 2');
     log.at(0).answer(() => LOCKED);
-    await pass(5);
+    await passRetry();
     log.at(1).answer();
     await settled();
     expect(log.names).toEqual([['a 1'], ['a 1'], ['a 2']]);

@@ -156,6 +156,8 @@ describe('The queue of new tasks', () => {
   it('takes in 5 000 small tasks and refuses more, while PostgreSQL is at work', async () => {
     const queue = new CreateQueue(() => new Promise(() => {}));
     void queue.push(aTask());
+    // The first one is on its way, and waits no more.
+    await new Promise(setImmediate);
     for (let n = 0; n < 5_000; n += 1) void queue.push(aTask());
     await expect((async () => queue.push(aTask()))()).rejects.toBeInstanceOf(TooMuchWaiting);
   });
@@ -164,6 +166,7 @@ describe('The queue of new tasks', () => {
     const queue = new CreateQueue(() => new Promise(() => {}));
     const large = () => aTask({ inputJson: JSON.stringify('x'.repeat(1024 * 1024)) });
     void queue.push(large());
+    await new Promise(setImmediate);
     for (let n = 0; n < 19; n += 1) void queue.push(large());
     await expect((async () => queue.push(large()))()).rejects.toBeInstanceOf(TooMuchWaiting);
   });

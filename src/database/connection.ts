@@ -3,8 +3,9 @@ import type { ClientConfig } from 'pg';
 /**
  * What every connection runs under, whatever the server, the database or the role has for a default. pg_catalog first and
  * pg_temp last: neither a table of the same name nor a temporary one can take the place of ours. The readings of
- * locks and rows that the statements rely on are those of `read committed`. Every statement has its index: a plan that was made
- * while a table was small is kept while the table grows, and must not be to read all of it.
+ * locks and rows that the statements rely on are those of `read committed`. Every statement is planned once on a connection, for any
+ * values: to plan one with arrays anew takes longer than to run it. Every one has its index, so that a plan that was made while a
+ * table was small, and is kept while it grows, is not to read all of it.
  */
 export const PINNED = {
   search_path: 'pg_catalog,taskbridge,pg_temp',
@@ -14,6 +15,7 @@ export const PINNED = {
   timezone: 'UTC',
   datestyle: 'ISO',
   client_encoding: 'UTF8',
+  plan_cache_mode: 'force_generic_plan',
   enable_seqscan: 'off',
 } as const;
 

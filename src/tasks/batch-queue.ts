@@ -1,5 +1,6 @@
 import { TaskBridgeError } from '../taskbridge-error.js';
 import { TooMuchWaiting } from './domain/tasks.errors.js';
+
 /** A batch unanswered for so long does not hold up other keys: another may start beside it, */
 const SLOW_BATCH_MS = 100;
 /** up to so many in all. */
@@ -44,6 +45,7 @@ export class BatchQueue<Request, Outcome extends { readonly outcome: string }> {
   #busyKeys = new Set<string>();
   #inFlight = 0;
   #slow = 0;
+  #starting: NodeJS.Immediate | undefined;
 
   /** `store` answers one outcome a request, in their order. */
   constructor(
@@ -58,6 +60,14 @@ export class BatchQueue<Request, Outcome extends { readonly outcome: string }> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ request, arrivedAt: performance.now(), resolve, reject });
       this.#waitingSize += size;
+      this.startSoon();
+    });
+  }
+
+  /** At the end of this turn of the event loop: what arrives in it is one batch, and not a first one of one request. */
+  private startSoon(): void {
+    this.#starting ??= setImmediate(() => {
+      this.#starting = undefined;
       this.startBatch();
     });
   }
@@ -106,7 +116,7 @@ export class BatchQueue<Request, Outcome extends { readonly outcome: string }> {
       clearTimeout(slow);
       if (isSlow) this.#slow -= 1;
       this.#inFlight -= 1;
-      this.startBatch();
+      this.startSoon();
     }
   }
 
@@ -137,7 +147,7 @@ export class BatchQueue<Request, Outcome extends { readonly outcome: string }> {
   private again(waiting: Waiting<Request, Outcome>): void {
     this.#waiting.unshift(this.release(waiting));
     this.#waitingSize += this.batching.sizeOf(waiting.request);
-    this.startBatch();
+    this.startSoon();
   }
 
   private release(waiting: Waiting<Request, Outcome>): Waiting<Request, Outcome> {

@@ -40,8 +40,8 @@ function appendOf(name: string, { request, isWanted }: { request: string; isWant
         batch_seq = r.batch_seq, lease_expires_at = clock_timestamp() + make_interval(secs => $6),
         updated_at = clock_timestamp(), revision = t.revision + 1
       FROM locked l JOIN request r USING (task_id)
-      WHERE t.task_id = l.task_id AND t.lease_token = r.lease_token AND t.lease_expires_at > clock_timestamp()
-        AND t.batch_seq = r.batch_seq - 1 AND t.head_event_id + r.event_count < $7
+      WHERE t.task_id = l.task_id AND coalesce(t.lease_token = r.lease_token AND t.lease_expires_at > clock_timestamp()
+        AND t.batch_seq = r.batch_seq - 1 AND t.head_event_id + r.event_count < $7, false)
       RETURNING t.task_id, t.head_event_id - r.event_count AS base, t.attempt, t.lease_number, t.batch_seq,
         t.correlation_id, t.attempt_base, t.worker_id, t.lease_expires_at, t.cancel_requested_at IS NOT NULL AS cancellation_requested
     ), stored AS (

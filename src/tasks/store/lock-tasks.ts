@@ -41,7 +41,8 @@ export interface ServedOwner {
  * Oldest first, going round the owners: each owner's oldest before anybody's second oldest, so that a thousand waiting tasks of
  * one do not stand before the single one of another. From one claim to the next the same: an owner whose turn it was (`$4` to
  * `$6`) stands in line as if the next task had come only then. The owners are found by skipping from one to the next in
- * proj_tasks_claimable_by_owner, so the cost goes with their number and `$2`, not with the length of the queue.
+ * proj_tasks_claimable_by_owner, and what is next in line is locked one by one until there is enough, so the cost goes with their
+ * number and `$2`, not with the length of the queue.
  */
 const CLAIMABLE: Statement = {
   name: 'lock-claimable-tasks',
@@ -65,13 +66,16 @@ const CLAIMABLE: Statement = {
           AND t.claimable_at <= clock_timestamp() AND t.task_type = ANY ($1::text[])
         ORDER BY t.claimable_at, t.task_id LIMIT $2 * 2) waiting
     ), claimed AS (
-      SELECT ${TASK_COLUMNS}, t.input, t.metadata,
-        extract(epoch FROM clock_timestamp() - t.claimable_at)::float8 AS waited_seconds,
-        extract(epoch FROM clock_timestamp())::float8 AS claimed_at, turn.more AS owner_has_more,
-        to_char((clock_timestamp() + make_interval(secs => $3)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
-          AS lease_expires_at
-      FROM turn JOIN taskbridge.proj_tasks t USING (task_id) WHERE t.claimable_at <= clock_timestamp()
-      ORDER BY turn.turn, turn.since, t.task_id LIMIT $2 FOR UPDATE OF t SKIP LOCKED
+      SELECT task.*, line.more AS owner_has_more
+      FROM (SELECT * FROM turn ORDER BY turn.turn, turn.since, turn.task_id) AS line CROSS JOIN LATERAL (
+        SELECT ${TASK_COLUMNS}, t.input, t.metadata,
+          extract(epoch FROM clock_timestamp() - t.claimable_at)::float8 AS waited_seconds,
+          extract(epoch FROM clock_timestamp())::float8 AS claimed_at,
+          to_char((clock_timestamp() + make_interval(secs => $3)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+            AS lease_expires_at
+        FROM taskbridge.proj_tasks t WHERE t.task_id = line.task_id AND t.claimable_at <= clock_timestamp()
+        FOR UPDATE SKIP LOCKED) AS task
+      LIMIT $2
     )
     SELECT claimed.*, ${attachmentsOf('claimed.task_id')} FROM claimed`,
 };
