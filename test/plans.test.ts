@@ -55,3 +55,32 @@ it('no statement of a task’s way reads a whole table, however small', async ()
     expect(rows.map(({ relname }) => relname)).toEqual([]);
   });
 });
+
+it('a claim reads what is next in line, however many tasks wait', async () => {
+  const waiting = 2_000;
+  const rowsRead = () =>
+    connected(database.superuserUrl, async (db) => {
+      const { rows } = await db.query<{ read: string }>(
+        `SELECT idx_tup_fetch + seq_tup_read AS read FROM pg_stat_user_tables WHERE relname = 'proj_tasks'`,
+      );
+      return Number(rows[0]?.read);
+    });
+  await connected(database.superuserUrl, async (db) => {
+    await db.query(
+      `INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, status, claimable_at,
+        correlation_id)
+      SELECT gen_random_uuid(), '', 'owner-' || n % 4, n, '', 'test.queue', 'ACCEPTED', clock_timestamp(), gen_random_uuid()
+      FROM generate_series(1, $1::int) AS n`,
+      [waiting],
+    );
+    await db.query('ANALYZE taskbridge.proj_tasks');
+    await db.query('SELECT pg_stat_force_next_flush()');
+  });
+  const before = await rowsRead();
+  const replica = await createReplica(database.appUrl);
+  const leases = await replica.get(ClaimTasks).execute(WORKER, ['test.queue'], TASKS);
+  expect(leases).toHaveLength(TASKS);
+  await replica.stop();
+  await eventually('PostgreSQL has counted the claim', async () => (await rowsRead()) > before);
+  expect((await rowsRead()) - before).toBeLessThan(waiting / 4);
+});
