@@ -71,7 +71,9 @@ async function recalled(
   fingerprint: string,
 ): Promise<readonly EndingRecord[]> {
   const records = await lockTask(tx, taskId);
-  const ending = await findLeaseEnding<Ended>(tx, taskId, token);
+  // What ends a lease is remembered with the end of it: while the lease is held there is nothing to find.
+  const isHeld = records.some(({ task: { run } }) => run.state === 'leased' && run.token === token);
+  const ending = isHeld ? undefined : await findLeaseEnding<Ended>(tx, taskId, token);
   if (ending && ending.fingerprint !== fingerprint) throw new LeaseLost();
   return records.map((record) => ({ ...record, ...(ending && { earlier: ending.answer }) }));
 }
