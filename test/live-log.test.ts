@@ -19,8 +19,9 @@ class Recorder implements LiveLogFollower {
     return this.taskIds?.includes(taskId) ?? true;
   }
 
-  receive(events: readonly StoredEvent[]): void {
+  receive(events: readonly StoredEvent[]): boolean {
     this.received.push(...events);
+    return true;
   }
 
   /** Each event once, in the order in which it first came. */

@@ -360,6 +360,19 @@ describe('The hub', () => {
     expect(hub.follows(author.taskId)).toBe(false);
   });
 
+  // What is none is read less eagerly: a replica's own events come back to it over Redis.
+  it('says whether there was news in what it received', async () => {
+    const author = await Author.begin();
+    const hub = replica.get(Hub);
+    const subscription = await open(author.taskId, 1);
+    await author.say('a', 'b');
+    const [first, second] = liveLog.of(author.taskId).slice(-2) as [StoredEvent, StoredEvent];
+    expect(hub.receive([first])).toBe(true);
+    expect(hub.receive([first, second])).toBe(true);
+    expect(hub.receive([first, second])).toBe(false);
+    subscription.close();
+  });
+
   it('does not follow a task that nobody could subscribe to', async () => {
     const author = await Author.begin();
     await expect(open(author.taskId, 99)).rejects.toMatchObject({ code: 'CURSOR_AHEAD' });

@@ -13,10 +13,12 @@ export class Followers implements LiveLogFollower {
     return this.#followers.some((follower) => follower.follows(taskId));
   }
 
-  receive(events: readonly StoredEvent[]): void {
+  receive(events: readonly StoredEvent[]): boolean {
+    let isNews = false;
     for (const follower of this.#followers) {
       const followed = events.filter(({ taskId }) => follower.follows(taskId));
-      if (followed.length > 0) follower.receive(followed);
+      if (followed.length > 0 && follower.receive(followed)) isNews = true;
     }
+    return isNews;
   }
 }

@@ -70,7 +70,7 @@ export class Hub implements LiveLogFollower {
     return this.#channels.has(taskId);
   }
 
-  receive(events: readonly StoredEvent[]): void {
+  receive(events: readonly StoredEvent[]): boolean {
     const moved = new Set<Channel>();
     for (const event of events) {
       const channel = this.#channels.get(event.taskId);
@@ -79,6 +79,7 @@ export class Hub implements LiveLogFollower {
       if (channel && receipt !== 'repeated') moved.add(channel);
     }
     for (const channel of moved) channel.announce();
+    return moved.size > 0;
   }
 
   private async compareHeads(): Promise<void> {

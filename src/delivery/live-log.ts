@@ -3,8 +3,11 @@ import type { StoredEvent } from '../tasks/stored-event.js';
 /** Who wants events of tasks that have subscribers here: the hub. */
 export interface LiveLogFollower {
   follows(taskId: string): boolean;
-  /** Events of tasks it follows, some perhaps again or late. Never throws: it is called where a write is being answered. */
-  receive(events: readonly StoredEvent[]): void;
+  /**
+   * Events of tasks it follows, some perhaps again or late. Answers whether any of them is news. Never throws: it is called where a
+   * write is being answered.
+   */
+  receive(events: readonly StoredEvent[]): boolean;
 }
 
 /**

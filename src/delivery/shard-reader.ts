@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type { StoredEvent } from '../tasks/stored-event.js';
 import { decodeEvent, taskIdOf } from './event-codec.js';
@@ -12,6 +13,11 @@ const BLOCK_MS = 1_000;
 const REPLY_TIMEOUT_MS = 2 * BLOCK_MS;
 /** How often the ends of the shards are looked at, in case they began anew with lesser ids (FLUSHALL, and a clock that is behind). */
 const LOOK_MS = 2_000;
+/**
+ * After a reply without news, which is what this replica published itself, or what nobody follows here: reading each event of a busy
+ * writer back by itself would cost as much as its commit. By so much may an event of another replica be later.
+ */
+const ECHO_PAUSE_MS = 2;
 const BEFORE_THE_FIRST = '0-0';
 
 type Reply = readonly [key: Buffer, entries: readonly [id: Buffer, [head: Buffer, payload: Buffer]][]][];
@@ -30,7 +36,10 @@ export class ShardReader implements RedisUse {
       await this.checkEnds(redis);
       works();
       const lookAt = performance.now() + LOOK_MS;
-      while (performance.now() < lookAt) this.take(await this.read(redis));
+      while (performance.now() < lookAt) {
+        const isNews = this.take(await this.read(redis));
+        if (!isNews) await delay(ECHO_PAUSE_MS);
+      }
     }
   }
 
@@ -40,7 +49,7 @@ export class ShardReader implements RedisUse {
     return ((await redis.callBuffer('XREAD', ...options, ...SHARD_KEYS, ...positions)) as Reply | null) ?? [];
   }
 
-  private take(reply: Reply): void {
+  private take(reply: Reply): boolean {
     const events: StoredEvent[] = [];
     for (const [key, entries] of reply) {
       for (const [, [head, payload]] of entries) {
@@ -49,7 +58,7 @@ export class ShardReader implements RedisUse {
       }
       this.#positions.set(key.toString(), entries.at(-1)?.[0].toString() ?? BEFORE_THE_FIRST);
     }
-    if (events.length > 0) this.follower.receive(events);
+    return events.length > 0 && this.follower.receive(events);
   }
 
   /** A shard that ends before the last id seen is another one than it was: all of it is new. */

@@ -52,10 +52,11 @@ export class WebSocketAdapter extends WsAdapter {
   }
 }
 
+/** `ws` gives Buffers, unless it is told otherwise. */
 function messageOf(raw: RawData, isBinary: boolean): { event: string; data: unknown } {
   if (isBinary) return { event: REFUSED, data: new FrameRefused('binary') };
   try {
-    const frame = parseStrictJson(String(raw));
+    const frame = parseStrictJson((raw as Buffer).toString());
     const action = typeof frame === 'object' && frame !== null && !Array.isArray(frame) ? frame['action'] : undefined;
     if (!ACTIONS.has(action)) return { event: REFUSED, data: new FrameRefused('unknown_action') };
     return { event: action as string, data: frame };
