@@ -94,8 +94,8 @@ export const MUTANTS: readonly Mutant[] = [
     changes: [
       {
         file: 'src/delivery/session.ts',
-        from: '            subscription.close();\n            release();\n',
-        to: '            subscription.close();\n',
+        from: '          subscription.close();\n          release();\n',
+        to: '          subscription.close();\n',
       },
     ],
     caughtBy: { file: 'test/multiplex.test.ts', tests: 'counts each subscription as a stream' },
