@@ -16,7 +16,7 @@ export class FeedStream {
   constructor(
     private readonly config: DeliveryConfig,
     metrics: MetricsSink,
-    private readonly diagnostics: TransportDiagnosticsSink,
+    diagnostics: TransportDiagnosticsSink,
     log: Log,
   ) {
     this.#sinks = { metrics, diagnostics, log };
@@ -36,6 +36,6 @@ export class FeedStream {
     if (writer.bufferedBytes > 0) return;
     writer.heartbeat();
     const { taskId, transport } = writer;
-    this.diagnostics.heartbeatSent({ ...(taskId !== undefined && { taskId }), transport });
+    this.#sinks.diagnostics.heartbeatSent({ ...(taskId !== undefined && { taskId }), transport });
   }
 }

@@ -28,7 +28,7 @@ export class RecentEvents {
   }
 
   /** Whether the one right after the cursor is here. */
-  has(cursor: number): boolean {
+  private has(cursor: number): boolean {
     return this.#events[this.placeAfter(cursor)]?.eventId === cursor + 1;
   }
 
