@@ -18,6 +18,9 @@ const ANSWER_WITHIN_MS = 20_000;
 const MAY_WAIT = ['POST /worker/v1/leases', 'GET /api/v1/tasks/{taskId}/events'];
 const WAIT_MS = 500;
 const LEASES = 120;
+/** For each operation, as the document has it and about what no other request touches: these are accepted. */
+const PLAIN = 3;
+const OPERATIONS_AT_MOST = 40;
 
 interface Parameter {
   readonly name: string;
@@ -57,7 +60,7 @@ describe('Requests made from the description of the API', () => {
   let database: TestDatabase;
   let service: Service;
   let document: OpenApi;
-  let generated: fc.Arbitrary<Generated>;
+  let there: Existing;
   const validators = new Map<Schema, ValidateFunction>();
   const ajv = new Ajv2020({ strict: false, validateFormats: true });
   ajv.addFormat('date-time', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/);
@@ -70,7 +73,7 @@ describe('Requests made from the description of the API', () => {
     service = await startService({ ...env, ...WITH_WORKERS, STREAMS_PER_PRINCIPAL: '0' }, { lifetime: 'file' });
     document = (await (await fetch(`${service.url}/openapi.json`)).json()) as OpenApi;
     ajv.addSchema({ $id: 'api', components: document.components });
-    generated = arbitraryRequest(document, await existing(service.url));
+    there = await existing(service.url);
   }, 60_000);
 
   afterAll(async () => {
@@ -80,7 +83,9 @@ describe('Requests made from the description of the API', () => {
 
   it('are never answered by what it does not describe', async () => {
     const seed = SEED ?? Math.floor(Math.random() * 2 ** 31);
-    const requests = fc.sample(generated, { numRuns: REQUESTS, seed });
+    const spoilt = fc.oneof(...operations(document).map((operation) => ofOperation(operation, document, there)));
+    // Taken from the end: the plain ones first.
+    const requests = [...fc.sample(spoilt, { numRuns: REQUESTS, seed }), ...plain(document, there, seed)];
     const statuses = new Map<string, Set<number>>();
     const wrong = new Map<string, string>();
     const lane = async () => {
@@ -144,6 +149,8 @@ interface Existing {
   readonly tasks: readonly string[];
   readonly asked: readonly { readonly taskId: string; readonly suspendId: string }[];
   readonly files: readonly { readonly taskId: string; readonly attachmentId: string }[];
+  /** For the plain requests, each its own. */
+  readonly own: readonly Pick<Existing, 'leases' | 'asked'>[];
 }
 
 /** Something to ask about: leases of a worker, open questions, files, tasks that are over. All of nobody in particular. */
@@ -155,45 +162,62 @@ async function existing(url: string): Promise<Existing> {
       method: 'POST',
       ...formOf([field('clientRequestId', uniqueId()), field('taskType', type), file('a.txt', 'some bytes')]),
     });
-  const made = await Promise.all(Array.from({ length: LEASES + 20 }, () => create(taskType)));
+  const own = OPERATIONS_AT_MOST * PLAIN;
+  const made = await Promise.all(Array.from({ length: LEASES + 20 + 2 * own }, () => create(taskType)));
   expect(made.map(({ status }) => status)).toEqual(made.map(() => 201));
   const leases: Lease[] = [];
-  while (leases.length < LEASES + 20) {
+  while (leases.length < made.length) {
     const { body } = await worker.claim({ taskTypes: [taskType], maxTasks: 50, waitTimeoutMs: 5_000 });
     leases.push(...body.leases);
   }
-  const asked = leases.splice(0, 20);
-  const suspended = await Promise.all(asked.map((lease) => worker.suspend(lease)));
+  const asking = leases.splice(0, 20 + own);
+  const suspended = await Promise.all(asking.map((lease) => worker.suspend(lease)));
+  const asked = asking.map(({ taskId }, i) => ({ taskId, suspendId: suspended[i]?.body.suspendId ?? '' }));
+  const ownAsked = asked.splice(20);
+  const ownLeases = leases.splice(LEASES);
   const over = await Promise.all(Array.from({ length: 5 }, () => create('demo.echo')));
   const tasks = await Promise.all(over.map(async (answer) => ((await answer.json()) as { taskId: string }).taskId));
   return {
     leases,
     tasks,
-    asked: asked.map(({ taskId }, i) => ({ taskId, suspendId: suspended[i]?.body.suspendId ?? '' })),
+    asked,
     files: leases.slice(0, 20).map(({ taskId, attachments }) => ({
       taskId,
       attachmentId: (attachments[0] as { attachmentId: string }).attachmentId,
     })),
+    own: ownLeases.map((lease, i) => ({ leases: [lease], asked: ownAsked.slice(i, i + 1) })),
   };
 }
 
 const FEW_TIMES = fc.constantFrom('0', '1', '2', '3', '999', '');
 
-function arbitraryRequest(document: OpenApi, there: Existing): fc.Arbitrary<Generated> {
-  const operations = Object.entries(document.paths).flatMap(([path, item]) =>
-    Object.entries(item).map(([method, operation]) =>
-      ofOperation(method.toUpperCase(), path, operation, document, there),
-    ),
+interface Described extends Operation {
+  readonly method: string;
+  readonly path: string;
+}
+
+function operations({ paths }: OpenApi): Described[] {
+  return Object.entries(paths).flatMap(([path, item]) =>
+    Object.entries(item).map(([method, operation]) => ({ ...operation, method: method.toUpperCase(), path })),
   );
-  return fc.oneof(...operations);
+}
+
+/** Without them it would be luck whether an operation was ever accepted. */
+function plain(document: OpenApi, there: Existing, seed: number): Generated[] {
+  const own = [...there.own];
+  return operations(document).flatMap((operation) =>
+    Array.from({ length: PLAIN }, (_, i) => {
+      const about = { ...there, ...own.pop() };
+      return fc.sample(ofOperation(operation, document, about, true), { numRuns: 1, seed: seed + i })[0] as Generated;
+    }),
+  );
 }
 
 function ofOperation(
-  method: string,
-  path: string,
-  { parameters = [], requestBody }: Operation,
+  { method, path, parameters = [], requestBody }: Described,
   { components }: OpenApi,
   there: Existing,
+  asDescribed = false,
 ): fc.Arbitrary<Generated> {
   // What belongs together: a lease and its task, a question, a file.
   const about = path.startsWith('/worker')
@@ -214,29 +238,29 @@ function ofOperation(
       workerId: fc.constant('generated'),
       taskTypes: fc.constant(['nobody.takes.that']),
       waitTimeoutMs: fc.constantFrom(0, 1, 10),
-      batchSeq: fc.constantFrom(1, 2, 3),
+      batchSeq: asDescribed ? fc.constant(1) : fc.constantFrom(1, 2, 3),
       schemaVersion: fc.constant(1),
       events: fc.constantFrom(
         [{ type: 'TASK_PROGRESS', payload: { progress: 50 } }],
         [{ type: 'TASK_OUTPUT', payload: { channel: 'c', op: 'append', data: 'd' } }],
       ),
-      suspendId: fc.constantFrom(facts['suspendId'] ?? 'question', 'another'),
+      suspendId: fc.constantFrom(facts['suspendId'] ?? 'question', ...(asDescribed ? [] : ['another'])),
       afterEventId: FEW_TIMES,
       lastEventId: FEW_TIMES,
       cursor: anyText,
     };
     const schemaOf = (content: Readonly<Record<string, { readonly schema: Schema }>>) =>
       content['application/json']?.schema ?? {};
-    const bodyValue = requestBody && valid(schemaOf(requestBody.content), components.schemas, known);
+    const bodyValue = requestBody && valid(schemaOf(requestBody.content), components.schemas, known, asDescribed);
     const query = parameters.filter((parameter) => parameter.in === 'query');
     return fc
       .record({
         path: fc
-          .tuple(...parameters.filter((p) => p.in === 'path').map(({ name }) => pathSegment(name, facts)))
+          .tuple(...parameters.filter((p) => p.in === 'path').map(({ name }) => pathSegment(name, facts, asDescribed)))
           .map((values) => values.reduce((filled, [name, value]) => filled.replace(`{${name}}`, value), path)),
-        query: queryOf(query, components.schemas, known),
-        body: bodyValue === undefined ? fc.constant(undefined) : bodyText(bodyValue),
-        headers: headersOf(path, bodyValue !== undefined),
+        query: queryOf(query, components.schemas, known, asDescribed),
+        body: bodyValue === undefined ? fc.constant(undefined) : bodyText(bodyValue, asDescribed),
+        headers: headersOf(path, bodyValue !== undefined, asDescribed),
       })
       .map(({ path: filled, query: text, body, headers }) => ({
         operation: `${method} ${path}`,
@@ -248,17 +272,19 @@ function ofOperation(
   });
 }
 
-function pathSegment(name: string, facts: Readonly<Record<string, string>>): fc.Arbitrary<readonly [string, string]> {
+function pathSegment(
+  name: string,
+  facts: Readonly<Record<string, string>>,
+  asDescribed: boolean,
+): fc.Arbitrary<readonly [string, string]> {
+  const usual = fc.constant(facts[name] ?? 'x');
+  if (asDescribed) return usual.map((value) => [name, value] as const);
   const garbage = anyText
     .map((text) => encodeURIComponent(text.toWellFormed()).slice(0, 300))
     .filter((text) => text !== '' && !/^\.+$/.test(text));
   const missing = fc.constantFrom('01890000-0000-7000-8000-000000000000', 'no-uuid', '%00', '%ff', '%2e%2e%2f');
   return fc
-    .oneof(
-      { weight: 8, arbitrary: fc.constant(facts[name] ?? 'x') },
-      { weight: 1, arbitrary: missing },
-      { weight: 1, arbitrary: garbage },
-    )
+    .oneof({ weight: 8, arbitrary: usual }, { weight: 1, arbitrary: missing }, { weight: 1, arbitrary: garbage })
     .map((value) => [name, value] as const);
 }
 
@@ -266,30 +292,27 @@ function queryOf(
   parameters: readonly Parameter[],
   schemas: OpenApi['components']['schemas'],
   known: Known,
+  asDescribed: boolean,
 ): fc.Arbitrary<string> {
-  const pairs = parameters.map(({ name, schema }) => {
+  const pairs = parameters.map(({ name, required = false, schema }) => {
     const usual = known[name] ?? valid(schema, schemas, known);
-    const value = fc.oneof({ weight: 12, arbitrary: usual.map(String) }, { weight: 1, arbitrary: anyText });
+    const value = fc.oneof(
+      { weight: 12, arbitrary: usual.map(String) },
+      { weight: asDescribed ? 0 : 1, arbitrary: anyText },
+    );
     // Without it the service would wait as long as it does by default.
-    const presence = name === 'waitTimeoutMs' ? fc.constant(true) : fc.boolean();
+    const always = name === 'waitTimeoutMs' || (asDescribed && required);
+    const presence = always || asDescribed ? fc.constant(always) : fc.boolean();
     return fc
       .tuple(presence, value)
       .map(([present, text]) => (present ? [`${name}=${encodeURIComponent(text.toWellFormed())}`] : []));
   });
-  const spoilt = fc.constantFrom(
-    '',
-    '',
-    '',
-    '',
-    '',
-    '',
-    '',
-    '',
-    'limit=1&limit=2',
-    'surprise=1',
-    '__proto__=1',
-    '%=%',
-    'a[b]=c',
+  const spoilt = fc.oneof(
+    { weight: 8, arbitrary: fc.constant('') },
+    {
+      weight: asDescribed ? 0 : 5,
+      arbitrary: fc.constantFrom('limit=1&limit=2', 'surprise=1', '__proto__=1', '%=%', 'a[b]=c'),
+    },
   );
   return fc
     .tuple(fc.tuple(...pairs), spoilt)
@@ -297,8 +320,9 @@ function queryOf(
 }
 
 /** Mostly JSON, sometimes not quite. */
-function bodyText(body: fc.Arbitrary<unknown>): fc.Arbitrary<string> {
+function bodyText(body: fc.Arbitrary<unknown>, asDescribed: boolean): fc.Arbitrary<string> {
   const text = (value: unknown) => JSON.stringify(value) ?? '';
+  if (asDescribed) return body.map(text);
   return fc.oneof(
     { weight: 10, arbitrary: body.map(text) },
     { weight: 8, arbitrary: mutated(body).map(text) },
@@ -307,7 +331,12 @@ function bodyText(body: fc.Arbitrary<unknown>): fc.Arbitrary<string> {
   );
 }
 
-function headersOf(path: string, hasBody: boolean): fc.Arbitrary<Record<string, string>> {
+function headersOf(path: string, hasBody: boolean, asDescribed: boolean): fc.Arbitrary<Record<string, string>> {
+  const often = (usual: Record<string, string>, ...others: Record<string, string>[]) =>
+    fc.oneof(
+      { weight: 8, arbitrary: fc.constant(usual) },
+      { weight: asDescribed ? 0 : 2, arbitrary: fc.constantFrom(...others) },
+    );
   const who = path.startsWith('/worker')
     ? often(
         { Authorization: `Bearer ${WORKER_TOKEN}` },
@@ -350,13 +379,6 @@ function headersOf(path: string, hasBody: boolean): fc.Arbitrary<Record<string, 
     { Expect: 'surprise' },
   );
   return fc.tuple(who, type, more).map((parts) => Object.assign({}, ...parts) as Record<string, string>);
-}
-
-function often(
-  usual: Record<string, string>,
-  ...others: Record<string, string>[]
-): fc.Arbitrary<Record<string, string>> {
-  return fc.oneof({ weight: 8, arbitrary: fc.constant(usual) }, { weight: 2, arbitrary: fc.constantFrom(...others) });
 }
 
 /** A stream is read to its head only: it may have no end. */

@@ -499,6 +499,8 @@ describe('A batch of events', () => {
   it.each([
     ['no events', { batchSeq: 1, events: [] }, 'events'],
     ['501 events', { batchSeq: 1, events: Array(501).fill(progress(1)) }, 'events'],
+    ['lists of events in place of events', { batchSeq: 1, events: [[progress(1)]] }, 'events'],
+    ['lists of nothing in place of events', { batchSeq: 1, events: [[[[]]]] }, 'events'],
     ['no number', { events: [progress(1)] }, 'batchSeq'],
     ['the number 0', { batchSeq: 0, events: [progress(1)] }, 'batchSeq'],
     ['a number too large to count', { batchSeq: 2 ** 31, events: [progress(1)] }, 'batchSeq'],

@@ -27,10 +27,17 @@ const JSON_VALUE = fc.jsonValue({ maxDepth: 3 });
 const OBJECT = fc.dictionary(fc.string({ maxLength: 12 }), JSON_VALUE, { maxKeys: 4 });
 const TEXT = fc.string({ unit: 'grapheme', maxLength: 24 });
 
-/** What the schema allows. */
-export function valid(schema: Schema, schemas: Readonly<Record<string, Schema>>, known: Known): fc.Arbitrary<unknown> {
+/**
+ * What the schema allows. A member of a known name is now and then absent or of another value, unless `surelyKnown`.
+ */
+export function valid(
+  schema: Schema,
+  schemas: Readonly<Record<string, Schema>>,
+  known: Known,
+  surelyKnown = false,
+): fc.Arbitrary<unknown> {
   const { $ref, allOf, oneOf, properties, required = [] } = schema;
-  const next = (one: Schema) => valid(one, schemas, known);
+  const next = (one: Schema) => valid(one, schemas, known, surelyKnown);
   if ($ref !== undefined) return next(schemas[$ref.split('/').at(-1) ?? ''] as Schema);
   if (allOf !== undefined)
     return fc.tuple(...allOf.map(next)).map((parts) => Object.assign({}, ...(parts as object[])) as object);
@@ -39,9 +46,11 @@ export function valid(schema: Schema, schemas: Readonly<Record<string, Schema>>,
   if (properties !== undefined) {
     const members = Object.entries(properties).map(([name, one]) => {
       const usual = known[name];
-      return [name, usual === undefined ? next(one) : fc.oneof({ weight: 4, arbitrary: usual }, next(one))] as const;
+      if (usual === undefined) return [name, next(one)] as const;
+      return [name, surelyKnown ? usual : fc.oneof({ weight: 4, arbitrary: usual }, next(one))] as const;
     });
-    return fc.record(Object.fromEntries(members), { requiredKeys: [...required] });
+    const always = surelyKnown ? Object.keys(properties).filter((name) => name in known) : [];
+    return fc.record(Object.fromEntries(members), { requiredKeys: [...required, ...always] });
   }
   const type = Array.isArray(schema.type) ? (schema.type as string[]) : [schema.type as string | undefined];
   return fc.oneof(...type.map((one) => ofType(one, schema, next)));

@@ -75,11 +75,14 @@ export class AppendEventsDto extends LeaseTokenDto {
   @IsInt()
   @Min(1)
   @Max(2_147_483_647)
+  @ApiProperty({ type: 'integer' })
   batchSeq!: number;
 
   @IsArray()
   @ArrayMinSize(1)
   @ArrayMaxSize(500)
+  // ValidateNested alone looks into lists of lists, and finds nothing wrong with them.
+  @IsObject({ each: true })
   @ValidateNested({ each: true })
   @Type(() => AppendedEventDto)
   events!: AppendedEventDto[];
@@ -154,6 +157,7 @@ export class FailDto extends LeaseTokenDto {
   @IsInt()
   @Min(0)
   @Max(86_400_000)
+  @ApiProperty({ type: 'integer', required: false })
   retryAfterMs?: number;
 }
 
