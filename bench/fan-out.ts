@@ -21,7 +21,7 @@ export interface Serving {
 export async function throughRedis(stage: Stage, tasks = stage.sizes.tasks): Promise<Serving & { served: Served }> {
   const served = await stage.service();
   const taskIds = await waitingTasks(served, tasks);
-  return { ...partOf(served), served, taskIds, head: 0, source: { kind: 'shards', url: served.redis.url } };
+  return { ...partOf(served), served, taskIds, head: 0, source: { kind: 'live log', url: served.redis.url } };
 }
 
 /** The service, whose handlers append: stored in PostgreSQL before anybody hears of it. */

@@ -5,6 +5,8 @@ import { TASK_HANDLERS } from 'taskbridge';
 
 const TEXT = 'x'.repeat(150);
 const contexts = [];
+/** When something was appended because the socket said so, in ms of the machine's clock. Not kept before somebody wants to know. */
+let calledAt;
 
 const handlers = {
   'bench.append': (input, context) => {
@@ -32,6 +34,12 @@ const commands = {
     );
     return stored / ((performance.now() - startedAt) / 1000);
   },
+  /** The calls to append since this was last asked. */
+  calls() {
+    const calls = calledAt;
+    calledAt = [];
+    return calls ?? [];
+  },
   /** Milliseconds that each of so many appends to one task took. */
   async appends({ index, rounds }) {
     const took = [];
@@ -47,8 +55,10 @@ const commands = {
 createServer((socket) => {
   createInterface({ input: socket }).on('line', async (line) => {
     const { publish, burst, call, args } = JSON.parse(line);
-    if (publish) for (const index of publish) for (let n = 0; n < burst; n += 1) void contexts[index].message(TEXT);
-    else socket.write(`${JSON.stringify(await commands[call](args ?? {}))}\n`);
+    if (publish) {
+      calledAt?.push(Number(process.hrtime.bigint()) / 1e6);
+      for (const index of publish) for (let n = 0; n < burst; n += 1) void contexts[index].message(TEXT);
+    } else socket.write(`${JSON.stringify(await commands[call](args ?? {}))}\n`);
   });
   socket.on('error', () => {});
 }).listen(process.env.BENCH_CONTROL);

@@ -1,8 +1,8 @@
 import { connect } from 'node:net';
 import { once } from 'node:events';
-import { Redis } from 'ioredis';
-import { encodeEvent } from '../src/delivery/event-codec.js';
-import { SHARD_ENTRIES, shardOf } from '../src/delivery/redis-shards.js';
+import { type ChainableCommander, Redis } from 'ioredis';
+import { packs } from '../src/delivery/event-pack.js';
+import { STREAM_ENTRIES, STREAM_KEY } from '../src/delivery/redis-stream.js';
 import { StoredEvent } from '../src/tasks/stored-event.js';
 import { TEXT } from './text.js';
 
@@ -15,8 +15,8 @@ export interface Source {
 }
 
 export type SourceKind =
-  /** Entries of the shards, as a replica writes them after a commit. */
-  | { readonly kind: 'shards'; readonly url: string }
+  /** What a replica tells the others after a commit. */
+  | { readonly kind: 'live log'; readonly url: string }
   /** A stream for each task. */
   | { readonly kind: 'streams'; readonly url: string }
   /** A process that makes them itself when it is told to. */
@@ -30,20 +30,28 @@ export async function openSource(source: SourceKind): Promise<Source> {
   if (source.kind === 'control') return toldTo(source.path, source.offset);
   const redis = new Redis(source.url, { enableAutoPipelining: false });
   await once(redis, 'ready');
+  const add = source.kind === 'live log' ? addAsReplica : addToTheirs;
   return {
     publish(tasks, burst) {
-      const pipeline = redis.pipeline();
       const createdAt = new Date().toISOString();
-      for (let n = 1; n <= burst; n += 1) {
-        for (const { taskId, last } of tasks) {
-          const event = new StoredEvent(taskId, last + n, 'TASK_MESSAGE', createdAt, PAYLOAD);
-          const key = source.kind === 'shards' ? shardOf(taskId) : `bench:${taskId}`;
-          pipeline.xadd(key, 'MAXLEN', '~', SHARD_ENTRIES, '*', ...encodeEvent(event));
-        }
-      }
+      const events = Array.from({ length: burst }, (_, n) =>
+        tasks.map(({ taskId, last }) => new StoredEvent(taskId, last + n + 1, 'TASK_MESSAGE', createdAt, PAYLOAD)),
+      );
+      const pipeline = redis.pipeline();
+      add(pipeline, events.flat());
       void pipeline.exec();
     },
   };
+}
+
+function addAsReplica(pipeline: ChainableCommander, events: readonly StoredEvent[]): void {
+  for (const pack of packs(events)) pipeline.xadd(STREAM_KEY, 'MAXLEN', '~', STREAM_ENTRIES, '*', 'bench', pack);
+}
+
+function addToTheirs(pipeline: ChainableCommander, events: readonly StoredEvent[]): void {
+  for (const { taskId, eventId, type, createdAt, payloadJson } of events) {
+    pipeline.xadd(`bench:${taskId}`, 'MAXLEN', '~', 1_000, '*', `${eventId} ${type} ${createdAt}`, payloadJson);
+  }
 }
 
 const PAYLOAD = JSON.stringify({ message: TEXT, level: 'info' });

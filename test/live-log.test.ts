@@ -3,7 +3,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { InProcessLiveLog } from '../src/delivery/in-process-live-log.js';
 import type { LiveLog, LiveLogFollower } from '../src/delivery/live-log.js';
 import { RedisLiveLog } from '../src/delivery/redis-live-log.js';
-import { isBefore, SHARD_KEYS, shardOf } from '../src/delivery/redis-shards.js';
+import { packs, unpacked } from '../src/delivery/event-pack.js';
+import { isBefore, STREAM_KEY } from '../src/delivery/redis-stream.js';
 import { StoredEvent } from '../src/tasks/stored-event.js';
 import { Lines } from './support/lines.js';
 import { startRedis, type TestRedis } from './support/redis.js';
@@ -177,26 +178,52 @@ describe('Two instances of RedisLiveLog', () => {
     expect(follower.ids).toEqual([51]);
   });
 
-  it('use one key for a shard and two connections each, however many tasks there are', async () => {
+  it('use one key and two connections each, however many tasks there are', async () => {
     await redis.cli('FLUSHALL');
     const { here, follower } = await pair();
     const before = await connections();
     const tasks = Array.from({ length: 500 }, () => randomUUID());
     for (const taskId of tasks) here.publish(eventsOf(taskId, 1, 3));
     await eventually('all arrive', () => follower.received.length >= 1_500);
-    expect((await redis.cli('KEYS', '*')) as string[]).toHaveLength(16);
+    expect(await redis.cli('KEYS', '*')).toEqual([STREAM_KEY]);
     expect([before, await connections()]).toEqual([4, 4]);
   });
 
   const connections = async () =>
     ((await redis.cli('CLIENT', 'LIST')) as string).split('\n').filter((line) => / name=taskbridge-/.test(line)).length;
 
-  it('bound the length of every shard', async () => {
+  it('bound the length of the stream', async () => {
     const { here, follower } = await pair();
     const taskId = randomUUID();
-    here.publish(eventsOf(taskId, 1, 5_000));
-    await eventually('the last arrives', () => follower.received.at(-1)?.eventId === 5_000);
-    expect(Number(await redis.cli('XLEN', shardOf(taskId)))).toBeLessThan(1_200);
+    // So large that each is a pack of its own.
+    const padding = 'x'.repeat(20_000);
+    for (let id = 1; id <= 5_000; id++) {
+      here.publish([eventOf(taskId, id, padding)]);
+      if (id % 500 === 0) await eventually('it arrives', () => follower.received.at(-1)?.eventId === id);
+    }
+    expect(Number(await redis.cli('XLEN', STREAM_KEY))).toBeLessThan(4_200);
+  });
+
+  it('say together what is published together', async () => {
+    await redis.cli('FLUSHALL');
+    const { here, follower } = await pair();
+    const tasks = Array.from({ length: 300 }, () => randomUUID());
+    for (const taskId of tasks) here.publish([eventOf(taskId, 1)]);
+    await eventually('all arrive', () => follower.received.length === 300);
+    expect(new Set(follower.received.map(({ taskId }) => taskId))).toEqual(new Set(tasks));
+    expect(Number(await redis.cli('XLEN', STREAM_KEY))).toBeLessThan(5);
+  });
+
+  it('do not read back what they published themselves', async () => {
+    const { here, there, follower } = await pair();
+    const own = new Recorder();
+    here.follow(own);
+    const taskId = randomUUID();
+    here.publish(eventsOf(taskId, 1, 3));
+    await received(follower, 3);
+    there.publish([eventOf(taskId, 4)]);
+    await received(own, 4);
+    expect(own.received).toEqual(eventsOf(taskId, 1, 4));
   });
 
   it('go on where they were when their connections are cut', async () => {
@@ -212,13 +239,14 @@ describe('Two instances of RedisLiveLog', () => {
   });
 
   const addByHand = (taskId: string, eventId: number, entryId = '*') =>
-    redis.cli('XADD', shardOf(taskId), entryId, `${taskId} ${eventId} TASK_PROGRESS 2026-11-21T10:00:00.000Z`, '{}');
+    redis.cli('XADD', STREAM_KEY, entryId, 'by hand', ...packs([eventOf(taskId, eventId)]));
 
   it('skip an entry that they do not understand', async () => {
     const { here, follower } = await pair();
     const taskId = randomUUID();
-    for (const head of ['', 'x', `${taskId} 0 T now`, `${taskId} one T now`, `${taskId} 1 T`]) {
-      await redis.cli('XADD', shardOf(taskId), '*', head, '{}');
+    const heads = ['', 'x', `${taskId} 0 T now 2`, `${taskId} one T now 2`, `${taskId} 1 T`, `${taskId} 1 T now 3`];
+    for (const pack of [...heads.map((head) => `${head}\n{}`), '', '\n', 'x', `${taskId} 1 T now -99\n{}`]) {
+      await redis.cli('XADD', STREAM_KEY, '*', 'by hand', pack);
     }
     here.publish([eventOf(taskId, 7)]);
     await received(follower, 1);
@@ -316,8 +344,7 @@ describe('Two instances of RedisLiveLog', () => {
         redis.resume();
       }
       await reconnected(here, follower, taskId);
-      const lengths = await Promise.all(SHARD_KEYS.map(async (key) => Number(await redis.cli('XLEN', key))));
-      expect(lengths.reduce((sum, length) => sum + length)).toBeLessThan(50);
+      expect(Number(await redis.cli('XLEN', STREAM_KEY))).toBeLessThan(50);
     });
   });
 
@@ -365,12 +392,31 @@ describe('Two instances of RedisLiveLog', () => {
   });
 });
 
-describe('The shards', () => {
-  it('all get their share of the tasks', () => {
-    const used = new Set(Array.from({ length: 1_000 }, () => shardOf(randomUUID())));
-    expect(used).toEqual(new Set(SHARD_KEYS));
+describe('A pack', () => {
+  const all = (pack: string) => unpacked(Buffer.from(pack), () => true);
+
+  it('gives back what is in it, in its order, whatever the payloads are', () => {
+    const taskId = randomUUID();
+    const texts = ['', '\n', 'ä\u2028😀', ' 5\n', 'a'.repeat(300)];
+    const events = texts.flatMap((text, n) => [eventOf(taskId, n + 1, text), eventOf(randomUUID(), 1, { text })]);
+    const [pack, ...more] = packs(events);
+    expect(more).toEqual([]);
+    expect(all(pack as string)).toEqual(events);
+    const followed = unpacked(Buffer.from(pack as string), (one) => one === taskId);
+    expect(followed).toEqual(events.filter((event) => event.taskId === taskId));
   });
 
+  it('is bounded, or has a single event', () => {
+    const small = eventsOf(randomUUID(), 1, 2_000);
+    const large = eventOf(randomUUID(), 1, 'x'.repeat(60_000));
+    const made = packs([...small, large, ...small]);
+    expect(made.flatMap(all)).toEqual([...small, large, ...small]);
+    for (const pack of made) expect(all(pack).length === 1 || pack.length < 17_000).toBe(true);
+    expect(made.filter((pack) => pack.includes('xxx')).map((pack) => all(pack).length)).toEqual([1]);
+  });
+});
+
+describe('The stream', () => {
   it('order the ids of entries as Redis does', () => {
     const ids = [
       '0-0',

@@ -34,6 +34,7 @@ import { NestLog } from '../src/observability/nest-log.js';
 import { ObservabilityModule } from '../src/observability/observability.module.js';
 import { Observer } from '../src/observability/observer.js';
 import { PrometheusMetricsSink } from '../src/observability/prometheus-metrics-sink.js';
+import { BeforeScrape } from '../src/observability/before-scrape.js';
 import { PrometheusTransportDiagnosticsSink } from '../src/observability/prometheus-transport-diagnostics-sink.js';
 import {
   NoOpTransportDiagnosticsSink,
@@ -290,7 +291,8 @@ describe('Metrics', () => {
 
   test('of transports carry no ids', async () => {
     const registry = new Registry();
-    const diagnostics: TransportDiagnosticsSink = new PrometheusTransportDiagnosticsSink(registry);
+    const beforeScrape = new BeforeScrape();
+    const diagnostics: TransportDiagnosticsSink = new PrometheusTransportDiagnosticsSink(registry, beforeScrape);
     const stream = { taskId: 'secret-task', transport: 'websocket' };
     diagnostics.replayStarted({ ...stream, afterEventId: null });
     diagnostics.delivered({ ...stream, events: 3, lastEventId: '3' });
@@ -298,6 +300,7 @@ describe('Metrics', () => {
     diagnostics.holeHealed(stream);
     diagnostics.slowConsumer(stream);
     diagnostics.disconnected({ ...stream, reason: 'slow_consumer' });
+    await beforeScrape.measure();
     const text = await registry.metrics();
     expect(text).toContain('taskbridge_replays_total 1');
     expect(text).toContain('taskbridge_events_delivered_total{transport="websocket"} 3');

@@ -1,10 +1,15 @@
 import { describe, expect, it } from '@jest/globals';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import type { Database } from '../src/database/database.js';
 import { Channel } from '../src/delivery/channel.js';
 import { WEB_SOCKET_FRAMES } from '../src/delivery/frames.js';
+import { Hub } from '../src/delivery/hub.js';
+import { InProcessLiveLog } from '../src/delivery/in-process-live-log.js';
 import { RecentEvents } from '../src/delivery/recent-events.js';
+import { NoOpTransportDiagnosticsSink } from '../src/observability/transport-diagnostics-sink.js';
 import { StoredEvent } from '../src/tasks/stored-event.js';
+import { eventually } from './support/service.js';
 
 const MIB = 1024 * 1024;
 
@@ -49,6 +54,48 @@ describe('The recent events of a task', () => {
     expect(recent.after(2)).toBeUndefined();
     recent.push(eventOf(5, 1_000));
     expect(recent.after(4)?.map(({ eventId }) => eventId)).toEqual([5]);
+  });
+
+  it('are those that came since the last time but one that they were aged', () => {
+    const recent = new RecentEvents();
+    const push = (from: number, to: number) => {
+      for (let id = from; id <= to; id++) recent.push(eventOf(id, 10));
+    };
+    const ids = (head: number) => kept(recent, head).map(({ eventId }) => eventId);
+    push(1, 3);
+    recent.age();
+    push(4, 5);
+    expect(ids(5)).toEqual([1, 2, 3, 4, 5]);
+    recent.age();
+    expect(ids(5)).toEqual([4, 5]);
+    push(6, 6);
+    recent.age();
+    expect(ids(6)).toEqual([6]);
+    recent.clear();
+    push(9, 9);
+    recent.age();
+    expect(ids(9)).toEqual([9]);
+    recent.age();
+    expect(ids(9)).toEqual([]);
+    push(10, 10);
+    expect(ids(10)).toEqual([10]);
+  });
+
+  it('are forgotten within seconds, of a task that is followed and quiet', async () => {
+    const heads = { query: async () => [{ task_id: 'task', head_event_id: '2', status: 'RUNNING' }] };
+    const liveLog = new InProcessLiveLog();
+    const hub = new Hub(heads as unknown as Database, liveLog, new NoOpTransportDiagnosticsSink());
+    hub.start();
+    try {
+      const channel = hub.attach('task');
+      liveLog.publish([eventOf(1, 10), eventOf(2, 10)]);
+      expect(channel.recent(0, 0)).toHaveLength(1);
+      await eventually('they are forgotten', () => channel.recent(0, 0) === undefined, 5_000);
+      liveLog.publish([eventOf(3, 10)]);
+      expect(channel.recent(2, 0)).toHaveLength(1);
+    } finally {
+      await hub.stop();
+    }
   });
 
   it('of many tasks with events as large as they get take no more memory, however many there are', () => {

@@ -13,11 +13,16 @@ async function rawSql(stage: Stage, tasks: number) {
   return child;
 }
 
-/** From having a handler append to the frame at a subscriber in another process. */
+/** From the handler's call to append to the frame at a subscriber in another process. */
 async function appendToFrame(stage: Stage): Promise<Side> {
   const serving = await durably(stage, 1);
   const swarm = await swarmOn(stage, serving, { subscribers: 1 });
-  const side = async () => ({ figure: median(await swarm.call<number[]>('roundTrips', stage.sizes.rounds)) });
+  const side = async () => {
+    await callControl(serving.served, 'calls');
+    const arrivals = await swarm.call<number[]>('oneByOne', stage.sizes.rounds);
+    const calls = await callControl<number[]>(serving.served, 'calls');
+    return { figure: median(arrivals.map((arrivedAt, n) => arrivedAt - (calls[n] ?? NaN))) };
+  };
   await side();
   return side;
 }

@@ -26,7 +26,7 @@ answerCalls({
           for (const [, entries] of reply ?? []) {
             for (const [id, [head = '', payload = '']] of entries) {
               position = id;
-              const [, eventId, type, createdAt] = head.split(' ');
+              const [eventId, type, createdAt] = head.split(' ');
               socket.send(
                 JSON.stringify({ type, taskId, eventId, createdAt, payload: JSON.parse(payload) as unknown }),
               );

@@ -57,6 +57,12 @@ export class Channel {
     this.announce();
   }
 
+  /** Forgets the events that came before this was last called. */
+  age(): void {
+    this.#ring.age();
+    this.#cut = undefined;
+  }
+
   /** Tells everybody where the head is. */
   announce(): void {
     for (const follower of this.#followers) follower.moved();

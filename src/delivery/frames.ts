@@ -3,27 +3,18 @@ import type { Batch } from './batches.js';
 
 /** Events as bytes of a transport, made once: all subscribers share them. */
 class Frames {
-  /** As long as the event is there, no longer. */
-  readonly #ofEvents = new WeakMap<StoredEvent, Buffer>();
-  /** What was made last: the subscribers of a task are woken together, and take the same batch one after the other. */
-  #last: { readonly batch: Batch; readonly bytes: Buffer } | undefined;
+  /** What was made last: the subscribers of a task are told together, and take the same events one after the other. */
+  #last: { readonly first: StoredEvent; readonly last: StoredEvent; readonly bytes: Buffer } | undefined;
 
   constructor(private readonly frame: (event: StoredEvent) => Buffer) {}
 
   /** In one piece: it is the number of writes that costs. */
-  of(batch: Batch): Buffer {
-    if (this.#last?.batch !== batch) this.#last = { batch, bytes: this.made(batch) };
+  of({ events, first, last }: Batch): Buffer {
+    if (this.#last?.first !== first || this.#last.last !== last) {
+      const bytes = first === last ? this.frame(first) : Buffer.concat(events.map(this.frame));
+      this.#last = { first, last, bytes };
+    }
     return this.#last.bytes;
-  }
-
-  private made({ events, first, last }: Batch): Buffer {
-    return first === last ? this.ofEvent(first) : Buffer.concat(events.map((event) => this.ofEvent(event)));
-  }
-
-  private ofEvent(event: StoredEvent): Buffer {
-    let frame = this.#ofEvents.get(event);
-    if (!frame) this.#ofEvents.set(event, (frame = this.frame(event)));
-    return frame;
   }
 }
 

@@ -85,6 +85,7 @@ export class Hub implements LiveLogFollower {
   private async compareHeads(): Promise<void> {
     if (this.#channels.size === 0) return;
     const followed = [...this.#channels.values()];
+    for (const channel of followed) channel.age();
     const heads = await readHeads(
       this.database,
       followed.map(({ taskId }) => taskId),

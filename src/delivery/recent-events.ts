@@ -9,12 +9,27 @@ const RING_CHARACTERS = 512 * 1024;
 export class RecentEvents {
   #events: StoredEvent[] = [];
   #characters = 0;
+  /** The last one that was here when `age()` was last called. */
+  #aged = 0;
 
   /** Follows the last one, or comes after `clear()`. */
   push(event: StoredEvent): void {
     this.#events.push(event);
     this.#characters += event.payloadJson.length;
     if (this.#events.length > 2 * RING_EVENTS || this.#characters > 2 * RING_CHARACTERS) this.cut();
+  }
+
+  /**
+   * Forgets all that was here when this was last called. Called in equal intervals, it makes the memory of all rings together a matter
+   * of how much happens, and not of how many tasks are followed.
+   */
+  age(): void {
+    const place = this.placeAfter(this.#aged);
+    if (place > 0) {
+      this.#events = this.#events.slice(place);
+      this.#characters = this.#events.reduce((sum, { payloadJson }) => sum + payloadJson.length, 0);
+    }
+    this.#aged = this.#events.at(-1)?.eventId ?? 0;
   }
 
   clear(): void {

@@ -1,11 +1,12 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Log } from '../observability/log.js';
 import type { StoredEvent } from '../tasks/stored-event.js';
 import { Followers } from './followers.js';
 import { LiveLog, type LiveLogFollower } from './live-log.js';
 import { RedisCondition, RedisConnection } from './redis-connection.js';
-import { ShardPublisher } from './shard-publisher.js';
-import { ShardReader } from './shard-reader.js';
+import { RedisPublisher } from './redis-publisher.js';
+import { RedisReader } from './redis-reader.js';
 
 /** How long a stop waits for what was published last. */
 const LAST_WORDS_MS = 500;
@@ -16,13 +17,15 @@ const LAST_WORDS_MS = 500;
  */
 export class RedisLiveLog extends LiveLog {
   readonly #followers = new Followers();
-  readonly #publisher = new ShardPublisher();
+  readonly #publisher: RedisPublisher;
   readonly #connections: readonly RedisConnection[];
 
   constructor(url: string, log: Log) {
     super();
     const condition = new RedisCondition(log);
-    const uses = [this.#publisher, new ShardReader(this.#followers)];
+    const origin = randomUUID();
+    this.#publisher = new RedisPublisher(origin);
+    const uses = [this.#publisher, new RedisReader(origin, this.#followers)];
     this.#connections = uses.map((use) => new RedisConnection(url, use, condition));
   }
 

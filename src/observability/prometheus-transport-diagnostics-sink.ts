@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Registry } from 'prom-client';
+import { BeforeScrape } from './before-scrape.js';
 import { TRANSPORT_METRICS } from './metrics.js';
 import { makeMetrics } from './prometheus-metrics.js';
 import { TransportDiagnosticsSink } from './transport-diagnostics-sink.js';
@@ -8,10 +9,13 @@ import { TransportDiagnosticsSink } from './transport-diagnostics-sink.js';
 @Injectable()
 export class PrometheusTransportDiagnosticsSink extends TransportDiagnosticsSink {
   private readonly metrics;
+  /** Since the last scrape, by transport: prom-client makes a text of the labels each time, and this is called for each delivery. */
+  readonly #delivered = new Map<string, number>();
 
-  constructor(registry: Registry) {
+  constructor(registry: Registry, beforeScrape: BeforeScrape) {
     super();
     this.metrics = makeMetrics(registry, TRANSPORT_METRICS);
+    beforeScrape.add(() => this.countDelivered());
   }
 
   override replayStarted(): void {
@@ -19,7 +23,7 @@ export class PrometheusTransportDiagnosticsSink extends TransportDiagnosticsSink
   }
 
   override delivered({ transport, events }: { transport: string; events: number }): void {
-    this.metrics.events_delivered_total.inc({ transport }, events);
+    this.#delivered.set(transport, (this.#delivered.get(transport) ?? 0) + events);
   }
 
   override heartbeatSent({ transport }: { transport: string }): void {
@@ -36,5 +40,10 @@ export class PrometheusTransportDiagnosticsSink extends TransportDiagnosticsSink
 
   override slowConsumer({ transport }: { transport: string }): void {
     this.metrics.slow_consumer_closes_total.inc({ transport });
+  }
+
+  private async countDelivered(): Promise<void> {
+    for (const [transport, events] of this.#delivered) this.metrics.events_delivered_total.inc({ transport }, events);
+    this.#delivered.clear();
   }
 }

@@ -5,7 +5,7 @@ import { MetricsSink } from '../observability/metrics-sink.js';
 import { AppendQueue } from './append-queue.js';
 import { IdempotencyConflict, LeaseLost } from './domain/tasks.errors.js';
 import { endsTask } from './domain/task-event.js';
-import { appendBatch, type AppendRequest } from './store/append-batch.js';
+import { appendBatch, type AppendOutcome, type AppendRequest } from './store/append-batch.js';
 import { lockTask } from './store/lock-tasks.js';
 import { readBatch } from './store/read-batch.js';
 import { renewLease } from './store/renew-leases.js';
@@ -32,7 +32,7 @@ export class AppendEvents {
     private readonly config: TasksConfig,
     private readonly metrics: MetricsSink,
   ) {
-    this.#queue = new AppendQueue((requests) => appendBatch(this.database, requests, this.config));
+    this.#queue = new AppendQueue((requests) => this.store(requests));
   }
 
   /**
@@ -45,8 +45,13 @@ export class AppendEvents {
     const outcome = await this.#queue.push(request);
     if (outcome.outcome === 'refused') return this.explain(request);
     this.metrics.observe('append_seconds', (performance.now() - arrivedAt) / 1000);
-    this.liveLog.publish(outcome.events);
     return outcome;
+  }
+
+  private async store(requests: readonly AppendRequest[]): Promise<readonly AppendOutcome[]> {
+    const outcomes = await appendBatch(this.database, requests, this.config);
+    this.liveLog.publish(outcomes.flatMap((outcome) => (outcome.outcome === 'stored' ? outcome.events : [])));
+    return outcomes;
   }
 
   /** The statement says only that it did not store; the domain says why, and what follows. */

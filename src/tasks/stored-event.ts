@@ -2,8 +2,6 @@
  * An event as PostgreSQL has it. Committed, so it never changes; shared by every subscriber of its task.
  */
 export class StoredEvent {
-  #envelope: string | undefined;
-
   constructor(
     readonly taskId: string,
     readonly eventId: number,
@@ -16,7 +14,6 @@ export class StoredEvent {
 
   /** The five members of the wire protocol's event envelope, byte for byte the same on every transport and replay. */
   get envelope(): string {
-    this.#envelope ??= `{"type":"${this.type}","taskId":"${this.taskId}","eventId":"${this.eventId}","createdAt":"${this.createdAt}","payload":${this.payloadJson}}`;
-    return this.#envelope;
+    return `{"type":"${this.type}","taskId":"${this.taskId}","eventId":"${this.eventId}","createdAt":"${this.createdAt}","payload":${this.payloadJson}}`;
   }
 }

@@ -1,9 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Redis } from 'ioredis';
 import type { StoredEvent } from '../tasks/stored-event.js';
-import { encodeEvent } from './event-codec.js';
+import { packs } from './event-pack.js';
 import type { RedisUse } from './redis-connection.js';
-import { SHARD_ENTRIES, SHARD_KEYS, shardOf } from './redis-shards.js';
+import { STREAM_ENTRIES, STREAM_KEY } from './redis-stream.js';
 
 /** What may wait while Redis is slow, in bytes of payload and so much more for each event. What is beyond is dropped. */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
@@ -14,10 +14,10 @@ const REPLY_TIMEOUT_MS = 1_000;
 const IDLE_CHECK_MS = 2_000;
 
 /**
- * Adds events to their shards. Natural batching: the next pipeline is what was published during the previous one. While there is
- * no connection nothing is kept: by the time that there is one, the head comparison has delivered it.
+ * Adds events to the stream, under the name of who publishes them. Natural batching: what was published during the last round trip
+ * goes together. While there is no connection nothing is kept: by the time that there is one, the head comparison has delivered it.
  */
-export class ShardPublisher implements RedisUse {
+export class RedisPublisher implements RedisUse {
   readonly role = 'publish';
   readonly replyTimeoutMs = REPLY_TIMEOUT_MS;
   #isOpen = false;
@@ -28,6 +28,9 @@ export class ShardPublisher implements RedisUse {
   /** Of what waits first: the round trip is a part of its story. */
   #inStory = AsyncLocalStorage.snapshot();
   #settled = Promise.withResolvers<void>();
+
+  /** @param origin by which readers tell what is their own */
+  constructor(private readonly origin: string) {}
 
   publish(events: readonly StoredEvent[]): void {
     if (!this.#isOpen) return;
@@ -55,7 +58,7 @@ export class ShardPublisher implements RedisUse {
       for (;;) {
         const batch = this.take();
         this.#isSending = batch.length > 0;
-        await (this.#isSending ? this.#inStory(add, redis, batch) : checkWritable(redis));
+        await (this.#isSending ? this.#inStory(add, redis, this.origin, batch) : checkWritable(redis));
         works();
         this.#isOpen = true;
         if (this.#waiting.length > 0) continue;
@@ -98,15 +101,12 @@ function bytesOf(event: StoredEvent): number {
   return event.payloadJson.length + EVENT_BYTES;
 }
 
-async function add(redis: Redis, events: readonly StoredEvent[]): Promise<void> {
-  const pipeline = redis.pipeline();
-  for (const event of events) {
-    pipeline.xadd(shardOf(event.taskId), 'MAXLEN', '~', SHARD_ENTRIES, '*', ...encodeEvent(event));
-  }
-  for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error;
+async function add(redis: Redis, origin: string, events: readonly StoredEvent[]): Promise<void> {
+  const added = packs(events).map((pack) => redis.xadd(STREAM_KEY, 'MAXLEN', '~', STREAM_ENTRIES, '*', origin, pack));
+  await Promise.all(added);
 }
 
 /** A write that is refused as all others are (read-only, out of memory, no permission), and writes nothing: there is no such stream. */
 async function checkWritable(redis: Redis): Promise<void> {
-  await redis.xadd(`${SHARD_KEYS[0]}:none`, 'NOMKSTREAM', '*', 'a', 'a');
+  await redis.xadd(`${STREAM_KEY}:none`, 'NOMKSTREAM', '*', 'a', 'a');
 }

@@ -1,0 +1,19 @@
+/** `v2` is the form of an entry. Builds that write another form use another stream, and reach each other by the head comparison. */
+export const STREAM_KEY = 'taskbridge:live:v2';
+
+/**
+ * Entries that the stream keeps, about: what a reader may miss while it reconnects. Where events come alone, of 325 bytes, it takes
+ * 2 MB of Redis; where they come in full packs, 64 MB; with payloads at their limit of 64 KiB, 256 MB.
+ */
+export const STREAM_ENTRIES = 4_000;
+
+/** Whether the id of a stream entry, `<milliseconds>-<sequence>`, is less than another. Both parts have up to 64 bits. */
+export function isBefore(id: string, other: string): boolean {
+  const [time = '', sequence = ''] = id.split('-');
+  const [otherTime = '', otherSequence = ''] = other.split('-');
+  return (compareDigits(time, otherTime) || compareDigits(sequence, otherSequence)) < 0;
+}
+
+function compareDigits(digits: string, other: string): number {
+  return digits.length - other.length || (digits < other ? -1 : Number(digits > other));
+}
