@@ -104,11 +104,38 @@ const long = ({ sizes }: Stage) => sizes.history;
 const short = () => SHORT;
 
 /** One subscriber a task; as many tasks get events at a time, however many there are. */
-function aliveAtOnce(tasksOf: (stage: Stage) => number, figureOf: 'server' | 'Redis') {
+async function inTurn(stage: Stage, serving: Serving) {
+  const swarm = await swarmOn(stage, serving, { subscribers: serving.taskIds.length });
+  const drive = () => driven(stage, serving, swarm, { tasksAtATime: stage.sizes.tasks });
+  await drive();
+  return drive;
+}
+
+/**
+ * In the CPU that a bare server takes for the same, as the kernel's share grows with the number of sockets by itself: those of 10 000
+ * do not fit into the caches.
+ */
+function cpuInTurn(tasksOf: (stage: Stage) => number) {
   return async (stage: Stage): Promise<Side> => {
-    const tasks = tasksOf(stage);
-    const serving = await throughRedis(stage, tasks);
-    const swarm = await swarmOn(stage, serving, { subscribers: tasks });
+    const [ours, bare] = [
+      await inTurn(stage, await throughRedis(stage, tasksOf(stage))),
+      await inTurn(stage, await bareWs(stage, tasksOf(stage))),
+    ];
+    const micros = async (drive: typeof ours) => {
+      const { deliveries, serverCpu } = await drive();
+      return (serverCpu / deliveries) * 1e6;
+    };
+    return async () => {
+      const [service, ws] = [await micros(ours), await micros(bare)];
+      return { figure: service / ws, 'µs of the service': service, 'µs of bare ws': ws };
+    };
+  };
+}
+
+function redisCpuInTurn(tasksOf: (stage: Stage) => number) {
+  return async (stage: Stage): Promise<Side> => {
+    const serving = await throughRedis(stage, tasksOf(stage));
+    const drive = await inTurn(stage, serving);
     const redisCpu = async () => {
       const info = String(await serving.served.redis.cli('INFO', 'cpu'));
       return [...info.matchAll(/^used_cpu_(?:sys|user):([\d.]+)/gm)].reduce(
@@ -116,14 +143,11 @@ function aliveAtOnce(tasksOf: (stage: Stage) => number, figureOf: 'server' | 'Re
         0,
       );
     };
-    const side = async () => {
+    return async () => {
       const before = await redisCpu();
-      const { deliveries, serverCpu } = await driven(stage, serving, swarm, { tasksAtATime: stage.sizes.tasks });
-      const ofRedis = (await redisCpu()) - before;
-      return { figure: ((figureOf === 'server' ? serverCpu : ofRedis) / deliveries) * 1e6 };
+      const { deliveries } = await drive();
+      return { figure: (((await redisCpu()) - before) / deliveries) * 1e6 };
     };
-    await side();
-    return side;
   };
 }
 
@@ -194,14 +218,14 @@ export const SCALE: readonly Goal[] = [
   },
   {
     name: 'G13',
-    title: '10 000 live tasks, CPU of the service',
+    title: '10 000 live tasks, CPU of a delivery',
     against: '100 live tasks',
-    unit: 'µs a delivery',
+    unit: 'times bare ws',
     judged: 'ratio',
     gate: { atMost: 1.5 },
     stretch: { atMost: 1.2 },
-    ours: aliveAtOnce(manyTasks, 'server'),
-    yardstick: aliveAtOnce(fewTasks, 'server'),
+    ours: cpuInTurn(manyTasks),
+    yardstick: cpuInTurn(fewTasks),
   },
   {
     name: 'G13b',
@@ -211,8 +235,8 @@ export const SCALE: readonly Goal[] = [
     judged: 'ratio',
     gate: { atMost: 1.5 },
     stretch: { atMost: 1.2 },
-    ours: aliveAtOnce(manyTasks, 'Redis'),
-    yardstick: aliveAtOnce(fewTasks, 'Redis'),
+    ours: redisCpuInTurn(manyTasks),
+    yardstick: redisCpuInTurn(fewTasks),
   },
   {
     name: 'G14',
