@@ -77,7 +77,7 @@ describe('A drain', () => {
       const { code } = (error.cause ?? {}) as { code?: string };
       if (code === 'ECONNREFUSED') return note('no listener');
       // A connection that was kept for the next request is closed while that is on its way: every client sends it again.
-      if (code === 'UND_ERR_SOCKET' || code === 'ECONNRESET') return note('kept connection closed');
+      if (code === 'UND_ERR_SOCKET' || code === 'ECONNRESET' || code === 'EPIPE') return note('kept connection closed');
       throw error;
     };
     let isStopped = false;
