@@ -214,6 +214,22 @@ describe('Two instances of RedisLiveLog', () => {
     expect(Number(await redis.cli('XLEN', STREAM_KEY))).toBeLessThan(5);
   });
 
+  it('say nothing when nothing was stored', async () => {
+    const { here, follower } = await pair();
+    const taskId = randomUUID();
+    here.publish([eventOf(taskId, 1)]);
+    await received(follower, 1);
+    const commands = async () =>
+      Number(/cmdstat_xadd:calls=(\d+)/.exec(String(await redis.cli('INFO', 'commandstats')))?.[1]);
+    const before = await commands();
+    for (let n = 0; n < 20; n++) {
+      here.publish([]);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    // Each of the two asks now and then whether Redis takes anything.
+    expect((await commands()) - before).toBeLessThan(5);
+  });
+
   it('do not read back what they published themselves', async () => {
     const { here, there, follower } = await pair();
     const own = new Recorder();

@@ -33,7 +33,7 @@ export class RedisPublisher implements RedisUse {
   constructor(private readonly origin: string) {}
 
   publish(events: readonly StoredEvent[]): void {
-    if (!this.#isOpen) return;
+    if (!this.#isOpen || events.length === 0) return;
     if (this.#waiting.length === 0) {
       this.#inStory = AsyncLocalStorage.snapshot();
       // After all that was committed in the same batch has been published.
