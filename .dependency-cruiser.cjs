@@ -25,7 +25,7 @@ const USE_CASES = '^src/tasks/(?![^/]+\\.(module|controller|decorator|pipe|guard
 
 /** Where the graph begins: entry points, the list of modules, what a host module imports as `taskbridge`. */
 const ROOTS =
-  '^(src/(main|migrate|retention|app\\.module|host-api|telemetry/register)|packages/worker/src/worker-api)\\.ts$';
+  '^(src/(main|migrate|repair|retention|app\\.module|host-api|telemetry/register)|packages/worker/src/worker-api)\\.ts$';
 
 const withinSrc = (name, comment, from, allowed) => ({
   name,

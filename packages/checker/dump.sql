@@ -6,6 +6,7 @@ SELECT json_build_object(
     'kind', 'task', 'taskId', task_id, 'status', status, 'headEventId', head_event_id::text,
     'waiting', claimable_at IS NOT NULL,
     'leased', lease_token IS NOT NULL AND lease_expires_at > now(),
+    'aside', aside_code IS NOT NULL,
     'suspended', EXISTS (SELECT FROM taskbridge.proj_suspensions AS s WHERE s.task_id = t.task_id AND s.state = 'open')
   )::text
 FROM taskbridge.proj_tasks AS t ORDER BY task_id;

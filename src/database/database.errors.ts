@@ -37,6 +37,11 @@ export function isConflict(error: unknown): boolean {
   return ['40001', '40P01'].includes(sqlStateOf(error) ?? '');
 }
 
+/** PostgreSQL refused these very values: class 22 is about data, 23 about constraints. The same values are refused again. */
+export function isFaultOfData(error: unknown): boolean {
+  return /^2[23]/.test(sqlStateOf(error) ?? '');
+}
+
 /** Class 08 connection, 53 resources; shutdown and restart, session limits, a demoted primary. */
 const SESSION_IS_OVER = /^(08...|53...|57P0.|25P03|25P04|25006)$/;
 /** Statement cancelled by its timeout, lock not had in time. */

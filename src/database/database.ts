@@ -13,7 +13,10 @@ import type { Queryable, Statement } from './queryable.js';
 import { SilenceWatch } from './silence.js';
 
 /** A transaction that has begun and not ended. */
-export type Transaction = Queryable;
+export interface Transaction extends Queryable {
+  /** Undoes what `work` did when it throws, and nothing of what was done before: the transaction can go on. Not within itself. */
+  undoable<T>(work: () => Promise<T>): Promise<T>;
+}
 
 const MAX_RETRIES = 3;
 /** For the line and a new connection together, so that who is refused is refused in time. */
@@ -110,7 +113,7 @@ export class Database implements Queryable {
 }
 
 /** One connection while it is ours, and whether the next one may have it. */
-class Session implements Queryable {
+class Session implements Transaction {
   #inTransaction = false;
   #fit = true;
   #released = false;
@@ -133,6 +136,18 @@ class Session implements Queryable {
   async begin(): Promise<void> {
     await this.#watched(this.client.query('BEGIN'));
     this.#inTransaction = true;
+  }
+
+  async undoable<T>(work: () => Promise<T>): Promise<T> {
+    await this.#watched(this.client.query('SAVEPOINT undoable'));
+    try {
+      const result = await work();
+      await this.#watched(this.client.query('RELEASE SAVEPOINT undoable'));
+      return result;
+    } catch (error) {
+      if (this.#fit) await this.#watched(this.client.query('ROLLBACK TO SAVEPOINT undoable'));
+      throw error;
+    }
   }
 
   async commit(): Promise<void> {

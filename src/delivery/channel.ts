@@ -1,5 +1,6 @@
 import type { Queryable } from '../database/queryable.js';
-import { readEvents } from '../tasks/store/read-events.js';
+import { TaskNotFound } from '../tasks/domain/tasks.errors.js';
+import { readEvents, readHeads } from '../tasks/store/read-events.js';
 import type { StoredEvent } from '../tasks/stored-event.js';
 import { type Batch, batches } from './batches.js';
 import { RecentEvents } from './recent-events.js';
@@ -7,6 +8,8 @@ import { RecentEvents } from './recent-events.js';
 /** Hears whenever the head moves. Must not throw. */
 export interface HeadFollower {
   moved(): void;
+  /** The log ends here: what was said to be after it is no event. */
+  movedBack(headEventId: number): void;
 }
 
 /**
@@ -55,6 +58,26 @@ export class Channel {
     this.#ring.clear();
     this.moveTo(headEventId);
     this.announce();
+  }
+
+  /**
+   * Asks PostgreSQL where the log ends, and goes back where it ends before `head`: an event is published after its commit, so what the
+   * live log brought from beyond was never stored.
+   * @throws TaskNotFound when the task is gone
+   */
+  async confirm(): Promise<void> {
+    const seen = this.#head;
+    const [stored] = await readHeads(this.database, [this.taskId]);
+    if (!stored) throw new TaskNotFound();
+    this.goBackTo(stored.headEventId, seen);
+  }
+
+  /** PostgreSQL said, after `seen` was the head here, that the log goes so far. */
+  goBackTo(headEventId: number, seen: number): void {
+    if (headEventId >= seen) return;
+    this.#ring.clear();
+    this.moveTo(headEventId);
+    for (const follower of this.#followers) follower.movedBack(headEventId);
   }
 
   /** Forgets the events that came before this was last called. */

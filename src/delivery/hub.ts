@@ -86,12 +86,16 @@ export class Hub implements LiveLogFollower {
     if (this.#channels.size === 0) return;
     const followed = [...this.#channels.values()];
     for (const channel of followed) channel.age();
+    const seen = new Map(followed.map((channel) => [channel.taskId, channel.head]));
     const heads = await readHeads(
       this.database,
       followed.map(({ taskId }) => taskId),
     );
     const there = new Set(heads.map(({ taskId }) => taskId));
     for (const channel of followed) if (!there.has(channel.taskId)) channel.remove();
+    for (const { taskId, headEventId } of heads) {
+      this.#channels.get(taskId)?.goBackTo(headEventId, seen.get(taskId) ?? 0);
+    }
     const isBehind = ({ taskId, headEventId }: Head) => (this.#channels.get(taskId)?.head ?? headEventId) < headEventId;
     if (!heads.some(isBehind)) return;
     // What was committed a moment ago is on its way here.

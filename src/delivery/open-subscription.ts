@@ -58,7 +58,9 @@ export class OpenSubscription {
           this.hub.detach(c);
           if (!subscription.isOver) this.fallbacks.ended(reader, transport);
         };
-        const subscription = new Subscription(channel, cursor, task.headEventId, isOver(task.status), detach);
+        // A task that was set aside has not ended, whatever its row says: its streams stay open.
+        const isEnded = isOver(task.status) && task.asideCode === null;
+        const subscription = new Subscription(channel, cursor, task.headEventId, isEnded, detach);
         return subscription;
       } catch (error) {
         this.hub.detach(channel);

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { TaskBridgeError } from '../taskbridge-error.js';
 import { endsTask } from '../tasks/domain/task-event.js';
-import { TaskNotFound } from '../tasks/domain/tasks.errors.js';
+import { CursorAhead } from '../tasks/domain/tasks.errors.js';
 import type { StoredEvent } from '../tasks/stored-event.js';
 import { type Batch, batches } from './batches.js';
 import type { Channel, HeadFollower } from './channel.js';
@@ -21,6 +21,8 @@ export class Subscription implements HeadFollower {
   #closed = false;
   #watcher: (() => void) | undefined;
   #pageEvents: number = PAGE_EVENTS.most;
+  /** Where the log ends, once the cursor turned out to be beyond. */
+  #endOfLog: number | undefined;
   /** Read from the log and about to be taken. */
   #page: readonly StoredEvent[] | undefined;
   /** The cursor before the last `take()`. */
@@ -61,12 +63,19 @@ export class Subscription implements HeadFollower {
     this.#watcher?.();
   }
 
+  movedBack(headEventId: number): void {
+    if (this.cursor > headEventId) this.#endOfLog = headEventId;
+    this.moved();
+  }
+
   /**
    * The next events, at least one; null when the task is over, or after `close()`; undefined when they are not at hand: where
    * `isBehind`, until they are read, else until they are there.
+   * @throws CursorAhead when what was taken last was never stored
    */
   take(): readonly Batch[] | null | undefined {
     if (this.#over || this.#closed) return null;
+    if (this.#endOfLog !== undefined) throw new CursorAhead(this.#endOfLog);
     const { cursor, headEventId } = this;
     // What was there at the beginning is history, and ends a batch.
     const boundary = cursor < headEventId ? headEventId : 0;
@@ -108,7 +117,7 @@ export class Subscription implements HeadFollower {
     try {
       const limit = this.#pageEvents;
       this.#page = await this.channel.logged(this.cursor, limit);
-      if (this.#page.length === 0) throw new TaskNotFound();
+      if (this.#page.length === 0) await this.channel.confirm();
       this.#pageEvents = Math.min(PAGE_EVENTS.most, 2 * limit);
     } catch (error) {
       if (!(error instanceof TaskBridgeError) || error.kind !== 'unavailable') throw error;

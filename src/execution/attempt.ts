@@ -5,7 +5,7 @@ import type { Lease } from '../tasks/claim-tasks.js';
 import { messageEvent, outputEvent, progressEvent } from '../tasks/domain/event-payloads.js';
 import type { Question } from '../tasks/domain/suspension.js';
 import type { NewEvent } from '../tasks/domain/task-event.js';
-import { EventTooLarge, LeaseLost } from '../tasks/domain/tasks.errors.js';
+import { EventTooLarge, LeaseLost, TaskAside } from '../tasks/domain/tasks.errors.js';
 import type { Ending } from '../tasks/end-attempt.js';
 import { MAX_RESULT_BYTES } from '../tasks/task-writer.js';
 import { EventSender } from './event-sender.js';
@@ -56,7 +56,7 @@ export class Attempt {
   ) {
     const append = async (batchSeq: number, events: readonly NewEvent[]) => {
       await holder.append(lease, batchSeq, events).catch((error: unknown) => {
-        if (error instanceof LeaseLost) this.stop('lease_lost');
+        if (isLost(error)) this.stop('lease_lost');
         throw error;
       });
     };
@@ -91,7 +91,7 @@ export class Attempt {
         return;
       } catch (error) {
         // Somebody else decided how the attempt ends, or this very call did and its answer was lost.
-        if (error instanceof LeaseLost) return;
+        if (isLost(error)) return;
         if (!(error instanceof TaskBridgeError) || error.kind !== 'unavailable') throw error;
         await delay(RETRY_MS);
       }
@@ -186,4 +186,9 @@ function failureOf(error: unknown, token: string): Ending {
     retryable,
     ...(!Number.isNaN(withinLimits) && { retryAfterMs: withinLimits }),
   };
+}
+
+/** Whoever set the task aside has ended its lease, too. */
+function isLost(error: unknown): boolean {
+  return error instanceof LeaseLost || error instanceof TaskAside;
 }

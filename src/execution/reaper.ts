@@ -1,51 +1,77 @@
 import { Injectable } from '@nestjs/common';
 import { resumedStory, runInStory } from '../observability/correlation.js';
 import { Log } from '../observability/log.js';
+import { MetricsSink } from '../observability/metrics-sink.js';
 import { Trouble } from '../observability/trouble.js';
-import { EndLostAttempts } from '../tasks/end-lost-attempts.js';
+import { EndLostAttempts, LOST_WORK, type LostWork } from '../tasks/end-lost-attempts.js';
 import type { Written } from '../tasks/task-writer.js';
 
 /** How late the end of a lost attempt may be. */
 const EVERY_MS = 500;
+/**
+ * How long a kind of work that failed has to go well before it counts as recovered, unless it has ended something: a round that finds
+ * nothing may be one in which another replica had the rows.
+ */
+const PROVEN_AFTER_MS = 2_000;
 
 /** Sees to it that nobody waits for ever for somebody who is gone. Every replica has one; they do not get in each other's way. */
 @Injectable()
 export class Reaper {
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> = Promise.resolve();
+  readonly #rounds = new Map<LostWork, { timer: NodeJS.Timeout | undefined; running: Promise<void> }>();
+  /** The kinds of work that fail, and when each did so last. */
+  readonly #failing = new Map<LostWork, number>();
   readonly #trouble: Trouble;
 
   constructor(
     private readonly endLostAttempts: EndLostAttempts,
     private readonly log: Log,
+    private readonly metrics: MetricsSink,
   ) {
     this.#trouble = new Trouble(log, 'reaper.failed', 'reaper.recovered');
   }
 
   start(): void {
-    this.#timer = setTimeout(() => this.round(), EVERY_MS * Math.random());
+    for (const work of LOST_WORK) {
+      this.metrics.set('reaper_failing', 0, { work });
+      const timer = setTimeout(() => this.round(work), EVERY_MS * Math.random());
+      this.#rounds.set(work, { timer, running: Promise.resolve() });
+    }
   }
 
   async stop(): Promise<void> {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    await this.#running;
+    const rounds = [...this.#rounds.values()];
+    this.#rounds.clear();
+    for (const { timer } of rounds) clearTimeout(timer);
+    await Promise.all(rounds.map(({ running }) => running));
   }
 
-  /** The next round begins after this one, however long it took. */
-  private round(): void {
-    this.#running = this.reap().then(() => {
-      if (this.#timer) this.#timer = setTimeout(() => this.round(), EVERY_MS * (0.75 + Math.random() / 2));
+  /** The next round of this kind begins after this one, however long it took, and waits for no other kind. */
+  private round(work: LostWork): void {
+    const running = this.reap(work).then(() => {
+      const round = this.#rounds.get(work);
+      if (round) round.timer = setTimeout(() => this.round(work), EVERY_MS * (0.75 + Math.random() / 2));
     });
+    this.#rounds.set(work, { timer: undefined, running });
   }
 
-  private async reap(): Promise<void> {
+  private async reap(work: LostWork): Promise<void> {
     try {
-      for (const ended of await this.endLostAttempts.execute()) this.tell(ended);
-      this.#trouble.worked();
+      const ended = await this.endLostAttempts.execute([work]);
+      for (const one of ended) this.tell(one);
+      this.worked(work, ended.length > 0);
     } catch (error) {
-      this.#trouble.failed(error);
+      this.#failing.set(work, performance.now());
+      this.metrics.set('reaper_failing', 1, { work });
+      this.#trouble.failed(error, { work });
     }
+  }
+
+  private worked(work: LostWork, hasEnded: boolean): void {
+    const failedAt = this.#failing.get(work);
+    if (failedAt === undefined || (!hasEnded && performance.now() - failedAt < PROVEN_AFTER_MS)) return;
+    this.#failing.delete(work);
+    this.metrics.set('reaper_failing', 0, { work });
+    if (this.#failing.size === 0) this.#trouble.worked();
   }
 
   /** In the story of the task, where whoever asks what became of it looks. */

@@ -55,6 +55,16 @@ export const METRICS = {
     labels: ['method', 'route', 'status'],
     buckets: HTTP_SECONDS,
   },
+  tasks_aside: {
+    kind: 'gauge',
+    help: 'Tasks that could not be written, were set aside, and wait for an operator',
+    labels: [],
+  },
+  reaper_failing: {
+    kind: 'gauge',
+    help: '1 for each kind of lost work that this replica cannot end: leases, cancellations, questions, unattended tasks',
+    labels: ['work'],
+  },
   tasks: {
     kind: 'gauge',
     help: 'Tasks that are not over, by state: waiting, running, suspended; 10000 in all are counted',

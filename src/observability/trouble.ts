@@ -12,11 +12,12 @@ export class Trouble {
     private readonly over: string,
   ) {}
 
-  failed(err: unknown): void {
+  /** @param fields of the line, besides the error */
+  failed(err: unknown, fields: object = {}): void {
     this.#failures += 1;
     if (this.#failures > 1) return;
     this.#since = performance.now();
-    this.log.warn({ err }, this.begun);
+    this.log.warn({ ...fields, err }, this.begun);
   }
 
   worked(): void {

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { isFaultOfData } from '../database/database.errors.js';
 import { Database } from '../database/database.js';
 import { LiveLog } from '../delivery/live-log.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
@@ -37,15 +38,22 @@ export class AppendEvents {
 
   /**
    * @throws LeaseLost when the lease is over, or the task came to its limit of events and was ended
+   * @throws TaskAside when the task is set aside, also because these events could not be stored
    * @throws BatchOutOfOrder, IdempotencyConflict when `batchSeq` is not the next, or was used with other content
    * @throws TooMuchWaiting, DatabaseUnavailable when it may be tried again with the same `batchSeq`
    */
   async execute(request: AppendRequest): Promise<AppendReceipt> {
     const arrivedAt = performance.now();
-    const outcome = await this.#queue.push(request);
+    const outcome = await this.#queue.push(request).catch((error: unknown) => this.refused(request, error));
     if (outcome.outcome === 'refused') return this.explain(request);
     this.metrics.observe('append_seconds', (performance.now() - arrivedAt) / 1000);
     return outcome;
+  }
+
+  /** The queue has tried this request alone. */
+  private async refused({ taskId }: AppendRequest, error: unknown): Promise<never> {
+    if (isFaultOfData(error)) await this.writer.examine((tx) => lockTask(tx, taskId), error);
+    throw error;
   }
 
   private async store(requests: readonly AppendRequest[]): Promise<readonly AppendOutcome[]> {

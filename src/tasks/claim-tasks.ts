@@ -5,10 +5,10 @@ import { nextAttempt } from './domain/decide.js';
 import type { JsonObject } from './domain/task-event.js';
 import type { Attachment } from './store/attachments.js';
 import { ServedOwners } from './served-owners.js';
-import { lockClaimableTasks } from './store/lock-tasks.js';
+import { type ClaimableRecord, lockClaimableTasks } from './store/lock-tasks.js';
 import { readAnswers, type Answer } from './store/suspensions.js';
 import type { TaskIdentity } from './store/task-row.js';
-import { newLeaseToken, TaskWriter } from './task-writer.js';
+import { newLeaseToken, TaskWriter, type Written } from './task-writer.js';
 import { TasksConfig } from './tasks.config.js';
 
 /** The right to run one attempt, for as long as it gives signs of life. */
@@ -44,11 +44,7 @@ export class ClaimTasks {
     taskTypes: readonly string[],
     limit: number,
   ): Promise<readonly Lease[]> {
-    const claimed = await this.writer.write(
-      (tx) => lockClaimableTasks(tx, taskTypes, limit, this.config.leaseSeconds, this.#served.all),
-      ({ task }) => ({ kind: 'claim', token: newLeaseToken(nextAttempt(task)) }),
-      worker,
-    );
+    const claimed = await this.claimed(worker, taskTypes, limit);
     this.#served.note(claimed.map(({ record }) => record));
     // More leases than attempts: some of them went on after an answer.
     const answered = claimed.filter(({ after }) => after.leaseNumber > after.attempt);
@@ -77,5 +73,21 @@ export class ClaimTasks {
         answers: answers.get(identity.taskId) ?? [],
       };
     });
+  }
+
+  /** Nothing only when nothing waits: tasks that turn out to be faulty stand in nobody's way. */
+  private async claimed(
+    worker: { readonly workerId: string; readonly principalId: string },
+    taskTypes: readonly string[],
+    limit: number,
+  ): Promise<readonly Written<ClaimableRecord>[]> {
+    for (;;) {
+      const { found, written } = await this.writer.sweep(
+        (tx) => lockClaimableTasks(tx, taskTypes, limit, this.config.leaseSeconds, this.#served.all),
+        ({ task }) => ({ kind: 'claim', token: newLeaseToken(nextAttempt(task)) }),
+        worker,
+      );
+      if (found === 0 || written.length > 0) return written;
+    }
   }
 }

@@ -1,11 +1,23 @@
 import { Injectable } from '@nestjs/common';
 import { SYSTEM_PRINCIPAL_ID } from '../auth/auth-context.js';
-import { lockExpiredLeases, lockExpiredSuspensions, lockOverdueCancellations } from './store/lock-tasks.js';
-import { TaskWriter, type Written } from './task-writer.js';
+import type { Queryable } from '../database/queryable.js';
+import type { Command } from './domain/decide.js';
+import {
+  lockExpiredLeases,
+  lockExpiredSuspensions,
+  lockOverdueCancellations,
+  lockUnattendedTasks,
+} from './store/lock-tasks.js';
+import type { TaskRecord } from './store/task-row.js';
+import { type Swept, TaskWriter, type Written } from './task-writer.js';
 import { TasksConfig } from './tasks.config.js';
 
 /** Tasks in one transaction: bounded, so that a replica that died with thousands of leases is cleared in steps. */
 const AT_A_TIME = 100;
+
+/** The kinds of work, each independent of the others. `unattended_tasks` are set aside: nobody would ever go on with them. */
+export const LOST_WORK = ['expired_leases', 'overdue_cancellations', 'expired_questions', 'unattended_tasks'] as const;
+export type LostWork = (typeof LOST_WORK)[number];
 
 /** Ends attempts that gave no sign of life or do not obey a cancellation, and tasks whose question nobody answered. */
 @Injectable()
@@ -16,37 +28,54 @@ export class EndLostAttempts {
   ) {}
 
   /** @returns the tasks changed; as many as asked for at a time means that there may be more */
-  async execute(): Promise<readonly Written[]> {
-    const system = { principalId: SYSTEM_PRINCIPAL_ID };
-    const expired = await this.writer.write(
-      (tx) => lockExpiredLeases(tx, false, AT_A_TIME),
-      () => ({ kind: 'lose_lease' }),
-      system,
-    );
-    const overdue = await this.writer.write(
-      (tx) => lockOverdueCancellations(tx, this.config.cancelGraceSeconds, AT_A_TIME),
-      () => ({ kind: 'force_cancellation' }),
-      system,
-    );
-    const unanswered = await this.writer.write(
-      (tx) => lockExpiredSuspensions(tx, AT_A_TIME),
-      () => ({ kind: 'expire_suspension' }),
-      system,
-    );
-    return [...expired, ...overdue, ...unanswered];
+  async execute(kinds: readonly LostWork[] = LOST_WORK): Promise<readonly Written[]> {
+    const written: Written[] = [];
+    for (const kind of kinds) written.push(...(await this.one(kind)).written);
+    return written;
   }
 
   /** For a process that knows it is the only one on its database: whoever held a lease is gone. No backoff. */
   async endAll(): Promise<readonly Written[]> {
     const ended: Written[] = [];
     for (;;) {
-      const lost = await this.writer.write(
+      const { found, written } = await this.sweep(
         (tx) => lockExpiredLeases(tx, true, AT_A_TIME),
         () => ({ kind: 'lose_lease', retryAfterMs: 0 }),
-        { principalId: SYSTEM_PRINCIPAL_ID },
       );
-      ended.push(...lost);
-      if (lost.length < AT_A_TIME) return ended;
+      ended.push(...written);
+      if (found < AT_A_TIME) return ended;
     }
+  }
+
+  private one(kind: LostWork): Promise<Swept> {
+    switch (kind) {
+      case 'expired_leases':
+        return this.sweep(
+          (tx) => lockExpiredLeases(tx, false, AT_A_TIME),
+          () => ({ kind: 'lose_lease' }),
+        );
+      case 'overdue_cancellations':
+        return this.sweep(
+          (tx) => lockOverdueCancellations(tx, this.config.cancelGraceSeconds, AT_A_TIME),
+          () => ({ kind: 'force_cancellation' }),
+        );
+      case 'expired_questions':
+        return this.sweep(
+          (tx) => lockExpiredSuspensions(tx, AT_A_TIME),
+          () => ({ kind: 'expire_suspension' }),
+        );
+      case 'unattended_tasks':
+        return this.sweep(
+          (tx) => lockUnattendedTasks(tx, AT_A_TIME),
+          () => null,
+        );
+    }
+  }
+
+  private sweep(
+    lock: (tx: Queryable) => Promise<readonly TaskRecord[]>,
+    command: (record: TaskRecord) => Command | null,
+  ): Promise<Swept> {
+    return this.writer.sweep(lock, command, { principalId: SYSTEM_PRINCIPAL_ID });
   }
 }

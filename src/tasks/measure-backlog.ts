@@ -12,6 +12,7 @@ const UNKNOWN: Backlog = {
   waiting: Number.NaN,
   running: Number.NaN,
   suspended: Number.NaN,
+  aside: Number.NaN,
   oldestSeconds: Number.NaN,
   oldestClaimableSeconds: Number.NaN,
   oldestEndedSeconds: Number.NaN,
@@ -36,6 +37,7 @@ export class MeasureBacklog {
     this.metrics.set('tasks', backlog.waiting, { state: 'waiting' });
     this.metrics.set('tasks', backlog.running, { state: 'running' });
     this.metrics.set('tasks', backlog.suspended, { state: 'suspended' });
+    this.metrics.set('tasks_aside', backlog.aside);
     this.metrics.set('oldest_non_terminal_age_seconds', backlog.oldestSeconds);
     this.metrics.set('oldest_claimable_age_seconds', backlog.oldestClaimableSeconds);
     this.metrics.set('oldest_ended_age_seconds', backlog.oldestEndedSeconds);

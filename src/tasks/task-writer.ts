@@ -1,17 +1,21 @@
 import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import { Database } from '../database/database.js';
+import { isFaultOfData } from '../database/database.errors.js';
+import { Database, type Transaction } from '../database/database.js';
 import type { Queryable } from '../database/queryable.js';
 import { LiveLog } from '../delivery/live-log.js';
-import { linkToStory } from '../observability/correlation.js';
+import { linkToStory, resumedStory, runInStory } from '../observability/correlation.js';
+import { Log } from '../observability/log.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
+import { TaskBridgeError } from '../taskbridge-error.js';
 import { TasksConfig } from './tasks.config.js';
 import { decide, type Command, type Decision } from './domain/decide.js';
 import type { Question } from './domain/suspension.js';
 import { isOver, type Task } from './domain/task.js';
 import type { NewEvent } from './domain/task-event.js';
-import { AlreadyAsked, EventTooLarge } from './domain/tasks.errors.js';
+import { AlreadyAsked, EventTooLarge, TaskAside } from './domain/tasks.errors.js';
 import type { StoredEvent } from './stored-event.js';
+import { type AsideCode, setAside, tasksWithEventsAboveHead } from './store/set-aside.js';
 import type { TaskRecord } from './store/task-row.js';
 import { openSuspension, settleSuspension } from './store/suspensions.js';
 import { writeTasks, type TaskChange } from './store/write-tasks.js';
@@ -48,9 +52,30 @@ export function attemptOf(leaseToken: string): number {
   return Number.parseInt(leaseToken, 10) || 1;
 }
 
+/** What a sweep did: how many tasks it found, and those that it went on with. The difference was set aside. */
+export interface Swept<Record extends TaskRecord = TaskRecord> {
+  readonly found: number;
+  readonly written: readonly Written<Record>[];
+}
+
+interface Decided<Record extends TaskRecord> extends Decision {
+  readonly record: Record;
+}
+
+/** Why one task could not be written, whatever was tried. */
+interface Fault<Record extends TaskRecord> {
+  readonly record: Record;
+  readonly error: unknown;
+}
+
+interface Stored<Record extends TaskRecord> {
+  readonly events: readonly StoredEvent[];
+  readonly faults: readonly Fault<Record>[];
+}
+
 /**
  * The one door through which a task changes: lock its row, decide, insert the events with the next ids, update the projection,
- * commit, and only then publish.
+ * commit, and only then publish. A task whose stored state does not allow that is set aside, for an operator to repair.
  */
 @Injectable()
 export class TaskWriter {
@@ -59,11 +84,13 @@ export class TaskWriter {
     private readonly liveLog: LiveLog,
     private readonly config: TasksConfig,
     private readonly metrics: MetricsSink,
+    private readonly log: Log,
   ) {}
 
   /**
    * One result for each task that `lock` found; a task without a command stays as it is. Nothing is stored unless all is,
    * `beside` included: what belongs to the change and is no event.
+   * @throws TaskAside when the task is set aside, also by this very call
    */
   async write<Record extends TaskRecord>(
     lock: (tx: Queryable) => Promise<readonly Record[]>,
@@ -71,35 +98,156 @@ export class TaskWriter {
     actor: Actor,
     beside?: (tx: Queryable, written: readonly Written<Record>[]) => Promise<void>,
   ): Promise<readonly Written<Record>[]> {
-    const written = await this.database.transaction(async (tx) => {
-      const records = await lock(tx);
-      const decided = records.map((record) => ({ record, ...this.decided(record.task, command(record)) }));
-      const changed = decided.filter((d) => d.task !== d.record.task);
-      const events =
-        changed.length > 0
-          ? await writeTasks(
-              tx,
-              changed.map((d) => this.change(d, actor)),
-              this.config.leaseSeconds,
-            )
-          : [];
-      for (const { record, task, events: decidedEvents } of changed) {
-        await projectQuestion(tx, record.identity.taskId, record.task, task, decidedEvents);
-      }
-      const byTask = Map.groupBy(events, (event) => event.taskId);
-      const result = decided.map(({ record, task }) => ({
-        record,
-        after: task,
-        events: byTask.get(record.identity.taskId) ?? [],
-      }));
-      await beside?.(tx, result);
-      return result;
+    try {
+      return await this.published(async (tx) => {
+        const records = await lock(tx);
+        const decided = records.map((record) => ({ record, ...this.decided(record.task, command(record)) }));
+        const result = writtenOf(decided, await this.store(tx, decided, actor));
+        await beside?.(tx, result);
+        return result;
+      });
+    } catch (error) {
+      if (!(error instanceof TaskBridgeError)) await this.examine(lock, error);
+      throw error;
+    }
+  }
+
+  /**
+   * The same of many tasks that have nothing to do with each other. One that cannot be written is set aside, and keeps none of the
+   * others from being written. A PostgreSQL that does not answer, or gives up, sets nothing aside.
+   */
+  async sweep<Record extends TaskRecord>(
+    lock: (tx: Queryable) => Promise<readonly Record[]>,
+    command: (record: Record) => Command | null,
+    actor: Actor,
+  ): Promise<Swept<Record>> {
+    const store = async (tx: Transaction, decided: readonly Decided<Record>[]): Promise<Stored<Record>> => ({
+      events: await this.store(tx, decided, actor),
+      faults: [],
     });
+    try {
+      return await this.swept(lock, command, store);
+    } catch (error) {
+      if (!isFaultOfData(error)) throw error;
+      return await this.swept(lock, command, (tx, decided) => this.storeInHalves(tx, decided, actor));
+    }
+  }
+
+  /** @throws TaskAside when the task is set aside, now or before */
+  async examine(lock: (tx: Queryable) => Promise<readonly TaskRecord[]>, error: unknown): Promise<void> {
+    const faulty = await this.database.transaction(async (tx) => {
+      const faults = (await lock(tx)).map((record) => ({ record, error }));
+      return this.putAside(tx, faults, (code) => code !== 'NOT_WRITABLE');
+    });
+    this.tellAside(faulty);
+    if (faulty.length > 0) throw new TaskAside();
+  }
+
+  private async swept<Record extends TaskRecord>(
+    lock: (tx: Queryable) => Promise<readonly Record[]>,
+    command: (record: Record) => Command | null,
+    store: (tx: Transaction, decided: readonly Decided<Record>[]) => Promise<Stored<Record>>,
+  ): Promise<Swept<Record>> {
+    let found = 0;
+    let aside: readonly Aside[] = [];
+    const written = await this.published(async (tx) => {
+      const records = await lock(tx);
+      found = records.length;
+      const decided: Decided<Record>[] = [];
+      const faults: Fault<Record>[] = [];
+      for (const record of records) {
+        try {
+          if (record.flaw !== null) throw new Error(record.flaw);
+          decided.push({ record, ...this.decided(record.task, command(record)) });
+        } catch (error) {
+          faults.push({ record, error });
+        }
+      }
+      const stored = await store(tx, decided);
+      aside = await this.putAside(tx, [...faults, ...stored.faults], () => true);
+      const faulty = new Set(stored.faults.map(({ record }) => record));
+      return writtenOf(
+        decided.filter(({ record }) => !faulty.has(record)),
+        stored.events,
+      );
+    });
+    this.tellAside(aside);
+    return { found, written };
+  }
+
+  private async published<Record extends TaskRecord>(
+    work: (tx: Transaction) => Promise<readonly Written<Record>[]>,
+  ): Promise<readonly Written<Record>[]> {
+    const written = await this.database.transaction(work);
     for (const { record, after } of written) if (after !== record.task) linkToStory(record.traceparent);
     const events = written.flatMap((w) => w.events);
     for (const { type } of events) if (type === 'TASK_FAILED') this.metrics.increment('task_failures_total');
     if (events.length > 0) this.liveLog.publish(events);
     return written;
+  }
+
+  /** Projection, events and questions of what changed. */
+  private async store(
+    tx: Queryable,
+    decided: readonly Decided<TaskRecord>[],
+    actor: Actor,
+  ): Promise<readonly StoredEvent[]> {
+    const changed = decided.filter((d) => d.task !== d.record.task);
+    if (changed.length === 0) return [];
+    const changes = changed.map((d) => this.change(d, actor));
+    const events = await writeTasks(tx, changes, this.config.leaseSeconds);
+    for (const { record, task, events: decidedEvents } of changed) {
+      await projectQuestion(tx, record.identity.taskId, record.task, task, decidedEvents);
+    }
+    return events;
+  }
+
+  /** What PostgreSQL refuses is halved until only the task that it refuses is alone. */
+  private async storeInHalves<Record extends TaskRecord>(
+    tx: Transaction,
+    decided: readonly Decided<Record>[],
+    actor: Actor,
+  ): Promise<Stored<Record>> {
+    const [first] = decided;
+    if (!first) return { events: [], faults: [] };
+    try {
+      return { events: await tx.undoable(() => this.store(tx, decided, actor)), faults: [] };
+    } catch (error) {
+      if (!isFaultOfData(error)) throw error;
+      if (decided.length === 1) return { events: [], faults: [{ record: first.record, error }] };
+      const middle = Math.ceil(decided.length / 2);
+      const left = await this.storeInHalves(tx, decided.slice(0, middle), actor);
+      const right = await this.storeInHalves(tx, decided.slice(middle), actor);
+      return { events: [...left.events, ...right.events], faults: [...left.faults, ...right.faults] };
+    }
+  }
+
+  private async putAside(
+    tx: Queryable,
+    faults: readonly Fault<TaskRecord>[],
+    counts: (code: AsideCode) => boolean,
+  ): Promise<readonly Aside[]> {
+    if (faults.length === 0) return [];
+    const above = await tasksWithEventsAboveHead(
+      tx,
+      faults.map(({ record }) => record.identity.taskId),
+    );
+    const aside = faults.flatMap(({ record, error }) => {
+      const code = asideCodeOf(record, above);
+      return counts(code) ? [{ taskId: record.identity.taskId, record, code, error }] : [];
+    });
+    if (aside.length > 0) await setAside(tx, aside);
+    return aside;
+  }
+
+  /** After the commit: once for each task, whoever else meets it. */
+  private tellAside(aside: readonly Aside[]): void {
+    for (const { record, code, error } of aside) {
+      const { taskId, taskType, correlationId } = record.identity;
+      const { traceparent, task } = record;
+      const story = resumedStory({ correlationId, traceparent, causationId: String(task.headEventId) });
+      runInStory(story, () => this.log.error({ taskId, taskType, code, err: error }, 'task.set_aside'));
+    }
   }
 
   private decided(task: Task, command: Command | null): Decision {
@@ -118,7 +266,7 @@ export class TaskWriter {
   }
 
   private change(
-    decided: { record: TaskRecord; task: Task; events: TaskChange['events']; claimableInMs: number },
+    decided: Decided<TaskRecord>,
     actor: Actor,
   ): TaskChange {
     const { record, task, events, claimableInMs } = decided;
@@ -134,6 +282,28 @@ export class TaskWriter {
       causationId: actor.fromOutside ? null : record.task.headEventId || null,
     };
   }
+}
+
+interface Aside extends Fault<TaskRecord> {
+  readonly taskId: string;
+  readonly code: AsideCode;
+}
+
+function asideCodeOf({ identity, flaw }: TaskRecord, aboveHead: ReadonlySet<string>): AsideCode {
+  if (aboveHead.has(identity.taskId)) return 'EVENT_ABOVE_HEAD';
+  return flaw === null ? 'NOT_WRITABLE' : 'STATE_INVALID';
+}
+
+function writtenOf<Record extends TaskRecord>(
+  decided: readonly Decided<Record>[],
+  events: readonly StoredEvent[],
+): readonly Written<Record>[] {
+  const byTask = Map.groupBy(events, (event) => event.taskId);
+  return decided.map(({ record, task }) => ({
+    record,
+    after: task,
+    events: byTask.get(record.identity.taskId) ?? [],
+  }));
 }
 
 /** The row of a question follows its task: opened with TASK_SUSPENDED, closed when the task ends without an answer. */

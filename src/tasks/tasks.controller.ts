@@ -108,7 +108,7 @@ export class TasksController {
   @Requires('tasks:write')
   @ApiOperation({ summary: 'Ask a task to end' })
   @ApiAcceptedResponse({ type: TaskCancelledDto })
-  @ApiErrors(400, 401, 403, 404, 406, 413, 415, 422, 503)
+  @ApiErrors(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)
   cancel(
     @Caller() caller: AuthContext,
     @Param('taskId') taskId: string,

@@ -43,6 +43,7 @@ interface TaskRow {
   readonly leased: boolean;
   readonly leased_alive: boolean;
   readonly suspend_id: string | null;
+  readonly aside: boolean;
 }
 
 export interface InvariantOptions {
@@ -77,6 +78,8 @@ export async function findViolations(superuserUrl: string, options: InvariantOpt
     ...repeatedKeys(tasks),
     ...tasks.flatMap((task) => {
       const log = logs.get(task.task_id) ?? [];
+      // It waits for an operator; readers are given its log up to the head.
+      if (task.aside) return ofLog(log.filter(({ event_id }) => Number(event_id) <= Number(task.head_event_id)));
       return [
         ...ofLog(log),
         ...ofFence(log),
@@ -118,7 +121,7 @@ async function readAll(superuserUrl: string): Promise<Rows> {
     await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
     const tasks = await client.query<TaskRow>(
       `SELECT task_id, tenant_id, owner_id, client_request_id, status, head_event_id, claimable_at IS NOT NULL AS queued,
-         lease_token IS NOT NULL AS leased, lease_token IS NOT NULL AND lease_expires_at > now() AS leased_alive, suspend_id
+         lease_token IS NOT NULL AS leased, lease_token IS NOT NULL AND lease_expires_at > now() AS leased_alive, suspend_id, aside_code IS NOT NULL AS aside
        FROM taskbridge.proj_tasks ORDER BY task_id`,
     );
     const events = await client.query<EventRow>(

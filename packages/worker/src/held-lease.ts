@@ -7,6 +7,9 @@ import { type Answer, Refused, type Service, Unavailable } from './service.js';
 const CALL_TIMEOUT_MS = 10_000;
 const LONGEST_BACKOFF_MS = 2_000;
 
+/** Codes of refusals that say: the lease is over. `TASK_ASIDE`: the task waits for an operator of the service. */
+const OVER: ReadonlySet<string> = new Set(['LEASE_LOST', 'TASK_ASIDE']);
+
 /** Nothing that is sent under this lease is stored any more. */
 export class LeaseLost extends Error {
   constructor() {
@@ -59,7 +62,7 @@ export class HeldLease {
         const timeoutMs = Math.min(CALL_TIMEOUT_MS, Math.max(1_000, this.#leaseMs / 3), leftMs);
         return this.heard(await this.service.post<SignOfLease>(`tasks/${taskId}/${name}`, json, timeoutMs));
       } catch (error) {
-        if (error instanceof Refused && error.code === 'LEASE_LOST') throw this.lose();
+        if (error instanceof Refused && OVER.has(error.code)) throw this.lose();
         if (!(error instanceof Unavailable)) throw error;
         const longestMs = Math.min(LONGEST_BACKOFF_MS, this.#leaseMs / 6);
         await delay(Math.min(backoffMs(failures, longestMs, error.retryAfterMs), leftMs));

@@ -2,7 +2,7 @@ import { evolve } from './evolve.js';
 import { isOver, type Task } from './task.js';
 import type { AcceptedAction, Question } from './suspension.js';
 import { newEvent, type NewEvent } from './task-event.js';
-import { BatchOutOfOrder, LeaseLost } from './tasks.errors.js';
+import { BatchOutOfOrder, LeaseLost, TaskAside } from './tasks.errors.js';
 
 /** What somebody wants of a task. `token` is the fence: only the attempt that holds the lease knows it. */
 export type Command =
@@ -46,10 +46,12 @@ const LONGEST_BACKOFF_MS = 10_000;
 
 /**
  * An append whose `batchSeq` was stored before decides nothing: the caller compares it with what is stored.
+ * @throws TaskAside whatever is wanted of a task that was set aside
  * @throws LeaseLost when the command's token is not the lease's, or the lease is over
  * @throws BatchOutOfOrder when a batch before this one is missing
  */
 export function decide(task: Task, command: Command, rules: Rules): Decision {
+  if (task.run.state === 'aside') throw new TaskAside();
   switch (command.kind) {
     case 'claim':
       return claimed(task, command.token);

@@ -1,6 +1,12 @@
 import type { AskedQuestion } from './suspension.js';
 import { isOver, type Task } from './task.js';
-import { ActionNotAllowed, IdempotencyConflict, SuspensionNotFound, TaskAlreadyTerminal } from './tasks.errors.js';
+import {
+  ActionNotAllowed,
+  IdempotencyConflict,
+  SuspensionNotFound,
+  TaskAlreadyTerminal,
+  TaskAside,
+} from './tasks.errors.js';
 
 export const ACTION_STATUSES = ['ACCEPTED', 'DEDUPLICATED', 'REJECTED_ALREADY_RESOLVED', 'REJECTED_EXPIRED'] as const;
 export type ActionStatus = (typeof ACTION_STATUSES)[number];
@@ -8,7 +14,7 @@ export type ActionStatus = (typeof ACTION_STATUSES)[number];
 /**
  * What becomes of an action, in the contract's order: the receipt of this very action, also after the end; the question; the
  * task; the time; the choice. The winner, asking again, is told that it won and never that somebody else did.
- * @throws IdempotencyConflict, SuspensionNotFound, TaskAlreadyTerminal, ActionNotAllowed
+ * @throws IdempotencyConflict, SuspensionNotFound, TaskAside, TaskAlreadyTerminal, ActionNotAllowed
  */
 export function judgeAction(
   task: Task,
@@ -21,6 +27,7 @@ export function judgeAction(
     return 'DEDUPLICATED';
   }
   if (!question) throw new SuspensionNotFound();
+  if (task.run.state === 'aside') throw new TaskAside();
   if (isOver(task.status)) throw new TaskAlreadyTerminal();
   if (question.isExpired) return 'REJECTED_EXPIRED';
   if (!question.isOpen) return 'REJECTED_ALREADY_RESOLVED';

@@ -4,13 +4,15 @@ export type TaskStatus = (typeof TASK_STATUSES)[number];
 /**
  * Who runs the task now. `queued`: nobody, it may be claimed; `resumes` when the claim goes on with the attempt that asked and was
  * answered. `leased`: whoever knows the token, until the lease expires by the database clock. `suspended`: nobody, until the
- * question is answered or expires. `over`: nobody, ever again.
+ * question is answered or expires. `over`: nobody, ever again. `aside`: nobody, until an operator repairs the task, which could
+ * not be written.
  */
 export type Run =
   | { readonly state: 'queued'; readonly resumes: boolean }
   | { readonly state: 'leased'; readonly token: string; readonly expired: boolean }
   | { readonly state: 'suspended'; readonly suspendId: string; readonly expired: boolean }
-  | { readonly state: 'over' };
+  | { readonly state: 'over' }
+  | { readonly state: 'aside'; readonly code: string };
 
 /**
  * What decisions are made from. The life of a task, in prose: it is ACCEPTED without an event and waits. The first claim

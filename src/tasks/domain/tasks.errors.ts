@@ -141,6 +141,15 @@ export class TaskAlreadyTerminal extends TaskBridgeError {
   }
 }
 
+/** The stored state of the task does not allow a change. An operator has to repair it; nothing was stored. */
+export class TaskAside extends TaskBridgeError {
+  readonly code = 'TASK_ASIDE';
+  readonly kind = 'conflict';
+  constructor() {
+    super('The task was set aside and waits for an operator; nothing was stored.');
+  }
+}
+
 export class ActionNotAllowed extends TaskBridgeError {
   readonly code = 'ACTION_NOT_ALLOWED';
   readonly kind = 'conflict';

@@ -9,6 +9,11 @@ export class TaskFailureDto {
   retryable!: boolean;
 }
 
+export class TaskAsideDto {
+  /** Such as EVENT_ABOVE_HEAD, STATE_INVALID, NOT_WRITABLE. */
+  code!: string;
+}
+
 export class AttachmentDto {
   attachmentId!: string;
   /** Normalised: a base name. */
@@ -34,6 +39,8 @@ export class TaskSummaryDto {
   @ApiProperty({ type: 'integer' })
   attempt!: number;
   cancellationRequested!: boolean;
+  /** While the task waits for an operator, because its stored state does not allow it to go on. */
+  aside?: TaskAsideDto;
   /** Of the last TASK_PROGRESS, 0 to 100. */
   progress?: number;
   /** The payload of TASK_SUSPENDED, while the question is open. */
@@ -80,6 +87,7 @@ export function taskSummary(view: TaskView): TaskSummaryDto {
     attachments: [...view.attachments],
     attempt: view.attempt,
     cancellationRequested: view.cancellationRequested,
+    ...(view.asideCode !== null && { aside: { code: view.asideCode } }),
     ...(view.progress !== null && { progress: view.progress }),
     ...(view.openSuspension && { openSuspension: view.openSuspension }),
     ...(view.status === 'COMPLETED' && { result: terminal?.['result'] }),

@@ -69,7 +69,7 @@ const CLAIMABLE: Statement = {
       SELECT task.*, line.more AS owner_has_more
       FROM (SELECT * FROM turn ORDER BY turn.turn, turn.since, turn.task_id) AS line CROSS JOIN LATERAL (
         SELECT ${TASK_COLUMNS}, t.input, t.metadata,
-          extract(epoch FROM clock_timestamp() - t.claimable_at)::float8 AS waited_seconds,
+          extract(epoch FROM clock_timestamp() - greatest(t.claimable_at, t.created_at))::float8 AS waited_seconds,
           extract(epoch FROM clock_timestamp())::float8 AS claimed_at,
           to_char((clock_timestamp() + make_interval(secs => $3)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
             AS lease_expires_at
@@ -128,11 +128,14 @@ export async function waitingTaskTypes(db: Queryable, taskTypes: readonly string
   return (await db.query<{ task_type: string }>(WAITING_TYPES, [taskTypes])).map((row) => row.task_type);
 }
 
-/** Index: proj_tasks_leased. `$1` true takes every lease for expired: for a process that knows it is the only one. */
+/**
+ * Index: proj_tasks_leased. A lease without an end is expired. `$1` true takes every lease for expired: for a process that knows it
+ * is the only one.
+ */
 const EXPIRED: Statement = {
   name: 'lock-expired-leases',
   text: `SELECT ${TASK_COLUMNS} FROM taskbridge.proj_tasks t
-    WHERE t.lease_token IS NOT NULL AND (t.lease_expires_at <= clock_timestamp() OR $1)
+    WHERE t.lease_token IS NOT NULL AND (coalesce(t.lease_expires_at <= clock_timestamp(), true) OR $1)
     ORDER BY t.task_id LIMIT $2 FOR UPDATE SKIP LOCKED`,
 };
 
@@ -165,4 +168,17 @@ export async function lockOverdueCancellations(
   limit: number,
 ): Promise<readonly TaskRecord[]> {
   return (await tx.query<TaskRow>(OVERDUE, [graceSeconds, limit])).map(taskRecord);
+}
+
+/** Index: proj_tasks_unattended. Tasks that are not over, and that nobody would ever go on with. */
+const UNATTENDED: Statement = {
+  name: 'lock-unattended-tasks',
+  text: `SELECT ${TASK_COLUMNS} FROM taskbridge.proj_tasks t
+    WHERE t.finished_at IS NULL AND t.claimable_at IS NULL AND t.lease_token IS NULL AND t.suspend_id IS NULL
+      AND t.aside_code IS NULL
+    ORDER BY t.task_id LIMIT $1 FOR UPDATE SKIP LOCKED`,
+};
+
+export async function lockUnattendedTasks(tx: Queryable, limit: number): Promise<readonly TaskRecord[]> {
+  return (await tx.query<TaskRow>(UNATTENDED, [limit])).map(taskRecord);
 }

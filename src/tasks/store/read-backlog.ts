@@ -6,6 +6,8 @@ export interface Backlog {
   readonly running: number;
   /** With a question that is open. */
   readonly suspended: number;
+  /** Set aside, all of them. */
+  readonly aside: number;
   /** Of the oldest task that is not over. 0 when there is none. */
   readonly oldestSeconds: number;
   /** How long the task that has waited longest could have been claimed. 0 when none can. */
@@ -17,9 +19,11 @@ export interface Backlog {
 /** Beyond it a count would cost more than it tells: whoever has so many knows it from the number. */
 const MOST_COUNTED = 10_000;
 
+const ageOf = (time: string) => `(extract(epoch FROM clock_timestamp()) - extract(epoch FROM ${time}))::float8`;
+
 /**
- * Index: proj_tasks_open, from which no more than `$1` rows are read, and proj_tasks_claimable and proj_tasks_finished, of which one is. Takes no
- * lock.
+ * Index: proj_tasks_open, from which no more than `$1` rows are read, and proj_tasks_claimable and proj_tasks_finished, of which one is;
+ * proj_tasks_unattended. Takes no lock. Times are subtracted as numbers: an infinite one has no interval.
  * The age is exact below `$1` tasks; above, it is at least that of the one that can be claimed and has waited longest.
  */
 const BACKLOG: Statement = {
@@ -27,13 +31,14 @@ const BACKLOG: Statement = {
   text: `SELECT
       count(*) FILTER (WHERE open.claimable_at IS NOT NULL)::int AS waiting,
       count(*) FILTER (WHERE open.lease_token IS NOT NULL)::int AS running,
-      count(*) FILTER (WHERE open.claimable_at IS NULL AND open.lease_token IS NULL)::int AS suspended,
-      extract(epoch FROM clock_timestamp() - least(min(open.created_at), min(longest.created_at)))::float8 AS oldest,
-      extract(epoch FROM clock_timestamp() - min(longest.claimable_at))::float8 AS oldest_claimable,
-      (SELECT extract(epoch FROM clock_timestamp() - min(t.finished_at))::float8 FROM taskbridge.proj_tasks t
-        WHERE t.finished_at IS NOT NULL) AS oldest_ended
+      count(*) FILTER (WHERE open.suspend_id IS NOT NULL AND open.claimable_at IS NULL AND open.lease_token IS NULL)::int AS suspended,
+      (SELECT count(*)::int FROM taskbridge.proj_tasks t WHERE t.finished_at IS NULL AND t.claimable_at IS NULL
+        AND t.lease_token IS NULL AND t.suspend_id IS NULL AND t.aside_code IS NOT NULL) AS aside,
+      ${ageOf('least(min(open.created_at), min(longest.created_at))')} AS oldest,
+      ${ageOf('min(longest.claimable_at)')} AS oldest_claimable,
+      (SELECT ${ageOf('min(t.finished_at)')} FROM taskbridge.proj_tasks t WHERE t.finished_at IS NOT NULL) AS oldest_ended
     FROM (
-      SELECT t.claimable_at, t.lease_token, t.created_at FROM taskbridge.proj_tasks t
+      SELECT t.claimable_at, t.lease_token, t.suspend_id, t.created_at FROM taskbridge.proj_tasks t
       WHERE t.finished_at IS NULL LIMIT $1) open
     LEFT JOIN (
       SELECT t.claimable_at, t.created_at FROM taskbridge.proj_tasks t
@@ -45,16 +50,18 @@ export async function readBacklog(db: Queryable): Promise<Backlog> {
     waiting: number;
     running: number;
     suspended: number;
+    aside: number;
     oldest: number | null;
     oldest_claimable: number | null;
     oldest_ended: number | null;
   };
   const [row] = await db.query<Row>(BACKLOG, [MOST_COUNTED]);
-  const { waiting = 0, running = 0, suspended = 0 } = row ?? {};
+  const { waiting = 0, running = 0, suspended = 0, aside = 0 } = row ?? {};
   return {
     waiting,
     running,
     suspended,
+    aside,
     oldestSeconds: Math.max(0, row?.oldest ?? 0),
     oldestClaimableSeconds: Math.max(0, row?.oldest_claimable ?? 0),
     oldestEndedSeconds: Math.max(0, row?.oldest_ended ?? 0),

@@ -1,12 +1,12 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
 import { StoredEvent } from '../stored-event.js';
-import { CREATED_AT } from './read-events.js';
+import { CREATED_AT, UP_TO_HEAD } from './read-events.js';
 
 /** Index: the primary key, for the task; a repeated batch is rare. The events are the receipt of their batch. */
 const BATCH: Statement = {
   name: 'read-batch',
   text: `SELECT event_id, type, payload::text AS payload, ${CREATED_AT} FROM taskbridge.events
-    WHERE task_id = $1 AND lease_number = $2 AND batch_seq = $3 ORDER BY event_id`,
+    WHERE task_id = $1 AND lease_number = $2 AND batch_seq = $3 AND ${UP_TO_HEAD} ORDER BY event_id`,
 };
 
 export async function readBatch(

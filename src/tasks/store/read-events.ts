@@ -5,11 +5,14 @@ import type { TaskStatus } from '../domain/task.js';
 /** The wire form of an event's time, made in one place so that live and replayed bytes are equal. */
 export const CREATED_AT = `to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at`;
 
-/** Index: the primary key. Keyset, so a page costs the same anywhere in the log. */
+/** Of the task `$1`: what lies above is no event, whoever put it there. */
+export const UP_TO_HEAD = `event_id <= (SELECT t.head_event_id FROM taskbridge.proj_tasks t WHERE t.task_id = $1)`;
+
+/** Index: the primary keys. Keyset, so a page costs the same anywhere in the log. */
 const PAGE: Statement = {
   name: 'read-events',
   text: `SELECT event_id, type, payload::text AS payload, ${CREATED_AT}
-    FROM taskbridge.events WHERE task_id = $1 AND event_id > $2 ORDER BY event_id LIMIT $3`,
+    FROM taskbridge.events WHERE task_id = $1 AND event_id > $2 AND ${UP_TO_HEAD} ORDER BY event_id LIMIT $3`,
 };
 
 /** Up to `limit` events after the cursor, in order. What is read is committed. */

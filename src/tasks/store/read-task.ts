@@ -14,6 +14,8 @@ export interface TaskView {
   readonly metadata: JsonObject | null;
   readonly attempt: number;
   readonly cancellationRequested: boolean;
+  /** Why the task was set aside; null: it was not. */
+  readonly asideCode: string | null;
   readonly progress: number | null;
   readonly attachments: readonly Attachment[];
   /** The payload of TASK_SUSPENDED, while the question is open. */
@@ -40,6 +42,7 @@ export interface ViewRow {
   metadata: JsonObject | null;
   attempt: number;
   cancel_requested: boolean;
+  aside_code: string | null;
   progress: number | null;
   terminal_payload: JsonObject | null;
   open_suspension: JsonObject | null;
@@ -52,7 +55,7 @@ export interface ViewRow {
 
 /** The result and the failure are in the terminal event, which is the last: they are not stored twice. */
 export const VIEW_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,
-  t.head_event_id, t.revision, t.metadata, t.attempt, t.cancel_requested_at IS NOT NULL AS cancel_requested, t.progress,
+  t.head_event_id, t.revision, t.metadata, t.attempt, t.cancel_requested_at IS NOT NULL AS cancel_requested, t.aside_code, t.progress,
   e.payload AS terminal_payload, s.question AS open_suspension, t.created_at, t.updated_at, t.started_at, t.finished_at,
   ${attachmentsOf('t.task_id')}`;
 
@@ -88,6 +91,7 @@ export function taskView(row: ViewRow): TaskView {
     metadata: row.metadata,
     attempt: row.attempt,
     cancellationRequested: row.cancel_requested,
+    asideCode: row.aside_code,
     progress: row.progress,
     attachments: row.attachments ?? [],
     openSuspension: row.open_suspension,
@@ -104,12 +108,14 @@ export interface TaskHead {
   readonly identity: TaskIdentity;
   readonly headEventId: number;
   readonly status: TaskStatus;
+  /** Why the task was set aside; null: it was not. */
+  readonly asideCode: string | null;
 }
 
 const HEAD: Statement = {
   name: 'read-task-head',
   text: `SELECT t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,
-    t.head_event_id FROM taskbridge.proj_tasks t WHERE t.task_id = $1`,
+    t.head_event_id, t.aside_code FROM taskbridge.proj_tasks t WHERE t.task_id = $1`,
 };
 
 export async function readTaskHead(db: Queryable, taskId: string): Promise<TaskHead | undefined> {
@@ -126,6 +132,7 @@ export async function readTaskHead(db: Queryable, taskId: string): Promise<TaskH
       },
       headEventId: Number(row.head_event_id),
       status: row.status,
+      asideCode: row.aside_code,
     }
   );
 }

@@ -65,12 +65,14 @@ export async function findQuestion(
   return { allowedActions: row.allowed_actions, isOpen: row.is_open, isExpired: row.is_expired, now: row.now };
 }
 
-/** All answers of these tasks, in the order in which the questions were answered. Index: the primary key. */
+/**
+ * All answers of these tasks, in the order in which the questions were answered. Index: the primary keys. PostgreSQL does not look
+ * into an answer: one that it cannot read would keep all of these tasks from being claimed.
+ */
 const ANSWERS: Statement = {
   name: 'read-answers',
   text: `SELECT s.task_id, s.answer FROM taskbridge.proj_suspensions s
-    JOIN taskbridge.entries_action_receipts r
-      ON r.task_id = s.task_id AND r.client_action_id = s.answer ->> 'clientActionId'
+    JOIN taskbridge.entries_action_receipts r ON r.task_id = s.task_id AND r.suspend_id = s.suspend_id
     WHERE s.task_id = ANY ($1::uuid[]) AND s.state = 'answered' ORDER BY s.task_id, r.created_at`,
 };
 

@@ -15,6 +15,8 @@ export interface TaskIdentity {
 export interface TaskRecord {
   readonly identity: TaskIdentity;
   readonly task: Task;
+  /** What is wrong with the row, where no sequence of events leads to it. */
+  readonly flaw: string | null;
   /** Who holds the lease; null when nobody does. */
   readonly workerId: string | null;
   /** The span of the request that created it, in the form of W3C Trace Context. */
@@ -45,13 +47,15 @@ export interface TaskRow {
   resuming: boolean;
   cancel_reason: string | null;
   cancel_requested: boolean;
+  is_claimable: boolean;
+  aside_code: string | null;
 }
 
 /** The columns of `TaskRow`, of a `proj_tasks t`. Expiry is judged here, by the database clock. */
 export const TASK_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id,
   t.status, t.head_event_id, t.progress, t.attempt, t.spent_attempts, t.attempt_base, t.lease_token, t.lease_number, t.worker_id,
   t.batch_seq, t.traceparent, t.suspend_id, t.suspend_expires_at <= clock_timestamp() AS suspension_expired, t.resuming, t.lease_expires_at <= clock_timestamp() AS lease_expired, t.cancel_reason,
-  t.cancel_requested_at IS NOT NULL AS cancel_requested`;
+  t.cancel_requested_at IS NOT NULL AS cancel_requested, t.claimable_at IS NOT NULL AS is_claimable, t.aside_code`;
 
 export function taskRecord(row: TaskRow): TaskRecord {
   return {
@@ -75,14 +79,28 @@ export function taskRecord(row: TaskRow): TaskRecord {
       cancellation: row.cancel_requested ? { reason: row.cancel_reason ?? '' } : null,
       run: runOf(row),
     },
+    flaw: flawOf(row),
     workerId: row.worker_id,
     traceparent: row.traceparent,
   };
 }
 
 function runOf(row: TaskRow): Task['run'] {
+  if (row.aside_code !== null) return { state: 'aside', code: row.aside_code };
   if (row.lease_token !== null) return { state: 'leased', token: row.lease_token, expired: row.lease_expired === true };
   if (isOver(row.status)) return { state: 'over' };
   if (row.suspend_id === null) return { state: 'queued', resumes: row.resuming };
   return { state: 'suspended', suspendId: row.suspend_id, expired: row.suspension_expired === true };
+}
+
+/** Whether the columns say one thing, and not two or none. */
+function flawOf(row: TaskRow): string | null {
+  const head = Number(row.head_event_id);
+  if (!Number.isSafeInteger(head) || head < 0) return `its last event has the id ${row.head_event_id}`;
+  const holders = [row.is_claimable, row.lease_token !== null, row.suspend_id !== null].filter(Boolean).length;
+  if (row.aside_code !== null) return holders > 0 ? 'set aside, and not out of the queue' : null;
+  if (isOver(row.status)) return holders > 0 ? `${row.status}, and waiting, leased or suspended` : null;
+  if (holders !== 1) return `${row.status}, and ${holders} of waiting, leased and suspended`;
+  if ((row.status === 'ACCEPTED') !== (head === 0)) return `${row.status}, and has ${head} events`;
+  return null;
 }

@@ -1,0 +1,123 @@
+import { nextAttempt } from './decide.js';
+import { appendedEvent } from './event-payloads.js';
+import { evolve } from './evolve.js';
+import { isOver, type Task } from './task.js';
+import { endsTask, EVENT_TYPES, type EventType, type JsonObject } from './task-event.js';
+import { EventInvalid } from './tasks.errors.js';
+
+// A task made anew from its log alone. Of a lease a log says only that an attempt had begun: whoever held it does so no more.
+
+/** An event as it lies in the log, whoever put it there. */
+export interface FoundEvent {
+  readonly type: string;
+  readonly payload: unknown;
+  readonly attempt: number | null;
+  readonly leaseNumber: number | null;
+  /** Of an accepted action: whether its answer and its receipt are stored, too. */
+  readonly hasReceipt: boolean;
+}
+
+/** Only an attempt says these. */
+const OF_ATTEMPT: ReadonlySet<string> = new Set<EventType>([
+  'TASK_STARTED',
+  'TASK_PROGRESS',
+  'TASK_MESSAGE',
+  'TASK_OUTPUT',
+]);
+
+const LOST_LEASE: Task['run'] = { state: 'leased', token: '', expired: true };
+
+/** What an event makes of a task that the service had decided: it is not judged again. */
+export function replayed(task: Task, event: FoundEvent): Task {
+  const { type } = event;
+  const payload = isObject(event.payload) ? event.payload : {};
+  const after = isEventType(type) ? evolve(task, { type, payload }) : { ...task, headEventId: task.headEventId + 1 };
+  const beginsAttempt = type === 'TASK_STARTED' || type === 'TASK_RETRYING';
+  return {
+    ...after,
+    attempt: Math.max(task.attempt, event.attempt ?? 0),
+    leaseNumber: Math.max(task.leaseNumber, event.leaseNumber ?? 0),
+    attemptBase: beginsAttempt ? after.headEventId : task.attemptBase,
+    spentAttempts: task.spentAttempts + (type === 'TASK_RETRYING' && payload['reason'] !== 'released' ? 1 : 0),
+    run: OF_ATTEMPT.has(type) ? LOST_LEASE : after.run,
+  };
+}
+
+/**
+ * What an event makes of a task, if the domain could have decided it there; undefined when not. An end counts whatever its payload is:
+ * whoever read it took it for the end.
+ */
+export function adopted(task: Task, event: FoundEvent): Task | undefined {
+  if (isOver(task.status) || !isEventType(event.type)) return undefined;
+  if (endsTask(event.type)) return replayed(task, event);
+  const before = event.type === 'TASK_ACTION_ACCEPTED' ? task : begun(task, event.type);
+  return before && isLegal(before, event) ? replayed(before, event) : undefined;
+}
+
+/** The claim before what only an attempt can say: all but the first leave no event. */
+export function claimedUnseen(task: Task): Task {
+  const attempt = nextAttempt(task);
+  return { ...task, attempt, leaseNumber: task.leaseNumber + 1, run: LOST_LEASE };
+}
+
+function begun(task: Task, type: EventType): Task | undefined {
+  if ((type === 'TASK_STARTED') !== (task.headEventId === 0)) return undefined;
+  if (task.run.state === 'queued') return claimedUnseen(task);
+  return task.run.state === 'leased' ? task : undefined;
+}
+
+function isLegal(task: Task, { type, payload, attempt, leaseNumber, hasReceipt }: FoundEvent): boolean {
+  if (!isObject(payload)) return false;
+  if ((attempt ?? task.attempt) !== task.attempt || (leaseNumber ?? task.leaseNumber) !== task.leaseNumber) return false;
+  switch (type as EventType) {
+    case 'TASK_STARTED':
+    case 'TASK_PROGRESS':
+    case 'TASK_MESSAGE':
+      return isAppendable(type, payload, task.attempt);
+    case 'TASK_OUTPUT': {
+      const { attempt: says, ...rest } = payload;
+      return says === task.attempt && isAppendable(type, rest, task.attempt);
+    }
+    case 'TASK_SUSPENDED':
+      return isQuestion(payload);
+    case 'TASK_ACTION_ACCEPTED':
+      return task.run.state === 'suspended' && payload['suspendId'] === task.run.suspendId && hasReceipt;
+    case 'TASK_RETRYING':
+      return (
+        payload['attempt'] === task.attempt + 1 &&
+        typeof payload['reason'] === 'string' &&
+        payload['supersedesAfterEventId'] === String(task.attemptBase)
+      );
+    default:
+      return false;
+  }
+}
+
+function isAppendable(type: string, payload: JsonObject, attempt: number): boolean {
+  try {
+    appendedEvent(type as Parameters<typeof appendedEvent>[0], payload, attempt);
+    return true;
+  } catch (error) {
+    if (error instanceof EventInvalid) return false;
+    throw error;
+  }
+}
+
+function isQuestion({ suspendId, kind, reasonCode, allowedActions, schemaVersion, expiresAt }: JsonObject): boolean {
+  return (
+    [suspendId, kind, reasonCode].every((text) => typeof text === 'string') &&
+    Array.isArray(allowedActions) &&
+    allowedActions.length > 0 &&
+    allowedActions.every((action) => typeof action === 'string') &&
+    Number.isInteger(schemaVersion) &&
+    (expiresAt === undefined || (typeof expiresAt === 'string' && !Number.isNaN(Date.parse(expiresAt))))
+  );
+}
+
+function isEventType(type: string): type is EventType {
+  return (EVENT_TYPES as readonly string[]).includes(type);
+}
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

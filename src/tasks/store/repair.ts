@@ -1,0 +1,156 @@
+import type { Queryable, Statement } from '../../database/queryable.js';
+import type { FoundEvent } from '../domain/adopt.js';
+import { isOver, type Task } from '../domain/task.js';
+import type { NewEvent } from '../domain/task-event.js';
+import { NEXT_REVISION } from './set-aside.js';
+
+// What `npm run repair` reads and writes, as the owner. Nothing is deleted.
+
+export interface AsideTask {
+  readonly asideCode: string | null;
+  readonly headEventId: number;
+  readonly leaseNumber: number;
+  /** Of a request to cancel, while there is one. */
+  readonly cancelReason: string | null;
+}
+
+const LOCK: Statement = {
+  name: 'lock-aside-task',
+  text: `SELECT aside_code, head_event_id, lease_number, CASE WHEN cancel_requested_at IS NOT NULL
+      THEN coalesce(cancel_reason, '') END AS cancel_reason
+    FROM taskbridge.proj_tasks WHERE task_id = $1 FOR UPDATE`,
+};
+
+export async function lockAsideTask(tx: Queryable, taskId: string): Promise<AsideTask | undefined> {
+  type Row = { aside_code: string | null; head_event_id: string; lease_number: number; cancel_reason: string | null };
+  const [row] = await tx.query<Row>(LOCK, [taskId]);
+  return (
+    row && {
+      asideCode: row.aside_code,
+      headEventId: Number(row.head_event_id),
+      leaseNumber: row.lease_number,
+      cancelReason: row.cancel_reason,
+    }
+  );
+}
+
+export interface LoggedEvent extends FoundEvent {
+  readonly eventId: number;
+}
+
+/** All that is stored of the task, up to its head and above. The payload is parsed here: PostgreSQL would refuse U+0000. */
+const LOGGED: Statement = {
+  name: 'read-logged-events',
+  text: `SELECT event_id, type, payload::text AS payload, attempt, lease_number FROM taskbridge.events
+    WHERE task_id = $1 AND event_id > $2 ORDER BY event_id LIMIT 500`,
+};
+
+const RECEIPTS: Statement = {
+  name: 'read-answered-questions',
+  text: `SELECT r.suspend_id, r.client_action_id FROM taskbridge.entries_action_receipts r
+    JOIN taskbridge.proj_suspensions s ON s.task_id = r.task_id AND s.suspend_id = r.suspend_id AND s.state = 'answered'
+    WHERE r.task_id = $1`,
+};
+
+/** In the order of their ids. */
+export async function* loggedEvents(tx: Queryable, taskId: string): AsyncGenerator<LoggedEvent> {
+  type Row = { event_id: string; type: string; payload: string; attempt: number | null; lease_number: number | null };
+  const receipts = await tx.query<{ suspend_id: string; client_action_id: string }>(RECEIPTS, [taskId]);
+  const answers = new Set(receipts.map((row) => JSON.stringify([row.suspend_id, row.client_action_id])));
+  let rows: readonly Row[];
+  let after = '0';
+  while ((rows = await tx.query<Row>(LOGGED, [taskId, after])).length > 0) {
+    for (const row of rows) {
+      const payload = JSON.parse(row.payload) as Partial<Record<string, unknown>> | null;
+      const answer = JSON.stringify([payload?.['suspendId'], payload?.['clientActionId']]);
+      yield {
+        eventId: Number(row.event_id),
+        type: row.type,
+        payload,
+        attempt: row.attempt,
+        leaseNumber: row.lease_number,
+        hasReceipt: answers.has(answer),
+      };
+      after = row.event_id;
+    }
+  }
+}
+
+export interface AddedEvent extends NewEvent {
+  readonly eventId: number;
+}
+
+const ADD_EVENTS: Statement = {
+  name: 'add-repairing-events',
+  text: `INSERT INTO taskbridge.events (task_id, event_id, type, payload, correlation_id, principal_id)
+    SELECT t.task_id, e.event_id, e.type, e.payload, t.correlation_id, $5
+    FROM taskbridge.proj_tasks t, unnest($2::bigint[], $3::text[], $4::json[]) AS e (event_id, type, payload)
+    WHERE t.task_id = $1 ORDER BY e.event_id`,
+};
+
+/** A question that is open has its row, whoever stored its event. */
+const OPEN_QUESTION: Statement = {
+  name: 'reopen-question',
+  text: `INSERT INTO taskbridge.proj_suspensions (task_id, suspend_id, question, allowed_actions, expires_at)
+    SELECT $1::uuid, $2::text, $3::json, $4::text[], $5::timestamptz
+    ON CONFLICT (task_id, suspend_id) DO UPDATE SET state = 'open', answer = NULL`,
+};
+
+const CLOSE_QUESTIONS: Statement = {
+  name: 'close-questions',
+  text: `UPDATE taskbridge.proj_suspensions SET state = 'closed' WHERE task_id = $1 AND state = 'open'
+    AND suspend_id IS DISTINCT FROM $2`,
+};
+
+/** A lease is made anew and has expired: the reaper ends the attempt as it ends any other. */
+const RESTORE: Statement = {
+  name: 'restore-task',
+  text: `UPDATE taskbridge.proj_tasks t SET aside_code = NULL, status = $2, head_event_id = $3, progress = $4, attempt = $5,
+      spent_attempts = $6, attempt_base = $7, lease_number = $8, batch_seq = 0,
+      claimable_at = CASE WHEN $9 IN ('queued', 'resuming') THEN date_trunc('milliseconds', clock_timestamp()) END,
+      resuming = $9 = 'resuming',
+      lease_token = CASE WHEN $9 = 'leased' THEN $5 || '.' || gen_random_uuid() END,
+      lease_expires_at = CASE WHEN $9 = 'leased' THEN clock_timestamp() END, worker_id = NULL,
+      suspend_id = $10, suspend_expires_at = (SELECT s.expires_at FROM taskbridge.proj_suspensions s
+        WHERE s.task_id = $1 AND s.suspend_id = $10),
+      started_at = coalesce(t.started_at, CASE WHEN $5 > 0 THEN clock_timestamp() END),
+      finished_at = CASE WHEN $9 = 'over' THEN clock_timestamp() END, updated_at = clock_timestamp(),
+      revision = ${NEXT_REVISION}
+    WHERE t.task_id = $1`,
+};
+
+/** The task as its log has it, with these events at its places in the log. `question`: of the one that is open. */
+export async function restoreTask(
+  tx: Queryable,
+  taskId: string,
+  task: Task,
+  added: readonly AddedEvent[],
+  { question, principalId }: { readonly question: Readonly<Record<string, unknown>>; readonly principalId: string },
+): Promise<void> {
+  const suspendId = task.run.state === 'suspended' ? task.run.suspendId : null;
+  const resumes = task.run.state === 'queued' && task.run.resumes;
+  await tx.query(ADD_EVENTS, [
+    taskId,
+    added.map(({ eventId }) => eventId),
+    added.map(({ type }) => type),
+    added.map(({ json }) => json),
+    principalId,
+  ]);
+  await tx.query(CLOSE_QUESTIONS, [taskId, suspendId]);
+  if (suspendId !== null) {
+    const { allowedActions, expiresAt } = question;
+    await tx.query(OPEN_QUESTION, [taskId, suspendId, JSON.stringify(question), allowedActions, expiresAt ?? null]);
+  }
+  await tx.query(RESTORE, [
+    taskId,
+    task.status,
+    task.headEventId,
+    task.progress,
+    task.attempt,
+    task.spentAttempts,
+    task.attemptBase,
+    task.leaseNumber,
+    isOver(task.status) ? 'over' : resumes ? 'resuming' : task.run.state,
+    suspendId,
+  ]);
+}
