@@ -53,7 +53,9 @@ function taskIdOf(args: string[]): string {
   } catch {
     // Said below.
   }
-  throw new RepairRefused('--task: must be the id of a task: npm run repair -- --task 01a20008-c848-7513-9292-28deaa2b6a3f');
+  throw new RepairRefused(
+    '--task: must be the id of a task: npm run repair -- --task 01a20008-c848-7513-9292-28deaa2b6a3f',
+  );
 }
 
 function outcomeOf({ adopted, isEnded, task }: Repaired): string {
@@ -70,7 +72,8 @@ function lineOf(error: unknown): string | undefined {
   const state = sqlStateOf(error);
   if (!isNativeError(error) || state === undefined) return undefined;
   if (state === '42501') return 'MIGRATION_DATABASE_URL: this role may not repair tasks; connect as the owner';
-  if (/^(3F000|42P01|42703)$/.test(state)) return 'MIGRATION_DATABASE_URL: the schema is older than this build: npm run migrate';
+  if (/^(3F000|42P01|42703)$/.test(state))
+    return 'MIGRATION_DATABASE_URL: the schema is older than this build: npm run migrate';
   if (state === '55P03') return 'somebody else has the task at this moment: try again';
   return `PostgreSQL: ${error.message} (${state})`;
 }

@@ -23,7 +23,7 @@ def post(path, body):
                 return json.loads(response.read() or b"{}")
         except urllib.error.HTTPError as error:
             text = error.read().decode(errors="replace")
-            if "LEASE_LOST" in text:
+            if "LEASE_LOST" in text or "TASK_ASIDE" in text:
                 raise LeaseLost() from error
             if error.code < 500 and error.code != 429:
                 raise RuntimeError(f"{path}: {error.code} {text}") from error

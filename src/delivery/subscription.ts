@@ -117,7 +117,11 @@ export class Subscription implements HeadFollower {
     try {
       const limit = this.#pageEvents;
       this.#page = await this.channel.logged(this.cursor, limit);
-      if (this.#page.length === 0) await this.channel.confirm();
+      if (this.#page.length === 0) {
+        await this.channel.confirm();
+        // The task knows of an event that is not in its log: that is for an operator, and asked for again now and then.
+        if (this.isBehind) await delay(UNAVAILABLE_RETRY_MS);
+      }
       this.#pageEvents = Math.min(PAGE_EVENTS.most, 2 * limit);
     } catch (error) {
       if (!(error instanceof TaskBridgeError) || error.kind !== 'unavailable') throw error;

@@ -265,10 +265,7 @@ export class TaskWriter {
     if (Buffer.byteLength(json) > maxBytes) throw new EventTooLarge(maxBytes);
   }
 
-  private change(
-    decided: Decided<TaskRecord>,
-    actor: Actor,
-  ): TaskChange {
+  private change(decided: Decided<TaskRecord>, actor: Actor): TaskChange {
     const { record, task, events, claimableInMs } = decided;
     return {
       taskId: record.identity.taskId,

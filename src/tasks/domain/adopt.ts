@@ -68,7 +68,8 @@ function begun(task: Task, type: EventType): Task | undefined {
 
 function isLegal(task: Task, { type, payload, attempt, leaseNumber, hasReceipt }: FoundEvent): boolean {
   if (!isObject(payload)) return false;
-  if ((attempt ?? task.attempt) !== task.attempt || (leaseNumber ?? task.leaseNumber) !== task.leaseNumber) return false;
+  if ((attempt ?? task.attempt) !== task.attempt || (leaseNumber ?? task.leaseNumber) !== task.leaseNumber)
+    return false;
   switch (type as EventType) {
     case 'TASK_STARTED':
     case 'TASK_PROGRESS':

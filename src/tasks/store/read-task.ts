@@ -55,7 +55,7 @@ export interface ViewRow {
 
 /** The result and the failure are in the terminal event, which is the last: they are not stored twice. */
 export const VIEW_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,
-  t.head_event_id, t.revision, t.metadata, t.attempt, t.cancel_requested_at IS NOT NULL AS cancel_requested, t.aside_code, t.progress,
+  greatest(t.head_event_id, 0) AS head_event_id, t.revision, t.metadata, t.attempt, t.cancel_requested_at IS NOT NULL AS cancel_requested, t.aside_code, t.progress,
   e.payload AS terminal_payload, s.question AS open_suspension, t.created_at, t.updated_at, t.started_at, t.finished_at,
   ${attachmentsOf('t.task_id')}`;
 
@@ -115,7 +115,7 @@ export interface TaskHead {
 const HEAD: Statement = {
   name: 'read-task-head',
   text: `SELECT t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,
-    t.head_event_id, t.aside_code FROM taskbridge.proj_tasks t WHERE t.task_id = $1`,
+    greatest(t.head_event_id, 0) AS head_event_id, t.aside_code FROM taskbridge.proj_tasks t WHERE t.task_id = $1`,
 };
 
 export async function readTaskHead(db: Queryable, taskId: string): Promise<TaskHead | undefined> {

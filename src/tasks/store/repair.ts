@@ -99,22 +99,22 @@ const OPEN_QUESTION: Statement = {
 const CLOSE_QUESTIONS: Statement = {
   name: 'close-questions',
   text: `UPDATE taskbridge.proj_suspensions SET state = 'closed' WHERE task_id = $1 AND state = 'open'
-    AND suspend_id IS DISTINCT FROM $2`,
+    AND suspend_id IS DISTINCT FROM $2::text`,
 };
 
 /** A lease is made anew and has expired: the reaper ends the attempt as it ends any other. */
 const RESTORE: Statement = {
   name: 'restore-task',
-  text: `UPDATE taskbridge.proj_tasks t SET aside_code = NULL, status = $2, head_event_id = $3, progress = $4, attempt = $5,
+  text: `UPDATE taskbridge.proj_tasks t SET aside_code = NULL, status = $2, head_event_id = $3, progress = $4, attempt = $5::int,
       spent_attempts = $6, attempt_base = $7, lease_number = $8, batch_seq = 0,
-      claimable_at = CASE WHEN $9 IN ('queued', 'resuming') THEN date_trunc('milliseconds', clock_timestamp()) END,
-      resuming = $9 = 'resuming',
-      lease_token = CASE WHEN $9 = 'leased' THEN $5 || '.' || gen_random_uuid() END,
-      lease_expires_at = CASE WHEN $9 = 'leased' THEN clock_timestamp() END, worker_id = NULL,
-      suspend_id = $10, suspend_expires_at = (SELECT s.expires_at FROM taskbridge.proj_suspensions s
-        WHERE s.task_id = $1 AND s.suspend_id = $10),
-      started_at = coalesce(t.started_at, CASE WHEN $5 > 0 THEN clock_timestamp() END),
-      finished_at = CASE WHEN $9 = 'over' THEN clock_timestamp() END, updated_at = clock_timestamp(),
+      claimable_at = CASE WHEN $9::text IN ('queued', 'resuming') THEN date_trunc('milliseconds', clock_timestamp()) END,
+      resuming = $9::text = 'resuming',
+      lease_token = CASE WHEN $9::text = 'leased' THEN $5::int || '.' || gen_random_uuid() END,
+      lease_expires_at = CASE WHEN $9::text = 'leased' THEN clock_timestamp() END, worker_id = NULL,
+      suspend_id = $10::text, suspend_expires_at = (SELECT s.expires_at FROM taskbridge.proj_suspensions s
+        WHERE s.task_id = $1 AND s.suspend_id = $10::text),
+      started_at = coalesce(t.started_at, CASE WHEN $5::int > 0 THEN clock_timestamp() END),
+      finished_at = CASE WHEN $9::text = 'over' THEN clock_timestamp() END, updated_at = clock_timestamp(),
       revision = ${NEXT_REVISION}
     WHERE t.task_id = $1`,
 };

@@ -10,7 +10,10 @@ const ABOVE_HEAD: Statement = {
     AND EXISTS (SELECT FROM taskbridge.events e WHERE e.task_id = t.task_id AND e.event_id > t.head_event_id)`,
 };
 
-export async function tasksWithEventsAboveHead(db: Queryable, taskIds: readonly string[]): Promise<ReadonlySet<string>> {
+export async function tasksWithEventsAboveHead(
+  db: Queryable,
+  taskIds: readonly string[],
+): Promise<ReadonlySet<string>> {
   const rows = await db.query<{ task_id: string }>(ABOVE_HEAD, [taskIds]);
   return new Set(rows.map((row) => row.task_id));
 }
