@@ -208,10 +208,13 @@ describe('docs/operations.md', () => {
     );
   });
 
-  it.each(['waiting tasks', 'old tasks', 'failures'])('has a query for %s that the app role may ask', async (mark) => {
-    expect(block(mark)).toHaveLength(1);
-    await asRole(url('taskbridge_app_2'), block(mark));
-  });
+  it.each(['waiting tasks', 'old tasks', 'failures', 'tasks aside', 'events above the head'])(
+    'has a query for %s that the app role may ask',
+    async (mark) => {
+      expect(block(mark)).toHaveLength(1);
+      await asRole(url('taskbridge_app_2'), block(mark));
+    },
+  );
 });
 
 interface Manifest {

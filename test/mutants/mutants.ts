@@ -100,4 +100,15 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     caughtBy: { file: 'test/multiplex.test.ts', tests: 'counts each subscription as a stream' },
   },
+  {
+    name: 'no halving',
+    changes: [
+      {
+        file: 'src/tasks/task-writer.ts',
+        from: '      if (!isFaultOfData(error)) throw error;\n      if (decided.length === 1)',
+        to: '      if (decided.length > 0) throw error;\n      if (decided.length === 1)',
+      },
+    ],
+    caughtBy: { file: 'test/bad-rows.test.ts', tests: 'are set aside one by one' },
+  },
 ];
