@@ -9,9 +9,9 @@ import type { Subscription } from '../src/delivery/subscription.js';
 import { AppendEvents } from '../src/tasks/append-events.js';
 import { ClaimTasks, type Lease } from '../src/tasks/claim-tasks.js';
 import { messageEvent } from '../src/tasks/domain/event-payloads.js';
-import { TaskNotFound } from '../src/tasks/domain/tasks.errors.js';
+import { CursorAhead, TaskNotFound } from '../src/tasks/domain/tasks.errors.js';
 import { EndAttempt } from '../src/tasks/end-attempt.js';
-import type { StoredEvent } from '../src/tasks/stored-event.js';
+import { StoredEvent } from '../src/tasks/stored-event.js';
 import { connected, storedEnvelopes } from './support/fold.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 import { PostgresProxy, type RoundTrip } from './support/postgres-proxy.js';
@@ -347,6 +347,37 @@ async function remove(taskId: string): Promise<void> {
     await superuser.query('DELETE FROM taskbridge.proj_tasks WHERE task_id = $1', [taskId]);
   });
 }
+
+describe('A live event that was never stored', () => {
+  const forged = (taskId: string, eventId: number) =>
+    new StoredEvent(taskId, eventId, 'TASK_MESSAGE', '2026-11-30T00:00:00.000Z', '{"message":"forged"}');
+
+  it('further up is shown to nobody, ends no stream, and keeps none of what comes later', async () => {
+    liveLog.faithful = true;
+    const author = await Author.begin();
+    const subscription = await open(author.taskId);
+    const reading = readToEnd(subscription);
+    liveLog.deliver([forged(author.taskId, 7)]);
+    await author.say('a', 'b');
+    await author.end();
+    expect(await soon('the end', reading)).toEqual(await author.stored());
+  });
+
+  it('at the next id is forgotten when the heads are compared, and the stream that showed it ends', async () => {
+    liveLog.faithful = true;
+    const author = await Author.begin();
+    const deceived = await open(author.taskId, 1);
+    liveLog.deliver([forged(author.taskId, 2)]);
+    expect((await nextEvents(deceived))?.map(({ eventId }) => eventId)).toEqual([2]);
+    await expect(soon('the comparison', nextEvents(deceived))).rejects.toThrow(CursorAhead);
+    deceived.close();
+    const subscription = await open(author.taskId);
+    const reading = readToEnd(subscription);
+    await author.say('true');
+    await author.end();
+    expect(await soon('the end', reading)).toEqual(await author.stored());
+  });
+});
 
 describe('The hub', () => {
   it('follows a task as long as somebody subscribes to it', async () => {

@@ -136,7 +136,10 @@ export class TaskWriter {
   /** @throws TaskAside when the task is set aside, now or before */
   async examine(lock: (tx: Queryable) => Promise<readonly TaskRecord[]>, error: unknown): Promise<void> {
     const faulty = await this.database.transaction(async (tx) => {
-      const faults = (await lock(tx)).map((record) => ({ record, error }));
+      const records = await lock(tx);
+      // Somebody else met it at the same time, and has said so.
+      if (records.some(({ task }) => task.run.state === 'aside')) throw new TaskAside();
+      const faults = records.map((record) => ({ record, error }));
       return this.putAside(tx, faults, (code) => code !== 'NOT_WRITABLE');
     });
     this.tellAside(faulty);

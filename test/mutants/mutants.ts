@@ -18,8 +18,8 @@ export const MUTANTS: readonly Mutant[] = [
     changes: [
       {
         file: 'src/tasks/task-writer.ts',
-        from: '      await beside?.(tx, result);\n',
-        to: '      await beside?.(tx, result);\n      this.liveLog.publish(events);\n',
+        from: '        await beside?.(tx, result);\n',
+        to: '        await beside?.(tx, result);\n        this.liveLog.publish(result.flatMap(({ events }) => events));\n',
       },
     ],
     caughtBy: { file: 'test/commit-order.test.ts', tests: 'the COMMIT of an end' },

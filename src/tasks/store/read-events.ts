@@ -40,7 +40,7 @@ export interface Head {
 /** Index: the primary key of proj_tasks. One row for each id that exists. */
 const HEADS: Statement = {
   name: 'read-heads',
-  text: `SELECT task_id, head_event_id, status FROM taskbridge.proj_tasks WHERE task_id = ANY ($1::uuid[])`,
+  text: `SELECT task_id, greatest(head_event_id, 0) AS head_event_id, status FROM taskbridge.proj_tasks WHERE task_id = ANY ($1::uuid[])`,
 };
 
 export async function readHeads(db: Queryable, taskIds: readonly string[]): Promise<readonly Head[]> {
