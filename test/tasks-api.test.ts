@@ -104,7 +104,7 @@ describe('The task API', () => {
         clientRequestId: body.clientRequestId,
         deduplicated: false,
       });
-      expect(answer.headers.get('location')).toBe(`/api/v1/tasks/${answer.body.taskId}`);
+      expect(answer.headers.get('location')).toBe(`tasks/${answer.body.taskId}`);
       expect(answer.headers.get('idempotent-replayed')).toBeNull();
     });
 
