@@ -66,6 +66,12 @@ const UPGRADE = {
   'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
 };
 
+/** A masked frame: the mask is of zeros. */
+function subscribeTo(followed: string): Buffer {
+  const frame = Buffer.from(JSON.stringify({ action: 'subscribe', taskId: followed }));
+  return Buffer.concat([Buffer.from([0x81, 0x80 | frame.length, 0, 0, 0, 0]), frame]);
+}
+
 type Request = readonly [line: string, headers?: Readonly<Record<string, string>>, body?: string | Buffer];
 
 const REQUESTS: readonly (readonly [what: string, request: () => Request])[] = [
@@ -78,10 +84,17 @@ const REQUESTS: readonly (readonly [what: string, request: () => Request])[] = [
   ['a page of events', () => [`GET /api/v1/tasks/${taskId}/events`]],
   ['a snapshot', () => [`GET /api/v1/tasks/${taskId}`]],
   ['a list', () => ['GET /api/v1/tasks']],
-  ['a create', () => ['POST /api/v1/tasks', JSON_TYPE, JSON.stringify({ clientRequestId: uniqueId(), taskType: 'demo.echo' })]],
+  [
+    'a create',
+    () => ['POST /api/v1/tasks', JSON_TYPE, JSON.stringify({ clientRequestId: uniqueId(), taskType: 'demo.echo' })],
+  ],
   [
     'a create with a large body',
-    () => ['POST /api/v1/tasks', JSON_TYPE, JSON.stringify({ clientRequestId: uniqueId(), taskType: 'demo.echo', input: { text: 'x'.repeat(900_000) } })],
+    () => [
+      'POST /api/v1/tasks',
+      JSON_TYPE,
+      JSON.stringify({ clientRequestId: uniqueId(), taskType: 'demo.echo', input: { text: 'x'.repeat(900_000) } }),
+    ],
   ],
   [
     'an upload',
@@ -92,10 +105,27 @@ const REQUESTS: readonly (readonly [what: string, request: () => Request])[] = [
     },
   ],
   ['a cancel', () => [`POST /api/v1/tasks/${taskId}/cancel`]],
-  ['an action', () => [`POST /api/v1/tasks/${running}/actions`, JSON_TYPE, JSON.stringify({ clientActionId: uniqueId(), suspendId: '1', actionType: 'x' })]],
-  ['a claim', () => ['POST /worker/v1/leases', WORKER, JSON.stringify({ workerId: 'w', taskTypes: ['aborted'], maxTasks: 1, waitTimeoutMs: 30_000 })]],
+  [
+    'an action',
+    () => [
+      `POST /api/v1/tasks/${running}/actions`,
+      JSON_TYPE,
+      JSON.stringify({ clientActionId: uniqueId(), suspendId: '1', actionType: 'x' }),
+    ],
+  ],
+  [
+    'a claim',
+    () => [
+      'POST /worker/v1/leases',
+      WORKER,
+      JSON.stringify({ workerId: 'w', taskTypes: ['aborted'], maxTasks: 1, waitTimeoutMs: 30_000 }),
+    ],
+  ],
   ['a WebSocket', () => ['GET /api/v1/tasks/ws', UPGRADE]],
   ['a handshake that is malformed', () => ['GET /api/v1/tasks/ws', { ...UPGRADE, 'Sec-WebSocket-Key': 'x' }]],
+  ['a WebSocket that has subscribed', () => ['GET /api/v1/tasks/ws', UPGRADE, subscribeTo(running)]],
+  ['a WebSocket that reads the past', () => ['GET /api/v1/tasks/ws', UPGRADE, subscribeTo(taskId)]],
+  ['a WebSocket that sends what is no frame', () => ['GET /api/v1/tasks/ws', UPGRADE, Buffer.alloc(500, 255)]],
   ['metrics', () => ['GET /metrics']],
   ['readiness', () => ['GET /ready']],
   ['the documentation', () => ['GET /docs/swagger-ui-bundle.js']],
@@ -106,7 +136,8 @@ const REQUESTS: readonly (readonly [what: string, request: () => Request])[] = [
 ];
 
 function bytesOf([line, headers = {}, body = '']: Request): Buffer {
-  const length = Buffer.byteLength(body);
+  // What comes behind an upgrade is no body.
+  const length = 'Upgrade' in headers ? 0 : Buffer.byteLength(body);
   const all = { Host: 'localhost', ...client.headers, ...(length > 0 && { 'Content-Length': length }), ...headers };
   const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}`);
   return Buffer.concat([Buffer.from([`${line} HTTP/1.1`, ...lines, '', ''].join('\r\n')), Buffer.from(body)]);

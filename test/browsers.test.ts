@@ -215,7 +215,9 @@ describe('A page of the same host', () => {
       // Without a version it is refused behind the origin, and the connection ends.
       await ask('GET /api/v1/tasks/ws', [...lines, ...upgrade.filter((line) => !/Version/.test(line))], '', to),
     ];
-    return answers.map(({ status, headers }) => `${status}${headers.has('access-control-allow-credentials') ? '+' : ''}`);
+    return answers.map(
+      ({ status, headers }) => `${status}${headers.has('access-control-allow-credentials') ? '+' : ''}`,
+    );
   }
   const OWN = ['201+', '200+', '204+', '404+', '400'];
   const FOREIGN_PAGE = ['403', '200', '403', '403', '403'];

@@ -95,7 +95,11 @@ describe('What nginx refuses itself has the one shape:', () => {
     ['a version that is none', lines('GET / HTTP/x.y', 'Host: a'), 400],
     ['a version without a point', lines('GET / HTTP/11', 'Host: a'), 505],
     ['a TLS hello', Buffer.from('16030100050100000100', 'hex'), 400],
-    ['a TLS hello of a browser', Buffer.concat([Buffer.from('1603010200010001fc0303', 'hex'), Buffer.alloc(500, 7)]), 400],
+    [
+      'a TLS hello of a browser',
+      Buffer.concat([Buffer.from('1603010200010001fc0303', 'hex'), Buffer.alloc(500, 7)]),
+      400,
+    ],
     ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400],
     ['HTTP/2 in its request line', lines('GET / HTTP/2.0', 'Host: a'), 505],
     ['HTTP/9 in its request line', lines('GET / HTTP/9.9', 'Host: a'), 505],
@@ -112,7 +116,11 @@ describe('What nginx refuses itself has the one shape:', () => {
     ['another encoding', post('Transfer-Encoding: gzip'), 501],
     ['another encoding around chunks', post('Transfer-Encoding: gzip, chunked'), 501],
     ['a chunk that is none', `${post('Transfer-Encoding: chunked')}zz\r\n`, 400],
-    ['a chunk that is none, on a stream', `${asked(`GET ${STREAM}`, { Accept: 'text/event-stream', 'Transfer-Encoding': 'chunked' })}zz\r\n`, 400],
+    [
+      'a chunk that is none, on a stream',
+      `${asked(`GET ${STREAM}`, { Accept: 'text/event-stream', 'Transfer-Encoding': 'chunked' })}zz\r\n`,
+      400,
+    ],
     ['a NUL in a header', get('X-A: a\0b'), 400],
     ['a NUL in the name of a header', get('X\0A: b'), 400],
     ['a space in the name of a header', get('X A: b'), 400],
@@ -120,8 +128,17 @@ describe('What nginx refuses itself has the one shape:', () => {
     ['a header that goes on in the next line', get('X-A: b', ' c: d'), 400],
     ['an address that is too long', asked(`GET /${'a'.repeat(9_000)}`), 414],
     ['a header that is too large', get(`X-A: ${'a'.repeat(9_000)}`), 431],
-    ['headers that are too large together', get(...Array.from({ length: 90 }, (_, n) => `X-${n}: ${'a'.repeat(500)}`)), 431],
-    ['a body that is too large', asked(`POST ${TASKS}/1/cancel`, { 'Content-Length': 1_048_577 }), 413, 'PAYLOAD_TOO_LARGE'],
+    [
+      'headers that are too large together',
+      get(...Array.from({ length: 90 }, (_, n) => `X-${n}: ${'a'.repeat(500)}`)),
+      431,
+    ],
+    [
+      'a body that is too large',
+      asked(`POST ${TASKS}/1/cancel`, { 'Content-Length': 1_048_577 }),
+      413,
+      'PAYLOAD_TOO_LARGE',
+    ],
     ['an upload that is too large', asked(`POST ${TASKS}`, { 'Content-Length': 60_000_000 }), 413, 'PAYLOAD_TOO_LARGE'],
     ['TRACE', asked(`TRACE ${TASKS}`), 405, 'METHOD_NOT_ALLOWED'],
     ['a tunnel', lines('CONNECT a:1 HTTP/1.1', 'Host: a:1', 'Connection: close'), 400],
@@ -141,7 +158,12 @@ describe('What nginx refuses itself has the one shape:', () => {
     ['a service that hangs up', asked(`GET ${TASKS}/gone`), 503, 'SERVICE_UNAVAILABLE'],
     ['a service that answers no HTTP', asked(`GET ${TASKS}/garbage`), 503, 'SERVICE_UNAVAILABLE'],
     ['a service that is silent', asked(`GET ${TASKS}/silent`), 503, 'SERVICE_UNAVAILABLE'],
-    ['a service that hangs up on an upgrade', asked(`GET ${TASKS}/gone`, { Upgrade: 'websocket' }), 503, 'SERVICE_UNAVAILABLE'],
+    [
+      'a service that hangs up on an upgrade',
+      asked(`GET ${TASKS}/gone`, { Upgrade: 'websocket' }),
+      503,
+      'SERVICE_UNAVAILABLE',
+    ],
   ])('%s', async (_what, request, status, code = 'INVALID_REQUEST') => {
     expectOneShape(await exchange(nginx.port, request), status, code);
   });
@@ -176,7 +198,9 @@ describe('What nginx refuses itself has the one shape:', () => {
   });
 
   it('and passes on what the service refuses, as it is', async () => {
-    for (const status of [400, 401, 403, 404, 405, 409, 413, 414, 415, 416, 422, 426, 429, 431, 500, 501, 502, 503, 504]) {
+    for (const status of [
+      400, 401, 403, 404, 405, 409, 413, 414, 415, 416, 422, 426, 429, 431, 500, 501, 502, 503, 504,
+    ]) {
       const answer = await exchange(nginx.port, asked(`GET ${TASKS}/${status}`));
       expect(answer).toMatchObject({ status, body: expect.stringContaining('OF_THE_SERVICE') });
     }
@@ -218,23 +242,25 @@ describe('The stream of a service that does not answer is, for a client that acc
     ['says nothing', 'GET', {}],
     ['posts', 'POST', EVENTS],
   ])('a refusal for one that %s', async (_what, method, headers) => {
-    expectOneShape(
-      await exchange(nginx.port, asked(`${method} ${at('gone')}`, headers)),
-      503,
-      'SERVICE_UNAVAILABLE',
-    );
+    expectOneShape(await exchange(nginx.port, asked(`${method} ${at('gone')}`, headers)), 503, 'SERVICE_UNAVAILABLE');
     const unavailable = await exchange(nginx.port, asked(`${method} ${at('503')}`, headers));
     expect(unavailable).toMatchObject({ status: 503, body: expect.stringContaining('OF_THE_SERVICE') });
   });
 
-  it.each([200, 204, 400, 401, 403, 404, 405, 406, 409, 429])('but what it says with %i stays as it is', async (status) => {
-    const answer = await exchange(nginx.port, asked(`GET ${at(String(status))}?lastEventId=4%20`, EVENTS));
-    expect(answer.status).toBe(status);
-    if (status !== 204) {
-      // The address reaches it as it was sent, too.
-      expect(JSON.parse(answer.body)).toEqual({ code: 'OF_THE_SERVICE', target: `${at(String(status))}?lastEventId=4%20` });
-    }
-  });
+  it.each([200, 204, 400, 401, 403, 404, 405, 406, 409, 429])(
+    'but what it says with %i stays as it is',
+    async (status) => {
+      const answer = await exchange(nginx.port, asked(`GET ${at(String(status))}?lastEventId=4%20`, EVENTS));
+      expect(answer.status).toBe(status);
+      if (status !== 204) {
+        // The address reaches it as it was sent, too.
+        expect(JSON.parse(answer.body)).toEqual({
+          code: 'OF_THE_SERVICE',
+          target: `${at(String(status))}?lastEventId=4%20`,
+        });
+      }
+    },
+  );
 
   it('and elsewhere a refusal', async () => {
     for (const path of [TASKS, `${TASKS}/gone`, `${TASKS}/a/b/events/stream/gone`]) {

@@ -138,7 +138,11 @@ describe('A tab of a browser', () => {
       const before = nginx.log().length;
       await delay(AWAY_MS);
       // Each of them has met the proxy without the service.
-      const met = nginx.log().slice(before).match(/events\/stream HTTP\/1.1" 200/g) ?? [];
+      const met =
+        nginx
+          .log()
+          .slice(before)
+          .match(/events\/stream HTTP\/1.1" 200/g) ?? [];
       expect(met.length).toBeGreaterThanOrEqual(3);
       await start();
 
