@@ -88,6 +88,7 @@ async function bySse() {
       const frames = (rest + chunk).split('\n\n');
       rest = frames.pop();
       for (const frame of frames) if (frame.startsWith('id: ')) receive(JSON.parse(frame.split('\ndata: ')[1]));
+      isUp ||= frames.some((frame) => !frame.startsWith('retry: ')); // a proxy may send an empty stream for a service that is away
     }
     if (cursors.has(id)) throw new Error('ended');
   });
@@ -114,6 +115,6 @@ async function get(id, path = '', init = {}) {
   const response = await fetch(`${api}/${id}${path}`, { ...init, headers: { ...headers, ...init.headers } });
   if (!response.ok && ![400, 401, 403, 404, 409].includes(response.status))
     throw new Error(`refused with ${response.status}`);
-  isUp = true;
+  isUp ||= path !== '/events/stream';
   return response.ok ? response : end(id, (await response.json()).code);
 }

@@ -21,6 +21,7 @@ const UPGRADE = {
   'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
 };
 const JSON_BODY = { 'Content-Type': 'application/json' };
+const PROXY_SECRET = 'secret-of-the-proxy-0123456789';
 
 let database: TestDatabase;
 let service: Service;
@@ -29,8 +30,6 @@ let client: Client;
 
 beforeAll(async () => {
   database = await createTestDatabase();
-  const start = (env: Record<string, string>) =>
-    startService({ DATABASE_URL: database.appUrl, ALLOWED_ORIGINS: ALLOWED, ...env }, { lifetime: 'file' });
   [service, strict] = await Promise.all([
     start({}),
     start({ APP_ENV: 'prod', REQUIRE_AUTHENTICATED_PRINCIPAL: 'true', REDIS_URL: 'redis://127.0.0.1:1' }),
@@ -42,6 +41,10 @@ afterAll(async () => {
   await Promise.all([service.stop(), strict.stop()]);
   await database.drop();
 });
+
+function start(env: Record<string, string>): Promise<Service> {
+  return startService({ DATABASE_URL: database.appUrl, ALLOWED_ORIGINS: ALLOWED, ...env }, { lifetime: 'file' });
+}
 
 type Headers = Readonly<Record<string, string>>;
 
@@ -160,6 +163,116 @@ describe('A page of a foreign origin', () => {
         ? await send('GET', `/api/v1/tasks/${body.taskId}/events/stream`, { Origin: FOREIGN })
         : await send('GET', '/api/v1/tasks/ws', { Origin: FOREIGN, ...UPGRADE });
     expectError(answer, 403, 'ACCESS_DENIED');
+  });
+});
+
+describe('A page of the same host', () => {
+  let proxied: Service;
+
+  beforeAll(async () => {
+    proxied = await start({
+      APP_ENV: 'prod',
+      REQUIRE_AUTHENTICATED_PRINCIPAL: 'true',
+      REDIS_URL: 'redis://127.0.0.1:1',
+      AUTH_PROXY_SECRET: `another-one-0123456789,${PROXY_SECRET}`,
+      DEMO_TASKS: 'true',
+    });
+  });
+
+  afterAll(() => proxied.stop());
+
+  /** Header lines, so that one may come twice. */
+  const ask = (line: string, lines: readonly string[], body = '', to = proxied) =>
+    rawBytes(
+      to.url,
+      [
+        `${line} HTTP/1.1`,
+        'X-Principal-Id: alice',
+        ...lines,
+        `Content-Length: ${body.length}`,
+        'Connection: close',
+        '',
+        body,
+      ].join('\r\n'),
+    );
+  const PROOF = `X-Auth-Proxy-Secret: ${PROXY_SECRET}`;
+  const page = (origin: string, host: string, ...told: readonly string[]) => [
+    `Host: ${host}`,
+    `Origin: ${origin}`,
+    ...told.map((value) => `X-Forwarded-Proto: ${value}`),
+  ];
+
+  /** As a form does it, as a page reads, as it asks before, as it follows, as it opens a WebSocket. */
+  async function tried(lines: readonly string[], to = proxied) {
+    const body = create();
+    const preflight = ['Access-Control-Request-Method: POST', 'Access-Control-Request-Headers: content-type'];
+    const upgrade = Object.entries(UPGRADE).map(([name, value]) => `${name}: ${value}`);
+    const answers = [
+      await ask('POST /api/v1/tasks', [...lines, 'Content-Type: application/json'], body, to),
+      await ask('GET /api/v1/tasks', lines, '', to),
+      await ask('OPTIONS /api/v1/tasks', [...lines, ...preflight], '', to),
+      await ask('GET /api/v1/tasks/nothing/events/stream', lines, '', to),
+      // Without a version it is refused behind the origin, and the connection ends.
+      await ask('GET /api/v1/tasks/ws', [...lines, ...upgrade.filter((line) => !/Version/.test(line))], '', to),
+    ];
+    return answers.map(
+      ({ status, headers }) => `${status}${headers.has('access-control-allow-credentials') ? '+' : ''}`,
+    );
+  }
+  const OWN = ['201+', '200+', '204+', '404+', '400'];
+  const FOREIGN_PAGE = ['403', '200', '403', '403', '403'];
+
+  it.each([
+    ['http', 'http://tasks.example', 'tasks.example', ['http']],
+    ['https', 'https://tasks.example', 'tasks.example', ['https']],
+    ['https, in upper case', 'https://tasks.example', 'TASKS.example', ['HTTPS']],
+    ['https, by every proxy on the way', 'https://tasks.example', 'tasks.example', ['https, https']],
+    ['https, by two headers', 'https://tasks.example', 'tasks.example', ['https', ' https ']],
+    ['a WebSocket under TLS', 'https://tasks.example', 'tasks.example', ['wss']],
+    ['a WebSocket', 'http://tasks.example', 'tasks.example', ['ws']],
+    ['https, with its own port', 'https://tasks.example', 'tasks.example:443', ['https']],
+    ['http, with its own port', 'http://tasks.example', 'tasks.example:80', ['http']],
+    ['https, on another port', 'https://tasks.example:8443', 'tasks.example:8443', ['https']],
+    ['https, of an address', 'https://[2001:db8::1]', '[2001:DB8::1]', ['https']],
+    ['https, of an address with a port', 'https://[2001:db8::1]:8443', '[2001:db8:0::1]:8443', ['https']],
+    ['nothing of it', 'https://tasks.example', 'tasks.example', []],
+  ])('is let in where the proxy proves and says %s', async (_what, origin, host, told) => {
+    expect(await tried([PROOF, ...page(origin, host, ...told)])).toEqual(OWN);
+  });
+
+  it.each([
+    ['http, on a service of https', 'http://tasks.example', 'tasks.example', ['https']],
+    ['https, on a service of http', 'https://tasks.example', 'tasks.example', ['http']],
+    ['http, behind a WebSocket under TLS', 'http://tasks.example', 'tasks.example', ['wss']],
+    ['http, with the port of https', 'http://tasks.example', 'tasks.example:443', ['https']],
+    ['http, of an address', 'http://[2001:db8::1]', '[2001:db8::1]', ['https']],
+    ['https, on the port of http', 'https://tasks.example', 'tasks.example:80', ['https']],
+    ['http, where two proxies differ', 'http://tasks.example', 'tasks.example', ['https, http']],
+    ['https, where two headers differ', 'https://tasks.example', 'tasks.example', ['https', 'http']],
+    ['https, where the proxy says nonsense', 'https://tasks.example', 'tasks.example', ['gopher']],
+    ['https, where the proxy says the name of a member', 'https://tasks.example', 'tasks.example', ['constructor']],
+    ['https, where the proxy says a list of nothing', 'https://tasks.example', 'tasks.example', [',']],
+    ['an application of its own scheme', 'app://tasks.example', 'tasks.example', ['https']],
+    ['an application, where the proxy says nothing', 'app://tasks.example', 'tasks.example', []],
+  ])('is foreign by its scheme: %s', async (_what, origin, host, told) => {
+    expect(await tried([PROOF, ...page(origin, host, ...told)])).toEqual(FOREIGN_PAGE);
+  });
+
+  it.each([
+    ['without proof', []],
+    ['with a wrong secret', ['X-Auth-Proxy-Secret: wrong-secret-0123456789']],
+    ['with the secret twice', [PROOF, PROOF]],
+  ])('is known by its host alone %s, whatever X-Forwarded-Proto says', async (_how, proof) => {
+    for (const told of ['https', 'http', 'nonsense']) {
+      const lines = page('http://tasks.example', 'tasks.example', told);
+      // Who is calling is not proved either.
+      expect(await tried([...proof, ...lines])).toEqual(['401+', '401+', '204+', '401+', '400']);
+    }
+  });
+
+  it('is known by its host alone where there is no secret', async () => {
+    const lines = [PROOF, ...page('http://tasks.example', 'tasks.example', 'https')];
+    expect(await tried(lines, service)).toEqual(OWN);
   });
 });
 

@@ -260,6 +260,28 @@ describe('examples/follow.mjs', () => {
       return `${eventId} ${type} ${JSON.stringify(payload)}`;
     });
 
+  it('takes an empty stream for a cut: tries what is next, and comes back', async () => {
+    const service = await startService({ DATABASE_URL: database.appUrl });
+    const client = newPrincipal(service.url);
+    const body = { clientRequestId: uniqueId(), taskType: 'demo.greet', input: { steps: 1, stepMs: 1 } };
+    const { taskId } = (await client.create(body)).body;
+    // As behind the nginx of deploy, three times.
+    const away = preload(`delete globalThis.WebSocket;
+      const { fetch } = globalThis;
+      let rounds = 0;
+      globalThis.fetch = async (url, init) => {
+        if (rounds < 3 && url.endsWith('/stream')) return new Response('retry: 2000\\n\\n');
+        if (rounds < 3 && url.includes('/events?')) return new Response('{}', { status: 503 + 0 * ++rounds });
+        return fetch(url, init);
+      };`);
+    const follower = follow([taskId, '--url', service.url, '--principal', client.principal ?? ''], away);
+    expect(await follower.exited).toBe(0);
+    const round =
+      '# byWebSocket: WebSocket is not defined, bySse: ended, byLongPoll: refused with 503; will resume after event 0\n';
+    expect(follower.stderr()).toBe(round.repeat(3));
+    expect(follower.lines()).toEqual(await storedLines(database, taskId));
+  });
+
   it('sees the ids go on by WebSocket, SSE or long-poll while the service is killed and started again', async () => {
     // Attempts without end: on a busy machine a lease as short as this may be lost once more.
     // A database of its own: else a service of another test may have the tasks, and it is not killed.

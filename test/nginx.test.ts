@@ -32,6 +32,7 @@ const IDENTITY = {
   'X-Forwarded-For': '10.0.0.1',
   'X-Forwarded-User': 'alice',
   'X-Forwarded-Host': 'elsewhere',
+  'X-Forwarded-Proto': 'https',
   'X-Remote-User': 'alice',
 };
 
@@ -177,6 +178,26 @@ describe('nginx with the configuration of deploy/nginx', () => {
       expect(listed.headers.get('access-control-allow-origin')).toBe(PAGE);
       const foreign = { ...asked, Origin: 'https://evil.example' };
       expect(await exchange(nginx.port, head('OPTIONS /api/v1/tasks', foreign))).toMatchObject({ status: 403 });
+    });
+
+    it('says by which scheme it was asked, whatever the client says', async () => {
+      const behindTls = await startNginx({ upstream: service.url, secret: SECRET, users: USERS, scheme: 'https' });
+      for (const [proxy, own, foreign] of [
+        [nginx, 'http', 'https'],
+        [behindTls, 'https', 'http'],
+      ] as const) {
+        const status = async (line: string, scheme: string, headers: Record<string, string> = {}) =>
+          (await exchange(proxy.port, head(line, { Origin: `${scheme}://localhost`, ...headers }))).status;
+        const login = { Authorization: basic('alice') };
+        const cancel = `POST /api/v1/tasks/${await create(alice)}/cancel`;
+        expect(await status(cancel, own, login)).toBe(202);
+        for (const told of [{}, { 'X-Forwarded-Proto': foreign }, { X_Forwarded_Proto: foreign }]) {
+          expect(await status(cancel, foreign, { ...login, ...told })).toBe(403);
+          const asked = { 'Access-Control-Request-Method': 'POST', ...told };
+          expect(await status('OPTIONS /api/v1/tasks', foreign, asked)).toBe(403);
+          expect(await status('OPTIONS /api/v1/tasks', own, asked)).toBe(204);
+        }
+      }
     });
 
     it('hands on the first event of a stream while the task runs', async () => {

@@ -104,9 +104,24 @@ describe('The task API', () => {
         clientRequestId: body.clientRequestId,
         deduplicated: false,
       });
-      expect(answer.headers.get('location')).toBe(`/api/v1/tasks/${answer.body.taskId}`);
+      expect(answer.headers.get('location')).toBe(`tasks/${answer.body.taskId}`);
       expect(answer.headers.get('idempotent-replayed')).toBeNull();
     });
+
+    it.each(['', '/bridge', '/a/b'])(
+      'gives an address that is right below the prefix "%s" of a proxy',
+      async (prefix) => {
+        for (const path of ['/api/v1/tasks', '/api/v1/tasks/', '/API/v1/Tasks']) {
+          const answer = await client.request<Created>('POST', path, {
+            body: JSON.stringify(echo()),
+            headers: { 'Content-Type': 'application/json' },
+          });
+          const location = answer.headers.get('location') ?? '';
+          const { pathname } = new URL(location, `https://app.example${prefix}${path}`);
+          expect(pathname.toLowerCase()).toBe(`${prefix}/api/v1/tasks/${answer.body.taskId}`);
+        }
+      },
+    );
 
     it('answers a repeat with 200, the same task and its current status', async () => {
       const body = echo();

@@ -123,7 +123,7 @@ describe('A multipart create', () => {
     const client = somebody();
     const answer = await send(client, formOf(order));
     expect([answer.status, answer.body.clientRequestId, answer.body.deduplicated]).toEqual([201, 'the-key', false]);
-    expect(answer.headers.get('location')).toBe(`/api/v1/tasks/${answer.body.taskId}`);
+    expect(answer.headers.get('location')).toBe(`tasks/${answer.body.taskId}`);
     const { attachments, ...snapshot } = await snapshotOf(client, answer);
     expect(snapshot).toMatchObject({ input: { a: [1, { b: null }] }, metadata: { from: 'a form' } });
     const id = expect.stringMatching(/^[0-9a-f-]{36}$/);

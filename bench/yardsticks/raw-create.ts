@@ -45,7 +45,7 @@ answerCalls({
       });
       response.writeHead(201, {
         'Content-Type': 'application/json; charset=utf-8',
-        Location: `/api/v1/tasks/${taskId}`,
+        Location: `tasks/${taskId}`,
       });
       response.end(JSON.stringify({ taskId, status: 'ACCEPTED', clientRequestId, deduplicated: false }));
     });

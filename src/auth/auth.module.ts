@@ -5,6 +5,7 @@ import { AuthContextResolver } from './auth-context-resolver.js';
 import { AuthenticationGuard } from './authentication.guard.js';
 import { Callers } from './callers.js';
 import { ProxyHeaderResolver } from './proxy-header-resolver.js';
+import { ProxyProof } from './proxy-proof.js';
 
 /** Who is calling. */
 @Module({})
@@ -14,8 +15,8 @@ export class AuthModule {
     return {
       module: AuthModule,
       global: true,
-      providers: [...ports, Callers, { provide: APP_GUARD, useClass: AuthenticationGuard }],
-      exports: [...ports, Callers],
+      providers: [...ports, Callers, ProxyProof, { provide: APP_GUARD, useClass: AuthenticationGuard }],
+      exports: [...ports, Callers, ProxyProof],
     };
   }
 }

@@ -3,6 +3,7 @@ import type { Request, Response } from 'express';
 import { currentCorrelationId } from '../observability/correlation.js';
 import { Log } from '../observability/log.js';
 import { isReported } from '../observability/reported.js';
+import { clientLeft } from './client-left.js';
 import { errorBody } from './error-body.js';
 import { announcesBody } from './json-edge.js';
 import { lingerAfterAnswer } from './lingering-close.js';
@@ -34,6 +35,8 @@ export class ErrorFilter implements ExceptionFilter {
     const http = host.switchToHttp();
     const req = http.getRequest<Request>();
     const res = http.getResponse<Response>();
+    // Whatever fails behind a client that hung up fails because of it, and nobody is there to be answered.
+    if (clientLeft(res)) return;
     try {
       const refusal = refusalOf(error, req);
       if (refusal.status === 500 && !isReported(error)) {

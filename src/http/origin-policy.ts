@@ -1,9 +1,18 @@
 import type { IncomingMessage } from 'node:http';
 import { Injectable } from '@nestjs/common';
 import { AccessDenied } from '../auth/auth.errors.js';
+import { ProxyProof } from '../auth/proxy-proof.js';
 import { HttpConfig } from './http.config.js';
 
 const LOCALHOST = new Set(['localhost', '127.0.0.1', '[::1]']);
+
+/** What proxies write into `X-Forwarded-Proto`; some name the protocol of a WebSocket. */
+const SCHEMES: ReadonlyMap<string, 'http:' | 'https:'> = new Map([
+  ['http', 'http:'],
+  ['ws', 'http:'],
+  ['https', 'https:'],
+  ['wss', 'https:'],
+]);
 
 /**
  * Which web pages may use the service. Browsers send their cookies along from any page, the proxy makes a principal of them, and a
@@ -12,7 +21,10 @@ const LOCALHOST = new Set(['localhost', '127.0.0.1', '[::1]']);
  */
 @Injectable()
 export class OriginPolicy {
-  constructor(private readonly config: HttpConfig) {}
+  constructor(
+    private readonly config: HttpConfig,
+    private readonly proof: ProxyProof,
+  ) {}
 
   /** @throws AccessDenied */
   check(request: IncomingMessage): void {
@@ -20,11 +32,32 @@ export class OriginPolicy {
   }
 
   /** Whether a page of an origin that is not allowed sent this. */
-  isForeign({ headers: { origin, host } }: IncomingMessage): boolean {
+  isForeign(request: IncomingMessage): boolean {
+    const { origin } = request.headers;
     if (origin === undefined || this.config.allowedOrigins.includes(origin)) return false;
     // `null` is a page without an origin of its own: a file, a sandboxed frame.
-    if (!URL.canParse(origin)) return true;
-    const url = new URL(origin);
-    return url.host !== host?.toLowerCase() && (this.config.productionLike || !LOCALHOST.has(url.hostname));
+    const page = URL.parse(origin);
+    if (page === null) return true;
+    if (!this.config.productionLike && LOCALHOST.has(page.hostname)) return false;
+    return page.origin !== this.ownOrigin(request, page);
   }
+
+  /** Of the address that the request was sent to. Undefined where it is not known, which no page is of. */
+  private ownOrigin(request: IncomingMessage, page: URL): string | undefined {
+    const { host } = request.headers;
+    const scheme = this.isSchemeKnown(request) ? schemeOf(request) : /^https?:$/.exec(page.protocol)?.[0];
+    return host === undefined || scheme === undefined ? undefined : URL.parse(`${scheme}//${host}`)?.origin;
+  }
+
+  /** By the proxy, and by nobody else: anybody can write this header. What is not known is taken to be as the page's. */
+  private isSchemeKnown(request: IncomingMessage): boolean {
+    return request.headers['x-forwarded-proto'] !== undefined && this.proof.isGiven(request);
+  }
+}
+
+/** What several proxies say counts as long as they agree. */
+function schemeOf({ headersDistinct }: IncomingMessage): string | undefined {
+  const told = (headersDistinct['x-forwarded-proto'] ?? []).flatMap((value) => value.split(','));
+  const [scheme, ...others] = new Set(told.map((name) => SCHEMES.get(name.trim().toLowerCase())));
+  return others.length === 0 ? scheme : undefined;
 }

@@ -54,6 +54,7 @@ export class TasksController {
     @Body() body: CreateTaskDto,
     @IdempotencyKey() idempotencyKey: string | undefined,
     @Uploaded() upload: Upload | undefined,
+    @Req() request: Request,
     @Res({ passthrough: true }) response: Response,
   ): Promise<TaskAcceptedDto> {
     const submitted = await this.submitTask.execute(caller, {
@@ -66,7 +67,7 @@ export class TasksController {
     });
     response.status(submitted.deduplicated ? 200 : 201);
     if (submitted.deduplicated) response.setHeader('Idempotent-Replayed', 'true');
-    else response.setHeader('Location', `/api/v1/tasks/${submitted.taskId}`);
+    else response.setHeader('Location', locationOf(submitted.taskId, request.path));
     return submitted;
   }
 
@@ -147,4 +148,9 @@ function clientRequestIdOf({ clientRequestId }: CreateTaskDto, header: string | 
     ]);
   }
   return id;
+}
+
+/** Relative to the address that the client used: a proxy may have taken a prefix from it. */
+function locationOf(taskId: string, path: string): string {
+  return path.endsWith('/') ? taskId : `tasks/${taskId}`;
 }

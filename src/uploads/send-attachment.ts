@@ -38,8 +38,10 @@ export async function sendAttachment(
   response.setHeader('Content-Length', range ? range.last - range.first + 1 : sizeBytes);
   if (range) response.status(206).setHeader('Content-Range', `bytes ${range.first}-${range.last}/${sizeBytes}`);
   if (bytes === undefined) return void response.end();
-  await pipeline(bytes, response).catch((error: unknown) => {
-    // The client went away, which is its right.
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
-  });
+  try {
+    await pipeline(bytes, response);
+  } finally {
+    // A pipeline into a response that is closed already does not begin, and leaves the file open.
+    bytes.destroy();
+  }
 }

@@ -8,8 +8,8 @@ export interface CookieProxy {
 }
 
 /**
- * What stands before the service where people log in: the principal is whoever the cookie names. It serves a page at `/page`, and
- * knows nothing of origins.
+ * What stands before the service where people log in: the principal is whoever the cookie names. It serves a page at `/page`, knows
+ * nothing of origins, and answers 502 where the service is away.
  */
 export async function startCookieProxy(upstream: string): Promise<CookieProxy> {
   const server = createServer((req, res) => {
@@ -17,9 +17,11 @@ export async function startCookieProxy(upstream: string): Promise<CookieProxy> {
       return void res.setHeader('Content-Type', 'text/html').end('<!doctype html><title>page</title>');
     const passed = request(upstream + req.url, { method: req.method, headers: headersOf(req) }, (answer) => {
       res.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.on('close', () => answer.complete || res.destroy());
       answer.pipe(res);
     });
-    passed.on('error', () => res.destroy());
+    // As most proxies have it: a page of their own, while the service is away.
+    passed.on('error', () => (res.headersSent ? res.destroy() : res.writeHead(502).end('<h1>Bad Gateway</h1>')));
     res.on('close', () => passed.destroy());
     req.pipe(passed);
   });

@@ -29,11 +29,16 @@ export interface NginxOptions {
   readonly users: Readonly<Record<string, string>>;
   /** Scopes by name, for those who do not have the default ones. */
   readonly scopes?: Readonly<Record<string, string>>;
+  /** TASKBRIDGE_SCHEME. Unset unless given, as in the image. */
+  readonly scheme?: string;
+  /** In the place of a directive's value, so that a test need not wait as long. */
+  readonly times?: Readonly<Record<string, string>>;
 }
 
 const running = new Map<ChildProcess, string>();
 
-export async function startNginx({ upstream, secret, users, scopes = {} }: NginxOptions): Promise<TestNginx> {
+export async function startNginx(options: NginxOptions): Promise<TestNginx> {
+  const { upstream, secret, users, scopes = {}, scheme, times = {} } = options;
   const { binary, libraries } = await debianProgram(NGINX);
   const directory = await mkdtemp(join(tmpdir(), 'taskbridge-nginx-'));
   const port = await freePort();
@@ -44,9 +49,15 @@ export async function startNginx({ upstream, secret, users, scopes = {} }: Nginx
     TASKBRIDGE_LISTEN: `127.0.0.1:${port}`,
     TASKBRIDGE_UPSTREAM: new URL(upstream).host,
     AUTH_PROXY_SECRET: secret,
+    ...(scheme !== undefined && { TASKBRIDGE_SCHEME: scheme }),
   };
   // As envsubst does in the image: what is not in the environment stays.
-  const filled = template.replace(/\$\{(\w+)\}/g, (all, name: string) => values[name] ?? all);
+  let filled = template.replace(/\$\{(\w+)\}/g, (all, name: string) => values[name] ?? all);
+  for (const [directive, time] of Object.entries(times)) {
+    const shorter = filled.replace(new RegExp(`(^\\s*${directive}) \\w+;`, 'm'), `$1 ${time};`);
+    if (shorter === filled) throw new Error(`${directive} is not in the template`);
+    filled = shorter;
+  }
   await writeFile(join(directory, 'conf.d/default.conf'), filled);
   await writeFile(
     join(directory, 'taskbridge/users'),

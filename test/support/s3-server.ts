@@ -9,6 +9,8 @@ export interface S3Server {
   readonly requests: readonly string[];
   /** Of the objects in the bucket, sorted. */
   keys(): Promise<string[]>;
+  /** Cuts all connections, also in the middle of an object. */
+  cut(): void;
   stop(): Promise<void>;
 }
 
@@ -39,6 +41,9 @@ export async function startS3Server(): Promise<S3Server> {
     async keys() {
       const { Contents: objects = [] } = await client.send(new ListObjectsV2Command({ Bucket: bucket }));
       return objects.map(({ Key: key = '' }) => key).sort();
+    },
+    cut() {
+      app.server.closeAllConnections();
     },
     async stop() {
       client.destroy();
