@@ -12,7 +12,9 @@ export interface ConnectionOptions extends ClientConfig {
 export class Client extends pg.Client {
   constructor(options: ConnectionOptions = {}) {
     const { ways } = options;
-    super(ways === undefined ? options : ({ ...options, connection: new TwoWayConnection(ways, options) } as ClientConfig));
+    super(
+      ways === undefined ? options : ({ ...options, connection: new TwoWayConnection(ways, options) } as ClientConfig),
+    );
   }
 }
 
@@ -40,10 +42,7 @@ class TwoWayConnection extends PgConnection {
   #isOpen = false;
   #goSecondWay: () => void = () => {};
 
-  constructor(
-    [first, second]: readonly [Way, Way],
-    options: ClientConfig,
-  ) {
+  constructor([first, second]: readonly [Way, Way], options: ClientConfig) {
     super({ ...options, ssl: first });
     this.#second = second;
   }

@@ -42,7 +42,9 @@ export async function sessionViolations(client: ClientBase): Promise<readonly Vi
     [
       'read_only',
       session.read_only !== 'off',
-      session.standby ? 'this server is a standby, which takes no writes: name the primary' : 'the session is read-only',
+      session.standby
+        ? 'this server is a standby, which takes no writes: name the primary'
+        : 'the session is read-only',
     ],
     ['switched_role', !session.same_role, 'the session runs as another role than the one that logged in'],
     ['superuser', session.superuser, 'the session is a superuser'],

@@ -45,7 +45,8 @@ export function connectionOptions(url: string): ConnectionOptions {
   const parameters = new URLSearchParams(query);
   const options = parameters.get('options') ?? '';
   const { ways, direct } = tlsMode(parameters, isSocket(address, parameters));
-  for (const name of ['options', 'client_encoding', ...TLS_PARAMETERS, ...Object.keys(TIMEOUTS)]) parameters.delete(name);
+  for (const name of ['options', 'client_encoding', ...TLS_PARAMETERS, ...Object.keys(TIMEOUTS)])
+    parameters.delete(name);
   return {
     connectionString: parameters.size === 0 ? address : `${address}?${parameters}`,
     application_name: 'taskbridge',

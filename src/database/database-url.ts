@@ -10,14 +10,16 @@ export const DATABASE_URL_FORM =
 export function isDatabaseUrl(text: string): boolean {
   const [, authority, path, query] = /^postgres(?:ql)?:\/\/([^/?#\s]*)(\/[^?#\s]*)?(?:\?([^#\s]*))?$/.exec(text) ?? [];
   if (authority === undefined || (authority === '' && path === undefined && query === undefined)) return false;
-  if (!authority.includes('@') && (path ?? '').includes('@')) return false;
+  if (!authority.includes('@') && (path ?? query ?? '').includes('@')) return false;
   const parameters = new Map((query ?? '').split('&').map((part) => splitAt(part, part.indexOf('='))));
   const [credentials, host] = splitAt(authority, authority.lastIndexOf('@'));
   const [, name = '', port = ''] = /^(\[[^\]]*\]|[^:]*)(?::(.*))?$/.exec(host ?? credentials) ?? [];
   return (
     [...parameters.keys()].every((key) => /^\w*$/.test(key)) &&
     [authority, path ?? '', query ?? ''].every(isDecodable) &&
-    [name, parameters.get('host'), parameters.get('hostaddr')].every((one) => !decodeURIComponent(one ?? '').includes(',')) &&
+    [name, parameters.get('host'), parameters.get('hostaddr')].every(
+      (one) => !decodeURIComponent(one ?? '').includes(','),
+    ) &&
     [port, parameters.get('port') ?? ''].every(isPort) &&
     // libpq's form for sockets, user@/database?host=/directory, is no URL to WHATWG; pg reads it all the same.
     URL.canParse(text.replace(/^(\w+:\/\/(?:[^/?]*@)?)(?=[/?]|$)/, '$1socket'))

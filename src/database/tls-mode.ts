@@ -65,9 +65,7 @@ export function tlsMode(parameters: URLSearchParams, viaSocket: boolean): TlsMod
 function refuseUnknown(parameters: URLSearchParams): void {
   for (const name of parameters.keys()) {
     if (!/^(ssl|tls)/i.test(name) || [...TLS_PARAMETERS, ...WITHOUT_EFFECT].includes(name)) continue;
-    throw new NotConnected(
-      /^\w{1,40}$/.test(name) ? `the parameter ${name} is not known` : 'a parameter is not known',
-    );
+    throw new NotConnected(/^\w{1,40}$/.test(name) ? `the parameter ${name} is not known` : 'a parameter is not known');
   }
 }
 
@@ -80,7 +78,9 @@ function modeOf(parameters: URLSearchParams, valueOf: ValueOf): Mode | 'no-verif
   if (text === 'no-verify') return text;
   if (!isMode(text)) throw new NotConnected(`sslmode accepts ${MODES.join(', ')}`);
   if (ofSystem && text !== 'verify-full' && text !== 'disable') {
-    throw new NotConnected(`sslrootcert=system needs sslmode=verify-full: anybody can have a certificate of a public CA`);
+    throw new NotConnected(
+      `sslrootcert=system needs sslmode=verify-full: anybody can have a certificate of a public CA`,
+    );
   }
   return text;
 }
@@ -88,7 +88,8 @@ function modeOf(parameters: URLSearchParams, valueOf: ValueOf): Mode | 'no-verif
 function directOf(text: string | undefined, mode: Mode | 'no-verify'): boolean {
   if (text === undefined || text === 'postgres') return false;
   if (text !== 'direct') throw new NotConnected('sslnegotiation accepts postgres or direct');
-  if (mode === 'allow' || mode === 'prefer') throw new NotConnected('sslnegotiation=direct needs sslmode=require or more');
+  if (mode === 'allow' || mode === 'prefer')
+    throw new NotConnected('sslnegotiation=direct needs sslmode=require or more');
   return true;
 }
 

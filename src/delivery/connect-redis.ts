@@ -19,8 +19,8 @@ export const CONNECTION = {
 
 /** Connects, or rejects with what Redis said: ioredis goes on in database 0 where SELECT is refused. */
 export async function connectRedis(redis: Redis): Promise<void> {
-  let trouble: unknown;
-  const listen = (error: unknown) => {
+  let trouble: Error | undefined;
+  const listen = (error: Error) => {
     trouble ??= error;
   };
   redis.on('error', listen);

@@ -103,7 +103,11 @@ export async function startNetworkPostgres(hba: readonly string[]): Promise<Netw
           await chmod(join(cluster, name), 0o600);
         }
       }
-      await asSuperuser('postgres', `ALTER SYSTEM SET ssl = ${pair === undefined ? 'off' : 'on'}`, 'SELECT pg_reload_conf()');
+      await asSuperuser(
+        'postgres',
+        `ALTER SYSTEM SET ssl = ${pair === undefined ? 'off' : 'on'}`,
+        'SELECT pg_reload_conf()',
+      );
       const is = pair === undefined ? 'off' : 'on';
       await eventually('TLS is as it was asked for', async () => {
         const { rows } = await asSuperuser('postgres', 'SHOW ssl');

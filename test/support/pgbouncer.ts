@@ -54,10 +54,12 @@ export async function withPgBouncer<T>(
     await eventually('PgBouncer listens', async () => {
       if (child.exitCode !== null || child.pid === undefined) throw new Error(output);
       const socket = connect(port, '127.0.0.1');
-      return once(socket, 'connect').then(
-        () => socket.destroy(),
-        () => false,
-      ).then((answer) => answer !== false);
+      return once(socket, 'connect')
+        .then(
+          () => socket.destroy(),
+          () => false,
+        )
+        .then((answer) => answer !== false);
     });
     return await work(port);
   } finally {
