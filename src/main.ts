@@ -10,6 +10,7 @@ import { MigrationRefused } from './database/migration-refused.js';
 import { createPool } from './database/pool.js';
 import { createLogger } from './observability/log.js';
 import { shutdownTracing } from './observability/tracing.js';
+import { logWarnings } from './observability/warnings.js';
 
 // Config → PostgreSQL → boot guard → application → listen → drain. What refuses to start says why, in a line a rule, and ends
 // with a code that is not 0; nothing listens before everything is checked.
@@ -39,6 +40,7 @@ async function start(): Promise<void> {
   graceMs = config.boot.shutdownGraceSeconds * 1000 - LAST_MS;
   const log = createLogger(config.observability);
   logger = log;
+  logWarnings(log);
   started.push(shutdownTracing);
 
   const embedded = config.database.url === undefined ? await embeddedPostgres(config) : undefined;

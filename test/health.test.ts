@@ -1,7 +1,7 @@
-import { type AddressInfo, createServer, type Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { type INestApplication, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Database } from '../src/database/database.js';
 import { TaskExecutor } from '../src/execution/task-executor.js';
 import { AlwaysReadyProbe } from '../src/health/always-ready-probe.js';
@@ -17,6 +17,7 @@ import { MetricsSink, NoOpMetricsSink } from '../src/observability/metrics-sink.
 import { OpsGate } from '../src/observability/ops-gate.js';
 import { AttachmentStore } from '../src/uploads/attachment-store.js';
 import { Lines } from './support/lines.js';
+import { startRedis, type TestRedis } from './support/redis.js';
 import { eventually } from './support/service.js';
 
 /** Answers as its test says, and counts how often it is asked. */
@@ -138,69 +139,40 @@ describe('A probe', () => {
 });
 
 describe('The probe of Redis', () => {
-  const servers = new Set<FakeRedis>();
+  let redis: TestRedis;
   const probes = new Set<RedisReadinessProbe>();
+  beforeEach(async () => {
+    redis = await startRedis();
+  });
   afterEach(async () => {
     for (const probe of probes) probe.onModuleDestroy();
-    for (const server of servers) await server.stop();
     probes.clear();
-    servers.clear();
+    await redis.stop();
   });
 
-  /** As much of a Redis as the probe needs. */
-  class FakeRedis {
-    answering = true;
-    private readonly sockets = new Set<Socket>();
-    private readonly server = createServer((socket) => {
-      this.sockets.add(socket);
-      const answers = this.answering;
-      socket.on('error', () => {});
-      socket.on('data', (chunk) => {
-        for (const [command] of chunk.toString().matchAll(/\b(XADD|INFO|CLIENT|HELLO)\b/gi)) {
-          const word = command.toUpperCase();
-          if (word === 'INFO') socket.write('$9\r\nloading:0\r\n');
-          else if (word !== 'XADD') socket.write('+OK\r\n');
-          else if (answers) socket.write('$-1\r\n');
-        }
-      });
-    });
-
-    async start(port = 0): Promise<number> {
-      servers.add(this);
-      await new Promise<void>((resolve) => this.server.listen(port, '127.0.0.1', resolve));
-      return (this.server.address() as AddressInfo).port;
-    }
-
-    async stop(): Promise<void> {
-      for (const socket of this.sockets) socket.destroy();
-      await new Promise((resolve) => this.server.close(resolve));
-    }
-  }
-
-  function probeOf(port: number): RedisReadinessProbe {
-    const probe = new RedisReadinessProbe(`redis://127.0.0.1:${port}`);
+  function probeOf(url: string): RedisReadinessProbe {
+    const probe = new RedisReadinessProbe(url);
     probes.add(probe);
     return probe;
   }
 
   test('follows it as it goes and comes back', async () => {
-    const redis = new FakeRedis();
-    const port = await redis.start();
-    const probe = probeOf(port);
+    const probe = probeOf(redis.url);
     expect(await probe.checkReadiness()).toEqual({ ready: true, details: { redis: { status: 'ready' } } });
-    await redis.stop();
+    await redis.kill();
+    await eventually('it is not ready', async () => !(await probe.checkReadiness()).ready);
     expect(await probe.checkReadiness()).toMatchObject({ ready: false, details: { redis: { status: 'not_ready' } } });
     expect(await probe.checkReadiness()).toMatchObject({ ready: false, cause: { code: 'ECONNREFUSED' } });
-    await new FakeRedis().start(port);
+    await redis.restart({ keepData: false });
     expect(await probe.checkReadiness()).toMatchObject({ ready: true });
   });
 
   test('gives up a connection that does not answer, and makes another', async () => {
-    const redis = new FakeRedis();
-    redis.answering = false;
-    const probe = probeOf(await redis.start());
+    const probe = probeOf(redis.url);
+    expect(await probe.checkReadiness()).toMatchObject({ ready: true });
+    redis.pause();
     expect(await probe.checkReadiness()).toMatchObject({ ready: false });
-    redis.answering = true;
+    redis.resume();
     await eventually('it is ready again', async () => (await probe.checkReadiness()).ready);
   });
 });

@@ -20,12 +20,13 @@ import { type Lease, output, WITH_WORKERS, WORKER_TOKEN, WorkerClient } from './
 const full = process.env['FULL'] === '1';
 
 let database: Awaited<ReturnType<typeof createTestDatabase>>;
-let superuser: pg.Client;
+/** Several are asked at a time. */
+let superuser: pg.Pool;
 
 beforeAll(async () => {
   database = await createTestDatabase();
-  superuser = new pg.Client({ connectionString: database.superuserUrl });
-  await superuser.connect();
+  superuser = new pg.Pool({ connectionString: database.superuserUrl, max: 4 });
+  superuser.on('error', () => {});
 });
 
 afterAll(async () => {

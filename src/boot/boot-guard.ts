@@ -1,6 +1,7 @@
 import { connectionOptions } from '../database/connection.js';
-import { connectWithin, NotConnected } from '../database/connect-within.js';
-import { DatabaseUnavailable, translated } from '../database/database.errors.js';
+import { examineWithin, NotConnected } from '../database/connect-within.js';
+import { sqlStateOf } from '../database/database.errors.js';
+import { reasonOf } from '../database/refusal.js';
 import { judgeRole } from '../database/role-check.js';
 import { checkSchema } from '../database/schema-version.js';
 
@@ -23,21 +24,22 @@ export interface BootWait {
   readonly onWait?: (reason: string) => void;
 }
 
-/** Returns when this database may be served, by this role, with this build. The embedded one is judged no more mildly. */
+/**
+ * Returns when this database may be served, by this role, with this build. The embedded one is judged no more mildly. What cuts the
+ * examination off, such as a restart or a statement that took too long, is waited out as an absence is.
+ */
 export async function checkBoot(databaseUrl: string, { bootWaitSeconds, onWait }: BootWait): Promise<void> {
   try {
-    const client = await connectWithin(bootWaitSeconds, connectionOptions(databaseUrl), onWait);
-    try {
-      const violations = [...(await judgeRole(client)), ...(await checkSchema(client))];
-      if (violations.length > 0) throw new BootRefused(violations.map(({ message }) => message));
-    } finally {
-      await client.end();
-    }
+    const violations = await examineWithin(
+      bootWaitSeconds,
+      connectionOptions(databaseUrl),
+      async (client) => [...(await judgeRole(client)), ...(await checkSchema(client))],
+      onWait,
+    );
+    if (violations.length > 0) throw new BootRefused(violations.map(({ message }) => message));
   } catch (error) {
     if (error instanceof NotConnected) throw new BootRefused([`DATABASE_URL: ${error.message}`], { cause: error });
-    if (translated(error) instanceof DatabaseUnavailable) {
-      throw new BootRefused(['DATABASE_URL: PostgreSQL went away while it was examined'], { cause: error });
-    }
-    throw error;
+    if (sqlStateOf(error) === undefined) throw error;
+    throw new BootRefused([`DATABASE_URL: PostgreSQL cannot be examined: ${reasonOf(error)}`], { cause: error });
   }
 }

@@ -1,3 +1,5 @@
+import { DATABASE_URL_FORM, isDatabaseUrl } from '../database/database-url.js';
+
 /** How the text of a setting becomes a value. */
 export interface Kind<T> {
   /** What is accepted; completes "accepts …" in messages and in the generated documentation. */
@@ -83,10 +85,8 @@ export const httpUrl: Kind<string> = {
 };
 
 export const postgresUrl: Kind<string> = {
-  accepts: 'a URL that begins with postgres:// or postgresql://',
-  // libpq's form for sockets, user@/database?host=/directory, is no URL to WHATWG; pg reads it all the same.
-  parse: (value) =>
-    /^postgres(ql)?:\/\/\S+$/.test(value) && URL.canParse(value.replace('@/', '@socket/')) ? value : undefined,
+  accepts: DATABASE_URL_FORM,
+  parse: (value) => (isDatabaseUrl(value) ? value : undefined),
 };
 
 export const redisUrl: Kind<string> = {

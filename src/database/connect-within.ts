@@ -1,65 +1,72 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { isNativeError } from 'node:util/types';
-import pg, { type ClientConfig } from 'pg';
-import { isConnectionFailure, sqlStateOf } from './database.errors.js';
+import type { ClientConfig } from 'pg';
+import { Client } from './client.js';
+import { healsInTime, isConnectionFailure } from './database.errors.js';
+import { NotConnected } from './not-connected.js';
+import { reasonOf, refusalOf } from './refusal.js';
 
-/** No connection, and waiting would not help, or did not. The message names no address and no secret. */
-export class NotConnected extends Error {
-  override readonly name = 'NotConnected';
-}
+export { NotConnected } from './not-connected.js';
 
 const PAUSE_MS = 250;
 
 /** A connection as soon as PostgreSQL takes one. What time does not heal, such as a wrong password, is refused at once. */
-export async function connectWithin(
+export function connectWithin(
   waitSeconds: number,
   options: ClientConfig,
   onWait?: (reason: string) => void,
-): Promise<pg.Client> {
-  const deadline = performance.now() + waitSeconds * 1000;
-  for (let attempt = 1; ; attempt += 1) {
+): Promise<Client> {
+  return repeatWithin(waitSeconds, () => connect(options), onWait);
+}
+
+/** What `examine` finds on a connection, which is made anew as long as PostgreSQL cuts it off or has no time for it. */
+export function examineWithin<T>(
+  waitSeconds: number,
+  options: ClientConfig,
+  examine: (client: Client) => Promise<T>,
+  onWait?: (reason: string) => void,
+): Promise<T> {
+  const attempt = async () => {
+    const client = await connect(options);
     try {
-      return await connect(options);
+      return await examine(client);
+    } finally {
+      await client.end().catch(() => {});
+    }
+  };
+  return repeatWithin(waitSeconds, attempt, onWait);
+}
+
+async function repeatWithin<T>(
+  waitSeconds: number,
+  attempt: () => Promise<T>,
+  onWait?: (reason: string) => void,
+): Promise<T> {
+  const deadline = performance.now() + waitSeconds * 1000;
+  for (let hasWaited = false; ; hasWaited = true) {
+    try {
+      return await attempt();
     } catch (error) {
-      if (!isNotUpYet(error)) throw new NotConnected(refusal(error), { cause: error });
+      const isSilent = isConnectionFailure(error);
+      if (!isSilent && !healsInTime(error)) throw error;
       if (performance.now() + PAUSE_MS > deadline) {
-        throw new NotConnected(`PostgreSQL did not answer within ${waitSeconds} s (${reason(error)})`, {
-          cause: error,
-        });
+        const what = isSilent ? 'did not answer' : 'was not ready';
+        throw new NotConnected(`PostgreSQL ${what} within ${waitSeconds} s (${reasonOf(error)})`, { cause: error });
       }
-      if (attempt === 1) onWait?.(reason(error));
+      if (!hasWaited) onWait?.(reasonOf(error));
     }
     await delay(PAUSE_MS);
   }
 }
 
-async function connect(options: ClientConfig): Promise<pg.Client> {
-  const client = new pg.Client(options);
+async function connect(options: ClientConfig): Promise<Client> {
+  const client = new Client(options);
   client.on('error', () => {});
   try {
     await client.connect();
     return client;
   } catch (error) {
     await client.end().catch(() => {});
-    throw error;
+    if (isConnectionFailure(error) || healsInTime(error)) throw error;
+    throw new NotConnected(refusalOf(error), { cause: error });
   }
-}
-
-/** Starting, restarting, shutting down, full of connections, not in the DNS yet. */
-function isNotUpYet(error: unknown): boolean {
-  return /^(08...|57P0[123]|53300)$/.test(sqlStateOf(error) ?? '') || isConnectionFailure(error);
-}
-
-function refusal(error: unknown): string {
-  const state = sqlStateOf(error) ?? '';
-  if (state === '3D000') return 'there is no such database (3D000)';
-  if (state.startsWith('28')) return `PostgreSQL refused the login (${state})`;
-  if (isNativeError(error) && /password/.test(error.message)) return 'PostgreSQL wants a password';
-  return `there is no connection to PostgreSQL (${reason(error)})`;
-}
-
-function reason(error: unknown): string {
-  if (!isNativeError(error)) return 'unknown';
-  // A system error's message has the address in it; its code has not.
-  return 'code' in error && typeof error.code === 'string' ? error.code : error.message.split('\n', 1).join();
 }

@@ -11,6 +11,7 @@ interface SessionRow {
   readonly synchronous_commit: string;
   readonly search_path: string;
   readonly read_only: string;
+  readonly standby: boolean;
   readonly same_role: boolean;
   readonly superuser: boolean;
 }
@@ -18,6 +19,7 @@ interface SessionRow {
 const SESSION = `SELECT current_setting('synchronous_commit') AS synchronous_commit,
     current_setting('search_path') AS search_path,
     current_setting('transaction_read_only') AS read_only,
+    pg_is_in_recovery() AS standby,
     current_user = session_user AS same_role,
     current_setting('is_superuser') = 'on' AS superuser`;
 
@@ -35,9 +37,15 @@ export async function sessionViolations(client: ClientBase): Promise<readonly Vi
     [
       'search_path',
       session.search_path !== PINNED.search_path,
-      `search_path is not the pinned one, ${PINNED.search_path}`,
+      `search_path is not the pinned one, ${PINNED.search_path}; a pooler such as PgBouncer drops what it is asked for`,
     ],
-    ['read_only', session.read_only !== 'off', 'the session is read-only: a standby, perhaps'],
+    [
+      'read_only',
+      session.read_only !== 'off',
+      session.standby
+        ? 'this server is a standby, which takes no writes: name the primary'
+        : 'the session is read-only',
+    ],
     ['switched_role', !session.same_role, 'the session runs as another role than the one that logged in'],
     ['superuser', session.superuser, 'the session is a superuser'],
   ];

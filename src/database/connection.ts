@@ -1,4 +1,5 @@
-import type { ClientConfig } from 'pg';
+import type { ConnectionOptions } from './client.js';
+import { TLS_PARAMETERS, tlsMode } from './tls-mode.js';
 
 /**
  * What every connection runs under, whatever the server, the database or the role has for a default. pg_catalog first and
@@ -17,6 +18,7 @@ export const PINNED = {
   client_encoding: 'UTF8',
   plan_cache_mode: 'force_generic_plan',
   enable_seqscan: 'off',
+  jit: 'off',
 } as const;
 
 /** How long the server may work on one statement, or hold it up. The client gives up a little later, on a dead network. */
@@ -33,16 +35,28 @@ const TIMEOUTS = {
   query_timeout: ANSWER_TIMEOUT_MS,
 };
 
-/** How the service connects. `pg` has no timeouts of its own, and lets the parameters of a URL win over what is given here. */
-export function connectionOptions(url: string): ClientConfig {
-  const { bare, options } = withoutOverrides(url);
+/**
+ * How everything connects. `pg` has no timeouts of its own, and lets the parameters of a URL win over what is given here.
+ *
+ * @throws NotConnected where the URL asks for TLS in a way that cannot be had
+ */
+export function connectionOptions(url: string): ConnectionOptions {
+  const [address, query = ''] = url.split(/\?(.*)/s, 2) as [string, string?];
+  const parameters = new URLSearchParams(query);
+  const options = parameters.get('options') ?? '';
+  const { ways, direct } = tlsMode(parameters, isSocket(address, parameters));
+  for (const name of ['options', 'client_encoding', ...TLS_PARAMETERS, ...Object.keys(TIMEOUTS)])
+    parameters.delete(name);
   return {
-    connectionString: bare,
+    connectionString: parameters.size === 0 ? address : `${address}?${parameters}`,
     application_name: 'taskbridge',
     // The last of two equal options counts: ours.
     options: [options, ...Object.entries(PINNED).map(([name, value]) => `-c ${name}=${value.replaceAll(' ', '\\ ')}`)]
       .join(' ')
       .trim(),
+    ssl: ways.find((way) => way !== false) ?? false,
+    ...(ways.length === 2 && { ways }),
+    ...(direct && { sslnegotiation: 'direct' }),
     ...TIMEOUTS,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     keepAlive: true,
@@ -50,10 +64,9 @@ export function connectionOptions(url: string): ClientConfig {
   };
 }
 
-function withoutOverrides(url: string): { bare: string; options: string } {
-  const [address, query] = url.split(/\?(.*)/s, 2) as [string, string | undefined];
-  const parameters = new URLSearchParams(query ?? '');
-  const options = parameters.get('options') ?? '';
-  for (const name of ['options', 'client_encoding', ...Object.keys(TIMEOUTS)]) parameters.delete(name);
-  return { bare: parameters.size === 0 ? address : `${address}?${parameters}`, options };
+/** TLS is for the network: over a socket of the machine libpq does without it, whatever is asked for. */
+function isSocket(address: string, parameters: URLSearchParams): boolean {
+  const authority = /^\w+:\/\/([^/?]*)/.exec(address)?.[1] ?? '';
+  const host = parameters.get('host') || decodeURIComponent(authority.slice(authority.lastIndexOf('@') + 1));
+  return host.startsWith('/');
 }

@@ -47,6 +47,15 @@ const SESSION_IS_OVER = /^(08...|53...|57P0.|25P03|25P04|25006)$/;
 /** Statement cancelled by its timeout, lock not had in time. */
 const GAVE_UP = /^(57014|55P03)$/;
 
+/** Starting, shutting down, full, busy: worth another try in a moment. `08P01` is a pooler that does not pass on what it is asked for. */
+export function healsInTime(error: unknown): boolean {
+  const state = sqlStateOf(error) ?? '';
+  return state !== POOLER_REFUSES && (SESSION_IS_OVER.test(state) || GAVE_UP.test(state) || isConflict(error));
+}
+
+/** PgBouncer answers so to a start of a session with `options`. */
+export const POOLER_REFUSES = '08P01';
+
 /** Whether the connection may be given to the next one: PostgreSQL answered, and it was not its last word. */
 export function leavesConnectionFit(error: unknown): boolean {
   const state = sqlStateOf(error);

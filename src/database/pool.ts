@@ -1,4 +1,5 @@
 import pg from 'pg';
+import { Client } from './client.js';
 import { connectionOptions } from './connection.js';
 import { connectionCheck } from './connection-check.js';
 
@@ -11,6 +12,7 @@ export interface PoolOptions {
 export function createPool(url: string, { max, onConnectionLost }: PoolOptions): pg.Pool {
   const pool = new pg.Pool({
     ...connectionOptions(url),
+    Client,
     max,
     idleTimeoutMillis: 60_000,
     verify: (client, done) => void connectionCheck(client).then(() => done(), done),

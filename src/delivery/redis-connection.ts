@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { Log } from '../observability/log.js';
+import { CONNECTION, connectRedis } from './connect-redis.js';
 
 const CONNECT_TIMEOUT_MS = 1_000;
 /** Between attempts, from the first to the longest. With the timeouts above it, Redis is in use again within 5 s of its return. */
@@ -66,18 +67,10 @@ export class RedisConnection {
   /** @returns why it came to an end */
   private async once(works: () => void): Promise<unknown> {
     const redis = new Redis(this.url, {
-      lazyConnect: true,
-      protocol: 2,
+      ...CONNECTION,
       connectionName: `taskbridge-${this.use.role}`,
-      disableClientInfo: true,
-      enableReadyCheck: false,
-      enableOfflineQueue: false,
-      autoResendUnfulfilledCommands: false,
-      maxRetriesPerRequest: 0,
-      retryStrategy: null,
       connectTimeout: CONNECT_TIMEOUT_MS,
       commandTimeout: this.use.replyTimeoutMs,
-      disconnectTimeout: 50,
     });
     let trouble: unknown;
     // Without a listener ioredis prints; and what it rejects with is often no more than "Connection is closed".
@@ -86,7 +79,7 @@ export class RedisConnection {
     });
     this.#redis = redis;
     try {
-      await redis.connect();
+      await connectRedis(redis);
       await this.use.run(redis, works);
     } catch (error) {
       trouble ??= error;

@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import type { StoredEvent } from '../tasks/stored-event.js';
 import { packs } from './event-pack.js';
 import type { RedisUse } from './redis-connection.js';
-import { STREAM_ENTRIES, STREAM_KEY } from './redis-stream.js';
+import { checkWritable, STREAM_ENTRIES, STREAM_KEY } from './redis-stream.js';
 
 /** What may wait while Redis is slow, in bytes of payload and so much more for each event. What is beyond is dropped. */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
@@ -104,9 +104,4 @@ function bytesOf(event: StoredEvent): number {
 async function add(redis: Redis, origin: string, events: readonly StoredEvent[]): Promise<void> {
   const added = packs(events).map((pack) => redis.xadd(STREAM_KEY, 'MAXLEN', '~', STREAM_ENTRIES, '*', origin, pack));
   await Promise.all(added);
-}
-
-/** A write that is refused as all others are (read-only, out of memory, no permission), and writes nothing: there is no such stream. */
-async function checkWritable(redis: Redis): Promise<void> {
-  await redis.xadd(`${STREAM_KEY}:none`, 'NOMKSTREAM', '*', 'a', 'a');
 }

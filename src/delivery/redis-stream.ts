@@ -1,3 +1,5 @@
+import type { Redis } from 'ioredis';
+
 /** `v2` is the form of an entry. Builds that write another form use another stream, and reach each other by the head comparison. */
 export const STREAM_KEY = 'taskbridge:live:v2';
 
@@ -6,6 +8,17 @@ export const STREAM_KEY = 'taskbridge:live:v2';
  * 2 MB of Redis; where they come in full packs, 64 MB; with payloads at their limit of 64 KiB, 256 MB.
  */
 export const STREAM_ENTRIES = 4_000;
+
+/** A write that is refused as all others are (read-only, out of memory, no permission), and writes nothing: there is no such stream. */
+export async function checkWritable(redis: Redis): Promise<void> {
+  await redis.xadd(`${STREAM_KEY}:none`, 'NOMKSTREAM', '*', 'a', 'a');
+}
+
+/** Both ways in which the stream is read, without waiting for anything. */
+export async function checkReadable(redis: Redis): Promise<void> {
+  await redis.xrevrange(STREAM_KEY, '+', '-', 'COUNT', 1);
+  await redis.xread('COUNT', 1, 'STREAMS', STREAM_KEY, '$');
+}
 
 /** Whether the id of a stream entry, `<milliseconds>-<sequence>`, is less than another. Both parts have up to 64 bits. */
 export function isBefore(id: string, other: string): boolean {

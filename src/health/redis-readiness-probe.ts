@@ -1,16 +1,15 @@
 import type { OnModuleDestroy } from '@nestjs/common';
 import { Redis } from 'ioredis';
+import { CONNECTION, connectRedis } from '../delivery/connect-redis.js';
+import { checkReadable, checkWritable } from '../delivery/redis-stream.js';
 import { type Readiness, ReadinessProbe, readinessOf } from './readiness-probe.js';
-
-/** In the namespace of the live log, so that a rule of an ACL that allows one allows the other. */
-const NOBODYS_KEY = 'taskbridge:live:readiness';
 
 /** Less than the second a probe is given. */
 const TIMEOUT_MILLISECONDS = 900;
 
 /**
- * On a connection of its own: a question behind the live log's blocking read would wait for that. Nothing is queued, sent
- * again or connected in the background; a lost connection is made anew by the next check.
+ * Does what the live log does, so that Redis is ready where that works. On a connection of its own: a question behind the live log's
+ * blocking read would wait for that. A lost connection is made anew by the next check.
  */
 export class RedisReadinessProbe extends ReadinessProbe implements OnModuleDestroy {
   private readonly redis: Redis;
@@ -19,17 +18,12 @@ export class RedisReadinessProbe extends ReadinessProbe implements OnModuleDestr
   constructor(url: string) {
     super();
     this.redis = new Redis(url, {
-      lazyConnect: true,
-      enableOfflineQueue: false,
-      autoResendUnfulfilledCommands: false,
-      maxRetriesPerRequest: 0,
-      retryStrategy: null,
+      ...CONNECTION,
       connectTimeout: TIMEOUT_MILLISECONDS,
       commandTimeout: TIMEOUT_MILLISECONDS,
-      disconnectTimeout: 50,
       connectionName: 'taskbridge-readiness',
     });
-    // `connect` itself rejects with no more than "Connection is closed".
+    // Without a listener ioredis prints; and what it rejects with is often no more than "Connection is closed".
     this.redis.on('error', (error) => {
       this.trouble = error;
     });
@@ -39,10 +33,8 @@ export class RedisReadinessProbe extends ReadinessProbe implements OnModuleDestr
     return readinessOf('redis', async () => {
       this.trouble = undefined;
       try {
-        if (this.redis.status !== 'ready') await this.redis.connect();
-        // A write that is refused as all others are (read-only, out of memory, no permission), and leaves nothing behind: there is
-        // no such stream.
-        await this.redis.xadd(NOBODYS_KEY, 'NOMKSTREAM', '*', 'a', 'a');
+        if (this.redis.status !== 'ready') await connectRedis(this.redis);
+        await Promise.all([checkWritable(this.redis), checkReadable(this.redis)]);
       } catch (error) {
         // A connection that does not answer may never: the next check makes another.
         this.disconnect();

@@ -21,7 +21,7 @@ export interface DebianProgram {
   /** Names the binary to use instead. */
   readonly variable: string;
   readonly packages: readonly string[];
-  /** Below the root of the file system. */
+  /** Below the root of the file system, where it also is when the package is installed. */
   readonly path: string;
 }
 
@@ -34,8 +34,8 @@ export interface DebianProgram {
 export async function debianProgram(wanted: DebianProgram): Promise<Program> {
   const given = process.env[wanted.variable];
   if (given !== undefined) return { binary: given };
-  for (const directory of [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin']) {
-    const binary = join(directory, wanted.name);
+  const directories = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin'];
+  for (const binary of [...directories.map((directory) => join(directory, wanted.name)), join('/', wanted.path)]) {
     if (await exists(binary)) return { binary };
   }
   const cached = await inCache(wanted);
@@ -56,17 +56,16 @@ async function inCache({ name, path }: DebianProgram): Promise<Program | undefin
   const root = join(cacheDirectory, name);
   const binary = join(root, path);
   if (!(await exists(binary))) return undefined;
-  return {
-    binary,
-    ...((await exists(join(root, 'usr/lib'))) && { libraries: await librariesIn(join(root, 'usr/lib')) }),
-  };
+  const libraries = [...(await librariesIn(join(root, 'usr/lib'))), ...(await librariesIn(join(root, 'lib')))];
+  return { binary, ...(libraries.length > 0 && { libraries: libraries.join(delimiter) }) };
 }
 
 /** Some packages have theirs in a folder below the one of the architecture. */
-async function librariesIn(lib: string): Promise<string> {
+async function librariesIn(lib: string): Promise<string[]> {
+  if (!(await exists(lib))) return [];
   const folders = await readdir(lib, { recursive: true, withFileTypes: true });
   const libraries = folders.filter((entry) => !entry.isDirectory() && /\.so(\.|$)/.test(entry.name));
-  return [...new Set(libraries.map(({ parentPath }) => parentPath))].join(delimiter);
+  return [...new Set(libraries.map(({ parentPath }) => parentPath))];
 }
 
 async function fetchFromDebian({ name, packages }: DebianProgram): Promise<void> {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { startEmbeddedPostgres } from '../../src/database/embedded-postgres.js';
+import { postgres15 } from './postgres-15.js';
 
 const TEMPLATE = 'template_taskbridge';
 /** How a test file's process learns the socket directory of the run's one cluster. */
@@ -39,12 +40,25 @@ export interface ClusterOptions {
   readonly durable?: boolean;
 }
 
+/** Whether this run is on the oldest PostgreSQL that is promised (`npm run test:postgres15`), instead of the embedded one. */
+export function isPostgres15(): boolean {
+  const version = process.env['TEST_POSTGRES'] ?? '18';
+  if (!['15', '18'].includes(version)) throw new Error('TEST_POSTGRES accepts 15 or 18');
+  return version === '15';
+}
+
 /** A cluster of its own in a fresh directory, which `stop()` removes. */
 export async function startTestCluster({ durable = false }: ClusterOptions = {}): Promise<TestCluster> {
   const directory = await mkdtemp(join(tmpdir(), 'taskbridge-test-'));
   // Run by root, PostgreSQL is uid 65534 and must get in.
   await chmod(directory, 0o711);
-  const start = () => startEmbeddedPostgres({ directory: join(directory, 'postgres'), durable, maxConnections: 200 });
+  const options = {
+    directory: join(directory, 'postgres'),
+    durable,
+    maxConnections: 200,
+    ...(isPostgres15() && { binariesPackage: await postgres15(join(directory, 'programs')) }),
+  };
+  const start = () => startEmbeddedPostgres(options);
   let postgres = await start();
   const socketDirectory = new URLSearchParams(postgres.ownerUrl.split('?')[1]).get('host') ?? '';
   const urls = urlsOf(socketDirectory);

@@ -1,10 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from '@jest/globals';
 import { Redis } from 'ioredis';
+import type { Pair } from './certificates.js';
 import { debianProgram, type Program } from './debian.js';
 import { freePort } from './free-port.js';
 import { eventually } from './service.js';
@@ -32,14 +34,27 @@ export interface TestRedis {
   stop(): Promise<void>;
 }
 
+export interface RedisTls {
+  /** For `localhost`. */
+  readonly server: Pair;
+  /** The CA that signed it. */
+  readonly ca: string;
+}
+
 const running = new Set<TestRedis>();
 
 /** @throws when this machine has no Redis and none can be fetched: a test that needs one fails, and is never skipped */
-export async function startRedis(): Promise<TestRedis> {
+export async function startRedis(tls?: RedisTls): Promise<TestRedis> {
   const server = await debianProgram(REDIS);
   const directory = await mkdtemp(join(tmpdir(), 'taskbridge-redis-'));
   const port = await freePort();
-  let child = await launch(server, directory, port);
+  const address = {
+    host: tls === undefined ? '127.0.0.1' : 'localhost',
+    port,
+    ...(tls && { tls: { ca: readFileSync(tls.ca) } }),
+  };
+  const start = () => launch(server, directory, address, tls);
+  let child = await start();
 
   const end = async (signal: NodeJS.Signals) => {
     if (child.exitCode !== null || child.signalCode !== null) return;
@@ -50,14 +65,14 @@ export async function startRedis(): Promise<TestRedis> {
     await exited;
   };
   const redis: TestRedis = {
-    url: `redis://127.0.0.1:${port}`,
-    cli: (...command) => ask(port, command),
+    url: `${tls === undefined ? 'redis' : 'rediss'}://${address.host}:${port}`,
+    cli: (...command) => ask(address, command),
     kill: () => end('SIGKILL'),
     async restart({ keepData }) {
-      if (keepData) await ask(port, ['SAVE']);
+      if (keepData) await ask(address, ['SAVE']);
       await end('SIGKILL');
       if (!keepData) await rm(join(directory, 'dump.rdb'), { force: true });
-      child = await launch(server, directory, port);
+      child = await start();
     },
     pause: () => void child.kill('SIGSTOP'),
     resume: () => void child.kill('SIGCONT'),
@@ -71,10 +86,28 @@ export async function startRedis(): Promise<TestRedis> {
   return redis;
 }
 
-async function launch({ binary, libraries }: Program, directory: string, port: number): Promise<ChildProcess> {
+interface Address {
+  readonly host: string;
+  readonly port: number;
+  readonly tls?: { readonly ca: Buffer };
+}
+
+async function launch(
+  { binary, libraries }: Program,
+  directory: string,
+  address: Address,
+  tls: RedisTls | undefined,
+): Promise<ChildProcess> {
   const options = {
     bind: '127.0.0.1',
-    port,
+    port: tls === undefined ? address.port : 0,
+    ...(tls && {
+      'tls-port': address.port,
+      'tls-cert-file': tls.server.cert,
+      'tls-key-file': tls.server.key,
+      'tls-ca-cert-file': tls.ca,
+      'tls-auth-clients': 'no',
+    }),
     dir: directory,
     save: '',
     appendonly: 'no',
@@ -91,15 +124,15 @@ async function launch({ binary, libraries }: Program, directory: string, port: n
   child.on('error', (error) => (output += error.message));
   await eventually('Redis answers', async () => {
     if (child.exitCode !== null || child.pid === undefined) return 'ended';
-    return (await ask(port, ['PING'])) === 'PONG' && 'answers';
+    return (await ask(address, ['PING'])) === 'PONG' && 'answers';
   }).then((outcome) => {
     if (outcome === 'ended') throw new Error(`${binary} does not start:\n${output}`);
   });
   return child;
 }
 
-async function ask(port: number, [command, ...args]: readonly string[]): Promise<unknown> {
-  const redis = new Redis({ host: '127.0.0.1', port, lazyConnect: true, retryStrategy: null, commandTimeout: 5_000 });
+async function ask(address: Address, [command, ...args]: readonly string[]): Promise<unknown> {
+  const redis = new Redis({ ...address, lazyConnect: true, retryStrategy: null, commandTimeout: 5_000 });
   redis.on('error', () => {});
   try {
     await redis.connect();
