@@ -1,0 +1,83 @@
+import { median } from './median.js';
+import { type Cpu, OPERATIONS, type Operation, type PairedSide } from './paired-side.js';
+
+export type Sides<Of = PairedSide> = Readonly<Record<'ours' | 'base', Of>>;
+
+/** What one operation took in one pair. */
+export type Pair = Sides<Cpu>;
+
+/** Service and PostgreSQL together, and each alone. */
+export const PARTS = {
+  both: ({ service, postgres }: Cpu) => service + postgres,
+  service: ({ service }: Cpu) => service,
+  postgres: ({ postgres }: Cpu) => postgres,
+} as const;
+
+interface PartOutcome {
+  /** Ours divided by base, over the pairs. */
+  readonly median: number;
+  readonly lowest: number;
+  readonly highest: number;
+  /** µs of CPU for each operation: the median of the pairs. */
+  readonly ours: number;
+  readonly base: number;
+}
+
+export interface Outcome extends Record<keyof typeof PARTS, PartOutcome> {
+  readonly operation: Operation;
+  readonly isWithin: boolean;
+  readonly pairs: readonly Pair[];
+}
+
+/** The sides take turns this often within a pair, so that what the machine does meanwhile befalls both. */
+const TURNS = 16;
+
+/** So many of each operation on each side, in processes that start for it. */
+export async function measurePair(sides: Sides, count: number, nth: number): Promise<Record<Operation, Pair>> {
+  for (const side of [sides.ours, sides.base]) await side.restart();
+  // What V8 compiles at first is no part of an operation.
+  for (const operation of OPERATIONS) await takeTurns(sides, operation, count, nth);
+  const found: Partial<Record<Operation, Pair>> = {};
+  for (const operation of OPERATIONS) {
+    for (const side of [sides.ours, sides.base]) await side.tidy();
+    const before = await cpuOf(sides);
+    await takeTurns(sides, operation, count, nth);
+    const after = await cpuOf(sides);
+    found[operation] = { ours: less(after.ours, before.ours), base: less(after.base, before.base) };
+  }
+  return found as Record<Operation, Pair>;
+}
+
+/** Ours, base, base, ours, ours, … in one pair, and base, ours, ours, … in the next. */
+async function takeTurns(sides: Sides, operation: Operation, count: number, nth: number): Promise<void> {
+  for (let turn = 0; turn < TURNS; turn += 1) {
+    const share = Math.floor(((turn + 1) * count) / TURNS) - Math.floor((turn * count) / TURNS);
+    const order = [sides.ours, sides.base];
+    if ((turn + nth) % 2 === 1) order.reverse();
+    for (const side of order) await side.work(operation, share);
+  }
+}
+
+async function cpuOf({ ours, base }: Sides): Promise<Pair> {
+  return { ours: await ours.cpu(), base: await base.cpu() };
+}
+
+function less(after: Cpu, before: Cpu): Cpu {
+  return { service: after.service - before.service, postgres: after.postgres - before.postgres };
+}
+
+/** @throws when a side took no measurable time */
+export function outcomeOf(operation: Operation, pairs: readonly Pair[], count: number, limit: number): Outcome {
+  const partOutcome = (part: (cpu: Cpu) => number): PartOutcome => {
+    const ratios = pairs.map(({ ours, base }) => part(ours) / part(base));
+    const microseconds = (side: keyof Pair) => (median(pairs.map((pair) => part(pair[side]))) / count) * 1e6;
+    return {
+      ...{ median: median(ratios), lowest: Math.min(...ratios), highest: Math.max(...ratios) },
+      ...{ ours: microseconds('ours'), base: microseconds('base') },
+    };
+  };
+  const both = partOutcome(PARTS.both);
+  if (!Number.isFinite(both.median)) throw new Error(`${operation}: ${both.median} is no ratio`);
+  const [service, postgres] = [partOutcome(PARTS.service), partOutcome(PARTS.postgres)];
+  return { operation, isWithin: both.median <= limit, both, service, postgres, pairs };
+}
