@@ -25,17 +25,14 @@ export async function buildOfWorkingTree(): Promise<Build> {
 }
 
 /** Built the first time it is asked for, below .cache/builds, with the packages that its own lockfile names. */
-export async function buildOfCommit(revision: string, said: (line: string) => void): Promise<Build> {
+export async function buildOfCommit(revision: string): Promise<Build> {
   const commit = await run(root, 'git', 'rev-parse', '--verify', '--quiet', '--end-of-options', `${revision}^{commit}`)
     .then((line) => line.trim())
     .catch(() => {
       throw new Error(`there is no commit ${revision}`);
     });
   const folder = join(cache, commit);
-  if (!existsSync(folder)) {
-    said(`building ${commit.slice(0, 10)}`);
-    await checkOut(commit, folder);
-  }
+  if (!existsSync(folder)) await checkOut(commit, folder);
   return { dist: join(folder, 'dist'), name: commit };
 }
 

@@ -2,163 +2,91 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
-import { startTestCluster } from '../test/support/postgres.js';
+import { connected } from '../test/support/fold.js';
+import { startTestCluster, type TestCluster } from '../test/support/postgres.js';
 import { startRedis } from '../test/support/redis.js';
-import { type BuiltService, migrateBuilt, startBuilt } from './built-service.js';
+import { migrateBuilt, startBuilt } from './built-service.js';
+import { Contender } from './contender.js';
 import { HttpConnection } from './http-connection.js';
-import { append, claim, complete, create, type Lease } from './requests.js';
-import { TEXT } from './text.js';
-import { cpuSeconds, familyCpuSeconds } from './usage.js';
-
-export const OPERATIONS = ['create', 'claim', 'append', 'end'] as const;
-export type Operation = (typeof OPERATIONS)[number];
-
-/** CPU-seconds. */
-export interface Cpu {
-  readonly service: number;
-  readonly postgres: number;
-}
 
 const DATABASE = 'bench';
 const CONNECTIONS = 16;
-/** Tasks of a claim, and events of an append: alone and a few, in turn. */
-const AT_ONCE = [1, 4];
-const DEADLINE_MS = 120_000;
 
-/**
- * PostgreSQL does at times of its own choice what is no part of a request. Whatever it does for the tables is done by `tidy`
- * instead, when nothing is measured.
- */
+/** PostgreSQL does this at times of its own choice. A contender has it done for the tables when nothing is measured. */
 const SETTINGS = ['autovacuum = off', "checkpoint_timeout = '1d'", "max_wal_size = '8GB'"];
 
-/** One build, with a PostgreSQL and a Redis of its own. */
+/** What is to be ended, the last first. */
+class Endings {
+  readonly #steps: (() => unknown)[] = [];
+
+  add(step: () => unknown): void {
+    this.#steps.push(step);
+  }
+
+  async run(): Promise<void> {
+    for (let step = this.#steps.pop(); step; step = this.#steps.pop()) await step();
+  }
+}
+
+/** A build, with a PostgreSQL and a Redis of its own. */
 export class PairedSide {
-  #service: BuiltService | undefined;
-  readonly #connections: HttpConnection[] = [];
-  /** What an operation leaves for the next one. */
-  readonly #claimed: Lease[] = [];
-  readonly #appended: Lease[] = [];
+  /** Of one pair. */
+  readonly #pair = new Endings();
 
   private constructor(
     private readonly build: string,
-    private readonly admin: pg.Client,
+    private readonly cluster: TestCluster,
     private readonly postmaster: number,
-    private readonly env: Readonly<Record<string, string>>,
-    private readonly endings: (() => Promise<unknown>)[],
+    private readonly redisUrl: string,
+    private readonly endings: Endings,
   ) {}
 
   static async start(build: string): Promise<PairedSide> {
-    const endings: (() => Promise<unknown>)[] = [];
+    const endings = new Endings();
     try {
       const cluster = await startTestCluster({ durable: true });
-      endings.push(() => cluster.stop());
+      endings.add(() => cluster.stop());
       const redis = await startRedis();
-      endings.push(() => redis.stop());
-      await cluster.createDatabase(DATABASE);
-      await migrateBuilt(build, cluster.ownerUrl(DATABASE));
-      const admin = new pg.Client({ connectionString: cluster.superuserUrl(DATABASE) });
-      await admin.connect();
-      endings.push(() => admin.end());
-      for (const setting of SETTINGS) await admin.query(`ALTER SYSTEM SET ${setting}`);
-      const { rows } = await admin.query<{ pid: string }>(
-        `SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1) AS pid, pg_reload_conf()`,
-      );
-      const env = { DATABASE_URL: cluster.appUrl(DATABASE), REDIS_URL: redis.url, OPEN_TASKS_PER_PRINCIPAL: '0' };
-      return new PairedSide(build, admin, Number(rows[0]?.pid), env, endings);
+      endings.add(() => redis.stop());
+      const { rows } = await connected(cluster.superuserUrl('postgres'), async (db) => {
+        for (const setting of SETTINGS) await db.query(`ALTER SYSTEM SET ${setting}`);
+        return db.query<{ pid: string }>(
+          `SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1) AS pid, pg_reload_conf()`,
+        );
+      });
+      return new PairedSide(build, cluster, Number(rows[0]?.pid), redis.url, endings);
     } catch (error) {
-      await endAll(endings);
+      await endings.run();
       throw error;
     }
   }
 
-  /** Another process of the service. What V8 makes of the same code differs from process to process. */
-  async restart(): Promise<void> {
-    await this.leave();
+  /** Another process on an empty database, and the end of the one before: no two behave the same, also of one build. */
+  async renew(): Promise<Contender> {
+    await this.#pair.run();
+    await this.cluster.createDatabase(DATABASE);
+    this.#pair.add(() => this.cluster.dropDatabase(DATABASE));
+    await migrateBuilt(this.build, this.cluster.ownerUrl(DATABASE));
+    const admin = new pg.Client({ connectionString: this.cluster.superuserUrl(DATABASE) });
+    await admin.connect();
+    this.#pair.add(() => admin.end());
     const folder = await mkdtemp(join(tmpdir(), 'taskbridge-bench-'));
-    const service = await startBuilt(this.build, folder, { env: this.env }).catch(async (error: unknown) => {
-      await rm(folder, { recursive: true, force: true });
-      throw error;
-    });
-    this.#service = {
-      ...service,
-      async stop() {
-        await service.stop();
-        await rm(folder, { recursive: true, force: true });
-      },
+    this.#pair.add(() => rm(folder, { recursive: true, force: true }));
+    const env = {
+      DATABASE_URL: this.cluster.appUrl(DATABASE),
+      REDIS_URL: this.redisUrl,
+      OPEN_TASKS_PER_PRINCIPAL: '0',
     };
-    for (let n = 0; n < CONNECTIONS; n += 1) this.#connections.push(await HttpConnection.open(service.url));
-  }
-
-  async tidy(): Promise<void> {
-    await this.admin.query('VACUUM (ANALYZE)');
-    await this.admin.query('CHECKPOINT');
-  }
-
-  async cpu(): Promise<Cpu> {
-    const service = await cpuSeconds(this.#service?.pid ?? 0);
-    return { service, postgres: await familyCpuSeconds(this.postmaster) };
-  }
-
-  /** So many operations, each on what the one before it in OPERATIONS has left. */
-  async work(operation: Operation, count: number): Promise<void> {
-    const deadline = performance.now() + DEADLINE_MS;
-    let left = count;
-    let requests = 0;
-    const client = async (connection: HttpConnection) => {
-      while (left > 0) {
-        if (performance.now() > deadline) throw new Error(`${left} of ${count} are left after ${DEADLINE_MS} ms`);
-        const few = AT_ONCE[requests++ % AT_ONCE.length] as number;
-        const asked = operation === 'claim' ? Math.min(few, left) : 1;
-        left -= asked;
-        const done = await this.request(operation, connection, operation === 'claim' ? asked : few);
-        left += asked - done;
-      }
-    };
-    await Promise.all(this.#connections.map(client));
-  }
-
-  /** @returns how many operations that was */
-  private async request(operation: Operation, connection: HttpConnection, few: number): Promise<number> {
-    if (operation === 'create') {
-      await create(connection);
-      return 1;
-    }
-    if (operation === 'claim') {
-      const leases = await claim(connection, few, 0);
-      this.#claimed.push(...leases);
-      return leases.length;
-    }
-    const lease = next(operation === 'append' ? this.#claimed : this.#appended);
-    if (operation === 'append') {
-      await append(
-        connection,
-        lease,
-        1,
-        Array.from({ length: few }, () => TEXT),
-      );
-      this.#appended.push(lease);
-    } else await complete(connection, lease);
-    return 1;
-  }
-
-  private async leave(): Promise<void> {
-    for (const connection of this.#connections.splice(0)) connection.close();
-    await this.#service?.stop();
-    this.#service = undefined;
+    const service = await startBuilt(this.build, folder, { env });
+    this.#pair.add(() => service.stop());
+    const connections: HttpConnection[] = [];
+    this.#pair.add(() => connections.forEach((connection) => connection.close()));
+    while (connections.length < CONNECTIONS) connections.push(await HttpConnection.open(service.url));
+    return new Contender(connections, admin, { service: service.pid, postmaster: this.postmaster });
   }
 
   async close(): Promise<void> {
-    await this.leave();
-    await endAll(this.endings);
+    await this.#pair.run();
+    await this.endings.run();
   }
-}
-
-function next(leases: Lease[]): Lease {
-  const lease = leases.shift();
-  if (!lease) throw new Error('there is no lease left');
-  return lease;
-}
-
-async function endAll(endings: (() => Promise<unknown>)[]): Promise<void> {
-  for (const ending of endings.splice(0).reverse()) await ending();
 }

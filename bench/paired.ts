@@ -1,8 +1,9 @@
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { buildOfCommit, buildOfWorkingTree } from './builds.js';
-import { OPERATIONS, type Operation, PairedSide } from './paired-side.js';
-import { measurePair, type Outcome, outcomeOf, type Pair, PARTS } from './pairs.js';
+import { OPERATIONS, type Operation } from './contender.js';
+import { PairedSide } from './paired-side.js';
+import { measurePair, type Outcome, outcomeOf, type Pair, PARTS, ratioOf } from './pairs.js';
 import { circumstances } from './report.js';
 
 // `npm run bench:paired`: whether the working tree takes more CPU than a commit. See README.md.
@@ -67,8 +68,7 @@ async function close(): Promise<void> {
 }
 
 async function run({ base, operations, pairs, count, limit, json }: Asked): Promise<void> {
-  const said = (line: string) => process.stderr.isTTY && process.stderr.write(`\r\x1b[K${line}`);
-  const [ourBuild, baseBuild] = [await buildOfWorkingTree(), await buildOfCommit(base, said)];
+  const [ourBuild, baseBuild] = [await buildOfWorkingTree(), await buildOfCommit(base)];
   const start = async (build: string) => {
     const side = await PairedSide.start(build);
     sides.push(side);
@@ -77,10 +77,11 @@ async function run({ base, operations, pairs, count, limit, json }: Asked): Prom
   const both = { ours: await start(ourBuild.dist), base: await start(baseBuild.dist) };
   const found: Record<Operation, Pair>[] = [];
   for (let nth = 0; nth < pairs; nth += 1) {
-    said(`pair ${nth + 1} of ${pairs}`);
-    found.push(await measurePair(both, count, nth));
+    const pair = await measurePair(both, count, nth);
+    found.push(pair);
+    const ratios = operations.map((operation) => `${operation} ${ratioOf(pair[operation], PARTS.both).toFixed(3)}`);
+    console.log(`pair ${nth + 1} of ${pairs}: ${ratios.join(', ')}`);
   }
-  said('');
   const outcomes = operations.map((operation) => {
     const of = found.map((pair) => pair[operation]);
     return outcomeOf(operation, of, count, limit);

@@ -1,7 +1,8 @@
 import { median } from './median.js';
-import { type Cpu, OPERATIONS, type Operation, type PairedSide } from './paired-side.js';
+import { type Contender, type Cpu, OPERATIONS, type Operation } from './contender.js';
+import type { PairedSide } from './paired-side.js';
 
-export type Sides<Of = PairedSide> = Readonly<Record<'ours' | 'base', Of>>;
+export type Sides<Of> = Readonly<Record<'ours' | 'base', Of>>;
 
 /** What one operation took in one pair. */
 export type Pair = Sides<Cpu>;
@@ -32,33 +33,37 @@ export interface Outcome extends Record<keyof typeof PARTS, PartOutcome> {
 /** The sides take turns this often within a pair, so that what the machine does meanwhile befalls both. */
 const TURNS = 16;
 
-/** So many of each operation on each side, in processes that start for it. */
-export async function measurePair(sides: Sides, count: number, nth: number): Promise<Record<Operation, Pair>> {
-  for (const side of [sides.ours, sides.base]) await side.restart();
+/** So many of each operation on each side, by contenders that begin for it. */
+export async function measurePair(
+  sides: Sides<PairedSide>,
+  count: number,
+  nth: number,
+): Promise<Record<Operation, Pair>> {
+  const both = { ours: await sides.ours.renew(), base: await sides.base.renew() };
   // What V8 compiles at first is no part of an operation.
-  for (const operation of OPERATIONS) await takeTurns(sides, operation, count, nth);
+  for (const operation of OPERATIONS) await takeTurns(both, operation, count, nth);
   const found: Partial<Record<Operation, Pair>> = {};
   for (const operation of OPERATIONS) {
-    for (const side of [sides.ours, sides.base]) await side.tidy();
-    const before = await cpuOf(sides);
-    await takeTurns(sides, operation, count, nth);
-    const after = await cpuOf(sides);
+    for (const contender of [both.ours, both.base]) await contender.tidy();
+    const before = await cpuOf(both);
+    await takeTurns(both, operation, count, nth);
+    const after = await cpuOf(both);
     found[operation] = { ours: less(after.ours, before.ours), base: less(after.base, before.base) };
   }
   return found as Record<Operation, Pair>;
 }
 
 /** Ours, base, base, ours, ours, … in one pair, and base, ours, ours, … in the next. */
-async function takeTurns(sides: Sides, operation: Operation, count: number, nth: number): Promise<void> {
+async function takeTurns(sides: Sides<Contender>, operation: Operation, count: number, nth: number): Promise<void> {
   for (let turn = 0; turn < TURNS; turn += 1) {
     const share = Math.floor(((turn + 1) * count) / TURNS) - Math.floor((turn * count) / TURNS);
     const order = [sides.ours, sides.base];
     if ((turn + nth) % 2 === 1) order.reverse();
-    for (const side of order) await side.work(operation, share);
+    for (const contender of order) await contender.work(operation, share);
   }
 }
 
-async function cpuOf({ ours, base }: Sides): Promise<Pair> {
+async function cpuOf({ ours, base }: Sides<Contender>): Promise<Pair> {
   return { ours: await ours.cpu(), base: await base.cpu() };
 }
 
@@ -66,10 +71,14 @@ function less(after: Cpu, before: Cpu): Cpu {
   return { service: after.service - before.service, postgres: after.postgres - before.postgres };
 }
 
+export function ratioOf({ ours, base }: Pair, part: (cpu: Cpu) => number): number {
+  return part(ours) / part(base);
+}
+
 /** @throws when a side took no measurable time */
 export function outcomeOf(operation: Operation, pairs: readonly Pair[], count: number, limit: number): Outcome {
   const partOutcome = (part: (cpu: Cpu) => number): PartOutcome => {
-    const ratios = pairs.map(({ ours, base }) => part(ours) / part(base));
+    const ratios = pairs.map((pair) => ratioOf(pair, part));
     const microseconds = (side: keyof Pair) => (median(pairs.map((pair) => part(pair[side]))) / count) * 1e6;
     return {
       ...{ median: median(ratios), lowest: Math.min(...ratios), highest: Math.max(...ratios) },
