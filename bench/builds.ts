@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
@@ -24,18 +24,20 @@ export async function buildOfWorkingTree(): Promise<Build> {
   return { dist, name: 'the working tree' };
 }
 
-/** Built the first time it is asked for, below .cache/builds, with the packages that its own lockfile names. */
-export async function buildOfCommit(revision: string): Promise<Build> {
-  const commit = await run(root, 'git', 'rev-parse', '--verify', '--quiet', '--end-of-options', `${revision}^{commit}`)
+/** A commit, built the first time that it is asked for, below .cache/builds; or the folder of a build. */
+export async function buildOf(base: string): Promise<Build> {
+  if (existsSync(join(base, 'main.js'))) return { dist: resolve(base), name: resolve(base) };
+  const commit = await run(root, 'git', 'rev-parse', '--verify', '--quiet', '--end-of-options', `${base}^{commit}`)
     .then((line) => line.trim())
     .catch(() => {
-      throw new Error(`there is no commit ${revision}`);
+      throw new Error(`there is no commit and no build ${base}`);
     });
   const folder = join(cache, commit);
   if (!existsSync(folder)) await checkOut(commit, folder);
   return { dist: join(folder, 'dist'), name: commit };
 }
 
+/** With the packages that its own lockfile names. */
 async function checkOut(commit: string, folder: string): Promise<void> {
   await mkdir(cache, { recursive: true });
   // Under another name until it is whole: an interrupted build is never taken for a build.

@@ -1,12 +1,12 @@
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
-import { buildOfCommit, buildOfWorkingTree } from './builds.js';
+import { buildOf, buildOfWorkingTree } from './builds.js';
 import { OPERATIONS, type Operation } from './contender.js';
 import { PairedSide } from './paired-side.js';
 import { measurePair, type Outcome, outcomeOf, type Pair, PARTS, ratioOf } from './pairs.js';
 import { circumstances } from './report.js';
 
-// `npm run bench:paired`: whether the working tree takes more CPU than a commit. See README.md.
+// `npm run bench:paired`: whether the build in dist takes more CPU than another. See README.md.
 
 interface Asked {
   readonly base: string;
@@ -21,7 +21,7 @@ interface Asked {
 function readArguments(): Asked {
   const { values } = parseArgs({
     options: {
-      /** The commit to compare with. */
+      /** What to compare with: a commit, or the folder of a build. */
       base: { type: 'string' },
       /** Names, with commas. The others are done as well, and not judged. */
       only: { type: 'string', default: OPERATIONS.join(',') },
@@ -33,7 +33,7 @@ function readArguments(): Asked {
       json: { type: 'string', default: 'bench-paired.json' },
     },
   });
-  if (!values.base) throw new Error('--base names the commit to compare with');
+  if (!values.base) throw new Error('--base names the commit, or the folder of a build, to compare with');
   return {
     base: values.base,
     operations: values.only.split(',').map(operationNamed),
@@ -68,7 +68,7 @@ async function close(): Promise<void> {
 }
 
 async function run({ base, operations, pairs, count, limit, json }: Asked): Promise<void> {
-  const [ourBuild, baseBuild] = [await buildOfWorkingTree(), await buildOfCommit(base)];
+  const [ourBuild, baseBuild] = [await buildOfWorkingTree(), await buildOf(base)];
   const start = async (build: string) => {
     const side = await PairedSide.start(build);
     sides.push(side);

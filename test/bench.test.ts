@@ -103,14 +103,14 @@ describe('The paired bench', () => {
     json = join(folder, 'paired.json');
   });
 
-  it('measures the CPU of the working tree and of a commit by turns, prints a table and writes JSON', async () => {
-    const { stdout, stderr } = await paired('--base', 'HEAD', ...tiny, '--limit', '100', '--json', json);
+  it('measures the CPU of two builds by turns, prints a table and writes JSON', async () => {
+    const { stdout, stderr } = await paired('--base', 'dist', ...tiny, '--limit', '100', '--json', json);
     expect(stderr).toBe('');
     expect(stdout).toMatch(
       /^pair 1 of 1: create [\d.]+, claim [\d.]+, append [\d.]+, end [\d.]+\noperation +CPU of +ratio +from\.\.to +µs ours +µs base +≤ 100\ncreate +both .* ok\n +service /,
     );
     const { base, outcomes } = await measured();
-    expect(base).toMatch(/^[0-9a-f]{40}$/);
+    expect(base).toBe(join(root, 'dist'));
     expect(outcomes.map(({ operation }) => operation)).toEqual(['create', 'claim', 'append', 'end']);
     for (const { both, service, postgres, pairs, isWithin } of outcomes) {
       expect({ isWithin, pairs: pairs.length }).toEqual({ isWithin: true, pairs: 1 });
@@ -124,9 +124,9 @@ describe('The paired bench', () => {
   }, 180_000);
 
   it('fails and names what is above the limit', async () => {
-    const args = ['--base', 'HEAD', ...tiny, '--only', 'claim, end', '--limit', '0.01', '--json', json];
+    const args = ['--base', 'dist', ...tiny, '--only', 'claim, end', '--limit', '0.01', '--json', json];
     const { code, stdout, stderr } = await paired(...args);
-    expect({ code, stderr }).toEqual({ code: 1, stderr: 'above 0.01 of HEAD: claim, end\n' });
+    expect({ code, stderr }).toEqual({ code: 1, stderr: 'above 0.01 of dist: claim, end\n' });
     expect(stdout).toMatch(/^claim +both .* NO$/m);
     expect((await measured()).outcomes.map(({ operation, isWithin }) => ({ operation, isWithin }))).toEqual([
       { operation: 'claim', isWithin: false },
@@ -135,14 +135,15 @@ describe('The paired bench', () => {
   }, 180_000);
 
   it.each([
-    [[], '--base names the commit to compare with'],
-    [['--base', 'no-such-commit'], 'there is no commit no-such-commit'],
-    [['--base', '--all'], /^Option '--base' argument is ambiguous/],
-    [['--base', 'HEAD', '--only', 'create,delete'], 'there is no operation delete: create, claim, append, end'],
-    [['--base', 'HEAD', '--pairs', '0'], '--pairs takes a whole number from 1 to 999999, not 0'],
-    [['--base', 'HEAD', '--count', '1.5'], '--count takes a whole number from 1 to 999999, not 1.5'],
-    [['--base', 'HEAD', '--limit', 'all'], '--limit takes a number above 0, not all'],
-    [['--base', 'HEAD', '--pair', '1'], /^Unknown option '--pair'/],
+    [[], '--base names the commit, or the folder of a build, to compare with'],
+    [['--base', 'no-such-commit'], 'there is no commit and no build no-such-commit'],
+    [['--base=--all'], 'there is no commit and no build --all'],
+    [['--base', 'src'], 'there is no commit and no build src'],
+    [['--base', 'dist', '--only', 'create,delete'], 'there is no operation delete: create, claim, append, end'],
+    [['--base', 'dist', '--pairs', '0'], '--pairs takes a whole number from 1 to 999999, not 0'],
+    [['--base', 'dist', '--count', '1.5'], '--count takes a whole number from 1 to 999999, not 1.5'],
+    [['--base', 'dist', '--limit', 'all'], '--limit takes a number above 0, not all'],
+    [['--base', 'dist', '--pair', '1'], /^Unknown option '--pair'/],
     [['HEAD'], /^Unexpected argument 'HEAD'/],
   ])('refuses %j in one line, and measures nothing', async (args, line) => {
     const { code, stdout, stderr } = await paired(...args);
