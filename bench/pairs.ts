@@ -30,8 +30,8 @@ export interface Outcome extends Record<keyof typeof PARTS, PartOutcome> {
   readonly pairs: readonly Pair[];
 }
 
-/** The sides take turns this often within a pair, so that what the machine does meanwhile befalls both. */
-const TURNS = 16;
+/** Operations of a turn: as few as keep all connections busy, so that what the machine does meanwhile befalls both sides. */
+const TURN = 32;
 
 /** So many of each operation on each side, by contenders that begin for it. */
 export async function measurePair(
@@ -55,11 +55,10 @@ export async function measurePair(
 
 /** Ours, base, base, ours, ours, … in one pair, and base, ours, ours, … in the next. */
 async function takeTurns(sides: Sides<Contender>, operation: Operation, count: number, nth: number): Promise<void> {
-  for (let turn = 0; turn < TURNS; turn += 1) {
-    const share = Math.floor(((turn + 1) * count) / TURNS) - Math.floor((turn * count) / TURNS);
+  for (let [turn, left] = [0, count]; left > 0; turn += 1, left -= TURN) {
     const order = [sides.ours, sides.base];
     if ((turn + nth) % 2 === 1) order.reverse();
-    for (const contender of order) await contender.work(operation, share);
+    for (const contender of order) await contender.work(operation, Math.min(TURN, left));
   }
 }
 
