@@ -1,13 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createTestDatabase, type TestDatabase } from '../test/support/postgres.js';
 import { startRedis, type TestRedis } from '../test/support/redis.js';
-import { eventually } from '../test/support/service.js';
-import { WORKER_TOKEN } from '../test/support/worker-client.js';
+import { startBuilt } from './built-service.js';
 import { Child } from './child.js';
 import type { Sizes } from './sizes.js';
 import { cpuSeconds, rssKiB } from './usage.js';
@@ -66,34 +63,18 @@ export class Stage {
   async service(env: Readonly<Record<string, string>> = {}): Promise<Served> {
     const [database, redis, folder] = [await this.database(), await this.redis(), await this.folder()];
     const control = join(folder, 'control');
-    // A file and not a pipe: reading the log would be work for the process that measures.
-    const log = await open(join(folder, 'log'), 'w');
-    const profiling = this.profiles === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${this.profiles}`];
-    const child = spawn(process.execPath, [...profiling, ...(await startArguments(this.build))], {
-      cwd: fileURLToPath(new URL('..', import.meta.url)),
+    const { url, pid, stop } = await startBuilt(this.build, folder, {
       env: {
-        PATH: process.env['PATH'],
-        PORT: '0',
         DATABASE_URL: database.appUrl,
         REDIS_URL: redis.url,
-        EXECUTOR: 'inline,worker',
-        WORKER_TOKENS: WORKER_TOKEN,
-        DEMO_TASKS: 'false',
-        STREAMS_PER_PRINCIPAL: '0',
         INLINE_CONCURRENCY: '10000',
-        LEASE_SECONDS: '3600',
         HOST_MODULE,
         BENCH_CONTROL: control,
         ...env,
       },
-      stdio: ['ignore', log.fd, log.fd],
+      profiles: this.profiles,
     });
-    this.atEnd(async () => {
-      await ended(child);
-      await log.close();
-    });
-    const url = await eventually('the service listens', () => listeningUrl(join(folder, 'log')), 30_000);
-    const pid = child.pid ?? 0;
+    this.atEnd(stop);
     return { url, control, database, redis, cpuSeconds: () => cpuSeconds(pid), rssKiB: () => rssKiB(pid) };
   }
 
@@ -109,28 +90,4 @@ export class Stage {
   async close(): Promise<void> {
     for (const ending of this.#endings.splice(0).reverse()) await ending();
   }
-}
-
-/** What `npm start` gives to node, with the files of this build. */
-async function startArguments(build: string): Promise<string[]> {
-  const { scripts } = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8')) as {
-    scripts: { start: string };
-  };
-  const [, , ...given] = scripts.start.split(' ');
-  return given.map((argument) => argument.replace(/^(\.\/)?dist(?=\/)/, build));
-}
-
-async function listeningUrl(log: string): Promise<string | undefined> {
-  const line = (await readFile(log, 'utf8')).split('\n').find((text) => text.includes('service.listening'));
-  return line === undefined ? undefined : (JSON.parse(line) as { url: string }).url;
-}
-
-/** Asked first, so that a profile is written. */
-async function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, 'exit');
-  child.kill('SIGTERM');
-  const kill = setTimeout(() => child.kill('SIGKILL'), 15_000);
-  await exited;
-  clearTimeout(kill);
 }

@@ -16,3 +16,13 @@ export async function rssKiB(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]);
 }
+
+/** Of a process and its children, also of those that it had and that ended. */
+export async function familyCpuSeconds(pid: number): Promise<number> {
+  const children = (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).split(' ').filter(Boolean);
+  const living = await Promise.all([pid, ...children.map(Number)].map((one) => cpuSeconds(one)));
+  // man 5 proc_pid_stat: cutime and cstime, in hundredths of a second, counted from the end of the command's name.
+  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ').at(-1)?.split(' ') ?? [];
+  const ended = (Number(fields[13]) + Number(fields[14])) / 100;
+  return living.reduce((sum, seconds) => sum + seconds, ended);
+}

@@ -1,18 +1,15 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { FULL } from '../bench/sizes.js';
+import { cpuSeconds, familyCpuSeconds } from '../bench/usage.js';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
-const PROGRAM = [
-  '--disable-warning=ExperimentalWarning',
-  '--import',
-  './test/support/typescript-hooks.js',
-  'bench/run.ts',
-];
+const NODE_OPTIONS = ['--disable-warning=ExperimentalWarning', '--import', './test/support/typescript-hooks.js'];
 
 interface Report {
   readonly date: string;
@@ -23,23 +20,47 @@ interface Report {
   }[];
 }
 
-function bench(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [...PROGRAM, ...args], { cwd: root }, (error, stdout, stderr) => {
-      resolve({ code: error ? Number(error.code) : 0, stdout, stderr });
-    });
-  });
+interface PairedReport {
+  readonly base: string;
+  readonly outcomes: readonly {
+    readonly operation: string;
+    readonly isWithin: boolean;
+    readonly both: PairedFigures;
+    readonly service: PairedFigures;
+    readonly postgres: PairedFigures;
+    readonly pairs: readonly unknown[];
+  }[];
 }
 
+interface PairedFigures {
+  readonly median: number;
+  readonly lowest: number;
+  readonly highest: number;
+  readonly ours: number;
+  readonly base: number;
+}
+
+function program(file: string) {
+  return (...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> =>
+    new Promise((resolve) => {
+      execFile(process.execPath, [...NODE_OPTIONS, file, ...args], { cwd: root }, (error, stdout, stderr) => {
+        resolve({ code: error ? Number(error.code) : 0, stdout, stderr });
+      });
+    });
+}
+
+const bench = program('bench/run.ts');
+const paired = program('bench/paired.ts');
+
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'taskbridge-bench-test-'));
+});
+
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
 describe('The bench', () => {
-  let folder: string;
-
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'taskbridge-bench-test-'));
-  });
-
-  afterAll(() => rm(folder, { recursive: true, force: true }));
-
   it('measures fan-out, appends and creates, prints a table and writes JSON', async () => {
     const json = join(folder, 'results.json');
     const { code, stdout, stderr } = await bench('--smoke', '--only', 'G3,g10', '--json', json);
@@ -69,5 +90,84 @@ describe('The bench', () => {
 
   it('repeats each side five times', () => {
     expect(FULL.repetitions).toBeGreaterThanOrEqual(5);
+  });
+});
+
+describe('The paired bench', () => {
+  const tiny = ['--pairs', '1', '--count', '20'];
+  let json: string;
+
+  const measured = async () => JSON.parse(await readFile(json, 'utf8')) as PairedReport;
+
+  beforeAll(() => {
+    json = join(folder, 'paired.json');
+  });
+
+  it('measures the CPU of two builds by turns, prints a table and writes JSON', async () => {
+    const { stdout, stderr } = await paired('--base', 'dist', ...tiny, '--limit', '100', '--json', json);
+    expect(stderr).toBe('');
+    expect(stdout).toMatch(
+      /^pair 1 of 1: create [\d.]+, claim [\d.]+, append [\d.]+, end [\d.]+\noperation +CPU of +ratio +from\.\.to +µs ours +µs base +≤ 100\ncreate +both .* ok\n +service /,
+    );
+    const { base, outcomes } = await measured();
+    expect(base).toBe(join(root, 'dist'));
+    expect(outcomes.map(({ operation }) => operation)).toEqual(['create', 'claim', 'append', 'end']);
+    for (const { both, service, postgres, pairs, isWithin } of outcomes) {
+      expect({ isWithin, pairs: pairs.length }).toEqual({ isWithin: true, pairs: 1 });
+      for (const figures of [both, service, postgres]) {
+        for (const value of Object.values(figures) as number[]) expect(value > 0 && value < Infinity).toBe(true);
+        expect(figures.lowest).toBe(figures.highest);
+      }
+      expect(service.ours + postgres.ours).toBeCloseTo(both.ours, 6);
+      expect(service.base + postgres.base).toBeCloseTo(both.base, 6);
+    }
+  }, 180_000);
+
+  it('fails and names what is above the limit', async () => {
+    const args = ['--base', 'dist', ...tiny, '--only', 'claim, end', '--limit', '0.01', '--json', json];
+    const { code, stdout, stderr } = await paired(...args);
+    expect({ code, stderr }).toEqual({ code: 1, stderr: 'above 0.01 of dist: claim, end\n' });
+    expect(stdout).toMatch(/^claim +both .* NO$/m);
+    expect((await measured()).outcomes.map(({ operation, isWithin }) => ({ operation, isWithin }))).toEqual([
+      { operation: 'claim', isWithin: false },
+      { operation: 'end', isWithin: false },
+    ]);
+  }, 180_000);
+
+  it.each([
+    [[], '--base names the commit, or the folder of a build, to compare with'],
+    [['--base', 'no-such-commit'], 'there is no commit and no build no-such-commit'],
+    [['--base=--all'], 'there is no commit and no build --all'],
+    [['--base', 'src'], 'there is no commit and no build src'],
+    [['--base', 'dist', '--only', 'create,delete'], 'there is no operation delete: create, claim, append, end'],
+    [['--base', 'dist', '--pairs', '0'], '--pairs takes a whole number from 1 to 999999, not 0'],
+    [['--base', 'dist', '--count', '1.5'], '--count takes a whole number from 1 to 999999, not 1.5'],
+    [['--base', 'dist', '--limit', 'all'], '--limit takes a number above 0, not all'],
+    [['--base', 'dist', '--pair', '1'], /^Unknown option '--pair'/],
+    [['HEAD'], /^Unexpected argument 'HEAD'/],
+  ])('refuses %j in one line, and measures nothing', async (args, line) => {
+    const { code, stdout, stderr } = await paired(...args);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr.split('\n').length).toBe(2);
+    expect(stderr.trimEnd()).toEqual(typeof line === 'string' ? line : expect.stringMatching(line));
+  });
+
+  it('counts a process, its children, and those of its children that ended', async () => {
+    const burn = 'while (process.cpuUsage().user < 2e5);';
+    const script = `const { spawn, spawnSync } = require('node:child_process');
+      spawnSync(process.execPath, ['-e', '${burn}']);
+      const living = spawn(process.execPath, ['-e', '${burn} console.log(1); setInterval(() => {}, 1e6)']);
+      living.stdout.once('data', () => console.log(JSON.stringify({ living: living.pid, own: process.cpuUsage() })));
+      process.stdin.on('end', () => living.kill()).resume();`;
+    const parent = spawn(process.execPath, ['-e', script], { stdio: ['pipe', 'pipe', 'inherit'] });
+    try {
+      const [line] = (await once(parent.stdout, 'data')) as [Buffer];
+      const { living, own } = JSON.parse(String(line)) as { living: number; own: NodeJS.CpuUsage };
+      const [family, child] = [await familyCpuSeconds(parent.pid ?? 0), await cpuSeconds(living)];
+      expect(child).toBeGreaterThan(0.19);
+      expect(family - child - (own.user + own.system) / 1e6).toBeGreaterThan(0.19);
+    } finally {
+      parent.stdin.end();
+    }
   });
 });

@@ -5,8 +5,7 @@ import { migrate } from '../../src/database/migrate.js';
 import { createTestDatabase, startSharedCluster, stopSharedCluster } from '../support/postgres.js';
 import { startRedis } from '../support/redis.js';
 import { cleanUp } from '../support/without-jest.js';
-import { runScenario } from './scenario.js';
-import type { Verdict } from './verdict.js';
+import { runScenario, type Sizes } from './scenario.js';
 
 // `npm run test:faults -- --tasks 1000 --events 200 --kills 30 --seconds 900`: for a release. 0 is the only good answer.
 
@@ -23,6 +22,18 @@ const { values } = parseArgs({
   },
 });
 
+/** @throws on what is no number: a run of no tasks would find nothing */
+function readSizes(): Sizes {
+  const number = (name: keyof Sizes) => {
+    if (!/^\d{1,6}$/.test(values[name])) throw new Error(`--${name} takes a whole number, not ${values[name]}`);
+    return Number(values[name]);
+  };
+  return {
+    ...{ tasks: number('tasks'), events: number('events'), subscribers: number('subscribers') },
+    ...{ kills: number('kills'), seconds: number('seconds'), seed: number('seed') },
+  };
+}
+
 const root = fileURLToPath(new URL('../../', import.meta.url));
 /** Those that do more when FULL is 1, and those that break something. */
 const SUITE = ['transports', 'races', 'crash', 'commit-order', 'live-log-faults', 'redis-faults', 'append-queue'];
@@ -34,20 +45,20 @@ function runSuite(): boolean {
   return spawnSync(process.execPath, [...jest, '--runInBand', ...files], options).status === 0;
 }
 
-async function runFaults(): Promise<Verdict> {
+/** @returns whether every promise was kept */
+async function runFaults(sizes: Sizes): Promise<boolean> {
   const cluster = await startSharedCluster(migrate);
   try {
     const [database, redis] = [await createTestDatabase(), await startRedis()];
-    const number = (name: 'tasks' | 'events' | 'subscribers' | 'kills' | 'seconds' | 'seed') => Number(values[name]);
-    const sizes = {
-      ...{ tasks: number('tasks'), events: number('events'), subscribers: number('subscribers') },
-      ...{ kills: number('kills'), seconds: number('seconds'), seed: number('seed') },
-    };
     console.log(JSON.stringify(sizes));
-    return await runScenario(sizes, { database, redis, crashPostgres: () => cluster.crash(), say: console.log });
+    const surroundings = { database, redis, crashPostgres: () => cluster.crash(), say: console.log };
+    const { report, violations } = await runScenario(sizes, surroundings);
+    // Said before anything is cleaned up, which may fail: a run of this length is not repeated for that.
+    console.log(report);
+    for (const violation of violations.slice(0, 100)) console.log(violation);
+    return violations.length === 0;
   } finally {
-    await cleanUp();
-    await stopSharedCluster();
+    await cleanUp().finally(() => stopSharedCluster());
   }
 }
 
@@ -55,8 +66,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => void cleanUp().finally(() => stopSharedCluster().finally(() => process.exit(1))));
 }
 
+const sizes = readSizes();
 const suitePassed = values['skip-suite'] || runSuite();
-const { report, violations } = await runFaults();
-console.log(report);
-for (const violation of violations.slice(0, 100)) console.log(violation);
-process.exitCode = suitePassed && violations.length === 0 ? 0 : 1;
+const promisesKept = await runFaults(sizes);
+process.exitCode = suitePassed && promisesKept ? 0 : 1;

@@ -44,6 +44,7 @@ export async function runScenario(sizes: Sizes, surroundings: Surroundings): Pro
     await Promise.all([replicas.add(), replicas.add()]);
     const taskIds: string[] = [];
     const following: Promise<Followed>[] = [];
+    let through = 0;
     const creating = createAll(sizes, balancer.url, (client, taskId, random) => {
       taskIds.push(taskId);
       const names = Object.keys(transports) as (keyof typeof transports)[];
@@ -52,7 +53,8 @@ export async function runScenario(sizes: Sizes, surroundings: Surroundings): Pro
         const maxRun = Math.max(2, sizes.events / 4);
         const name = `${transport} ${n + 1}/${taskId}`;
         const options = { name, url: balancer.url, taskId, transport, headers: client.headers, maxRun };
-        following.push(subscribe({ ...options, random: seededRandom(random() * 2 ** 32), giveUp: giveUp.signal }));
+        const chance = { random: seededRandom(random() * 2 ** 32), giveUp: giveUp.signal };
+        following.push(subscribe({ ...options, ...chance }).finally(() => (through += 1)));
       }
     });
     const plan = planFaults(sizes.kills, Math.max(2, sizes.kills), surroundings.crashPostgres !== undefined);
@@ -62,13 +64,14 @@ export async function runScenario(sizes: Sizes, surroundings: Surroundings): Pro
         const due = ((index + 0.5) / plan.length) * sizes.seconds * 1000;
         await delay(Math.max(0, due - (performance.now() - startedAt)));
         await strike(fault, { ...surroundings, replicas });
-        say(`${seconds(startedAt)} s: ${fault}`);
+        const soFar = `${taskIds.length} tasks, ${through} of ${following.length} subscribers are through`;
+        say(`${seconds(startedAt)} s: ${fault} (${soFar})`);
       }
     })();
     await Promise.all([creating, breaking]);
     say(`${seconds(startedAt)} s: ${taskIds.length} tasks are accepted, nothing breaks any more`);
     const timer = setTimeout(() => giveUp.abort(), QUIESCENCE_MS);
-    await eventually('every task is over', () => isQuiet(database), QUIESCENCE_MS).catch(() => {});
+    await untilQuiet(database).catch(() => {});
     const followed = await Promise.all(following);
     clearTimeout(timer);
     const connections = followed.reduce((sum, one) => sum + one.connections, 0);
@@ -111,9 +114,12 @@ async function accepted(client: Client, body: Parameters<Client['create']>[0]): 
   }
 }
 
-function isQuiet(database: TestDatabase): Promise<boolean> {
+/** Over one connection: many would take from the machine what the last tasks need. */
+function untilQuiet({ superuserUrl }: TestDatabase): Promise<unknown> {
   const open = "SELECT 1 FROM taskbridge.proj_tasks WHERE status IN ('ACCEPTED', 'RUNNING') LIMIT 1";
-  return connected(database.superuserUrl, async (db) => (await db.query(open)).rows.length === 0);
+  return connected(superuserUrl, (db) =>
+    eventually('every task is over', async () => (await db.query(open)).rows.length === 0, QUIESCENCE_MS),
+  );
 }
 
 function seconds(startedAt: number): string {

@@ -6,6 +6,8 @@ const END_MS = 5_000;
 /** One that is opened there may first have to wait for a PostgreSQL that is gone. */
 const OPENED_AT_END_MS = 30_000;
 const RECONNECT_MS = 50;
+/** The run itself says when it has been long enough. This is the longest time that a timer takes. */
+const NO_DEADLINE_MS = 2 ** 31 - 1;
 
 /** What one subscriber was told of one task. */
 export interface Followed {
@@ -46,7 +48,7 @@ export async function subscribe(options: SubscriberOptions): Promise<Followed> {
     const hasEnd = () => isTerminal(reader.events.at(-1)?.raw ?? '{}');
     if (!isOver) {
       const untilThen = ({ events }: { events: readonly unknown[] }) => events.length >= wanted || hasEnd();
-      await reader.waitFor((seen) => seen.outcome !== undefined || untilThen(seen), 600_000);
+      await reader.waitFor((seen) => seen.outcome !== undefined || untilThen(seen), NO_DEADLINE_MS);
     }
     const shallEnd = isOver || hasEnd();
     const withinMs = isOver ? OPENED_AT_END_MS : END_MS;
@@ -66,10 +68,10 @@ export async function subscribe(options: SubscriberOptions): Promise<Followed> {
       );
     else if (!isTold && !isPassing(ended)) oddities.push(`${JSON.stringify(ended)} (${where})`);
 
+    if (ended && isPassing(ended)) await delay(RECONNECT_MS);
     if (giveUp.aborted || (isOver && isTold)) return { history, connections, oddities };
     cursor = reader.events.at(-1)?.eventId ?? cursor;
     isOver ||= hasEnd();
-    if (ended && isPassing(ended)) await delay(RECONNECT_MS);
   }
 }
 

@@ -1,0 +1,59 @@
+import { randomUUID } from 'node:crypto';
+import { WORKER_TOKEN } from '../test/support/worker-client.js';
+import type { Answer, HttpConnection } from './http-connection.js';
+
+// The requests of clients and workers, as bare as they can be. Each fails when it is answered otherwise than it should be.
+
+export interface Lease {
+  readonly taskId: string;
+  readonly leaseToken: string;
+}
+
+/** Distinct ones: a principal may have so many open tasks and no more. */
+const OWNERS = 1_000;
+const AUTHORIZATION = `Authorization: Bearer ${WORKER_TOKEN}\r\n`;
+
+let created = 0;
+
+export async function create(connection: HttpConnection, owners = OWNERS): Promise<void> {
+  created += 1;
+  const answer = await connection.post('/api/v1/tasks', `X-Principal-Id: owner-${created % owners}\r\n`, {
+    clientRequestId: randomUUID(),
+    taskType: 'bench.wait',
+    input: { prompt: 'Summarise the attached report in three sentences.', temperature: 0.2, model: 'any' },
+    metadata: { source: 'bench' },
+  });
+  expected(201, answer);
+}
+
+export async function claim(
+  connection: HttpConnection,
+  maxTasks: number,
+  waitTimeoutMs: number,
+): Promise<readonly Lease[]> {
+  const body = { workerId: 'bench', taskTypes: ['bench.wait'], maxTasks, waitTimeoutMs };
+  const { text } = expected(200, await connection.post('/worker/v1/leases', AUTHORIZATION, body));
+  return (JSON.parse(text) as { leases: readonly Lease[] }).leases;
+}
+
+/** `batchSeq` counts from 1 within the lease. */
+export async function append(
+  connection: HttpConnection,
+  { taskId, leaseToken }: Lease,
+  batchSeq: number,
+  messages: readonly string[],
+): Promise<void> {
+  const events = messages.map((message) => ({ type: 'TASK_MESSAGE', payload: { message } }));
+  const body = { leaseToken, batchSeq, events };
+  expected(200, await connection.post(`/worker/v1/tasks/${taskId}/events`, AUTHORIZATION, body));
+}
+
+export async function complete(connection: HttpConnection, { taskId, leaseToken }: Lease): Promise<void> {
+  const body = { leaseToken, result: null };
+  expected(200, await connection.post(`/worker/v1/tasks/${taskId}/complete`, AUTHORIZATION, body));
+}
+
+function expected(status: number, answer: Answer): Answer {
+  if (answer.status !== status) throw new Error(`answered with ${answer.status}: ${answer.text}`);
+  return answer;
+}
