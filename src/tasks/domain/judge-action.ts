@@ -1,5 +1,5 @@
 import type { AskedQuestion } from './suspension.js';
-import { isOver, type Task } from './task.js';
+import { isOver, type TaskStatus } from './task.js';
 import { ActionNotAllowed, IdempotencyConflict, SuspensionNotFound, TaskAlreadyTerminal } from './tasks.errors.js';
 
 export const ACTION_STATUSES = ['ACCEPTED', 'DEDUPLICATED', 'REJECTED_ALREADY_RESOLVED', 'REJECTED_EXPIRED'] as const;
@@ -11,7 +11,7 @@ export type ActionStatus = (typeof ACTION_STATUSES)[number];
  * @throws IdempotencyConflict, SuspensionNotFound, TaskAlreadyTerminal, ActionNotAllowed
  */
 export function judgeAction(
-  task: Task,
+  taskStatus: TaskStatus,
   action: { readonly actionType: string; readonly fingerprint: string },
   receipt: { readonly fingerprint: string } | undefined,
   question: AskedQuestion | undefined,
@@ -21,7 +21,7 @@ export function judgeAction(
     return 'DEDUPLICATED';
   }
   if (!question) throw new SuspensionNotFound();
-  if (isOver(task.status)) throw new TaskAlreadyTerminal();
+  if (isOver(taskStatus)) throw new TaskAlreadyTerminal();
   if (question.isExpired) return 'REJECTED_EXPIRED';
   if (!question.isOpen) return 'REJECTED_ALREADY_RESOLVED';
   if (!question.allowedActions.includes(action.actionType)) throw new ActionNotAllowed(question.allowedActions);
