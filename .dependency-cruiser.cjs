@@ -6,9 +6,9 @@
  *   auth <- ownership <- uploads <- tasks
  */
 
-/** What every folder may import: what it is configured with, what an error is, what JSON is, and how to be observed. */
+/** What every folder may import: what it is configured with, what an error and a deadline are, what JSON is, and how to be observed. */
 const EVERYWHERE = [
-  '^src/taskbridge-error\\.ts$',
+  '^src/(taskbridge-error|deadline)\\.ts$',
   '\\.config\\.ts$',
   '^src/http/(http\\.errors|strict-json|canonical-json)\\.ts$',
   '^src/observability/',

@@ -1,7 +1,7 @@
 // `npm run generate`: writes what is made from the tables of settings and of metrics. A test compares, so it cannot be forgotten.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { SETTINGS, type Setting } from '../src/boot/settings.js';
-import { type Metric, METRICS, TRANSPORT_METRICS } from '../src/observability/metrics.js';
+import { HOST_METRICS, type Metric, METRICS, TRANSPORT_METRICS } from '../src/observability/metrics.js';
 
 /** The text of .env.example. */
 export function envExample(settings: Readonly<Record<string, Setting>>): string {
@@ -56,5 +56,5 @@ if (import.meta.main) {
   const operations = new URL('../docs/operations.md', import.meta.url);
   writeFileSync(new URL('../.env.example', import.meta.url), envExample(SETTINGS));
   const page = withSettingsTable(readFileSync(operations, 'utf8'), SETTINGS);
-  writeFileSync(operations, withMetricsTable(page, { ...METRICS, ...TRANSPORT_METRICS }));
+  writeFileSync(operations, withMetricsTable(page, { ...METRICS, ...TRANSPORT_METRICS, ...HOST_METRICS }));
 }

@@ -8,6 +8,7 @@ import { EmbeddedPostgresError, startEmbeddedPostgres, type EmbeddedPostgres } f
 import { migrate } from './database/migrate.js';
 import { MigrationRefused } from './database/migration-refused.js';
 import { createPool } from './database/pool.js';
+import { currentHostCall } from './observability/host-code.js';
 import { createLogger } from './observability/log.js';
 import { shutdownTracing } from './observability/tracing.js';
 import { logWarnings } from './observability/warnings.js';
@@ -27,7 +28,10 @@ let graceMs = 0;
 process.on('SIGTERM', (signal) => void stop(0, signal));
 process.on('SIGINT', (signal) => void stop(0, signal));
 // Node then says it on stderr and ends the process; whoever reads the log is to find it there, too.
-process.on('uncaughtExceptionMonitor', (err) => logger?.error({ err }, 'service.crashed'));
+process.on('uncaughtExceptionMonitor', (err) => {
+  // What a host's code left behind is contained, and told there.
+  if (currentHostCall() === undefined) logger?.error({ err }, 'service.crashed');
+});
 await start().catch((error: unknown) => {
   // What fails because it is being stopped has nothing to say.
   if (stopping) return;

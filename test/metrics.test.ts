@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { METRICS, TRANSPORT_METRICS } from '../src/observability/metrics.js';
+import { HOST_METRICS, METRICS, TRANSPORT_METRICS } from '../src/observability/metrics.js';
 import { type Client, newPrincipal, uniqueId } from './support/client.js';
 import { connected } from './support/fold.js';
 import { followLongPoll, followSse, followWebSocket, type Reader } from './support/follow.js';
@@ -199,7 +199,7 @@ describe('/metrics', () => {
 
   it('has every metric of the catalogue, with its labels and no other', async () => {
     const names = (await scrape()).names();
-    for (const [name, { kind, labels }] of Object.entries({ ...METRICS, ...TRANSPORT_METRICS })) {
+    for (const [name, { kind, labels }] of Object.entries({ ...METRICS, ...TRANSPORT_METRICS, ...HOST_METRICS })) {
       const sample = names.get(`taskbridge_${name}${kind === 'histogram' ? '_count' : ''}`);
       // With labels there is no sample before the first observation.
       if (sample !== undefined || labels.length === 0) expect([name, sample]).toEqual([name, [...labels].sort()]);

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { parse } from 'yaml';
-import { METRICS, TRANSPORT_METRICS } from '../src/observability/metrics.js';
+import { HOST_METRICS, METRICS, TRANSPORT_METRICS } from '../src/observability/metrics.js';
 import { type Client, newPrincipal, uniqueId } from './support/client.js';
 import { type DebianProgram, debianProgram, type Program } from './support/debian.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
@@ -141,6 +141,8 @@ function scrapedFrom(text: string): Scraped {
 
 /** A metric that nothing has been counted under yet has only its name in a scrape; its labels are in the catalogue. */
 function labelsOf(metric: string, scraped: ReadonlyMap<string, unknown> | undefined): ReadonlySet<string> {
-  const declared = { ...METRICS, ...TRANSPORT_METRICS }[metric.replace(/^taskbridge_/, '') as keyof typeof METRICS];
+  const declared = { ...METRICS, ...TRANSPORT_METRICS, ...HOST_METRICS }[
+    metric.replace(/^taskbridge_/, '') as keyof typeof METRICS
+  ];
   return new Set([...(scraped?.keys() ?? []), ...(declared?.labels ?? []), 'job', 'instance']);
 }

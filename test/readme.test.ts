@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { withMetricsTable, withSettingsTable } from '../.ci/generate.js';
 import { SETTINGS } from '../src/boot/settings.js';
-import { METRICS, TRANSPORT_METRICS } from '../src/observability/metrics.js';
+import { HOST_METRICS, METRICS, TRANSPORT_METRICS } from '../src/observability/metrics.js';
 import { EVENT_TYPES } from '../src/tasks/domain/task-event.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 import { type Service, startService, temporaryDirectory } from './support/service.js';
@@ -79,7 +79,7 @@ describe('docs/operations.md', () => {
 
   it('has the table that `npm run generate` makes of the metrics', () => {
     const page = read('docs/operations.md');
-    const metrics = { ...METRICS, ...TRANSPORT_METRICS };
+    const metrics = { ...METRICS, ...TRANSPORT_METRICS, ...HOST_METRICS };
     expect(page).toBe(withMetricsTable(page, metrics));
     for (const name of Object.keys(metrics)) expect(page).toContain(`| \`taskbridge_${name}\` |`);
   });

@@ -7,7 +7,7 @@ import type { AuthContext } from './auth-context.js';
  */
 export abstract class AuthContextResolver {
   /**
-   * The subject is 1 to 128 characters, and none of the reserved ones: the system principal, `system`, `worker:…`.
+   * The subject is 1 to 128 characters without controls, and none of the reserved ones: the system principal, `system`, `worker:…`.
    * @throws NotAuthenticated when the request does not say who is calling, or says it in a way that does not count
    */
   abstract resolve(request: IncomingMessage): AuthContext | Promise<AuthContext>;

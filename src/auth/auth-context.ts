@@ -9,9 +9,17 @@ export function isReserved(subject: string): boolean {
   return id === SYSTEM_PRINCIPAL_ID || id === 'system' || id.startsWith('worker:');
 }
 
+const MAX_NAME_CHARACTERS = 128;
+const CONTROL = /\p{Cc}/u;
+
+/** Whether this can name a principal, a tenant or an app: it can be stored as it is, and shown in a log. */
+export function isName(text: string): boolean {
+  return text !== '' && text.length <= MAX_NAME_CHARACTERS && text.isWellFormed() && !CONTROL.test(text);
+}
+
 /** What the service knows of a caller, however it was authenticated. */
 export interface AuthContext {
-  /** The principal's id, 1 to 128 characters. */
+  /** The principal's id, 1 to 128 characters, none of them a control character. */
   readonly subject: string;
   readonly scopes: ReadonlySet<string>;
   readonly tenantId?: string;

@@ -1,10 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { Injectable } from '@nestjs/common';
-import { isReserved, NOBODY, type AuthContext } from './auth-context.js';
+import { isName, isReserved, NOBODY, type AuthContext } from './auth-context.js';
 import { AuthContextResolver } from './auth-context-resolver.js';
 import { NotAuthenticated } from './auth.errors.js';
-
-const MAX_SUBJECT_LENGTH = 128;
 
 /** Who is calling, for HTTP, SSE and the WebSocket upgrade alike. Here and nowhere else what a resolver says is taken in. */
 @Injectable()
@@ -21,9 +19,7 @@ export class Callers {
     if (auth === NOBODY) return auth;
     const { subject } = auth;
     if (isReserved(subject)) throw new NotAuthenticated('The principal is reserved.');
-    // PostgreSQL keeps no U+0000.
-    const isKept = subject !== '' && subject.length <= MAX_SUBJECT_LENGTH && !subject.includes('\0');
-    if (!isKept) throw new NotAuthenticated('The principal is malformed.');
+    if (!isName(subject)) throw new NotAuthenticated('The principal is malformed.');
     return auth;
   }
 }

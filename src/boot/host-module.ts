@@ -3,7 +3,12 @@ import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { DynamicModule, InjectionToken, Provider, Type } from '@nestjs/common';
 import type { Hosted } from '../hosted.js';
+import { firstLineOf } from '../observability/first-line.js';
+import { asHostCode } from '../observability/host-code.js';
 import { BootRefused } from './boot-guard.js';
+import { HostPortFailed } from './host-port-failed.js';
+import { HOST_PORTS } from './host-ports.js';
+import { guardedProviders } from './host-providers.js';
 
 export interface HostModule {
   readonly modules: readonly DynamicModule[];
@@ -21,19 +26,24 @@ export async function loadHostModule(path: string | undefined): Promise<HostModu
   if (path === undefined) return { modules: [], hosted: new Set() };
   const url = pathToFileURL(resolve(path)).href;
   resolveFromService();
-  const loaded = (await import(url).catch((error: unknown) => {
-    throw refused(`cannot be loaded: ${firstLine(error)}`, error);
+  const call = { port: 'HOST_MODULE', method: 'import' };
+  const loaded = (await asHostCode(call, () => import(url)).catch((error: unknown) => {
+    throw refused(`cannot be loaded: ${firstLineOf(error)}`, error);
   })) as { default?: unknown };
   const host = asDynamicModule(loaded.default);
-  const tokens = providersOf(host).map(tokenOf);
-  return { modules: [{ ...host, global: true, exports: tokens }], hosted: new Set(tokens) };
+  const ofClass = (Reflect.getMetadata('providers', host.module) as Provider[] | undefined) ?? [];
+  const ofObject = host.providers ?? [];
+  const tokens = [...ofClass, ...ofObject].map(tokenOf);
+  // Those of the class come first, and a later one takes the place of an earlier one.
+  const providers = [...ofClass.filter(isOfPort), ...ofObject].flatMap(guardedProviders);
+  return { modules: [{ ...host, providers, global: true, exports: tokens }], hosted: new Set(tokens) };
 }
 
 /** What kept the application from being built. It is built in every test without a host module, so with one it is the host's. */
 export function refusedWithHost({ modules }: HostModule, error: unknown): unknown {
-  return modules.length === 0 || error instanceof BootRefused
-    ? error
-    : refused(`cannot be built: ${firstLine(error)}`, error);
+  if (modules.length === 0 || error instanceof BootRefused) return error;
+  if (error instanceof HostPortFailed) return refused(error.told, error);
+  return refused(`cannot be built: ${firstLineOf(error)}`, error);
 }
 
 function resolveFromService(): void {
@@ -70,16 +80,12 @@ function asDynamicModule(value: unknown): DynamicModule {
   throw refused('must have a Nest module as its default export: a class, or an object with a member "module"');
 }
 
-function providersOf({ module, providers = [] }: DynamicModule): Provider[] {
-  return [...((Reflect.getMetadata('providers', module) as Provider[] | undefined) ?? []), ...providers];
+function isOfPort(provider: Provider): boolean {
+  return HOST_PORTS.has(tokenOf(provider));
 }
 
 function tokenOf(provider: Provider): InjectionToken {
   return typeof provider === 'function' ? provider : provider.provide;
-}
-
-function firstLine(error: unknown): string {
-  return (error instanceof Error && error.message.split('\n', 1)[0]) || 'unknown error';
 }
 
 function refused(problem: string, cause?: unknown): BootRefused {

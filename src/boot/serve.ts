@@ -9,11 +9,13 @@ import { Reaper } from '../execution/reaper.js';
 import { TaskExecutor } from '../execution/task-executor.js';
 import { WaitingClaims } from '../execution/waiting-claims.js';
 import { BeforeScrape } from '../observability/before-scrape.js';
+import { HostFaults } from '../observability/host-faults.js';
 import { ServiceReadiness } from '../health/service-readiness.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { EndLostAttempts } from '../tasks/end-lost-attempts.js';
 import { MeasureBacklog } from '../tasks/measure-backlog.js';
 import { UploadSweeper } from '../uploads/upload-sweeper.js';
+import { containHostFaults } from './contain-host-faults.js';
 import { createApplication } from './application.js';
 import type { Config } from './config.js';
 import { drain } from './drain.js';
@@ -40,10 +42,13 @@ export interface Serving {
 
 /** Wires the application, listens, and starts what runs on its own, in this order. */
 export async function serve({ config, database, logger, isAlone }: Ground): Promise<Serving> {
+  const contained = config.hostModule === undefined ? undefined : containHostFaults();
   const host = await loadHostModule(config.hostModule);
-  const app = await createApplication({ config, database, logger, host }).catch((error: unknown) => {
+  const refused = (error: unknown): never => {
     throw refusedWithHost(host, error);
-  });
+  };
+  const app = await createApplication({ config, database, logger, host }).catch(refused);
+  contained?.tell(app.get(HostFaults));
   const metrics = app.get(MetricsSink);
   for (const { name, why } of weakSettings(config, host.hosted, app.get(TaskExecutor))) {
     metrics.set('weak_setting', 1, { name });
@@ -53,7 +58,7 @@ export async function serve({ config, database, logger, isAlone }: Ground): Prom
   app.get(BeforeScrape).add(() => app.get(ServiceReadiness).check());
   // Nobody else can hold a lease: what was running when the last process ended goes on at once.
   if (isAlone) await app.get(EndLostAttempts).endAll();
-  await app.get(LiveLog).start();
+  await app.get(LiveLog).start().catch(refused);
   app.get(Hub).start();
   const ops = await startOpsServer(app, config);
   const server = app.getHttpServer() as Server;

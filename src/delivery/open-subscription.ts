@@ -41,11 +41,13 @@ export class OpenSubscription {
   ): Promise<Subscription> {
     return this.observer.query('follow_task', { principalId: auth.subject, taskId, transport }, async () => {
       demandScope(auth, 'tasks:read');
-      if (!isTaskId(taskId)) throw new TaskNotFound();
+      // Whose it is, first: what a stranger names is not followed, however long the policy takes.
+      const named = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
+      if (!named || !(await this.ownership.mayRead(auth, named.identity))) throw new TaskNotFound();
       const channel = this.hub.attach(taskId);
       try {
         const task = await readTaskHead(this.database, taskId);
-        if (!task || !(await this.ownership.mayRead(auth, task.identity))) throw new TaskNotFound();
+        if (!task) throw new TaskNotFound();
         const cursor = parseCursor(cursorText);
         checkCursor(cursor, task.headEventId);
         channel.advanceTo(task.headEventId);

@@ -47,8 +47,13 @@ export class Session {
     sessions.set(socket, this);
     // What a client sends before it is known who it is stays with the network.
     socket.pause();
-    void caller.catch((error: unknown) => this.refuse(error)).finally(() => socket.resume());
-    this.#deadline = setTimeout(() => writer.end('no_subscribe'), SUBSCRIBE_DEADLINE_MS);
+    void caller
+      .catch((error: unknown) => this.refuse(error))
+      .finally(() => {
+        // Counted from here: a client whose credentials take their time has said nothing wrong.
+        if (!writer.why) this.#deadline = setTimeout(() => writer.end('no_subscribe'), SUBSCRIBE_DEADLINE_MS);
+        socket.resume();
+      });
     writer.atEnd(() => clearTimeout(this.#deadline));
     delivery.streams.join(writer);
   }

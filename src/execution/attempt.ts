@@ -176,14 +176,16 @@ function failureOf(error: unknown, token: string): Ending {
   if (!(error instanceof TaskFailure)) {
     return { kind: 'fail', token, code: 'HANDLER_ERROR', message: 'The handler failed.', retryable: true };
   }
-  const { retryable = false, retryAfterMs = Number.NaN } = error.options;
-  const withinLimits = Math.round(Math.min(Math.max(retryAfterMs, 0), LONGEST_RETRY_AFTER_MS));
+  // A subclass of the host's may have anything there.
+  const { retryable, retryAfterMs } = { ...(error.options as Readonly<Record<string, unknown>> | undefined) };
+  const wanted = typeof retryAfterMs === 'number' ? retryAfterMs : Number.NaN;
+  const withinLimits = Math.round(Math.min(Math.max(wanted, 0), LONGEST_RETRY_AFTER_MS));
   return {
     kind: 'fail',
     token,
     code: String(error.code).slice(0, MAX_CODE_CHARACTERS),
-    message: error.message.slice(0, MAX_MESSAGE_CHARACTERS),
-    retryable,
+    message: String(error.message).slice(0, MAX_MESSAGE_CHARACTERS),
+    retryable: retryable === true,
     ...(!Number.isNaN(withinLimits) && { retryAfterMs: withinLimits }),
   };
 }

@@ -125,7 +125,9 @@ export class InlineWorker implements LeaseHolder {
   }
 
   report({ identity, attempt }: Lease, error: unknown): void {
-    this.log.error({ taskId: identity.taskId, taskType: identity.taskType, attempt, err: error }, 'handler.failed');
+    const { taskId, taskType } = identity;
+    // Undefined may be thrown, too.
+    this.log.error({ taskId, taskType, attempt, err: error ?? null }, 'handler.failed');
   }
 
   private async waitForWork(): Promise<void> {

@@ -1,5 +1,5 @@
 import { Log } from '../observability/log.js';
-import { withinDeadline } from './deadline.js';
+import { withinDeadline } from '../deadline.js';
 import { type Readiness, ReadinessProbe } from './readiness-probe.js';
 
 export interface CompositeOptions {

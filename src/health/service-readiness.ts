@@ -2,11 +2,7 @@ import { Injectable, ServiceUnavailableException } from '@nestjs/common';
 import { HealthCheckService, type HealthIndicatorFunction, HealthIndicatorService } from '@nestjs/terminus';
 import { DrainState } from '../http/drain-state.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
-import { withinDeadline } from './deadline.js';
 import { type Readiness, ReadinessProbe } from './readiness-probe.js';
-
-/** For a host's own probe that hangs; the composite one bounds each of its parts. */
-const DEADLINE_MILLISECONDS = 3000;
 
 /** Whether this replica should be sent requests, in one place for who asks over HTTP and for who scrapes. */
 @Injectable()
@@ -32,9 +28,9 @@ export class ServiceReadiness {
   }
 
   private async probed(): Promise<Readiness> {
-    const { ready, details } = await withinDeadline(DEADLINE_MILLISECONDS, this.probe.checkReadiness()).catch(
-      (): Readiness => ({ ready: false, details: {} }),
-    );
+    const { ready, details } = await this.probe
+      .checkReadiness()
+      .catch((): Readiness => ({ ready: false, details: {} }));
     return { ready: ready && !this.drain.draining, details };
   }
 

@@ -40,7 +40,7 @@ export class ErrorFilter implements ExceptionFilter {
     try {
       const refusal = refusalOf(error, req);
       if (refusal.status === 500 && !isReported(error)) {
-        this.log.error({ method: req.method, err: error }, 'http_request.failed');
+        this.log.error({ method: req.method, err: error ?? null }, 'http_request.failed');
       }
       const event = REJECTIONS[refusal.status];
       if (event !== undefined) this.log.info({ method: req.method, code: refusal.code }, event);

@@ -45,16 +45,23 @@ const MAX_MESSAGE = 1000;
 const MAX_STACK = 8000;
 const MAX_CAUSES = 4;
 
-/** Named properties only: errors of libraries carry bodies, rows and connection settings in the others. */
+/**
+ * Named properties only: errors of libraries carry bodies, rows and connection settings in the others. Never throws: a host's code
+ * may throw anything, getters that throw among it.
+ */
 function errorFields(error: unknown, causes = 0): object {
-  if (!types.isNativeError(error)) return { type: typeof error };
-  const { name, message, stack, cause } = error;
-  const { code } = error as { code?: unknown };
-  return {
-    type: name,
-    message: boundedText(message, MAX_MESSAGE),
-    ...(typeof code === 'string' && { code: boundedText(code) }),
-    ...(stack !== undefined && { stack: stack.slice(0, MAX_STACK) }),
-    ...(cause !== undefined && causes < MAX_CAUSES && { cause: errorFields(cause, causes + 1) }),
-  };
+  try {
+    if (!types.isNativeError(error)) return { type: error === null ? 'nothing' : typeof error };
+    const { name, message, stack, cause } = error;
+    const { code } = error as { code?: unknown };
+    return {
+      type: boundedText(String(name)),
+      message: boundedText(String(message), MAX_MESSAGE),
+      ...(typeof code === 'string' && { code: boundedText(code) }),
+      ...(stack !== undefined && { stack: String(stack).slice(0, MAX_STACK) }),
+      ...(cause !== undefined && causes < MAX_CAUSES && { cause: errorFields(cause, causes + 1) }),
+    };
+  } catch {
+    return { type: 'unreadable' };
+  }
 }

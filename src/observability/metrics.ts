@@ -99,6 +99,15 @@ export const TRANSPORT_METRICS = {
   slow_consumer_closes_total: { kind: 'counter', help: 'Streams closed because nobody read', labels: ['transport'] },
 } as const satisfies Record<string, Metric>;
 
+/** Counted without a sink: the sinks are among the ports. */
+export const HOST_METRICS = {
+  host_port_failures_total: {
+    kind: 'counter',
+    help: 'Calls of a host module that threw, did not answer in time (timeout), or answered nonsense',
+    labels: ['port', 'method', 'problem'],
+  },
+} as const satisfies Record<string, Metric>;
+
 type Metrics = typeof METRICS;
 type NameOf<Kind extends MetricKind> = {
   [Name in keyof Metrics]: Metrics[Name]['kind'] extends Kind ? Name : never;

@@ -6,6 +6,7 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 import { type Hosted, unlessHosted } from '../hosted.js';
 import { AccessLog } from './access-log.js';
 import { BeforeScrape } from './before-scrape.js';
+import { HostFaults } from './host-faults.js';
 import { Log } from './log.js';
 import { MetricsController } from './metrics.controller.js';
 import { MetricsSink } from './metrics-sink.js';
@@ -34,6 +35,7 @@ export class ObservabilityModule {
       Observer,
       AccessLog,
       BeforeScrape,
+      HostFaults,
     ];
     return {
       module: ObservabilityModule,

@@ -103,7 +103,7 @@ export class Observer {
 
   private failed(span: Span, name: string, fields: object, error: unknown): void {
     span.setStatus({ code: SpanStatusCode.ERROR, message: 'INTERNAL_ERROR' });
-    this.log.error({ ...fields, err: error }, `${name}.failed`);
+    this.log.error({ ...fields, err: error ?? null }, `${name}.failed`);
     markReported(error);
   }
 }

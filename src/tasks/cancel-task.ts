@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { AuthContext } from '../auth/auth-context.js';
+import { Database } from '../database/database.js';
 import { TaskExecutor } from '../execution/task-executor.js';
 import { currentCorrelationId } from '../observability/correlation.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
@@ -8,6 +9,7 @@ import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { isOver } from './domain/task.js';
 import { TaskNotFound } from './domain/tasks.errors.js';
 import { lockTask } from './store/lock-tasks.js';
+import { readTaskHead } from './store/read-task.js';
 import { TaskWriter } from './task-writer.js';
 import { isTaskId } from './task-id.js';
 
@@ -20,6 +22,7 @@ export interface Cancelled {
 @Injectable()
 export class CancelTask {
   constructor(
+    private readonly database: Database,
     private readonly writer: TaskWriter,
     private readonly executor: TaskExecutor,
     private readonly ownership: OwnershipPolicy,
@@ -30,19 +33,17 @@ export class CancelTask {
   /** @throws TaskNotFound when there is no such task that the caller may control */
   execute(auth: AuthContext, taskId: string, reason = 'cancelled_by_user'): Promise<Cancelled> {
     return this.observer.command('cancel_task', { principalId: auth.subject, taskId }, async (note) => {
-      if (!isTaskId(taskId)) throw new TaskNotFound();
+      const head = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
+      // Asked before the row is locked: a policy takes its time, and whose a task is never changes.
+      if (!head || !(await this.ownership.mayControl(auth, head.identity))) throw new TaskNotFound();
       const [written] = await this.writer.write(
-        async (tx) => {
-          const records = await lockTask(tx, taskId);
-          const allowed = records[0] && (await this.ownership.mayControl(auth, records[0].identity));
-          if (!allowed) throw new TaskNotFound();
-          return records;
-        },
+        (tx) => lockTask(tx, taskId),
         () => ({ kind: 'request_cancellation', reason }),
         { principalId: auth.subject, correlationId: currentCorrelationId(), fromOutside: true },
       );
-      const status = written && isOver(written.record.task.status) ? 'ALREADY_TERMINAL' : 'CANCELLATION_REQUESTED';
-      const stored = written?.events.at(-1);
+      if (!written) throw new TaskNotFound();
+      const status = isOver(written.record.task.status) ? 'ALREADY_TERMINAL' : 'CANCELLATION_REQUESTED';
+      const stored = written.events.at(-1);
       note({ outcome: status, ...(stored && { eventId: String(stored.eventId) }) });
       if (status === 'CANCELLATION_REQUESTED') {
         this.metrics.increment('cancels_total');

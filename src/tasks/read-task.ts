@@ -4,7 +4,7 @@ import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { TaskNotFound } from './domain/tasks.errors.js';
-import { readTaskView, type TaskView } from './store/read-task.js';
+import { readTaskHead, readTaskView, type TaskView } from './store/read-task.js';
 import { isTaskId } from './task-id.js';
 
 /** One task as it is now. */
@@ -19,8 +19,11 @@ export class ReadTask {
   /** @throws TaskNotFound when there is no such task that the caller may read */
   execute(auth: AuthContext, taskId: string): Promise<TaskView> {
     return this.observer.query('read_task', { principalId: auth.subject, taskId }, async () => {
-      const view = isTaskId(taskId) ? await readTaskView(this.database, taskId) : undefined;
-      if (!view || !(await this.ownership.mayRead(auth, view.identity))) throw new TaskNotFound();
+      // Whose it is, first: what a task holds takes time to read, which would tell a stranger that it is there.
+      const head = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
+      if (!head || !(await this.ownership.mayRead(auth, head.identity))) throw new TaskNotFound();
+      const view = await readTaskView(this.database, taskId);
+      if (!view) throw new TaskNotFound();
       return view;
     });
   }

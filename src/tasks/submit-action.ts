@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import type { AuthContext } from '../auth/auth-context.js';
+import { Database } from '../database/database.js';
 import type { Queryable } from '../database/queryable.js';
 import { TaskExecutor } from '../execution/task-executor.js';
 import { canonicalJson } from '../http/canonical-json.js';
@@ -11,9 +12,11 @@ import { Observer } from '../observability/observer.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { judgeAction, type ActionStatus } from './domain/judge-action.js';
 import { TaskNotFound } from './domain/tasks.errors.js';
+import { findForAction } from './store/find-for-action.js';
 import { lockTask } from './store/lock-tasks.js';
-import { findActionReceipt, insertActionReceipt } from './store/receipts.js';
-import { findQuestion, settleSuspension } from './store/suspensions.js';
+import { readTaskHead } from './store/read-task.js';
+import { insertActionReceipt } from './store/receipts.js';
+import { settleSuspension } from './store/suspensions.js';
 import type { TaskRecord } from './store/task-row.js';
 import { isTaskId } from './task-id.js';
 import { TaskWriter } from './task-writer.js';
@@ -42,6 +45,7 @@ interface JudgedRecord extends TaskRecord {
 @Injectable()
 export class SubmitAction {
   constructor(
+    private readonly database: Database,
     private readonly writer: TaskWriter,
     private readonly executor: TaskExecutor,
     private readonly ownership: OwnershipPolicy,
@@ -52,11 +56,23 @@ export class SubmitAction {
   /** @throws TaskNotFound, and what `judgeAction` throws */
   execute(auth: AuthContext, taskId: string, action: Action): Promise<ActionResult> {
     return this.observer.command('submit_action', { principalId: auth.subject, taskId }, async (note) => {
-      if (!isTaskId(taskId)) throw new TaskNotFound();
+      const head = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
+      // Asked before the row is locked: a policy takes its time, and whose a task is never changes.
+      if (!head || !(await this.ownership.mayControl(auth, head.identity))) throw new TaskNotFound();
       const { suspendId, clientActionId, actionType } = action;
       const fingerprint = fingerprintOf(action);
+      // Repeats and what is refused need no lock; what looks acceptable is judged again under it.
+      const early = await this.judged(this.database, taskId, { ...action, fingerprint });
+      if (early.status !== 'ACCEPTED') {
+        note({ outcome: early.status });
+        this.metrics.increment('actions_total', { status: early.status });
+        return { taskId, suspendId, clientActionId, status: early.status };
+      }
       const [written] = await this.writer.write(
-        (tx) => this.judged(tx, auth, taskId, { ...action, fingerprint }),
+        async (tx) => {
+          const [record] = await lockTask(tx, taskId);
+          return record ? [{ ...record, ...(await this.judged(tx, taskId, { ...action, fingerprint })) }] : [];
+        },
         ({ status, acceptedAt }) =>
           status === 'ACCEPTED'
             ? { kind: 'accept_action', action: { suspendId, clientActionId, actionType, acceptedAt } }
@@ -81,18 +97,14 @@ export class SubmitAction {
   }
 
   private async judged(
-    tx: Queryable,
-    auth: AuthContext,
+    db: Queryable,
     taskId: string,
     action: Action & { readonly fingerprint: string },
-  ): Promise<readonly JudgedRecord[]> {
-    const [record] = await lockTask(tx, taskId);
-    if (!record || !(await this.ownership.mayControl(auth, record.identity))) throw new TaskNotFound();
-    const receipt = await findActionReceipt(tx, taskId, action.clientActionId);
-    const question = await findQuestion(tx, taskId, action.suspendId);
-    return [
-      { ...record, status: judgeAction(record.task, action, receipt, question), acceptedAt: question?.now ?? '' },
-    ];
+  ): Promise<Pick<JudgedRecord, 'status' | 'acceptedAt'>> {
+    const found = await findForAction(db, taskId, action);
+    if (!found) throw new TaskNotFound();
+    const { task, receipt, question } = found;
+    return { status: judgeAction(task, action, receipt, question), acceptedAt: question?.now ?? '' };
   }
 }
 

@@ -35,13 +35,30 @@ export async function sendAttachment(
   if (range === 'unsatisfiable') throw new RangeNotSatisfiable(sizeBytes);
   const bytes = request.method === 'HEAD' ? undefined : await open(range);
   response.setHeader('Content-Type', contentType);
-  response.setHeader('Content-Length', range ? range.last - range.first + 1 : sizeBytes);
+  const length = range ? range.last - range.first + 1 : sizeBytes;
+  response.setHeader('Content-Length', length);
   if (range) response.status(206).setHeader('Content-Range', `bytes ${range.first}-${range.last}/${sizeBytes}`);
   if (bytes === undefined) return void response.end();
   try {
-    await pipeline(bytes, response);
+    await pipeline(bytes, exactly(length), response);
   } finally {
     // A pipeline into a response that is closed already does not begin, and leaves the file open.
     bytes.destroy();
   }
+}
+
+/**
+ * As many bytes as were announced, or an error: what comes after them would be read as the next answer on the connection, and what
+ * is missing would be taken from it.
+ */
+function exactly(length: number): (source: AsyncIterable<Uint8Array>) => AsyncGenerator<Uint8Array> {
+  return async function* (source) {
+    let left = length;
+    for await (const chunk of source) {
+      left -= chunk.length;
+      if (left < 0) throw new Error(`the AttachmentStore gave more than ${length} bytes`);
+      yield chunk;
+    }
+    if (left > 0) throw new Error(`the AttachmentStore gave ${length - left} of ${length} bytes`);
+  };
 }

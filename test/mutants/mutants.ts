@@ -56,11 +56,11 @@ export const MUTANTS: readonly Mutant[] = [
       },
       {
         file: 'src/delivery/open-subscription.ts',
-        from: 'const task = await readTaskHead(this.database, taskId);\n        if',
-        to: 'const task = early;\n        if',
+        from: '        const task = await readTaskHead(this.database, taskId);\n',
+        to: '        const task = early;\n',
       },
     ],
-    caughtBy: { file: 'test/attach-first.test.ts', tests: 'right after answer 1' },
+    caughtBy: { file: 'test/attach-first.test.ts', tests: 'right after answer 2' },
   },
   {
     name: '`hasMore` by equality with the limit',
@@ -110,5 +110,43 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
     caughtBy: { file: 'test/bad-rows.test.ts', tests: 'are set aside one by one' },
+  },
+  {
+    name: 'a policy that is asked under the lock',
+    changes: [
+      {
+        file: 'src/tasks/cancel-task.ts',
+        from: '      if (!head || !(await this.ownership.mayControl(auth, head.identity))) throw new TaskNotFound();\n',
+        to: '      if (!head) throw new TaskNotFound();\n',
+      },
+      {
+        file: 'src/tasks/cancel-task.ts',
+        from: '        (tx) => lockTask(tx, taskId),\n',
+        to: '        async (tx) => {\n          const records = await lockTask(tx, taskId);\n          if (!(await this.ownership.mayControl(auth, head.identity))) throw new TaskNotFound();\n          return records;\n        },\n',
+      },
+    ],
+    caughtBy: { file: 'test/host-ports.test.ts', tests: 'When every port never answers everybody else' },
+  },
+  {
+    name: 'a sink of the host that is not guarded',
+    changes: [
+      {
+        file: 'src/boot/host-ports.ts',
+        from: '  port(MetricsSink, metrics),\n',
+        to: '',
+      },
+    ],
+    caughtBy: { file: 'test/host-ports.test.ts', tests: 'A MetricsSink that throws costs a line' },
+  },
+  {
+    name: 'a foreign task that is read before the policy decides',
+    changes: [
+      {
+        file: 'src/tasks/read-task.ts',
+        from: 'const head = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;',
+        to: 'const head = isTaskId(taskId) ? await readTaskView(this.database, taskId) : undefined;',
+      },
+    ],
+    caughtBy: { file: 'test/foreign-tasks.test.ts', tests: 'A stranger who names a task .read. costs the same' },
   },
 ];

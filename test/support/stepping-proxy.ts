@@ -1,8 +1,8 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 
-/** What `Asked` says of a request, and on which connection it came. */
-export type Trip<Asked> = Asked & { readonly connection: number };
+/** What `Asked` says of a request, on which connection it came, and how many bytes the server answered with so far. */
+export type Trip<Asked> = Asked & { readonly connection: number; answeredBytes: number };
 export type TripMatcher<Asked> = (trip: Trip<Asked>) => boolean;
 
 /** A piece of what a client sends: a request that is answered, or what is passed on, or answered here, without being one. */
@@ -172,6 +172,7 @@ export class SteppingProxy<Asked extends object> {
     const connection = ++this.#connections;
     const transaction: Trip<Asked>[] = [];
     let answered: (() => void) | undefined;
+    let asked: Trip<Asked> | undefined;
     let withheld = false;
     let turn = Promise.resolve();
     const cut = () => {
@@ -196,6 +197,7 @@ export class SteppingProxy<Asked extends object> {
         await this.#holdIfWanted(trip, transaction);
         const answer = Promise.withResolvers<void>();
         answered = answer.resolve;
+        asked = trip;
         withheld = stop !== undefined;
         server.write(bytes);
         await answer.promise;
@@ -211,11 +213,12 @@ export class SteppingProxy<Asked extends object> {
         if (answeredWith !== undefined) client.write(answeredWith);
         else if (request === undefined) server.write(bytes);
         // One after the other, also where a client does not wait for answers.
-        else turn = turn.then(() => perform(bytes, { ...request, connection }));
+        else turn = turn.then(() => perform(bytes, { ...request, connection, answeredBytes: 0 }));
       }
     });
     server.on('data', (data) => {
       for (const { bytes, isEnd, isIdle } of framing.fromServer(data)) {
+        if (asked) asked.answeredBytes += bytes.length;
         if (!withheld) client.write(bytes);
         if (isIdle) transaction.length = 0;
         if (isEnd) answered?.();

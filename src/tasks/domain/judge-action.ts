@@ -1,5 +1,5 @@
 import type { AskedQuestion } from './suspension.js';
-import { isOver, type Task } from './task.js';
+import { isOver, type TaskStatus } from './task.js';
 import {
   ActionNotAllowed,
   IdempotencyConflict,
@@ -17,7 +17,7 @@ export type ActionStatus = (typeof ACTION_STATUSES)[number];
  * @throws IdempotencyConflict, SuspensionNotFound, TaskAside, TaskAlreadyTerminal, ActionNotAllowed
  */
 export function judgeAction(
-  task: Task,
+  task: { readonly status: TaskStatus; readonly isAside: boolean },
   action: { readonly actionType: string; readonly fingerprint: string },
   receipt: { readonly fingerprint: string } | undefined,
   question: AskedQuestion | undefined,
@@ -27,7 +27,7 @@ export function judgeAction(
     return 'DEDUPLICATED';
   }
   if (!question) throw new SuspensionNotFound();
-  if (task.run.state === 'aside') throw new TaskAside();
+  if (task.isAside) throw new TaskAside();
   if (isOver(task.status)) throw new TaskAlreadyTerminal();
   if (question.isExpired) return 'REJECTED_EXPIRED';
   if (!question.isOpen) return 'REJECTED_ALREADY_RESOLVED';

@@ -2,20 +2,6 @@ import type { Queryable, Statement } from '../../database/queryable.js';
 
 // Append-only facts beside the log. The caller holds the lock of the task's row, so there is no race for a key.
 
-const FIND_ACTION: Statement = {
-  name: 'find-action-receipt',
-  text: `SELECT fingerprint FROM taskbridge.entries_action_receipts WHERE task_id = $1 AND client_action_id = $2`,
-};
-
-export async function findActionReceipt(
-  tx: Queryable,
-  taskId: string,
-  clientActionId: string,
-): Promise<{ readonly fingerprint: string } | undefined> {
-  const [row] = await tx.query<{ fingerprint: string }>(FIND_ACTION, [taskId, clientActionId]);
-  return row;
-}
-
 const INSERT_ACTION: Statement = {
   name: 'insert-action-receipt',
   text: `INSERT INTO taskbridge.entries_action_receipts (task_id, client_action_id, suspend_id, fingerprint, principal_id)

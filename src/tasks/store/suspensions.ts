@@ -1,5 +1,4 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
-import type { AskedQuestion } from '../domain/suspension.js';
 import type { JsonObject } from '../domain/task-event.js';
 
 // All of these run under the lock of the task's row.
@@ -44,25 +43,6 @@ export interface Answer {
   readonly actionType: string;
   readonly payload: JsonObject;
   readonly actorId: string;
-}
-
-const FIND: Statement = {
-  name: 'find-suspension',
-  text: `SELECT allowed_actions, state = 'open' AS is_open,
-      state = 'expired' OR (state = 'open' AND coalesce(expires_at <= clock_timestamp(), false)) AS is_expired,
-      to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS now
-    FROM taskbridge.proj_suspensions WHERE task_id = $1 AND suspend_id = $2`,
-};
-
-export async function findQuestion(
-  tx: Queryable,
-  taskId: string,
-  suspendId: string,
-): Promise<AskedQuestion | undefined> {
-  type Row = { allowed_actions: string[]; is_open: boolean; is_expired: boolean; now: string };
-  const [row] = await tx.query<Row>(FIND, [taskId, suspendId]);
-  if (!row) return undefined;
-  return { allowedActions: row.allowed_actions, isOpen: row.is_open, isExpired: row.is_expired, now: row.now };
 }
 
 /**

@@ -1,0 +1,19 @@
+import type { HostCall } from '../observability/host-code.js';
+import { firstLineOf } from '../observability/first-line.js';
+import { TaskBridgeError } from '../taskbridge-error.js';
+
+/** A part that the host module brought did not do what its port promises. Which one is for the log: `cause` says it. */
+export class HostPortFailed extends TaskBridgeError {
+  override readonly code = 'SERVICE_UNAVAILABLE';
+  override readonly kind = 'unavailable';
+  override readonly retryAfterSeconds = 5;
+
+  /** For an operator. */
+  readonly told: string;
+
+  constructor({ port, method }: HostCall, cause: unknown) {
+    const told = `${port}.${method} failed: ${firstLineOf(cause)}`;
+    super('A part of the service does not answer as it should', { cause: new Error(told, { cause }) });
+    this.told = told;
+  }
+}

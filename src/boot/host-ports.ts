@@ -1,0 +1,162 @@
+import type { InjectionToken } from '@nestjs/common';
+import { AuthContextResolver } from '../auth/auth-context-resolver.js';
+import { LiveLog, type LiveLogFollower } from '../delivery/live-log.js';
+import { TaskExecutor } from '../execution/task-executor.js';
+import { TASK_HANDLERS, type TaskHandler, type TaskHandlers } from '../execution/task-handler.js';
+import { ReadinessProbe, type Readiness } from '../health/readiness-probe.js';
+import { asHostCode, asOwnCode } from '../observability/host-code.js';
+import type { HostFaults } from '../observability/host-faults.js';
+import { MetricsSink } from '../observability/metrics-sink.js';
+import { TransportDiagnosticsSink } from '../observability/transport-diagnostics-sink.js';
+import { OwnershipPolicy } from '../ownership/ownership-policy.js';
+import { AttachmentStore } from '../uploads/attachment-store.js';
+import { UploadPolicy } from '../uploads/upload-policy.js';
+import { BootRefused } from './boot-guard.js';
+import { anything, authContext, broughtEvent, readiness, taskTypes, uploadAllowance, yesOrNo } from './host-answers.js';
+import { HostCalls, isObject, kindOf } from './host-calls.js';
+import { open, put } from './host-streams.js';
+
+// Every port that a host module may bring, and what the service makes of an implementation before anybody calls it. A sink is told
+// and costs a line when it fails; whoever is asked is waited for so long and no longer, and what it answers is looked at.
+
+/** What a load balancer and Prometheus wait for an answer is a few seconds. */
+const PROBE_PATIENCE_MS = 3_000;
+/** A drain has more to do than to wait for this. */
+const STOP_PATIENCE_MS = 2_000;
+
+type Guard<Port> = (calls: HostCalls) => Port;
+type Wrap = (host: unknown, faults: HostFaults) => object;
+
+const resolver: Guard<AuthContextResolver> = (calls) => ({
+  resolve: (request) => calls.ask('resolve', [request], authContext),
+});
+
+const ownership: Guard<OwnershipPolicy> = (calls) => ({
+  mayCreate: (auth, task) => calls.ask('mayCreate', [auth, { ...task }], yesOrNo),
+  mayRead: (auth, task) => calls.ask('mayRead', [auth, { ...task }], yesOrNo),
+  mayControl: (auth, task) => calls.ask('mayControl', [auth, { ...task }], yesOrNo),
+});
+
+const uploads: Guard<UploadPolicy> = (calls) => ({
+  admit: (auth) => calls.ask('admit', [auth], uploadAllowance),
+  check: (auth, files) => calls.ask('check', [auth, files.map((file) => ({ ...file }))], anything),
+});
+
+const attachments: Guard<AttachmentStore> = (calls) => ({
+  put: (attachmentId, bytes) => put(calls, attachmentId, bytes),
+  open: (attachmentId, range) => open(calls, attachmentId, range),
+  remove: (attachmentId) => calls.ask('remove', [attachmentId], anything),
+  // Has a default, which those that extend nothing do not inherit.
+  checkHealth: async () => {
+    if (calls.has('checkHealth')) await calls.ask('checkHealth', [], anything);
+  },
+});
+
+const liveLog: Guard<LiveLog> = (calls) => ({
+  publish: (events) => calls.tell('publish', [...events]),
+  follow: (follower) => calls.tell('follow', followerOf(calls, follower)),
+  start: () => calls.ask('start', [], anything),
+  stop: () => calls.ask('stop', [], anything, { patienceMs: STOP_PATIENCE_MS }).catch(() => undefined),
+});
+
+/** What the host calls: events that are none are dropped, and the others received. */
+function followerOf(calls: HostCalls, follower: LiveLogFollower): LiveLogFollower {
+  return {
+    follows: (taskId) => typeof taskId === 'string' && asOwnCode(() => follower.follows(taskId)),
+    receive: (given) => {
+      const brought = Array.isArray(given) ? given.map(broughtEvent) : [undefined];
+      const events = brought.filter((event) => event !== undefined);
+      if (events.length < brought.length) calls.complain('follow', 'the follower was given what is no event');
+      return events.length > 0 && asOwnCode(() => follower.receive(events));
+    },
+  };
+}
+
+const executor: Guard<TaskExecutor> = (calls) => ({
+  get taskTypes() {
+    return calls.askNow('taskTypes', (host: TaskExecutor) => host.taskTypes, taskTypes);
+  },
+  accepts: (taskType) => calls.askNow('accepts', (host: TaskExecutor) => host.accepts(taskType), yesOrNo),
+  submitted: (task) => calls.tell('submitted', { ...task }),
+  cancelled: (task) => calls.tell('cancelled', { ...task }),
+  resumed: (task) => calls.tell('resumed', { ...task }),
+  checkHealth: () => calls.ask('checkHealth', [], anything),
+});
+
+const probe: Guard<ReadinessProbe> = (calls) => {
+  let underWay: Promise<Readiness> | undefined;
+  return {
+    // One question at a time, however many ask: those to a probe that hangs would pile up.
+    checkReadiness: () => {
+      underWay ??= calls
+        .ask('checkReadiness', [], readiness, { patienceMs: PROBE_PATIENCE_MS })
+        .catch((cause: unknown): Readiness => ({ ready: false, details: {}, cause }))
+        .finally(() => (underWay = undefined));
+      return underWay;
+    },
+  };
+};
+
+const metrics: Guard<MetricsSink> = (calls) => ({
+  increment: (...told) => calls.tell('increment', ...told),
+  adjust: (...told) => calls.tell('adjust', ...told),
+  set: (...told) => calls.tell('set', ...told),
+  observe: (...told) => calls.tell('observe', ...told),
+});
+
+const diagnostics: Guard<TransportDiagnosticsSink> = (calls) => ({
+  replayStarted: (replay) => calls.tell('replayStarted', replay),
+  delivered: (delivery) => calls.tell('delivered', delivery),
+  heartbeatSent: (heartbeat) => calls.tell('heartbeatSent', heartbeat),
+  disconnected: (disconnect) => calls.tell('disconnected', disconnect),
+  holeHealed: (hole) => calls.tell('holeHealed', hole),
+  slowConsumer: (consumer) => calls.tell('slowConsumer', consumer),
+});
+
+/** What a port need not have. */
+const OPTIONAL: readonly string[] = ['checkHealth of AttachmentStore'];
+
+function port<Port extends object>(token: abstract new () => Port, guard: Guard<Port>): [InjectionToken, Wrap] {
+  const wrap = (host: unknown, faults: HostFaults): Port => {
+    const { name } = token;
+    if (!isObject(host) && typeof host !== 'function') throw refused(`${name} is ${kindOf(host)}`);
+    const calls = new HostCalls(name, host, faults);
+    const guarded = guard(calls);
+    for (const [member, { get }] of Object.entries(Object.getOwnPropertyDescriptors(guarded))) {
+      const isThere = get !== undefined || calls.has(member) || OPTIONAL.includes(`${member} of ${name}`);
+      if (!isThere) throw refused(`${name} has no method ${member}`);
+    }
+    return Object.setPrototypeOf(guarded, token.prototype as object) as Port;
+  };
+  return [token, wrap];
+}
+
+function handlers(host: unknown): TaskHandlers {
+  if (!isObject(host)) throw refused(`TASK_HANDLERS is ${kindOf(host)} where an object of handlers belongs`);
+  const guarded = Object.entries(host).map(([taskType, handler]: [string, unknown]) => {
+    if (typeof handler !== 'function') {
+      throw refused(`the handler of ${JSON.stringify(taskType)} in TASK_HANDLERS is ${kindOf(handler)}`);
+    }
+    const call = { port: 'TASK_HANDLERS', method: taskType };
+    const run: TaskHandler = (input, context) => asHostCode(call, () => (handler as TaskHandler)(input, context));
+    return [taskType, run] as const;
+  });
+  return Object.fromEntries(guarded);
+}
+
+function refused(problem: string): BootRefused {
+  return new BootRefused([`HOST_MODULE: ${problem}`]);
+}
+
+export const HOST_PORTS: ReadonlyMap<InjectionToken, Wrap> = new Map<InjectionToken, Wrap>([
+  port(AuthContextResolver, resolver),
+  port(OwnershipPolicy, ownership),
+  port(UploadPolicy, uploads),
+  port(AttachmentStore, attachments),
+  port(LiveLog, liveLog),
+  port(TaskExecutor, executor),
+  port(ReadinessProbe, probe),
+  port(MetricsSink, metrics),
+  port(TransportDiagnosticsSink, diagnostics),
+  [TASK_HANDLERS, handlers],
+]);
