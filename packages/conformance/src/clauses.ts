@@ -47,6 +47,7 @@ export const CLAUSES: readonly Clause[] = [
       'it takes a kill of the service and of its PostgreSQL, which the tests of TaskBridge do',
     ],
     ['promises.ids', 'The ids of a task have no hole', WORKER, following.idsAreDense],
+    ['promises.content-stays', 'an id never changes its content', WORKER, following.contentStays],
     [
       'promises.same-bytes',
       'an id never changes its content: live, replayed, on whichever transport and replica, the bytes of an event are the same.',

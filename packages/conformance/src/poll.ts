@@ -1,7 +1,10 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ApiClient } from './api-client.js';
 import { Follower } from './follower.js';
 import type { End } from './follower.js';
 import { rawElements } from './raw-elements.js';
+
+const EMPTY_PAUSE_MS = 25;
 
 /** Follows by long-poll, page after page from the cursor that each page names, until a page is terminal. */
 export class PollFollower extends Follower {
@@ -26,6 +29,8 @@ export class PollFollower extends Follower {
       // Without progress the same question would be asked without end.
       if (body.events.length > 0 && body.nextAfterEventId === cursor) return { how: 'broken', saysOver: false };
       cursor = body.nextAfterEventId;
+      // A service that does not wait is not asked without a pause.
+      if (body.events.length === 0) await delay(EMPTY_PAUSE_MS, undefined, { signal });
     }
   }
 }

@@ -11,7 +11,7 @@ import { SseFollower } from './sse.js';
 import { TRANSPORTS, type Transport } from './transports.js';
 import { Socket, type SocketOptions } from './web-socket.js';
 import type { WorkerClient } from './worker-client.js';
-import { TERMINAL_STATUSES, type Created, type Envelope, type JsonObject, type Lease } from './wire.js';
+import { TERMINAL_STATUSES, TERMINAL_TYPES, type Created, type Envelope, type JsonObject, type Lease } from './wire.js';
 
 /** A task that is over, and its log as the pages show it. */
 export interface EndedTask {
@@ -133,7 +133,10 @@ export class Scene {
   ended(): Promise<EndedTask> {
     return this.once('ended task', async (scene) => {
       const taskId = await (this.hasWorker ? scene.endedByWorker() : scene.endedByDemo());
-      const log = await scene.log(taskId);
+      const log = await scene.eventually('the terminal event is in the log', async () => {
+        const stored = await scene.log(taskId);
+        return stored.some((raw) => TERMINAL_TYPES.includes((JSON.parse(raw) as Envelope).type)) && stored;
+      });
       return { taskId, log, headEventId: String(log.length) };
     });
   }

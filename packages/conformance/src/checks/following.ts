@@ -1,5 +1,6 @@
 import type { Check } from '../clause.js';
 import { demand, demandSame, shortened } from '../demands.js';
+import { message, output } from '../driven-task.js';
 import type { Scene } from '../scene.js';
 import { followedByAll, type Part, type Story } from '../story.js';
 import type { Transport } from '../transports.js';
@@ -71,6 +72,20 @@ export const idsAreDense: Check = async (scene) => {
     log.map((raw) => (JSON.parse(raw) as Envelope).eventId),
     demanded,
   );
+};
+
+/** Also when an attempt is lost, and what it said is void. */
+export const contentStays: Check = async (scene) => {
+  const task = await scene.begin();
+  await task.append(output('void'), message('void'));
+  const before = await scene.log(task.taskId);
+  await task.retry();
+  await task.resume();
+  await task.append(output('again'));
+  await task.complete();
+  const after = await scene.log(task.taskId);
+  demandSame('the events of the first attempt, after the second', after.slice(0, before.length), before);
+  demandSame('how many events there are', after.length, before.length + 3);
 };
 
 export const sameBytes: Check = async (scene) => {
