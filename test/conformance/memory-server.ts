@@ -13,8 +13,9 @@ import { strictObject } from './strict-reader.js';
 
 export const MEMORY_WORKER_TOKEN = 'the-worker-token-of-the-memory-server';
 
-const CLOCKS: Clocks = { heartbeatMs: 700, pingMs: 1_000, pongMs: 2_500, subscribeMs: 1_500, maxAgeMs: 600_000 };
+const CLOCKS: Clocks = { heartbeatMs: 700, pingMs: 1_000, pongMs: 2_500, subscribeMs: 2_500, maxAgeMs: 600_000 };
 const LEASE_MS = 3_000;
+const TICK_MS = 25;
 const MAX_BODY_BYTES = 2 ** 20;
 /** Bodies of workers, of which the limits of single members are smaller. */
 const MAX_WORKER_BODY_BYTES = 2 ** 22;
@@ -78,7 +79,7 @@ export class MemoryServer {
     });
     this.#http.listen(0, '127.0.0.1');
     await once(this.#http, 'listening');
-    this.#clock = setInterval(() => this.tasks.reap(), 25);
+    this.#clock = setInterval(() => this.tasks.reap(TICK_MS), TICK_MS);
     return `http://127.0.0.1:${(this.#http.address() as AddressInfo).port}`;
   }
 

@@ -38,6 +38,9 @@ export class MemoryTasks {
   /** Who waits for a task that may be claimed. */
   readonly claims = new Set<() => void>();
 
+  /** Milliseconds that this process had: a lease does not run out while a machine is too busy to let anybody renew it. */
+  now = Date.now();
+
   constructor(readonly numbers: Numbers) {}
 
   create(owner: string, submission: Submission): { task: MemoryTask; isNew: boolean } {
@@ -81,7 +84,7 @@ export class MemoryTasks {
   lease(task: MemoryTask): Json {
     const resumes = task.run.state === 'waiting' && task.run.resumes;
     const token = this.newToken(task);
-    task.run = { state: 'leased', token, expiresAt: Date.now() + this.numbers.leaseMs };
+    task.run = { state: 'leased', token, expiresAt: this.now + this.numbers.leaseMs };
     task.batchSeq = 0;
     if (!resumes) task.attempt += 1;
     task.revision += 1;
@@ -112,7 +115,7 @@ export class MemoryTasks {
   /** The task that this token holds. @throws Refusal */
   held(taskId: string, token: unknown): MemoryTask {
     const task = this.all.find((one) => one.taskId === taskId);
-    if (task?.run.state !== 'leased' || task.run.token !== token || task.run.expiresAt < Date.now()) {
+    if (task?.run.state !== 'leased' || task.run.token !== token || task.run.expiresAt < this.now) {
       throw new Refusal(409, 'LEASE_LOST');
     }
     this.extend(task, task.run.token);
@@ -120,7 +123,7 @@ export class MemoryTasks {
   }
 
   extend(task: MemoryTask, token: string): void {
-    task.run = { state: 'leased', token, expiresAt: Date.now() + this.numbers.leaseMs };
+    task.run = { state: 'leased', token, expiresAt: this.now + this.numbers.leaseMs };
   }
 
   append(taskId: string, token: unknown, batchSeq: number, events: readonly WorkerEvent[]): readonly string[] {
@@ -285,11 +288,12 @@ export class MemoryTasks {
     return 'ACCEPTED';
   }
 
-  /** Ends what is over by the clock. */
-  reap(): void {
+  /** Lets time pass, and ends what is over by the clock. */
+  reap(passedMs: number): void {
+    this.now += passedMs;
     for (const task of this.all) {
       const { run } = task;
-      if (run.state === 'leased' && run.expiresAt < Date.now()) {
+      if (run.state === 'leased' && run.expiresAt < this.now) {
         task.spentAttempts += 1;
         if (task.spentAttempts < this.numbers.maxAttempts) this.retry(task, 'lease_expired', RETRY_MS);
         else this.store(task, 'TASK_FAILED', { code: 'STALLED', message: 'Every attempt was lost.', retryable: true });

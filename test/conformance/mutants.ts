@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { MemoryServer } from './memory-server.js';
 import type { Clocks, Stream } from './memory-streams.js';
-import type { MemoryTask } from './memory-task.js';
+import type { Json, MemoryTask } from './memory-task.js';
 import { Refusal } from './refusal.js';
 
 /** A way in which an implementation could be broken, and all clauses that have to notice. */
@@ -11,12 +11,17 @@ export interface Mutant {
   readonly breaks: string;
   /** Those that cannot hold without it. */
   readonly follows?: readonly string[];
+  /** Left out unless FULL=1. */
+  readonly onlyInFull?: true;
   readonly clocks?: Partial<Clocks>;
   readonly options?: readonly string[];
   readonly make: (server: MemoryServer) => void;
 }
 
-const LATE_MS = 60;
+/** Below the time in which the kit makes sure that nothing more comes. */
+const LATE_MS = 200;
+/** Long enough for somebody to look for what was delivered. */
+const UNSTORED_MS = 1_500;
 
 const idOf = (raw: string) => Number((JSON.parse(raw) as { eventId: string }).eventId);
 const without = (id: number, raws: readonly string[]) => raws.filter((raw) => idOf(raw) !== id);
@@ -46,17 +51,17 @@ const startsOver =
 
 /** Does something before each event is stored, or instead. */
 const storing =
-  (change: (task: MemoryTask, type: string, store: () => string) => string) =>
+  (change: (task: MemoryTask, type: string, store: () => string, payload: Json) => string) =>
   (server: MemoryServer): void => {
     const store = server.tasks.store.bind(server.tasks);
-    server.tasks.store = (task, type, payload) => change(task, type, () => store(task, type, payload));
+    server.tasks.store = (task, type, payload) => change(task, type, () => store(task, type, payload), payload);
   };
 
-export const MUTANTS: readonly Mutant[] = [
+const ALL: readonly Mutant[] = [
   {
     name: 'a hole in what SSE brings live',
     breaks: 'sse.every-event',
-    make: given((raws, { transport, isLive }) => (transport === 'sse' && isLive ? without(4, raws) : raws)),
+    make: given((raws, { transport, isLive }) => (transport === 'sse' && isLive ? without(6, raws) : raws)),
   },
   {
     name: 'a hole in the replay on a multiplexed connection',
@@ -74,6 +79,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a resume that begins with the event that the cursor names',
+    onlyInFull: true,
     breaks: 'websocket.resume',
     make: given((raws, { transport, isLive, cursor, task }) =>
       transport === 'websocket' && !isLive && cursor > 0 ? task.log.slice(cursor - 1) : raws,
@@ -83,13 +89,14 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'a tail that a replay by SSE loses',
     breaks: 'sse.every-event',
     make: given((raws, { transport, isLive, task, cursor }) =>
-      transport === 'sse' && !isLive && task.isOver && cursor > 1 ? without(task.head, raws) : raws,
+      transport === 'sse' && !isLive && task.isOver && cursor === 1 ? without(task.head, raws) : raws,
     ),
   },
   {
     name: 'events that are not in order',
+    onlyInFull: true,
     breaks: 'websocket.every-event',
-    follows: ['websocket.frames'],
+    follows: ['websocket.frames', 'words.start'],
     make: given((raws, { transport }) =>
       transport === 'websocket' ? raws.toSorted((a, b) => idOf(b) - idOf(a)) : raws,
     ),
@@ -97,10 +104,10 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a terminal event that comes after its status',
     breaks: 'promises.end-is-one-step',
-    make: storing((task, type, store) => {
-      if (type !== 'TASK_COMPLETED') return store();
+    make: storing((task, type, store, payload) => {
+      if (type !== 'TASK_COMPLETED' || payload['result'] !== null) return store();
       setTimeout(store, LATE_MS);
-      task.evolve(type, {});
+      task.evolve(type, payload);
       return String(task.head + 1);
     }),
   },
@@ -160,10 +167,10 @@ export const MUTANTS: readonly Mutant[] = [
         const body = await bodyOf(exchange, most);
         const task = tasks.all.find(({ taskId }) => taskId === exchange.params['taskId']);
         const isRight = task?.run.state === 'leased' && task.run.token === body['leaseToken'];
-        if (exchange.params['call'] === 'complete' && task && isRight) {
+        if (exchange.params['call'] === 'complete' && task && isRight && task.watchers.size > 0) {
           early.set(task, task.envelope('TASK_COMPLETED', { result: body['result'] ?? null }));
           task.tell();
-          await delay(LATE_MS);
+          await delay(UNSTORED_MS);
           early.delete(task);
         }
         return body;
@@ -196,6 +203,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a heartbeat that moves the cursor',
+    onlyInFull: true,
     breaks: 'sse.heartbeat',
     make: ({ streams }) => {
       const heartbeat = streams.sseHeartbeat.bind(streams);
@@ -204,6 +212,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'an event of SSE with a type of its own',
+    onlyInFull: true,
     breaks: 'sse.blocks',
     make: ({ streams }) => {
       const block = streams.sseBlock.bind(streams);
@@ -220,6 +229,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a cursor for the next page where there was none',
+    onlyInFull: true,
     breaks: 'poll.next',
     make: (server) => {
       server.nextAfter = (next) => next ?? '0';
@@ -227,6 +237,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a page that is called terminal because the task is over',
+    onlyInFull: true,
     breaks: 'poll.terminal',
     make: (server) => {
       server.isTerminal = ({ isOver }) => isOver;
@@ -247,6 +258,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a list that shows the tasks of all',
+    onlyInFull: true,
     breaks: 'list.own',
     make: (server) => {
       server.ownTasks = () => [...server.tasks.all];
@@ -254,6 +266,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a list that repeats a task on the next page',
+    onlyInFull: true,
     breaks: 'list.pages',
     make: (server) => {
       const startOfPage = server.startOfPage.bind(server);
@@ -262,6 +275,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a snapshot that is not changed by what happens',
+    onlyInFull: true,
     breaks: 'snapshot.etag',
     make: (server) => {
       server.entityTag = ({ taskId }) => `"${taskId}"`;
@@ -284,6 +298,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'equal creates at one time that make several tasks',
+    onlyInFull: true,
     breaks: 'create.concurrent',
     make: (server) => {
       const create = server.create.bind(server);
@@ -298,6 +313,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a request that is named by its clientRequestId alone',
+    onlyInFull: true,
     breaks: 'create.named-by-owner',
     make: ({ tasks }) => {
       tasks.earlier = (_, id) => tasks.all.find(({ clientRequestId }) => clientRequestId === id);
@@ -317,6 +333,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'an answer that is forgotten when the task is over',
+    onlyInFull: true,
     breaks: 'action.repeated',
     follows: ['action.order'],
     make: ({ tasks }) => {
@@ -329,6 +346,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'an end that is judged before the question',
+    onlyInFull: true,
     breaks: 'action.order',
     make: ({ tasks }) => {
       const judge = tasks.judge.bind(tasks);
@@ -340,6 +358,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a second reason to cancel that takes the place of the first',
+    onlyInFull: true,
     breaks: 'cancel.first-reason',
     make: ({ tasks }) => {
       const cancel = tasks.cancel.bind(tasks);
@@ -351,6 +370,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'an attempt that begins after the request to cancel',
+    onlyInFull: true,
     breaks: 'cancel.no-new-attempt',
     make: ({ tasks }) => {
       const fail = tasks.fail.bind(tasks);
@@ -370,6 +390,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a wrong close code at the end',
+    onlyInFull: true,
     breaks: 'websocket.end',
     follows: ['websocket.over-at-once'],
     make: ({ streams }) => {
@@ -378,6 +399,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a wrong close code without a subscribe',
+    onlyInFull: true,
     breaks: 'websocket.no-subscribe',
     make: ({ streams }) => {
       streams.closeWithoutSubscribe = (socket) => socket.close(1000);
@@ -394,6 +416,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a client that answers no ping, and is kept',
+    onlyInFull: true,
     breaks: 'websocket.pings',
     make: ({ streams }) => {
       streams.hangUp = () => undefined;
@@ -411,6 +434,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'events after an unsubscribe',
+    onlyInFull: true,
     breaks: 'multiplex.unsubscribed',
     make: ({ streams }) => {
       streams.left = () => undefined;
@@ -418,6 +442,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a task that is caught up with twice',
+    onlyInFull: true,
     breaks: 'multiplex.caught-up',
     make: ({ streams }) => {
       const frames = streams.caughtUpFrames.bind(streams);
@@ -426,14 +451,16 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a refused subscription that ends the connection',
+    onlyInFull: true,
     breaks: 'multiplex.only-its-own',
-    follows: ['multiplex.cursor'],
+    follows: ['multiplex.cursor', 'callers.foreign-multiplex'],
     make: ({ streams }) => {
       streams.refused = (socket) => socket.close(4404);
     },
   },
   {
     name: 'a connection that closes with its last subscription',
+    onlyInFull: true,
     breaks: 'multiplex.stays-open',
     follows: ['multiplex.again'],
     make: ({ streams }) => {
@@ -442,6 +469,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a foreign page that may do what its visitor may',
+    onlyInFull: true,
     breaks: 'browsers.foreign',
     follows: ['browsers.foreign-websocket', 'browsers.no-cors'],
     make: (server) => {
@@ -458,6 +486,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a trace that is not continued',
+    onlyInFull: true,
     breaks: 'http.traceparent',
     make: (server) => {
       const correlationIdOf = server.correlationIdOf.bind(server);
@@ -470,7 +499,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a stale lease that is accepted',
     breaks: 'workers.fence',
-    follows: ['workers.lease-expires'],
+    follows: ['workers.lease-expires', 'workers.heartbeat'],
     make: ({ tasks }) => {
       const tokens = new Map<string, MemoryTask>();
       const newToken = tasks.newToken.bind(tasks);
@@ -488,6 +517,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a task that two workers are given',
+    onlyInFull: true,
     breaks: 'workers.one-lease-each',
     make: ({ tasks }) => {
       const claim = tasks.claim.bind(tasks);
@@ -512,6 +542,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a batch that is stored up to what is wrong with it',
+    onlyInFull: true,
     breaks: 'workers.batch-whole',
     make: ({ tasks }) => {
       const append = tasks.append.bind(tasks);
@@ -529,6 +560,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a question that may be asked again under its id',
+    onlyInFull: true,
     breaks: 'workers.asks-once',
     make: ({ tasks }) => {
       const suspend = tasks.suspend.bind(tasks);
@@ -539,3 +571,5 @@ export const MUTANTS: readonly Mutant[] = [
     },
   },
 ];
+
+export const MUTANTS = ALL.filter(({ onlyInFull }) => !onlyInFull || process.env['FULL'] === '1');

@@ -75,6 +75,11 @@ export class DrivenTask {
     accepted(await this.worker.call(this.lease, 'suspend', asked));
   }
 
+  /** Extends the lease, if it is one still. */
+  async heartbeat(): Promise<void> {
+    await this.worker.call(this.lease, 'heartbeat').catch(() => undefined);
+  }
+
   async release(): Promise<void> {
     accepted(await this.worker.call(this.lease, 'release'));
   }

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { ApiClient, type HeaderMap } from './api-client.js';
 import type { Need } from './clause.js';
 import { shown } from './demands.js';
-import type { Created } from './wire.js';
 import { WorkerClient } from './worker-client.js';
 
 export interface Access {
@@ -91,12 +91,18 @@ export class Installation {
     else this.#missing.set('worker', `needs a worker token that the service takes: ${shown(answer)}`);
   }
 
+  /** Whether the type is there, and somebody executes it: a service may take every type, and wait for a worker. */
   private async hasDemo(): Promise<boolean> {
-    const body = {
-      clientRequestId: `conformance-${randomUUID()}`,
-      taskType: 'demo.greet',
-      input: { steps: 1, stepMs: 1 },
-    };
-    return (await this.principal.post<Created>('/api/v1/tasks', body)).status === 201;
+    const clientRequestId = `conformance-${randomUUID()}`;
+    const body = { clientRequestId, taskType: 'demo.greet', input: { steps: 1, stepMs: 1 } };
+    const { status, body: created } = await this.principal.create(body);
+    if (status !== 201) return false;
+    const deadline = performance.now() + this.patienceMs;
+    while (performance.now() < deadline) {
+      if ((await this.principal.snapshot(created.taskId)).body.status === 'COMPLETED') return true;
+      await delay(50);
+    }
+    await this.principal.cancel(created.taskId);
+    return false;
   }
 }

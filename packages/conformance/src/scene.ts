@@ -11,7 +11,7 @@ import { SseFollower } from './sse.js';
 import { TRANSPORTS, type Transport } from './transports.js';
 import { Socket, type SocketOptions } from './web-socket.js';
 import type { WorkerClient } from './worker-client.js';
-import { TERMINAL_STATUSES, TERMINAL_TYPES, type Created, type Envelope, type JsonObject, type Lease } from './wire.js';
+import { TERMINAL_TYPES, type Created, type Envelope, type JsonObject, type Lease } from './wire.js';
 
 /** A task that is over, and its log as the pages show it. */
 export interface EndedTask {
@@ -19,8 +19,6 @@ export interface EndedTask {
   readonly log: readonly string[];
   readonly headEventId: string;
 }
-
-const ATTEMPTS_AT_TEARING_DOWN = 3;
 
 /** Where a clause is played: whom it may speak for, and all that it opens, which is closed behind it. */
 export class Scene {
@@ -218,15 +216,14 @@ export class Scene {
     for (const { by, taskId } of this.#created) await this.endTask(by, taskId).catch(() => undefined);
   }
 
+  /** Its worker ends it where the kit holds it; otherwise nobody runs it, and it ends when it is cancelled. */
   private async endTask(by: ApiClient, taskId: string): Promise<void> {
-    const tasks = this.#driven.filter((task) => task.taskId === taskId);
-    if (tasks.some(({ isOver }) => isOver)) return;
-    for (let attempt = 0; attempt < ATTEMPTS_AT_TEARING_DOWN; attempt += 1) {
-      const { status } = (await by.snapshot(taskId)).body;
-      if (status === undefined || TERMINAL_STATUSES.includes(status)) return;
-      await by.cancel(taskId);
-      for (const task of tasks) await task.worker.call(task.lease, 'cancelled');
+    const held = this.#driven.filter((task) => task.taskId === taskId);
+    if (held.some(({ isOver }) => isOver)) return;
+    for (const { worker, lease } of held) {
+      if ((await worker.call(lease, 'cancelled')).status === 200) return;
     }
+    await by.cancel(taskId);
   }
 
   /** Where a create of an unknown type is refused, a claim that names the type makes it known. */

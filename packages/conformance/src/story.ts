@@ -42,11 +42,28 @@ const EVENTS: readonly WorkerEvent[] = [
 /** Events that come while droppers are connected, and while they are away. */
 const CONNECTED = 2;
 const AWAY = 1;
+const HEARTBEAT_MS = 1_000;
+
+interface Live {
+  readonly transport: Transport;
+  readonly follower: Follower;
+}
 
 export async function followedByAll(scene: Scene): Promise<Story> {
   const { taskId, taskType } = await scene.waiting();
   const live = ALL_TRANSPORTS.map((transport) => ({ transport, follower: scene.follow(transport, taskId) }));
   const task = await scene.claimed(taskId, taskType);
+  // Waiting for what a broken service does not bring may take longer than a lease.
+  const alive = setInterval(() => void task.heartbeat(), HEARTBEAT_MS);
+  try {
+    return await told(scene, task, live);
+  } finally {
+    clearInterval(alive);
+  }
+}
+
+async function told(scene: Scene, task: DrivenTask, live: readonly Live[]): Promise<Story> {
+  const { taskId } = task;
   const acknowledged = ['1'];
   const parts: Part[] = [];
   const rest = [...EVENTS];
@@ -86,13 +103,13 @@ async function ended(
   task: DrivenTask,
   taskId: string,
   cursors: ReadonlyMap<Transport, number>,
-  told: {
-    readonly live: readonly { readonly transport: Transport; readonly follower: Follower }[];
+  soFar: {
+    readonly live: readonly Live[];
     readonly parts: Part[];
     readonly acknowledged: string[];
   },
 ): Promise<number> {
-  const { live, parts, acknowledged } = told;
+  const { live, parts, acknowledged } = soFar;
   const droppers = droppersFrom(scene, taskId, cursors);
   await Promise.all(droppers.map(({ follower }) => follower.comes(() => follower.events.length > 0)));
   acknowledged.push(await task.complete({ text: 'é \u2028', numbers: [0.1, 1e21, -0.5] }));

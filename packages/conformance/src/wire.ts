@@ -98,6 +98,5 @@ export interface WorkerEvent {
 }
 
 export const TERMINAL_TYPES: readonly string[] = ['TASK_COMPLETED', 'TASK_FAILED', 'TASK_CANCELLED'];
-export const TERMINAL_STATUSES: readonly string[] = ['COMPLETED', 'FAILED', 'CANCELLED'];
 /** An id of the right form that no service gives out: its time is that of 1970. */
 export const ABSENT_TASK = '00000000-0000-7000-8000-000000000000';

@@ -82,10 +82,9 @@ export const contentStays: Check = async (scene) => {
   await task.retry();
   await task.resume();
   await task.append(output('again'));
-  await task.complete();
   const after = await scene.log(task.taskId);
   demandSame('the events of the first attempt, after the second', after.slice(0, before.length), before);
-  demandSame('how many events there are', after.length, before.length + 3);
+  demandSame('how many events there are', after.length, before.length + 2);
 };
 
 export const sameBytes: Check = async (scene) => {
@@ -108,10 +107,11 @@ export const onlyWhatIsStored: Check = async (scene) => {
   const { taskId, taskType } = await scene.waiting();
   const followers = (['sse', 'websocket'] as const).map((transport) => scene.follow(transport, taskId));
   const looked = followers.map(async (follower) => {
-    for (let seen = 0; !follower.hasTerminal; seen = follower.events.length) {
+    for (let seen = 0; !follower.events.slice(0, seen).some(({ type }) => TERMINAL_TYPES.includes(type)); ) {
       await follower.until(() => follower.events.length > seen, 'the next event');
+      seen = follower.events.length;
+      const delivered = Math.max(...follower.ids.map(Number));
       const head = Number((await scene.a.snapshot(taskId)).body.headEventId);
-      const delivered = Math.max(...follower.ids.slice(0, seen + 1).map(Number));
       demand(head >= delivered, `event ${delivered} was delivered, and headEventId was ${head} after that`);
     }
   });
@@ -155,34 +155,32 @@ export const oneTerminalEvent: Check = async (scene) => {
   );
 };
 
-/** The snapshot and the log change at one time, whichever is looked at first. */
+/** The snapshot and the log change at one time, whichever is looked at first; looked at while several tasks end. */
 export const endIsOneStep: Check = async (scene) => {
-  const task = await scene.begin();
-  const { taskId } = task;
-  let isOver = false;
-  const watched = (async () => {
-    for (let rounds = 0; ; rounds += 1) {
-      const snapshot = (await scene.a.snapshot(taskId)).body;
-      const events = await scene.events(taskId);
-      const hasEvent = TERMINAL_TYPES.includes(events.at(-1)?.type ?? '');
-      if (snapshot.status === 'COMPLETED') {
-        demand(hasEvent, `the status was COMPLETED, and after that the last event was ${events.at(-1)?.type}`);
-        demandSame('headEventId of the snapshot', snapshot.headEventId, events.at(-1)?.eventId);
-        return;
-      }
-      if (hasEvent) {
-        const after = (await scene.a.snapshot(taskId)).body.status;
-        demand(after === 'COMPLETED', `TASK_COMPLETED was in the log, and after that the status was ${after}`);
-        return;
-      }
-      demand(!isOver || rounds < 1_000, 'the task was not over after its worker was answered');
-    }
-  })();
-  await scene.quiet(50);
-  await Promise.all([
-    watched,
-    task.complete().then(() => {
-      isOver = true;
+  await Promise.all(
+    Array.from({ length: 3 }, async () => {
+      const task = await scene.begin();
+      const watched = untilBothAreOver(scene, task.taskId);
+      await scene.quiet(50);
+      await Promise.all([watched, task.complete()]);
     }),
-  ]);
+  );
 };
+
+async function untilBothAreOver(scene: Scene, taskId: string): Promise<void> {
+  const deadline = performance.now() + 2 * scene.patienceMs;
+  while (performance.now() < deadline) {
+    const snapshot = (await scene.a.snapshot(taskId)).body;
+    const last = (await scene.events(taskId)).at(-1);
+    const hasEvent = TERMINAL_TYPES.includes(last?.type ?? '');
+    if (snapshot.status === 'COMPLETED') {
+      demand(hasEvent, `the status was COMPLETED, and after that the last event was ${last?.type}`);
+      return demandSame('headEventId of the snapshot', snapshot.headEventId, last?.eventId);
+    }
+    if (hasEvent) {
+      const { status } = (await scene.a.snapshot(taskId)).body;
+      return demand(status === 'COMPLETED', `TASK_COMPLETED was in the log, and after that the status was ${status}`);
+    }
+  }
+  demand(false, 'the task was not over after its worker had completed it');
+}

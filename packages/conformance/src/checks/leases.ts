@@ -6,6 +6,8 @@ import { WorkerClient } from '../worker-client.js';
 import { ABSENT_TASK, type ErrorBody } from '../wire.js';
 
 const LONGEST_LEASE_MS = 40_000;
+/** From the expiry to the announcement of the next attempt. */
+const REAPED_WITHIN_MS = 20_000;
 const MOST_ATTEMPTS = 20;
 
 export const workerToken: Check = async (scene) => {
@@ -329,7 +331,7 @@ export const leaseExpires: Check = async (scene) => {
       await scene.quiet(250);
       return last?.type === 'TASK_RETRYING' && last;
     },
-    lastsMs + 10_000,
+    lastsMs + REAPED_WITHIN_MS,
   );
   demandSame('the reason', retrying.payload['reason'], 'lease_expired');
   demandAnswer(await task.worker.call(stale, 'heartbeat'), 409, 'LEASE_LOST');
