@@ -25,7 +25,7 @@ const USE_CASES = '^src/tasks/(?![^/]+\\.(module|controller|decorator|pipe|guard
 
 /** Where the graph begins: entry points, the list of modules, what a host module imports as `taskbridge`. */
 const ROOTS =
-  '^(src/(main|migrate|repair|retention|app\\.module|host-api|telemetry/register)|packages/worker/src/worker-api)\\.ts$';
+  '^(src/(main|migrate|repair|retention|app\\.module|host-api|telemetry/register)|packages/worker/src/worker-api|packages/conformance/src/cli)\\.ts$';
 
 const withinSrc = (name, comment, from, allowed) => ({
   name,
@@ -85,6 +85,16 @@ module.exports = {
       severity: 'error',
       from: { path: '^packages/worker/src/' },
       to: { pathNot: '^packages/worker/src/', dependencyTypesNot: ['core'] },
+    },
+    {
+      name: 'conformance-kit-stands-alone',
+      comment: 'It checks any implementation from outside: knowledge that it shared with this one would hide its faults.',
+      severity: 'error',
+      from: { path: '^packages/conformance/src/' },
+      to: {
+        pathNot: ['^packages/conformance/src/', '^(packages/conformance/)?node_modules/(@types/)?ws/'],
+        dependencyTypesNot: ['core'],
+      },
     },
     {
       name: 'no-development-packages-in-src',

@@ -13,12 +13,14 @@ export default async function globalSetup() {
     'node_modules/@nestjs/cli/bin/nest.js',
     'build',
   ]);
-  const worker = 'packages/worker';
-  buildIfStale(`${worker}/src`, [`${worker}/tsconfig.json`], `${worker}/dist/worker-api.js`, [
-    'node_modules/typescript/bin/tsc',
-    '-p',
-    worker,
-  ]);
+  for (const [name, entry] of [
+    ['worker', 'worker-api'],
+    ['conformance', 'cli'],
+  ]) {
+    const folder = `packages/${name}`;
+    const command = ['node_modules/typescript/bin/tsc', '-p', folder];
+    buildIfStale(`${folder}/src`, [`${folder}/tsconfig.json`], `${folder}/dist/${entry}.js`, command);
+  }
   const [{ startSharedCluster }, { migrate }] = await Promise.all([
     import('./postgres.ts'),
     import('../../src/database/migrate.ts'),

@@ -1,0 +1,131 @@
+import { NotChecked, type Check } from '../clause.js';
+import { demand, demandAnswer, demandMembers, demandSame, shown } from '../demands.js';
+import type { Scene } from '../scene.js';
+
+const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+const AT_ONE_TIME = 12;
+
+const newBody = (scene: Scene) => ({
+  clientRequestId: scene.newId(),
+  taskType: scene.anyType,
+  input: { name: 'Ada', steps: 1, stepMs: 1 },
+  metadata: { screen: 'checkout' },
+});
+
+export const created: Check = async (scene) => {
+  const body = newBody(scene);
+  const answer = await scene.create(body);
+  demandAnswer(answer, 201);
+  const { taskId, ...rest } = answer.body;
+  demandSame('the answer', rest, { status: 'ACCEPTED', clientRequestId: body.clientRequestId, deduplicated: false });
+  const location = answer.headers.get('location');
+  demand(location !== null, `${shown(answer)} without Location`);
+  const { pathname } = new URL(location, `${scene.a.baseUrl}/api/v1/tasks`);
+  demand(pathname.endsWith(`/api/v1/tasks/${taskId}`), `Location is ${location}`);
+};
+
+export const taskId: Check = async (scene) => {
+  const answer = await scene.create(newBody(scene));
+  demand(UUID_V7.test(answer.body.taskId), `taskId is ${answer.body.taskId}`);
+};
+
+export const repeated: Check = async (scene) => {
+  const body = newBody(scene);
+  const first = await scene.create(body);
+  const again = await scene.create(body);
+  demandAnswer(again, 200);
+  demandSame('the header Idempotent-Replayed', again.headers.get('idempotent-replayed'), 'true');
+  demandMembers('the answer', again.body, ['taskId', 'status', 'clientRequestId', 'deduplicated'], []);
+  demandSame('taskId and deduplicated', [again.body.taskId, again.body.deduplicated], [first.body.taskId, true]);
+};
+
+export const repeatedStatus: Check = async (scene) => {
+  const clientRequestId = scene.newId();
+  const { taskId: id, taskType } = await scene.waiting({ clientRequestId });
+  await scene.a.cancel(id);
+  const again = await scene.create({ clientRequestId, taskType });
+  demandAnswer(again, 200);
+  demandSame('the status in the answer to a repeated create', again.body.status, 'CANCELLED');
+};
+
+/** Other orders of members and other spellings of numbers are the same request. */
+export const canonical: Check = async (scene) => {
+  const { clientRequestId, taskType } = newBody(scene);
+  const spelled = (members: string) =>
+    scene.a.request('POST', '/api/v1/tasks', {
+      headers: { 'Content-Type': 'application/json' },
+      body: `{"clientRequestId":"${clientRequestId}","taskType":"${taskType}",${members}}`,
+    });
+  const first = await spelled('"input":{"a":1,"b":{"c":10,"d":0.5}},"metadata":{"x":"é"}');
+  scene.remember(first);
+  demandAnswer(first, 201);
+  demandAnswer(await spelled('"metadata":{"x":"\\u00e9"}, "input": {"b":{"d":5e-1,"c":1e1},"a":1.0}'), 200);
+};
+
+export const concurrent: Check = async (scene) => {
+  const body = newBody(scene);
+  const answers = await Promise.all(Array.from({ length: AT_ONE_TIME }, () => scene.create(body)));
+  const statuses = answers.map(({ status }) => status).sort();
+  demandSame('the statuses of equal creates at one time', statuses, [...Array(AT_ONE_TIME - 1).fill(200), 201]);
+  demandSame('the tasks that they made', new Set(answers.map((answer) => answer.body.taskId)).size, 1);
+};
+
+export const conflict: Check = async (scene) => {
+  const body = newBody(scene);
+  await scene.create(body);
+  for (const change of [{ input: { name: 'Bob' } }, { metadata: {} }, { taskType: `${body.taskType}.other` }]) {
+    demandAnswer(await scene.create({ ...body, ...change }), 409, 'IDEMPOTENCY_CONFLICT');
+  }
+};
+
+export const idempotencyKey: Check = async (scene) => {
+  const { clientRequestId: key, ...body } = newBody(scene);
+  const headers = { 'Idempotency-Key': key };
+  const first = await scene.create(body, { headers });
+  demandAnswer(first, 201);
+  demandSame('clientRequestId', first.body.clientRequestId, key);
+  const both = await scene.create({ ...body, clientRequestId: key }, { headers });
+  demandAnswer(both, 200);
+  demandSame('taskId', both.body.taskId, first.body.taskId);
+  demandAnswer(await scene.create({ ...body, clientRequestId: scene.newId() }, { headers }), 400);
+};
+
+export const membersOfCreate: Check = async (scene) => {
+  const body = newBody(scene);
+  const wrong: Readonly<Record<string, unknown>>[] = [
+    { clientRequestId: 'with space' },
+    { clientRequestId: 'x'.repeat(256) },
+    { clientRequestId: 'é' },
+    { clientRequestId: 4711 },
+    { taskType: '' },
+    { taskType: 'x'.repeat(129) },
+    { taskType: 'with/slash' },
+    { taskType: undefined },
+    { input: 'text' },
+    { input: [] },
+    { metadata: null },
+  ];
+  for (const change of wrong) {
+    const answer = await scene.create({ ...body, ...change });
+    demand(answer.status === 422, `${shown(answer)} to ${JSON.stringify(change).slice(0, 80)}, demanded: 422`);
+  }
+  demandAnswer(await scene.create({ ...body, clientRequestId: scene.newId(), taskType: 'Aa0._:-' }), 201);
+};
+
+export const otherMembers: Check = async (scene) => {
+  const answer = await scene.create({ ...newBody(scene), priority: 1 });
+  demandAnswer(answer, 422, 'REQUEST_VALIDATION_ERROR');
+};
+
+export const unknownType: Check = async (scene) => {
+  const answer = await scene.create({ clientRequestId: scene.newId(), taskType: scene.newType() });
+  if (answer.status === 201) throw new NotChecked('the service takes every type, for workers');
+  demandAnswer(answer, 422);
+};
+
+export const namedByOwner: Check = async (scene) => {
+  const body = newBody(scene);
+  const [mine, theirs] = [await scene.create(body), await scene.create(body, { by: scene.b })];
+  demandAnswer(theirs, 201);
+  demand(mine.body.taskId !== theirs.body.taskId, `both principals were given the task ${mine.body.taskId}`);
+};

@@ -1,0 +1,147 @@
+import type { Check } from '../clause.js';
+import { demand, demandMembers, demandSame, shortened } from '../demands.js';
+import { message, output, progress, question } from '../driven-task.js';
+import type { Scene } from '../scene.js';
+import type { Envelope, JsonObject } from '../wire.js';
+
+const TIMESTAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
+
+/** A member's name, with ? behind it where it may be absent, and what its value has to be. */
+type Members = Readonly<Record<string, (value: unknown) => boolean>>;
+
+const isText = (value: unknown) => typeof value === 'string';
+const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isCount = (value: unknown) => Number.isInteger(value) && Number(value) >= 1;
+const isId = (value: unknown) => isText(value) && /^[1-9][0-9]*$/.test(String(value));
+const isOneOf =
+  (...values: readonly unknown[]) =>
+  (value: unknown) =>
+    values.includes(value);
+
+const PAYLOADS: Readonly<Record<string, Members>> = {
+  TASK_STARTED: { 'message?': isText },
+  TASK_PROGRESS: {
+    progress: (value) => typeof value === 'number' && value >= 0 && value <= 100,
+    'stage?': isText,
+    'message?': isText,
+  },
+  TASK_MESSAGE: { message: isText, 'level?': isOneOf('info', 'warning', 'debug') },
+  TASK_OUTPUT: { channel: isText, op: isOneOf('append', 'replace'), data: isText, attempt: isCount },
+  TASK_SUSPENDED: {
+    suspendId: isText,
+    kind: isOneOf('USER_ACTION_REQUIRED', 'EXTERNAL_CONFIRMATION_PENDING', 'SYSTEM_PAUSED'),
+    reasonCode: isText,
+    allowedActions: (value) => Array.isArray(value) && value.length > 0 && value.every(isText),
+    schemaVersion: isCount,
+    'expiresAt?': (value) => !Number.isNaN(Date.parse(String(value))),
+    'uiHints?': isObject,
+    'interaction?': isObject,
+  },
+  TASK_ACTION_ACCEPTED: { suspendId: isText, clientActionId: isText, actionType: isText, acceptedAt: isText },
+  TASK_RETRYING: {
+    attempt: isCount,
+    reason: isText,
+    supersedesAfterEventId: (value) => value === '0' || isId(value),
+  },
+  TASK_COMPLETED: { result: (value) => value !== undefined },
+  TASK_FAILED: { code: isText, message: isText, retryable: (value) => typeof value === 'boolean' },
+  TASK_CANCELLED: { reason: isText, 'message?': isText },
+};
+
+/** Three tasks that have every type of event between them. */
+const everyType = (scene: Scene): Promise<readonly Envelope[]> =>
+  scene.once('events of every type', async (shared) => {
+    const completed = await shared.begin();
+    await completed.append(progress(0), progress(12.5, { stage: 'a', message: 'b' }), progress(100));
+    await completed.append(message('a'), message('b', { level: 'warning' }), output('c'), output('d', 'replace'));
+    await completed.suspend(question('plain'));
+    await answered(shared, completed.taskId, 'plain');
+    await completed.resume();
+    const more = { schemaVersion: 2, interaction: { a: 1 }, uiHints: { b: 2 }, expiresAt: '2999-01-01T00:00:00.000Z' };
+    await completed.suspend(question('full', { kind: 'EXTERNAL_CONFIRMATION_PENDING', ...more }));
+    await answered(shared, completed.taskId, 'full');
+    await completed.resume();
+    await completed.complete(null);
+    const failed = await shared.begin();
+    await failed.retry();
+    await failed.resume();
+    await failed.failFinally();
+    const { taskId } = await shared.waiting();
+    await shared.a.cancel(taskId);
+    return (await Promise.all([completed.taskId, failed.taskId, taskId].map((id) => shared.events(id)))).flat();
+  });
+
+async function answered(scene: Scene, taskId: string, suspendId: string): Promise<void> {
+  await scene.a.act(taskId, { clientActionId: scene.newId(), suspendId, actionType: 'yes' });
+}
+
+export const fiveMembers: Check = async (scene) => {
+  for (const event of await everyType(scene)) {
+    demandMembers('an event', event, ['type', 'taskId', 'eventId', 'createdAt', 'payload'], []);
+    demand(isObject(event.payload), `payload is no object: ${JSON.stringify(event)}`);
+    demand(isId(event.eventId), `eventId is no decimal number in a string: ${JSON.stringify(event)}`);
+  }
+};
+
+export const createdAt: Check = async (scene) => {
+  const events = await everyType(scene);
+  for (const { createdAt: at } of events) {
+    demand(TIMESTAMP.test(at) && !Number.isNaN(Date.parse(at)), `createdAt is ${JSON.stringify(at)}`);
+  }
+};
+
+export const payloads: Check = async (scene) => {
+  const events = await everyType(scene);
+  const missing = Object.keys(PAYLOADS).filter((type) => !events.some((event) => event.type === type));
+  demand(missing.length === 0, `tasks that had to have events of every type had no ${missing.join(', ')}`);
+  for (const { type, payload } of events) {
+    const members = PAYLOADS[type];
+    if (members !== undefined) demandPayload(type, payload, members);
+  }
+};
+
+function demandPayload(type: string, payload: JsonObject, members: Members): void {
+  for (const [described, fits] of Object.entries(members)) {
+    const name = described.replace('?', '');
+    const value = payload[name];
+    const isAbsent = described.endsWith('?') && !(name in payload);
+    demand(isAbsent || fits(value), `${name} of ${type}: ${shortened(JSON.stringify(payload))}`);
+  }
+}
+
+export const firstEvent: Check = async (scene) => {
+  const task = await scene.begin();
+  const { taskId } = await scene.waiting();
+  await scene.a.cancel(taskId);
+  demandSame('the first event of a task that ran', (await scene.events(task.taskId))[0]?.type, 'TASK_STARTED');
+  demandSame(
+    'the events of a task that never ran',
+    (await scene.events(taskId)).map(({ type }) => type),
+    ['TASK_CANCELLED'],
+  );
+};
+
+export const supersedes: Check = async (scene) => {
+  const task = await scene.begin();
+  await task.append(output('void'));
+  await task.retry();
+  const retrying = (await scene.events(task.taskId)).at(-1);
+  demandSame(
+    'what came after a retryable failure',
+    [retrying?.type, retrying?.payload],
+    ['TASK_RETRYING', { attempt: 2, reason: 'CONFORMANCE', supersedesAfterEventId: '1' }],
+  );
+};
+
+export const releasedReason: Check = async (scene) => {
+  const task = await scene.begin();
+  await task.release();
+  const retrying = (await scene.events(task.taskId)).at(-1);
+  demandSame('what came after a release', [retrying?.type, retrying?.payload['reason']], ['TASK_RETRYING', 'released']);
+};
+
+export const suspendedRuns: Check = async (scene) => {
+  const task = await scene.begin();
+  await task.suspend(question('q'));
+  demandSame('the status of a task that asks', (await scene.a.snapshot(task.taskId)).body.status, 'RUNNING');
+};

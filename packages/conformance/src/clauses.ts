@@ -1,0 +1,688 @@
+import type { Check, Clause, Need } from './clause.js';
+import * as answering from './checks/answering.js';
+import { orderOfJudgements } from './checks/action-order.js';
+import * as browsers from './checks/browsers.js';
+import * as callers from './checks/callers.js';
+import * as cancelling from './checks/cancelling.js';
+import * as creating from './checks/creating.js';
+import * as cursors from './checks/cursors.js';
+import * as errors from './checks/errors.js';
+import * as events from './checks/events.js';
+import * as sse from './checks/event-streams.js';
+import * as files from './checks/files.js';
+import * as following from './checks/following.js';
+import * as http from './checks/http.js';
+import * as leases from './checks/leases.js';
+import * as limits from './checks/limits.js';
+import * as lists from './checks/lists.js';
+import * as age from './checks/maximal-age.js';
+import * as multiplex from './checks/multiplexing.js';
+import * as operators from './checks/operators.js';
+import * as paging from './checks/paging.js';
+import * as pollEnd from './checks/poll-at-the-end.js';
+import * as snapshots from './checks/snapshots.js';
+import * as sockets from './checks/web-sockets.js';
+
+type Row =
+  | readonly [id: string, sentence: string, needs: readonly Need[], check: Check, waitsSeconds?: number]
+  /** What cannot be checked from outside, and why. */
+  | readonly [id: string, sentence: string, reason: string];
+
+const PROTOCOL = 'PROTOCOL.md';
+const WORKERS = 'docs/workers.md';
+
+const TASK: readonly Need[] = ['task'];
+const WORKER: readonly Need[] = ['worker'];
+const NOTHING: readonly Need[] = [];
+
+/** Every clause that is checked, in the order of the documents. */
+export const CLAUSES: readonly Clause[] = [
+  ...under(PROTOCOL, 'Words', [
+    ['words.start', 'None, an empty one and `"0"` mean "from the start".', TASK, cursors.startCursors],
+  ]),
+  ...under(PROTOCOL, 'Promises', [
+    [
+      'promises.durable',
+      'What was answered with 2xx is durable.',
+      'it takes a kill of the service and of its PostgreSQL, which the tests of TaskBridge do',
+    ],
+    ['promises.ids', 'The ids of a task have no hole', WORKER, following.idsAreDense],
+    ['promises.content-stays', 'an id never changes its content', WORKER, following.contentStays],
+    [
+      'promises.same-bytes',
+      'an id never changes its content: live, replayed, on whichever transport and replica, the bytes of an event are the same.',
+      WORKER,
+      following.sameBytes,
+    ],
+    ...(['sse', 'websocket', 'multiplex', 'poll'] as const).flatMap((transport): Row[] => [
+      [
+        `${transport}.every-event`,
+        'After its cursor a client gets every event, in order.',
+        WORKER,
+        following.everyEvent(transport),
+      ],
+      [`${transport}.once`, 'Within one connection it gets each once.', WORKER, following.eachOnce(transport)],
+      [
+        `${transport}.resume`,
+        'Over reconnects it gets exactly what follows the cursor that it names',
+        WORKER,
+        following.fromTheCursor(transport),
+      ],
+      [`${transport}.end`, 'Then every stream on the task ends', WORKER, following.endsAfterTheLast(transport)],
+    ]),
+    ['promises.only-stored', 'Nothing is delivered that is not stored.', WORKER, following.onlyWhatIsStored],
+    [
+      'promises.one-terminal',
+      'A task that is over has one terminal event (`TASK_COMPLETED`, `TASK_FAILED`, `TASK_CANCELLED`), and that is its last.',
+      WORKER,
+      following.oneTerminalEvent,
+    ],
+    ['promises.end-is-one-step', 'It is committed together with the status.', WORKER, following.endIsOneStep],
+    ['sse.cursor-malformed', 'A cursor is checked and never ignored.', TASK, cursors.sseMalformed],
+    ['sse.cursor-ahead', 'The service does not start over on its own.', TASK, cursors.sseAhead],
+    ['multiplex.cursor', 'A cursor is checked and never ignored.', TASK, cursors.multiplexCursors],
+    ['poll.cursor-malformed', 'A cursor is checked and never ignored.', TASK, cursors.pollMalformed],
+    ['poll.cursor-ahead', 'The service does not start over on its own.', TASK, cursors.pollAhead],
+  ]),
+  ...under(PROTOCOL, 'Events', [
+    ['events.members', 'An event is a JSON object of five members:', WORKER, events.fiveMembers],
+    ['events.created-at', '`createdAt` is the clock of the database, UTC, in milliseconds.', WORKER, events.createdAt],
+    [
+      'events.payloads',
+      'Members of `payload` by type; those with `?` may be absent, and are never `null`',
+      WORKER,
+      events.payloads,
+    ],
+    [
+      'events.first',
+      'The first event is `TASK_STARTED`, or a terminal event when the task never ran.',
+      WORKER,
+      events.firstEvent,
+    ],
+    [
+      'events.supersedes',
+      'After `TASK_RETRYING`, progress and output with an id greater than `supersedesAfterEventId` are void',
+      WORKER,
+      events.supersedes,
+    ],
+    ['events.released', '`released` (handed back', WORKER, events.releasedReason],
+    ['events.suspended-runs', 'The status stays `RUNNING`.', WORKER, events.suspendedRuns],
+  ]),
+  ...under(PROTOCOL, 'Who is calling', [
+    [
+      'callers.foreign-read',
+      'A task that a principal may not see does not exist for it: the answer is that of an id that was never given out',
+      ['task', 'other-principal'],
+      callers.foreignIsAbsent,
+    ],
+    [
+      'callers.foreign-control',
+      'Where a policy lets it see a task and not control it, cancelling and answering are answered so.',
+      ['task', 'other-principal'],
+      callers.foreignIsNotControlled,
+    ],
+    [
+      'callers.foreign-websocket',
+      'A task that a principal may not see does not exist for it',
+      ['task', 'other-principal'],
+      callers.foreignByWebSocket,
+    ],
+    [
+      'callers.foreign-multiplex',
+      'A task that a principal may not see does not exist for it',
+      ['task', 'other-principal'],
+      callers.foreignByMultiplex,
+    ],
+    [
+      'callers.scopes',
+      'Reading takes the scope `tasks:read`, creating, cancelling and answering `tasks:write`, attaching files `tasks:upload`.',
+      'how credentials carry scopes is a matter of the deployment',
+    ],
+  ]),
+  ...under(PROTOCOL, 'HTTP', [
+    ['http.correlation-id', 'Every answer has `X-Correlation-Id`', NOTHING, http.correlationId],
+    [
+      'http.traceparent',
+      'A valid W3C `traceparent` header is continued, and decides that id.',
+      NOTHING,
+      http.traceparent,
+    ],
+    [
+      'http.strict-query',
+      'Query parameters that a route does not know, or that are given twice, are refused with 400.',
+      NOTHING,
+      http.strictQuery,
+    ],
+  ]),
+  ...under(PROTOCOL, 'Create: `POST /tasks`', [
+    ['create.created', 'HTTP/1.1 201 Created', TASK, creating.created],
+    ['create.task-id', '`taskId` is a UUID of version 7.', TASK, creating.taskId],
+    [
+      'create.repeated',
+      'it is answered with **200**, `Idempotent-Replayed: true`, `"deduplicated":true`',
+      TASK,
+      creating.repeated,
+    ],
+    ['create.repeated-status', 'and the status that the task has by now', WORKER, creating.repeatedStatus],
+    ['create.canonical', 'the order of members and the spelling of numbers do not matter', TASK, creating.canonical],
+    [
+      'create.concurrent',
+      'A request is named by its owner and `clientRequestId`, for as long as the task exists.',
+      TASK,
+      creating.concurrent,
+    ],
+    [
+      'create.named-by-owner',
+      'A request is named by its owner and `clientRequestId`',
+      ['task', 'other-principal'],
+      creating.namedByOwner,
+    ],
+    ['create.conflict', 'With other content it is 409 `IDEMPOTENCY_CONFLICT`.', TASK, creating.conflict],
+    [
+      'create.idempotency-key',
+      'or the header `Idempotency-Key` in its place. Both are fine when equal, 400 when not',
+      TASK,
+      creating.idempotencyKey,
+    ],
+    ['create.members', '1 to 255 visible ASCII characters', WORKER, creating.membersOfCreate],
+    ['create.other-members', 'Other members are refused.', TASK, creating.otherMembers],
+    [
+      'create.unknown-type',
+      'One that nobody is known to execute is 422, and the message lists those that are known',
+      NOTHING,
+      creating.unknownType,
+    ],
+    [
+      'create.files',
+      'With files the same is sent as `multipart/form-data`: the members as fields, `input` and `metadata` as JSON text',
+      WORKER,
+      files.createdWithFiles,
+    ],
+    [
+      'create.sniffed',
+      'A file whose first bytes are of another type than it is said to be is 400 `UPLOAD_VALIDATION_ERROR`.',
+      WORKER,
+      files.sniffed,
+    ],
+  ]),
+  ...under(PROTOCOL, 'Snapshot: `GET /tasks/{taskId}`', [
+    [
+      'snapshot.waiting',
+      '`progress`, `startedAt` and `finishedAt` are absent until there is something to say',
+      WORKER,
+      snapshots.waitingSnapshot,
+    ],
+    ['snapshot.running', '`headEventId` is the id of the last event', WORKER, snapshots.runningSnapshot],
+    [
+      'snapshot.question',
+      '`openSuspension` is the payload of `TASK_SUSPENDED` while the question is open',
+      WORKER,
+      snapshots.openQuestion,
+    ],
+    [
+      'snapshot.ended',
+      '`result` comes with `COMPLETED`, `failure` (the payload of `TASK_FAILED`) with `FAILED`.',
+      WORKER,
+      snapshots.endedSnapshot,
+    ],
+    ['snapshot.attempt', '`attempt` counts those that began.', WORKER, snapshots.attempts],
+    [
+      'snapshot.etag',
+      'The answer has an `ETag`; with `If-None-Match` it is 304 while nothing has changed.',
+      WORKER,
+      snapshots.entityTag,
+    ],
+  ]),
+  ...under(PROTOCOL, 'List: `GET /tasks`', [
+    ['list.newest-first', 'newest first', WORKER, lists.newestFirst],
+    ['list.own', "The caller's own tasks", ['worker', 'other-principal'], lists.ownOnly],
+    ['list.filters', '`true` or `false`: with or without an open question', WORKER, lists.filters],
+    ['list.parameters', '1 to 100, 50 unless said', NOTHING, lists.parametersOfList],
+    ['list.without-input', 'snapshots without `input`', WORKER, lists.withoutInput],
+    ['list.pages', 'Tasks that are created meanwhile neither repeat nor hide others.', WORKER, lists.pages],
+  ]),
+  ...under(PROTOCOL, 'Events, by page: `GET /tasks/{taskId}/events`', [
+    ['poll.page', '`hasMore`: more is stored already.', TASK, paging.pageMembers],
+    [
+      'poll.next',
+      'the last id of the page, or the one that was sent when the page is empty, or absent when there was none',
+      WORKER,
+      paging.nextCursor,
+    ],
+    [
+      'poll.waits',
+      'how long to wait while there is nothing after the cursor and the task is not over',
+      WORKER,
+      paging.waits,
+    ],
+    ['poll.wait-ends', '`waitTimeoutMs` 0 to 60000 (25000 unless said)', WORKER, paging.waitIsBounded],
+    ['poll.parameters', '`maxEvents` 1 to 500 (100 unless said)', TASK, paging.parametersOfPage],
+    [
+      'poll.terminal',
+      '`terminal`: the terminal event is on this page or before it, so do not ask again.',
+      TASK,
+      pollEnd.pollTerminal,
+    ],
+    [
+      'poll.behind-the-end',
+      'how long to wait while there is nothing after the cursor and the task is not over',
+      TASK,
+      pollEnd.pollBehindTheEnd,
+    ],
+  ]),
+  ...under(PROTOCOL, 'Cancel: `POST /tasks/{taskId}/cancel`', [
+    [
+      'cancel.waiting',
+      'A task that nobody runs ends with `TASK_CANCELLED` at once',
+      WORKER,
+      cancelling.cancelledWaiting,
+    ],
+    ['cancel.running', 'otherwise whoever runs it is told', WORKER, cancelling.workerIsTold],
+    ['cancel.over', 'the task was over before', TASK, cancelling.alreadyOver],
+    ['cancel.first-reason', 'The first reason counts.', WORKER, cancelling.firstReason],
+    ['cancel.may-complete', 'it may still complete or fail first', WORKER, cancelling.mayStillComplete],
+    [
+      'cancel.no-new-attempt',
+      'where a retry would follow, `TASK_CANCELLED` comes instead',
+      WORKER,
+      cancelling.noNewAttempt,
+    ],
+    [
+      'cancel.question',
+      'A task that waits for an answer ends at once, and its question with it.',
+      WORKER,
+      cancelling.questionEnds,
+    ],
+    ['cancel.reason', '1 to 1024 characters, `cancelled_by_user` unless said', WORKER, cancelling.reasonOfCancel],
+    [
+      'cancel.forced',
+      'has `CANCEL_GRACE_SECONDS` (30) to end it',
+      'it would take half a minute in which a worker disobeys; the tests of TaskBridge do that with a shorter grace',
+    ],
+  ]),
+  ...under(PROTOCOL, 'Answer: `POST /tasks/{taskId}/actions`', [
+    [
+      'action.accepted',
+      '202 `ACCEPTED`: stored with its event, and the task can go on',
+      WORKER,
+      answering.actionAccepted,
+    ],
+    ['action.repeated', '200 `DEDUPLICATED`, also after the end of the task', WORKER, answering.actionRepeated],
+    ['action.conflict', '409 `IDEMPOTENCY_CONFLICT`', WORKER, answering.actionConflict],
+    ['action.never-asked', 'the task never asked under this `suspendId`', WORKER, answering.neverAsked],
+    ['action.too-late', '409 `TASK_ALREADY_TERMINAL`', WORKER, answering.actionTooLate],
+    [
+      'action.expired',
+      'the question has expired, by the clock of the database; within moments the task is over because of it',
+      WORKER,
+      answering.questionExpires,
+      15,
+    ],
+    ['action.resolved', 'somebody else was faster', WORKER, answering.somebodyWasFaster],
+    ['action.one-accepted', '200 `REJECTED_ALREADY_RESOLVED`', WORKER, answering.oneIsAccepted],
+    ['action.not-allowed', '409 `ACTION_NOT_ALLOWED`, with `details.allowedActions`', WORKER, answering.notAllowed],
+    ['action.order', 'The first of these that applies is the answer:', WORKER, orderOfJudgements],
+  ]),
+  ...under(PROTOCOL, 'Download: `GET /tasks/{taskId}/attachments/{attachmentId}`', [
+    ['download.bytes', 'with `Range`, `ETag` and `Content-Disposition: attachment`', WORKER, files.downloaded],
+  ]),
+  ...under(PROTOCOL, 'For operators', [
+    ['operators.health', '`GET /health` (200 as long as the process serves)', NOTHING, operators.health],
+    ['operators.ready', '`GET /ready` (200 or 503, with the parts it was judged by)', NOTHING, operators.ready],
+    ['operators.metrics', '`GET /metrics` (Prometheus)', NOTHING, operators.metrics],
+    ['operators.openapi', '`GET /openapi.json`', NOTHING, operators.openApi],
+  ]),
+  ...under(PROTOCOL, 'Server-Sent Events', [
+    ['sse.retry', '`retry: 2000` is the first thing sent, at once.', WORKER, sse.retryFirst],
+    ['sse.blocks', 'Each event is one block of `id` and one line of `data`.', TASK, sse.oneBlockEach],
+    [
+      'sse.last-event-id',
+      'The cursor is the header `Last-Event-ID`, as an `EventSource` sends it, or the query parameter `lastEventId`; the header wins.',
+      TASK,
+      sse.cursorOfSse,
+    ],
+    [
+      'sse.settled-before',
+      'Who may read, whether the task exists and the cursor are settled before the 200.',
+      NOTHING,
+      sse.settledBefore,
+    ],
+    [
+      'sse.terminal-204',
+      'An `EventSource` then reconnects with the last id, and is answered with **204**, which tells it to stop.',
+      TASK,
+      sse.noContentAtTheEnd,
+    ],
+    ['sse.heartbeat', 'It has a type of its own and no `id`, so it moves no cursor', WORKER, sse.heartbeatOfSse, 20],
+    [
+      'sse.maximal-age',
+      'Any other end means: reconnect and resume.',
+      ['worker', 'maximal-age'],
+      age.maximalAgeOfSse,
+      60,
+    ],
+    [
+      'sse.drain',
+      'A draining service sends a new `retry:`, 1 to 5 s at random, before it ends the response.',
+      'it takes a stop of the service',
+    ],
+  ]),
+  ...under(PROTOCOL, 'WebSocket', [
+    ['websocket.confirmed', '`lastEventId` may be absent, empty or `null`.', TASK, sockets.confirmed],
+    [
+      'websocket.frames',
+      'The server confirms, then sends events as they are, those after the cursor first:',
+      TASK,
+      sockets.framesOfOneTask,
+    ],
+    ['websocket.heartbeat', 'Heartbeats come after 15 s of silence.', WORKER, sockets.heartbeatOfWebSocket, 20],
+    [
+      'websocket.unauthenticated',
+      'Who is calling is settled when the connection opens, and a refusal arrives as a close code.',
+      NOTHING,
+      callers.unauthenticatedWebSocket,
+    ],
+    [
+      'websocket.pings',
+      'The server pings every 20 s and hangs up on a client that does not answer within 10 s',
+      WORKER,
+      sockets.pings,
+      40,
+    ],
+    [
+      'websocket.over-at-once',
+      'the task is over; at once when the cursor is at its terminal event',
+      TASK,
+      sockets.overAtOnce,
+    ],
+    ['websocket.binary', 'it sent a binary frame, invalid UTF-8, more than 64 KiB', NOTHING, sockets.binaryFrame],
+    ['websocket.utf-8', 'it sent a binary frame, invalid UTF-8, more than 64 KiB', NOTHING, sockets.invalidUtf8],
+    [
+      'websocket.large-frame',
+      'it sent a binary frame, invalid UTF-8, more than 64 KiB',
+      NOTHING,
+      sockets.tooLargeFrame,
+    ],
+    [
+      'websocket.maximal-age',
+      'the connection was as old as connections get (`STREAM_MAX_SECONDS`)',
+      ['worker', 'maximal-age'],
+      age.maximalAge,
+      60,
+    ],
+    [
+      'websocket.bad-frame',
+      'a frame that is not understood, a second `subscribe` where one task is followed, a malformed cursor',
+      TASK,
+      sockets.badFrames,
+    ],
+    [
+      'websocket.second-subscribe',
+      'a frame that is not understood, a second `subscribe` where one task is followed, a malformed cursor',
+      WORKER,
+      sockets.secondSubscribe,
+    ],
+    [
+      'websocket.cursor-malformed',
+      'a frame that is not understood, a second `subscribe` where one task is followed, a malformed cursor',
+      TASK,
+      cursors.webSocketMalformed,
+    ],
+    ['websocket.cursor-ahead', 'the cursor is ahead of the task', TASK, cursors.webSocketAhead],
+    ['websocket.absent', 'no such task for this principal', NOTHING, sockets.absentTask],
+    ['websocket.no-subscribe', 'no `subscribe` within 10 s of opening', NOTHING, sockets.noSubscribe, 15],
+    ['websocket.drain', 'the service shuts down or restarts', 'it takes a stop of the service'],
+    [
+      'websocket.overload',
+      'the service cannot now, or the principal has too many streams',
+      'it takes as many streams as the principal may have, and would take them from others',
+    ],
+    [
+      'websocket.slow-client',
+      'the client did not read',
+      'it takes megabytes of events and a network in between that fills up',
+    ],
+  ]),
+  ...under(PROTOCOL, 'Many tasks on one connection', [
+    [
+      'multiplex.selected',
+      'A client that offers the subprotocol `taskbridge.multiplex.v1`, and sees it selected',
+      NOTHING,
+      multiplex.selected,
+    ],
+    ['multiplex.order', '`SUBSCRIPTION_CONFIRMED` begins a subscription', TASK, multiplex.order],
+    ['multiplex.caught-up', '`CAUGHT_UP` comes once, right after the event with that head', WORKER, multiplex.caughtUp],
+    [
+      'multiplex.caught-up-at-once',
+      'the client has all that was stored when it subscribed; what follows is live',
+      WORKER,
+      multiplex.caughtUpAtOnce,
+    ],
+    [
+      'multiplex.unsubscribed',
+      'nothing of the task comes after `SUBSCRIPTION_ENDED` until it is subscribed to again',
+      WORKER,
+      multiplex.unsubscribed,
+    ],
+    ['multiplex.again', 'until it is subscribed to again', TASK, multiplex.subscribedAgain],
+    ['multiplex.many', 'those of one task in order, those of several in any mixture', WORKER, multiplex.manyTasks],
+    [
+      'multiplex.already-subscribed',
+      '`ALREADY_SUBSCRIBED` (the first subscription goes on)',
+      WORKER,
+      multiplex.alreadySubscribed,
+    ],
+    [
+      'multiplex.not-subscribed',
+      '`ALREADY_SUBSCRIBED` and `NOT_SUBSCRIBED` are about a frame and change nothing',
+      WORKER,
+      multiplex.notSubscribed,
+    ],
+    [
+      'multiplex.only-its-own',
+      'A task that is gone or forbidden ends only its own subscription.',
+      WORKER,
+      multiplex.onlyItsOwn,
+    ],
+    ['multiplex.stays-open', 'The connection stays open when its last subscription ends', TASK, multiplex.staysOpen],
+    [
+      'multiplex.bad-frame',
+      'It closes, with the codes above, for what concerns all of it: a frame that is not understood',
+      WORKER,
+      multiplex.badFrameEndsAll,
+    ],
+    ['multiplex.heartbeat', '15 s without an event of any of the tasks', WORKER, multiplex.heartbeatOfMany, 20],
+    [
+      'multiplex.reconnect',
+      'the service drains: the connection closes now, with 1012. Come back after so long',
+      'it takes a stop of the service',
+    ],
+  ]),
+  ...under(PROTOCOL, 'Browsers', [
+    [
+      'browsers.foreign',
+      'Pages of other origins get 403 for every stream, WebSocket and method but GET and HEAD.',
+      WORKER,
+      browsers.foreignOrigin,
+    ],
+    [
+      'browsers.foreign-websocket',
+      'Pages of other origins get 403 for every stream, WebSocket and method but GET and HEAD.',
+      NOTHING,
+      browsers.foreignWebSocket,
+    ],
+    ['browsers.no-cors', 'others get none', NOTHING, browsers.noCorsForForeign],
+    ['browsers.same-origin', 'A page of the same origin', TASK, browsers.sameOrigin],
+    [
+      'browsers.cors',
+      'Allowed origins get CORS headers on every answer, with credentials',
+      NOTHING,
+      browsers.sameOriginIsTold,
+    ],
+  ]),
+  ...under(PROTOCOL, 'Errors', [
+    ['errors.shape', 'Every refusal over HTTP has one shape:', NOTHING, errors.shapeOfErrors],
+    ['errors.malformed', 'malformed JSON, headers or parameters', NOTHING, errors.malformed],
+    [
+      'errors.list-cursor',
+      'a cursor that no event id looks like, or that no list gave out',
+      NOTHING,
+      lists.foreignCursor,
+    ],
+    ['errors.unauthenticated', '`AUTHENTICATION_ERROR`', NOTHING, callers.unauthenticated],
+    ['errors.no-such-task', 'no such task for this principal', NOTHING, errors.noSuchTask],
+    ['errors.nothing-there', 'nothing at this address', NOTHING, errors.nothingThere],
+    ['errors.method', '`Allow` has those that are', NOTHING, errors.methodNotAllowed],
+    ['errors.not-acceptable', '`Accept` admits no type that the route answers with', NOTHING, errors.notAcceptable],
+    ['errors.type-of-body', 'not JSON in UTF-8, or compressed', TASK, errors.unsupportedType],
+    ['errors.named-members', '`details.errors`: `[{"path":"input.name","message":"…"}]`', NOTHING, errors.namedMembers],
+    [
+      'errors.too-many',
+      'too many open streams, or tasks that are not over, of this principal',
+      'it takes as many streams or tasks as the principal may have, and would take them from others',
+    ],
+    [
+      'errors.unavailable',
+      'PostgreSQL does not answer, too much is waiting, or the service drains',
+      'it takes a fault of what the service stands on',
+    ],
+  ]),
+  ...under(PROTOCOL, 'Limits', [
+    ['limits.body', 'JSON body | 1 MiB', TASK, limits.largestBody],
+    ['limits.event', 'payload of an event | 64 KiB', WORKER, limits.largestEvent],
+    ['limits.result', 'result of a task, as the payload that carries it | 1 MiB', WORKER, limits.largestResult],
+    ['limits.json', 'JSON is taken only where it has one meaning.', TASK, limits.oneMeaning],
+    [
+      'limits.numbers',
+      'events of a task | 100 000, then it fails with `EVENT_LIMIT_EXCEEDED`',
+      'it takes a hundred thousand events, which stay in the database of the installation',
+    ],
+  ]),
+  ...under(PROTOCOL, 'Writing a client', [
+    ['client.rules', 'It comes down to this:', 'it is about clients, and this checks a service'],
+  ]),
+  ...under(WORKERS, 'Claim', [
+    [
+      'workers.claim',
+      'A claim names the types that the worker can execute and how many tasks it has room for.',
+      WORKER,
+      leases.claimed,
+    ],
+    ['workers.claim-waits', 'the service keeps the claim waiting', WORKER, leases.claimWaits],
+    [
+      'workers.claim-starts',
+      'The task is `RUNNING`, and `TASK_STARTED` is in its log: the claim of the first attempt wrote it.',
+      WORKER,
+      leases.claimStarts,
+    ],
+  ]),
+  ...under(WORKERS, 'Say what happens', [
+    [
+      'workers.append',
+      'The two pieces of output were adjacent and became one event, so they have one id.',
+      WORKER,
+      leases.appended,
+    ],
+    [
+      'workers.appendable',
+      'A worker may append `TASK_PROGRESS`, `TASK_MESSAGE` and `TASK_OUTPUT`',
+      WORKER,
+      leases.unknownEvents,
+    ],
+    [
+      'workers.batch-repeated',
+      'Then send the same batch again, under the same number: it is not stored twice.',
+      WORKER,
+      leases.batchRepeated,
+    ],
+    ['workers.batch-gap', 'A number that leaves one out is refused', WORKER, leases.batchGap],
+    [
+      'workers.batch-conflict',
+      'and so is a number that was used for something else (`IDEMPOTENCY_CONFLICT`).',
+      WORKER,
+      leases.batchConflict,
+    ],
+    ['workers.batch-whole', 'A batch is stored whole or not at all.', WORKER, leases.batchWhole],
+  ]),
+  ...under(WORKERS, 'Be alive', [
+    ['workers.heartbeat', 'A worker that has nothing to say sends a heartbeat', WORKER, leases.heartbeatExtends],
+  ]),
+  ...under(WORKERS, 'Ask', [
+    [
+      'workers.resume',
+      'It is the same attempt under a new lease, with the answer in `resume`; batches begin at 1 again.',
+      WORKER,
+      leases.resumed,
+    ],
+  ]),
+  ...under(WORKERS, 'Complete', [
+    [
+      'workers.end-repeated',
+      'The same call again, for a worker that did not hear the answer, gets it again.',
+      WORKER,
+      leases.endRepeated,
+    ],
+  ]),
+  ...under(WORKERS, 'Fail, and try again', [
+    ['workers.retry', 'It is attempt 2 now.', WORKER, leases.retried],
+    ['workers.fail', 'A failure that is not `retryable` ends the task', WORKER, leases.failedFinally],
+    ['workers.attempts', 'and so does the last attempt (`willRetry` is false then)', WORKER, leases.attemptsAreSpent],
+  ]),
+  ...under(WORKERS, 'Hand it back', [
+    [
+      'workers.release',
+      'That does not count as a failure, and the next worker can begin at once.',
+      WORKER,
+      leases.released,
+    ],
+  ]),
+  ...under(WORKERS, 'The rules', [
+    [
+      'workers.lease-expires',
+      'When it expires the attempt is over, whatever the worker believes: the next one begins, with `TASK_RETRYING` in the log',
+      WORKER,
+      leases.leaseExpires,
+      60,
+    ],
+    [
+      'workers.fence',
+      'When the lease is over, every call with it gets 409 `LEASE_LOST` and stores nothing.',
+      WORKER,
+      leases.fence,
+    ],
+    ['workers.one-lease-each', 'what waits in a worker, nobody else can run', WORKER, leases.oneLeaseEach],
+    [
+      'workers.attachments',
+      "which are given to whoever sends the lease's token as `X-Lease-Token`",
+      WORKER,
+      files.byLease,
+    ],
+    [
+      'workers.answers',
+      '`resume` is the last answer, `answers` has all of them, oldest first.',
+      WORKER,
+      leases.answersOutliveLeases,
+    ],
+    ['workers.asks-once', 'A task asks once under one id (409 `INVALID_TASK_STATE`).', WORKER, leases.asksOnce],
+    [
+      'workers.token',
+      'A token lets its bearer claim any task of any owner, and nothing else',
+      WORKER,
+      leases.workerToken,
+    ],
+    [
+      'workers.fairness',
+      'Oldest first, going round the owners',
+      'which of several tasks comes first depends on what others have waiting',
+    ],
+  ]),
+];
+
+function under(document: string, section: string, rows: readonly Row[]): readonly Clause[] {
+  return rows.map((row) => {
+    const [id, sentence] = row;
+    if (row.length === 3) return { id, document, section, sentence, needs: [], reason: row[2] };
+    const [, , needs, check, waitsSeconds] = row;
+    return { id, document, section, sentence, needs, check, ...(waitsSeconds !== undefined && { waitsSeconds }) };
+  });
+}

@@ -1,0 +1,109 @@
+import type { Answer } from './api-client.js';
+import { Broken } from './clause.js';
+import { shown } from './demands.js';
+import type { WorkerClient } from './worker-client.js';
+import type { JsonObject, Lease, WorkerEvent } from './wire.js';
+
+export const progress = (percent: number, more: JsonObject = {}): WorkerEvent => ({
+  type: 'TASK_PROGRESS',
+  payload: { progress: percent, ...more },
+});
+export const message = (text: string, more: JsonObject = {}): WorkerEvent => ({
+  type: 'TASK_MESSAGE',
+  payload: { message: text, ...more },
+});
+export const output = (data: string, op = 'append', channel = 'text'): WorkerEvent => ({
+  type: 'TASK_OUTPUT',
+  payload: { channel, op, data },
+});
+
+/** A question with this id that may be answered by yes and no. */
+export const question = (suspendId: string, more: JsonObject = {}): JsonObject => ({
+  suspendId,
+  kind: 'USER_ACTION_REQUIRED',
+  reasonCode: 'CONFORMANCE',
+  allowedActions: ['yes', 'no'],
+  ...more,
+});
+
+/** A task that the kit itself executes as a worker: it decides when which event is stored. */
+export class DrivenTask {
+  #batchSeq = 0;
+  #isOver = false;
+
+  constructor(
+    readonly worker: WorkerClient,
+    public lease: Lease,
+    private readonly patienceMs: number,
+  ) {}
+
+  get taskId(): string {
+    return this.lease.taskId;
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** The ids of the events, as the service gave them. */
+  async append(...events: readonly WorkerEvent[]): Promise<readonly string[]> {
+    this.#batchSeq += 1;
+    return accepted(await this.worker.events(this.lease, this.#batchSeq, events)).eventIds;
+  }
+
+  /** The id of the terminal event. */
+  async complete(result: unknown = null): Promise<string> {
+    return this.end('complete', { result });
+  }
+
+  async failFinally(code = 'CONFORMANCE', text = 'It failed on purpose.'): Promise<string> {
+    return this.end('fail', { code, message: text, retryable: false });
+  }
+
+  async cancelled(): Promise<string> {
+    return this.end('cancelled', {});
+  }
+
+  async retry(): Promise<Answer<{ eventId: string; willRetry: boolean }>> {
+    const failure = { code: 'CONFORMANCE', message: 'It failed on purpose.', retryable: true, retryAfterMs: 0 };
+    const answer = await this.worker.call<{ eventId: string; willRetry: boolean }>(this.lease, 'fail', failure);
+    accepted(answer);
+    return answer;
+  }
+
+  async suspend(asked: JsonObject): Promise<void> {
+    accepted(await this.worker.call(this.lease, 'suspend', asked));
+  }
+
+  /** Extends the lease, if it is one still. */
+  async heartbeat(): Promise<void> {
+    await this.worker.call(this.lease, 'heartbeat').catch(() => undefined);
+  }
+
+  async release(): Promise<void> {
+    accepted(await this.worker.call(this.lease, 'release'));
+  }
+
+  /** Claims the task again, after an attempt that ended or an answer. */
+  async resume(): Promise<Lease> {
+    const waitTimeoutMs = Math.min(this.patienceMs, 30_000);
+    const { leases } = accepted(await this.worker.claim([this.lease.taskType], { waitTimeoutMs }));
+    const lease = leases.find(({ taskId }) => taskId === this.taskId);
+    if (!lease) throw new Broken(`the task was not handed out again within ${waitTimeoutMs} ms`);
+    this.lease = lease;
+    this.#batchSeq = 0;
+    return lease;
+  }
+
+  private async end(call: string, body: JsonObject): Promise<string> {
+    const { eventId } = accepted(await this.worker.call<{ eventId: string }>(this.lease, call, body));
+    this.#isOver = true;
+    return eventId;
+  }
+}
+
+/** The body of a 2xx. @throws Broken */
+export function accepted<Body>(answer: Answer<Body>): Body {
+  if (answer.status >= 300) throw new Broken(shown(answer));
+  return answer.body;
+}

@@ -1,0 +1,38 @@
+import type { Answer, ApiClient, HeaderMap } from './api-client.js';
+import type { JsonObject, Lease, WorkerEvent } from './wire.js';
+
+/** All that a call needs to prove that it may. */
+export type Held = Pick<Lease, 'taskId' | 'leaseToken'>;
+
+/** The worker protocol, a method a call. */
+export class WorkerClient {
+  readonly #headers: HeaderMap;
+
+  constructor(
+    private readonly http: ApiClient,
+    token: string,
+  ) {
+    this.#headers = { Authorization: `Bearer ${token}` };
+  }
+
+  claim(
+    taskTypes: readonly string[],
+    {
+      maxTasks = 1,
+      waitTimeoutMs = 0,
+      signal,
+    }: { maxTasks?: number; waitTimeoutMs?: number; signal?: AbortSignal } = {},
+  ): Promise<Answer<{ leases: readonly Lease[] }>> {
+    const body = { workerId: 'conformance', taskTypes, maxTasks, waitTimeoutMs };
+    return this.http.post('/worker/v1/leases', body, this.#headers, signal);
+  }
+
+  events(held: Held, batchSeq: number, events: readonly WorkerEvent[]): Promise<Answer<{ eventIds: string[] }>> {
+    return this.call(held, 'events', { batchSeq, events });
+  }
+
+  /** Any call on a task. */
+  call<Body>({ taskId, leaseToken }: Held, name: string, body: JsonObject = {}): Promise<Answer<Body>> {
+    return this.http.post(`/worker/v1/tasks/${taskId}/${name}`, { leaseToken, ...body }, this.#headers);
+  }
+}

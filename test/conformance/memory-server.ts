@@ -1,0 +1,520 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { basename } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { WebSocketServer } from 'ws';
+import { type Clocks, MAX_FRAME_BYTES, MemoryStreams, MULTIPLEX } from './memory-streams.js';
+import type { Json, MemoryTask, StoredFile } from './memory-task.js';
+import { type Action, MemoryTasks, type WorkerEvent } from './memory-tasks.js';
+import { invalidMembers, invalidRequest, Refusal } from './refusal.js';
+import { strictObject } from './strict-reader.js';
+
+export const MEMORY_WORKER_TOKEN = 'the-worker-token-of-the-memory-server';
+
+const CLOCKS: Clocks = { heartbeatMs: 700, pingMs: 1_000, pongMs: 2_500, subscribeMs: 2_500, maxAgeMs: 600_000 };
+const LEASE_MS = 3_000;
+const TICK_MS = 25;
+const MAX_BODY_BYTES = 2 ** 20;
+/** Bodies of workers, of which the limits of single members are smaller. */
+const MAX_WORKER_BODY_BYTES = 2 ** 22;
+const JSON_HEADERS = { 'Content-Type': 'application/json; charset=utf-8' };
+
+/** A request on its way to its answer. */
+export interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly url: URL;
+  readonly correlationId: string;
+  /** What stands in the path where a route has a name. */
+  readonly params: Readonly<Record<string, string>>;
+}
+
+interface Reply {
+  readonly status: number;
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+interface Route {
+  readonly method: string;
+  readonly path: RegExp;
+  readonly query?: readonly string[];
+  readonly answer: (exchange: Exchange) => Promise<Reply | undefined> | Reply | undefined;
+}
+
+/** The protocol in memory, small and slow, and right: what a mutant replaces a part of. */
+export class MemoryServer {
+  readonly tasks: MemoryTasks;
+  readonly streams: MemoryStreams;
+  readonly #http = createServer((request, response) => void this.serve(request, response));
+  readonly #webSockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: MAX_FRAME_BYTES,
+    handleProtocols: (offered) => offered.has(MULTIPLEX) && MULTIPLEX,
+  });
+  readonly #sockets = new Set<Socket>();
+  #clock: NodeJS.Timeout | undefined;
+
+  constructor(clocks: Partial<Clocks> = {}) {
+    this.tasks = new MemoryTasks({ leaseMs: LEASE_MS, maxAttempts: 3 });
+    this.streams = new MemoryStreams({ ...CLOCKS, ...clocks }, (principal, id) => this.tasks.owned(principal, id));
+  }
+
+  /** Answers its URL. */
+  async start(): Promise<string> {
+    this.#http.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+      if (this.isForeign(request)) {
+        socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
+        return;
+      }
+      this.#webSockets.handleUpgrade(request, socket, head, (opened) =>
+        this.streams.socket(opened, this.principalOf(request)),
+      );
+    });
+    this.#http.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
+    this.#http.listen(0, '127.0.0.1');
+    await once(this.#http, 'listening');
+    this.#clock = setInterval(() => this.tasks.reap(TICK_MS), TICK_MS);
+    return `http://127.0.0.1:${(this.#http.address() as AddressInfo).port}`;
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#clock);
+    for (const socket of this.#sockets) socket.destroy();
+    this.#http.close();
+    await once(this.#http, 'close');
+  }
+
+  get openConnections(): number {
+    return this.#sockets.size;
+  }
+
+  readonly routes: Route[] = [
+    { method: 'GET', path: /^\/health$/, answer: () => ({ status: 200, body: { status: 'ok' } }) },
+    { method: 'GET', path: /^\/ready$/, answer: () => ({ status: 200, body: { status: 'ready', details: {} } }) },
+    {
+      method: 'GET',
+      path: /^\/metrics$/,
+      answer: ({ response }) => void response.end('# TYPE tasks gauge\ntasks 1\n'),
+    },
+    {
+      method: 'GET',
+      path: /^\/openapi\.json$/,
+      answer: () => ({ status: 200, body: { openapi: '3.1.0', paths: {} } }),
+    },
+    { method: 'POST', path: /^\/api\/v1\/tasks$/, answer: (exchange) => this.create(exchange) },
+    {
+      method: 'GET',
+      path: /^\/api\/v1\/tasks$/,
+      query: ['status', 'taskType', 'suspended', 'createdAfter', 'createdBefore', 'limit', 'cursor'],
+      answer: (exchange) => this.list(exchange),
+    },
+    { method: 'GET', path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)$/, answer: (exchange) => this.snapshot(exchange) },
+    {
+      method: 'GET',
+      path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/events$/,
+      query: ['afterEventId', 'maxEvents', 'waitTimeoutMs'],
+      answer: (exchange) => this.page(exchange),
+    },
+    {
+      method: 'GET',
+      path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/events\/stream$/,
+      query: ['lastEventId'],
+      answer: (exchange) => this.stream(exchange),
+    },
+    {
+      method: 'POST',
+      path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/cancel$/,
+      answer: (exchange) => this.cancel(exchange),
+    },
+    { method: 'POST', path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/actions$/, answer: (exchange) => this.act(exchange) },
+    {
+      method: 'GET',
+      path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/attachments\/(?<attachmentId>[^/]+)$/,
+      answer: (exchange) => this.download(exchange),
+    },
+    { method: 'POST', path: /^\/worker\/v1\/leases$/, answer: (exchange) => this.leases(exchange) },
+    {
+      method: 'POST',
+      path: /^\/worker\/v1\/tasks\/(?<taskId>[^/]+)\/(?<call>\w+)$/,
+      answer: (exchange) => this.workerCall(exchange),
+    },
+  ];
+
+  async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const correlationId = this.correlationIdOf(request);
+    response.setHeader('X-Correlation-Id', correlationId);
+    const url = new URL(request.url ?? '/', 'http://memory');
+    try {
+      this.judgeOrigin(request, response);
+      const route = this.routeOf(request, url);
+      this.checkQuery(url, route.query ?? []);
+      const params = route.path.exec(url.pathname)?.groups ?? {};
+      const reply = await route.answer({ request, response, url, correlationId, params });
+      if (reply) this.send(response, reply);
+    } catch (error) {
+      const refusal = error instanceof Refusal ? error : new Refusal(500, 'INTERNAL_ERROR', { error: String(error) });
+      const { status, headers } = refusal;
+      this.send(response, { status, body: this.errorBody(refusal, correlationId), headers });
+    }
+  }
+
+  errorBody({ code, message, details }: Refusal, correlationId: string): object {
+    return { code, message, details, timestamp: new Date().toISOString(), correlationId };
+  }
+
+  send(response: ServerResponse, { status, body, headers = {} }: Reply): void {
+    if (response.headersSent || response.destroyed) return;
+    const text = typeof body === 'string' ? body : body === undefined ? '' : JSON.stringify(body);
+    response.writeHead(status, { ...(text !== '' && JSON_HEADERS), ...headers }).end(text);
+  }
+
+  correlationIdOf({ headers }: IncomingMessage): string {
+    const traceId = /^00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/.exec(String(headers['traceparent']))?.[1];
+    return traceId ?? randomUUID();
+  }
+
+  isForeign({ headers }: IncomingMessage): boolean {
+    return headers.origin !== undefined && headers.origin !== `http://${headers.host}`;
+  }
+
+  judgeOrigin(request: IncomingMessage, response: ServerResponse): void {
+    const { origin } = request.headers;
+    if (origin === undefined) return;
+    if (!this.isForeign(request)) {
+      response.setHeader('Access-Control-Allow-Origin', origin);
+      response.setHeader('Access-Control-Allow-Credentials', 'true');
+    } else if (request.method !== 'GET' || request.url?.includes('/events/stream')) {
+      throw new Refusal(403, 'ACCESS_DENIED');
+    }
+  }
+
+  routeOf({ method }: IncomingMessage, { pathname }: URL): Route {
+    const there = this.routes.filter(({ path }) => path.test(pathname));
+    const route = there.find((one) => one.method === method);
+    if (route) return route;
+    if (there.length === 0) throw new Refusal(404, 'NOT_FOUND');
+    throw new Refusal(405, 'METHOD_NOT_ALLOWED', {}, { Allow: there.map((one) => one.method).join(', ') });
+  }
+
+  checkQuery({ searchParams }: URL, known: readonly string[]): void {
+    const names = [...searchParams.keys()];
+    if (names.some((name, at) => !known.includes(name) || names.indexOf(name) !== at)) throw invalidRequest();
+  }
+
+  principalOf({ headers }: IncomingMessage): string | undefined {
+    return headers['x-principal-id']?.toString();
+  }
+
+  /** @throws Refusal */
+  caller({ request }: Exchange): string {
+    const principal = this.principalOf(request);
+    if (principal === undefined) throw new Refusal(401, 'AUTHENTICATION_ERROR');
+    return principal;
+  }
+
+  taskOf(exchange: Exchange): MemoryTask {
+    return this.tasks.owned(this.caller(exchange), exchange.params['taskId'] ?? '');
+  }
+
+  async bytesOf({ request }: Exchange, most = MAX_BODY_BYTES): Promise<Buffer> {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const bytes = Buffer.concat(chunks);
+    if (bytes.length > most) throw new Refusal(413, 'PAYLOAD_TOO_LARGE');
+    return bytes;
+  }
+
+  async bodyOf(exchange: Exchange, most?: number): Promise<Record<string, unknown>> {
+    const { headers } = exchange.request;
+    const bytes = await this.bytesOf(exchange, most);
+    const isJson = /^application\/json(; *charset=utf-8)?$/i.test(headers['content-type'] ?? '');
+    if (!isJson || headers['content-encoding'] !== undefined) throw new Refusal(415, 'UNSUPPORTED_MEDIA_TYPE');
+    return strictObject(bytes);
+  }
+
+  async create(exchange: Exchange): Promise<Reply> {
+    const owner = this.caller(exchange);
+    const isForm = exchange.request.headers['content-type']?.startsWith('multipart/form-data') ?? false;
+    const { body, files } = isForm ? await this.formOf(exchange) : { body: await this.bodyOf(exchange), files: [] };
+    const key = exchange.request.headers['idempotency-key']?.toString();
+    if (key !== undefined && body['clientRequestId'] !== undefined && body['clientRequestId'] !== key) {
+      throw invalidRequest();
+    }
+    const submission = this.checkedCreate({ ...body, ...(key !== undefined && { clientRequestId: key }) });
+    const { task, isNew } = this.tasks.create(owner, { ...submission, files });
+    const { taskId, clientRequestId, status } = task;
+    const headers = isNew ? { Location: `/api/v1/tasks/${taskId}` } : { 'Idempotent-Replayed': 'true' };
+    const answer = { taskId, status: isNew ? 'ACCEPTED' : status, clientRequestId, deduplicated: !isNew };
+    return { status: isNew ? 201 : 200, body: answer, headers };
+  }
+
+  checkedCreate({ clientRequestId, taskType, input = {}, metadata = {}, ...more }: Json) {
+    const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value);
+    const wrong = Object.keys(more);
+    if (!/^[\x21-\x7e]{1,255}$/.test(textOf(clientRequestId))) wrong.push('clientRequestId');
+    if (!/^[A-Za-z0-9._:-]{1,128}$/.test(textOf(taskType))) wrong.push('taskType');
+    if (!isObject(input)) wrong.push('input');
+    if (!isObject(metadata)) wrong.push('metadata');
+    if (wrong.length > 0) throw invalidMembers(...wrong);
+    const { 0: request, 1: type } = [textOf(clientRequestId), textOf(taskType)];
+    return { clientRequestId: request, taskType: type, input: input as Json, metadata: metadata as Json };
+  }
+
+  async formOf(exchange: Exchange): Promise<{ body: Record<string, unknown>; files: readonly StoredFile[] }> {
+    const headers = { 'Content-Type': exchange.request.headers['content-type'] ?? '' };
+    const bytes = new Uint8Array(await this.bytesOf(exchange));
+    const form = await new Response(bytes, { headers }).formData();
+    const body: Record<string, unknown> = {};
+    const files: StoredFile[] = [];
+    for (const [name, value] of form) {
+      if (typeof value !== 'string') files.push(await this.fileOf(value));
+      else body[name] = ['input', 'metadata'].includes(name) ? strictObject(Buffer.from(value)) : value;
+    }
+    return { body, files };
+  }
+
+  async fileOf(file: File): Promise<StoredFile> {
+    const bytes = Buffer.from(await file.arrayBuffer());
+    const isPdf = bytes.subarray(0, 5).toString('latin1') === '%PDF-';
+    if (isPdf && file.type !== 'application/pdf') throw new Refusal(400, 'UPLOAD_VALIDATION_ERROR');
+    const sha256 = createHash('sha256').update(bytes).digest('hex');
+    const filename = basename(file.name);
+    return {
+      attachmentId: randomUUID(),
+      filename,
+      contentType: file.type,
+      sizeBytes: bytes.length,
+      sha256,
+      bytes,
+    };
+  }
+
+  snapshot(exchange: Exchange): Reply {
+    const task = this.taskOf(exchange);
+    const headers = { ETag: this.entityTag(task) };
+    if (exchange.request.headers['if-none-match'] === headers.ETag) return { status: 304, headers };
+    return { status: 200, body: { ...task.summary(), input: task.input }, headers };
+  }
+
+  entityTag({ revision }: MemoryTask): string {
+    return `"${revision}"`;
+  }
+
+  list(exchange: Exchange): Reply {
+    const owner = this.caller(exchange);
+    const query = Object.fromEntries(exchange.url.searchParams);
+    const limit = integer(query['limit'], 50, 1, 100);
+    const { status, suspended, taskType } = query;
+    const statuses = ['ACCEPTED', 'RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED'];
+    if (status !== undefined && !statuses.includes(status)) throw invalidRequest();
+    if (suspended !== undefined && !['true', 'false'].includes(suspended)) throw invalidRequest();
+    const [after, before] = [time(query['createdAfter'], -Infinity), time(query['createdBefore'], Infinity)];
+    const fits = this.ownTasks(owner).filter(
+      (task) =>
+        (status === undefined || task.status === status) &&
+        (taskType === undefined || task.taskType === taskType) &&
+        (suspended === undefined || (task.openSuspension !== undefined) === (suspended === 'true')) &&
+        task.createdAt.getTime() > after &&
+        task.createdAt.getTime() < before,
+    );
+    const newest = fits.reverse();
+    const start = this.startOfPage(newest, query['cursor']);
+    const items = newest.slice(start, start + limit);
+    const more = newest.length > start + limit;
+    return {
+      status: 200,
+      body: { items: items.map((task) => task.summary()), nextCursor: more ? (items.at(-1)?.taskId ?? null) : null },
+    };
+  }
+
+  ownTasks(owner: string): MemoryTask[] {
+    return this.tasks.all.filter((task) => task.owner === owner);
+  }
+
+  startOfPage(newest: readonly MemoryTask[], cursor: string | undefined): number {
+    if (cursor === undefined) return 0;
+    const place = newest.findIndex(({ taskId }) => taskId === cursor);
+    if (place < 0) throw new Refusal(400, 'INVALID_CURSOR');
+    return place + 1;
+  }
+
+  async page(exchange: Exchange): Promise<Reply | undefined> {
+    const { searchParams } = exchange.url;
+    const maxEvents = integer(searchParams.get('maxEvents') ?? undefined, 100, 1, 500);
+    const waitMs = integer(searchParams.get('waitTimeoutMs') ?? undefined, 25_000, 0, 60_000);
+    const task = this.taskOf(exchange);
+    const given = searchParams.get('afterEventId');
+    const cursor = this.streams.cursor(given, task, 'poll');
+    await this.waitForEvents(exchange, task, cursor, waitMs);
+    const events = this.streams
+      .eventsFor({ transport: 'poll', task, cursor, isLive: false, write() {}, caughtUp() {}, over() {} })
+      .slice(0, maxEvents);
+    const last = events.length === 0 ? cursor : cursor + events.length;
+    const next = this.nextAfter(events.length === 0 && !given ? undefined : String(last), given);
+    const members = [
+      `"taskId":"${task.taskId}"`,
+      `"events":[${events.join(',')}]`,
+      ...(next === undefined ? [] : [`"nextAfterEventId":"${next}"`]),
+      `"hasMore":${last < task.head}`,
+      `"headEventId":"${task.head}"`,
+      `"terminal":${this.isTerminal(task, last)}`,
+    ];
+    return { status: 200, body: `{${members.join(',')}}` };
+  }
+
+  nextAfter(next: string | undefined, _given: string | null): string | undefined {
+    return next;
+  }
+
+  isTerminal(task: MemoryTask, last: number): boolean {
+    return task.isOver && last >= task.head;
+  }
+
+  async waitForEvents({ response }: Exchange, task: MemoryTask, cursor: number, waitMs: number): Promise<void> {
+    if (task.head > cursor || task.isOver) return;
+    const over = new AbortController();
+    const wake = () => over.abort();
+    task.watchers.add(wake);
+    response.once('close', wake);
+    await delay(waitMs, undefined, { signal: over.signal }).catch(() => undefined);
+    task.watchers.delete(wake);
+  }
+
+  stream(exchange: Exchange): Reply | undefined {
+    const { request, response, url } = exchange;
+    const { accept = '*/*' } = request.headers;
+    if (!/text\/event-stream|\*\/\*/.test(accept)) throw new Refusal(406, 'NOT_ACCEPTABLE');
+    const task = this.taskOf(exchange);
+    const cursor = request.headers['last-event-id']?.toString() ?? url.searchParams.get('lastEventId');
+    this.streams.sse(response, task, this.streams.cursor(cursor, task, 'sse'));
+    return undefined;
+  }
+
+  async cancel(exchange: Exchange): Promise<Reply> {
+    const hasBody = exchange.request.headers['content-type'] !== undefined;
+    const { reason = 'cancelled_by_user' } = hasBody ? await this.bodyOf(exchange) : {};
+    if (typeof reason !== 'string' || reason === '' || reason.length > 1024) throw invalidMembers('reason');
+    const task = this.taskOf(exchange);
+    return { status: 202, body: { taskId: task.taskId, status: this.tasks.cancel(task, reason) } };
+  }
+
+  async act(exchange: Exchange): Promise<Reply> {
+    const action = (await this.bodyOf(exchange)) as unknown as Action;
+    const task = this.taskOf(exchange);
+    const { suspendId, clientActionId } = action;
+    const status = this.tasks.act(task, action, this.caller(exchange));
+    return {
+      status: status === 'ACCEPTED' ? 202 : 200,
+      body: { taskId: task.taskId, suspendId, clientActionId, status },
+    };
+  }
+
+  download(exchange: Exchange): undefined {
+    const { request, response, params } = exchange;
+    const token = request.headers['x-lease-token'];
+    const task =
+      token === undefined ? this.taskOf(exchange) : this.tasks.held(params['taskId'] ?? '', token.toString());
+    const file = task.files.find(({ attachmentId }) => attachmentId === params['attachmentId']);
+    if (!file) throw new Refusal(404, 'NOT_FOUND');
+    const { bytes, sha256, filename, contentType } = file;
+    const headers = {
+      'Content-Type': contentType,
+      'Content-Disposition': `attachment; filename="${filename}"`,
+      ETag: `"${sha256}"`,
+    };
+    const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? [];
+    if (request.headers['if-none-match'] === headers.ETag) response.writeHead(304, headers).end();
+    else if (from === undefined) response.writeHead(200, headers).end(bytes);
+    else {
+      const range = { ...headers, 'Content-Range': `bytes ${from}-${to}/${bytes.length}` };
+      response.writeHead(206, range).end(bytes.subarray(Number(from), Number(to) + 1));
+    }
+    return undefined;
+  }
+
+  checkWorker({ request }: Exchange): void {
+    if (request.headers.authorization !== `Bearer ${MEMORY_WORKER_TOKEN}`) {
+      throw new Refusal(401, 'AUTHENTICATION_ERROR');
+    }
+  }
+
+  async leases(exchange: Exchange): Promise<Reply> {
+    this.checkWorker(exchange);
+    const { taskTypes, maxTasks = 1, waitTimeoutMs = 20_000 } = await this.bodyOf(exchange);
+    const claim = () => this.tasks.claim(taskTypes as string[], Number(maxTasks));
+    const leases = claim();
+    return {
+      status: 200,
+      body: { leases: leases.length > 0 ? leases : await this.waitForWork(exchange, claim, Number(waitTimeoutMs)) },
+    };
+  }
+
+  async waitForWork({ response }: Exchange, claim: () => Json[], waitMs: number): Promise<Json[]> {
+    const deadline = Date.now() + waitMs;
+    for (;;) {
+      const rest = deadline - Date.now();
+      if (rest <= 0 || response.destroyed) return [];
+      const over = new AbortController();
+      const wake = () => over.abort();
+      this.tasks.claims.add(wake);
+      response.once('close', wake);
+      await delay(rest, undefined, { signal: over.signal }).catch(() => undefined);
+      this.tasks.claims.delete(wake);
+      response.off('close', wake);
+      const leases = response.destroyed ? [] : claim();
+      if (leases.length > 0) return leases;
+    }
+  }
+
+  async workerCall(exchange: Exchange): Promise<Reply> {
+    this.checkWorker(exchange);
+    const { taskId = '', call = '' } = exchange.params;
+    const body = await this.bodyOf(exchange, MAX_WORKER_BODY_BYTES);
+    const { leaseToken, batchSeq, events } = body;
+    if (call === 'events') {
+      const eventIds = this.tasks.append(taskId, leaseToken, Number(batchSeq), events as WorkerEvent[]);
+      return { status: 200, body: { eventIds, ...this.beat(taskId) } };
+    }
+    if (call === 'heartbeat') {
+      this.tasks.held(taskId, leaseToken);
+      return { status: 200, body: this.beat(taskId) };
+    }
+    const answer = this.tasks.end(taskId, call, body);
+    return call === 'release' ? { status: 204 } : { status: 200, body: answer };
+  }
+
+  beat(taskId: string): Json {
+    const task = this.tasks.all.find((one) => one.taskId === taskId);
+    if (!task) throw new Refusal(409, 'LEASE_LOST');
+    const { cancelReason } = task;
+    const cancellationRequested = cancelReason !== undefined;
+    return {
+      leaseExpiresAt: this.tasks.expiry(task),
+      cancellationRequested,
+      ...(cancellationRequested && { cancelReason }),
+    };
+  }
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : '';
+}
+
+function integer(text: string | undefined, unlessSaid: number, least: number, most: number): number {
+  if (text === undefined) return unlessSaid;
+  const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (!(number >= least && number <= most)) throw invalidRequest();
+  return number;
+}
+
+function time(text: string | undefined, unlessSaid: number): number {
+  if (text === undefined) return unlessSaid;
+  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/.test(text)) throw invalidRequest();
+  return Date.parse(text);
+}

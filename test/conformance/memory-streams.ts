@@ -1,0 +1,335 @@
+import { randomUUID } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
+import type { WebSocket } from 'ws';
+import type { MemoryTask } from './memory-task.js';
+import { invalidRequest, Refusal } from './refusal.js';
+
+export type Transport = 'sse' | 'websocket' | 'multiplex' | 'poll';
+
+export interface Clocks {
+  readonly heartbeatMs: number;
+  readonly pingMs: number;
+  readonly pongMs: number;
+  readonly subscribeMs: number;
+  readonly maxAgeMs: number;
+}
+
+/** One task on its way to one client. */
+export interface Stream {
+  readonly transport: Transport;
+  readonly task: MemoryTask;
+  /** The last event that the client has. */
+  cursor: number;
+  /** Whether it has been given all that was stored when it began. */
+  isLive: boolean;
+  write(raw: string): void;
+  caughtUp(): void;
+  /** The task is over, and the client has all of it. */
+  over(): void;
+}
+
+const MALFORMED = /^(0|[1-9]\d*)$/;
+const MAX_FRAME_BYTES = 64 * 1024;
+export const MULTIPLEX = 'taskbridge.multiplex.v1';
+
+/** Events to clients. Every method may be replaced by a mutant. */
+export class MemoryStreams {
+  constructor(
+    readonly clocks: Clocks,
+    /** @throws Refusal when there is no such task for the principal */
+    readonly find: (principal: string, taskId: string) => MemoryTask,
+  ) {}
+
+  /** @throws Refusal */
+  cursor(text: string | null | undefined, task: MemoryTask, _transport: Transport): number {
+    const cursor = text === undefined || text === null || text === '' ? '0' : text;
+    if (!MALFORMED.test(cursor)) throw new Refusal(400, 'INVALID_CURSOR');
+    if (Number(cursor) > task.head) throw new Refusal(409, 'CURSOR_AHEAD', { headEventId: String(task.head) });
+    return Number(cursor);
+  }
+
+  /** What a stream is given next. */
+  eventsFor(stream: Stream): readonly string[] {
+    return stream.task.log.slice(stream.cursor);
+  }
+
+  isOver({ task, cursor }: Stream): boolean {
+    return task.isOver && cursor >= task.head;
+  }
+
+  /** Brings a stream its events until `stop` is called. */
+  follow(stream: Stream): () => void {
+    const pump = () => {
+      for (const raw of this.eventsFor(stream)) stream.write(raw);
+      stream.cursor = stream.task.head;
+      if (!stream.isLive) {
+        stream.isLive = true;
+        stream.caughtUp();
+      }
+      if (this.isOver(stream)) {
+        stop();
+        stream.over();
+      }
+    };
+    const stop = () => stream.task.watchers.delete(pump);
+    stream.task.watchers.add(pump);
+    pump();
+    return stop;
+  }
+
+  sse(response: ServerResponse, task: MemoryTask, cursor: number): void {
+    if (this.isAtTheEnd(task, cursor)) {
+      response.writeHead(204).end();
+      return;
+    }
+    response.writeHead(200, { 'Content-Type': 'text/event-stream; charset=utf-8', 'Cache-Control': 'no-cache' });
+    response.write('retry: 2000\n\n');
+    const beat = this.silence(() => response.write(this.sseHeartbeat(task)));
+    const stream: Stream = {
+      transport: 'sse',
+      task,
+      cursor,
+      isLive: false,
+      write: (raw) => {
+        beat.refresh();
+        response.write(this.sseBlock(raw));
+      },
+      caughtUp: () => undefined,
+      over: () => this.endSse(response),
+    };
+    const stop = this.follow(stream);
+    const old = setTimeout(() => response.end(), this.clocks.maxAgeMs);
+    response.once('close', () => {
+      stop();
+      clearTimeout(old);
+      clearInterval(beat);
+    });
+  }
+
+  isAtTheEnd(task: MemoryTask, cursor: number): boolean {
+    return task.isOver && cursor === task.head;
+  }
+
+  endSse(response: ServerResponse): void {
+    response.end();
+  }
+
+  sseBlock(raw: string): string {
+    return `id: ${(JSON.parse(raw) as { eventId: string }).eventId}\ndata: ${raw}\n\n`;
+  }
+
+  sseHeartbeat({ taskId }: MemoryTask): string {
+    const data = { type: 'HEARTBEAT', taskId, eventId: `hb-${randomUUID()}`, createdAt: new Date().toISOString() };
+    return `event: heartbeat\ndata: ${JSON.stringify({ ...data, payload: { live: true } })}\n\n`;
+  }
+
+  /** Calls again and again while nothing refreshes it. */
+  silence(beat: () => void): NodeJS.Timeout {
+    return setInterval(beat, this.clocks.heartbeatMs);
+  }
+
+  /** A WebSocket of a principal; without one it is closed. */
+  socket(socket: WebSocket, principal: string | undefined): void {
+    const session = new MemorySession(this, socket, principal);
+    socket.on('error', () => undefined);
+    socket.on('message', (data: Buffer, isBinary: boolean) => {
+      try {
+        session.frame(data, isBinary);
+      } catch (error) {
+        if (!(error instanceof Refusal)) throw error;
+        this.close(socket, error);
+      }
+    });
+    if (principal === undefined) return this.close(socket, new Refusal(401, 'AUTHENTICATION_ERROR'));
+    session.begin();
+  }
+
+  close(socket: WebSocket, refusal: Refusal): void {
+    socket.close(this.closeCodeOf(refusal), refusal.code);
+  }
+
+  closeCodeOf({ status, code }: Refusal): number {
+    if (code === 'BINARY') return 1003;
+    return { 401: 4401, 403: 4403, 404: 4404, 409: 4409 }[status] ?? 4400;
+  }
+
+  closeWhenOver(socket: WebSocket): void {
+    socket.close(1000);
+  }
+
+  closeWithoutSubscribe(socket: WebSocket): void {
+    socket.close(4408, 'SUBSCRIBE_TIMEOUT');
+  }
+
+  closeOld(socket: WebSocket): void {
+    socket.close(4001, 'MAX_AGE');
+  }
+
+  hangUp(socket: WebSocket): void {
+    socket.terminate();
+  }
+
+  confirmation(task: MemoryTask, cursor: number): object {
+    const replayStartedAfterEventId = cursor === 0 ? null : String(cursor);
+    const { taskId } = task;
+    return {
+      type: 'SUBSCRIPTION_CONFIRMED',
+      taskId,
+      replayStartedAfterEventId,
+      live: true,
+      headEventId: String(task.head),
+    };
+  }
+
+  caughtUpFrames(task: MemoryTask): readonly object[] {
+    return [{ type: 'CAUGHT_UP', taskId: task.taskId, headEventId: String(task.head) }];
+  }
+
+  /** What becomes of the first subscription when there is a second. */
+  subscribedTwice(_session: MemorySession, _taskId: string): void {}
+
+  /** What is left of a subscription when the client leaves it. */
+  left(stop: () => void): void {
+    stop();
+  }
+
+  /** What becomes of the connection when its last subscription has ended. */
+  lastEnded(_socket: WebSocket): void {}
+
+  /** What becomes of the connection when one subscription is refused. */
+  refused(_socket: WebSocket): void {}
+}
+
+/** What a client says on its WebSocket, and what comes of it. */
+export class MemorySession {
+  readonly following = new Map<string, () => void>();
+  readonly #carriesMany: boolean;
+  #hasSubscribed = false;
+  #beat: NodeJS.Timeout | undefined;
+  #taskId: string | undefined;
+
+  constructor(
+    private readonly streams: MemoryStreams,
+    private readonly socket: WebSocket,
+    private readonly principal: string | undefined,
+  ) {
+    this.#carriesMany = socket.protocol === MULTIPLEX;
+  }
+
+  begin(): void {
+    const { socket, streams } = this;
+    const { subscribeMs, pingMs, pongMs, maxAgeMs } = streams.clocks;
+    const deadline = setTimeout(() => !this.#hasSubscribed && streams.closeWithoutSubscribe(socket), subscribeMs);
+    const old = setTimeout(() => streams.closeOld(socket), maxAgeMs);
+    let lost: NodeJS.Timeout | undefined;
+    const pings = setInterval(() => {
+      socket.ping();
+      lost ??= setTimeout(() => streams.hangUp(socket), pongMs);
+    }, pingMs);
+    socket.on('pong', () => {
+      clearTimeout(lost);
+      lost = undefined;
+    });
+    this.#beat = streams.silence(() => this.#hasSubscribed && this.heartbeat());
+    socket.once('close', () => {
+      for (const timer of [deadline, old, lost]) clearTimeout(timer);
+      for (const timer of [pings, this.#beat]) clearInterval(timer);
+      for (const stop of this.following.values()) stop();
+    });
+  }
+
+  frame(data: Buffer, isBinary: boolean): void {
+    if (isBinary) throw new Refusal(400, 'BINARY');
+    const frame = this.checked(data);
+    if (frame.action === 'unsubscribe') return this.unsubscribe(frame.taskId);
+    if (!this.#carriesMany && (this.#hasSubscribed || frame.ref !== undefined)) throw invalidRequest();
+    this.#hasSubscribed = true;
+    this.#taskId = frame.taskId;
+    if (this.following.has(frame.taskId)) {
+      this.error(frame.taskId, 'ALREADY_SUBSCRIBED', frame.ref);
+      return this.streams.subscribedTwice(this, frame.taskId);
+    }
+    try {
+      this.subscribe(frame.taskId, frame.lastEventId);
+    } catch (error) {
+      if (!this.#carriesMany || !(error instanceof Refusal)) throw error;
+      this.error(frame.taskId, error.code, frame.ref);
+      this.streams.refused(this.socket);
+    }
+  }
+
+  send(frame: object): void {
+    this.write(JSON.stringify(frame));
+  }
+
+  private write(text: string): void {
+    this.#beat?.refresh();
+    this.socket.send(text);
+  }
+
+  private checked(data: Buffer) {
+    const text = data.toString();
+    let frame: Record<string, unknown>;
+    try {
+      frame = JSON.parse(text) as Record<string, unknown>;
+    } catch {
+      throw invalidRequest();
+    }
+    if (Array.isArray(frame) || (text.match(/"taskId"\s*:/g) ?? []).length !== 1) throw invalidRequest();
+    const { action, taskId, lastEventId, ref, ...more } = frame;
+    const fits =
+      Object.keys(more).length === 0 &&
+      typeof taskId === 'string' &&
+      /^[A-Za-z0-9][\w.@-]{0,254}$/.test(taskId) &&
+      (action === 'subscribe' || (action === 'unsubscribe' && this.#carriesMany && ref === undefined)) &&
+      (lastEventId === undefined || lastEventId === null || typeof lastEventId === 'string') &&
+      (ref === undefined || typeof ref === 'string');
+    if (!fits) throw invalidRequest();
+    return { action, taskId, lastEventId: lastEventId as string | null | undefined, ref: ref as string | undefined };
+  }
+
+  private subscribe(taskId: string, lastEventId: string | null | undefined): void {
+    const { streams } = this;
+    const transport = this.#carriesMany ? 'multiplex' : 'websocket';
+    const task = streams.find(this.principal ?? '', taskId);
+    const cursor = streams.cursor(lastEventId, task, transport);
+    this.send(streams.confirmation(task, cursor));
+    let isOver = false;
+    const stop = streams.follow({
+      transport,
+      task,
+      cursor,
+      isLive: false,
+      write: (raw) => this.write(raw),
+      caughtUp: () => {
+        if (this.#carriesMany) for (const frame of streams.caughtUpFrames(task)) this.send(frame);
+      },
+      over: () => {
+        isOver = true;
+        this.following.delete(taskId);
+        if (!this.#carriesMany) return streams.closeWhenOver(this.socket);
+        this.send({ type: 'SUBSCRIPTION_ENDED', taskId, reason: 'terminal' });
+        if (this.following.size === 0) streams.lastEnded(this.socket);
+      },
+    });
+    if (!isOver) this.following.set(taskId, stop);
+  }
+
+  private unsubscribe(taskId: string): void {
+    const stop = this.following.get(taskId);
+    if (!stop) return this.error(taskId, 'NOT_SUBSCRIBED');
+    this.streams.left(stop);
+    this.following.delete(taskId);
+    this.send({ type: 'SUBSCRIPTION_ENDED', taskId, reason: 'unsubscribed' });
+  }
+
+  private error(taskId: string, code: string, ref?: string): void {
+    this.send({ type: 'ERROR', taskId, ...(ref !== undefined && { ref }), code, message: 'It is refused.' });
+  }
+
+  private heartbeat(): void {
+    this.send({ type: 'HEARTBEAT', ...(!this.#carriesMany && { taskId: this.#taskId }), live: true });
+  }
+}
+
+export { MAX_FRAME_BYTES };

@@ -1,0 +1,330 @@
+import { randomUUID } from 'node:crypto';
+import { type Json, MemoryTask, type StoredFile } from './memory-task.js';
+import { invalidMembers, Refusal } from './refusal.js';
+
+export interface Submission {
+  readonly clientRequestId: string;
+  readonly taskType: string;
+  readonly input: Json;
+  readonly metadata: Json;
+  readonly files: readonly StoredFile[];
+}
+
+export interface Action {
+  readonly clientActionId: string;
+  readonly suspendId: string;
+  readonly actionType: string;
+  readonly payload?: Json;
+  readonly metadata?: Json;
+}
+
+export interface WorkerEvent {
+  readonly type: string;
+  readonly payload: Json;
+}
+
+export interface Numbers {
+  readonly leaseMs: number;
+  readonly maxAttempts: number;
+}
+
+const RETRY_MS = 50;
+const MAX_PAYLOAD_BYTES = 64 * 1024;
+const MAX_RESULT_BYTES = 2 ** 20;
+
+/** What can be asked of tasks, and the rules of it. Every method may be replaced by a mutant. */
+export class MemoryTasks {
+  readonly all: MemoryTask[] = [];
+  /** Who waits for a task that may be claimed. */
+  readonly claims = new Set<() => void>();
+
+  /** Milliseconds that this process had: a lease does not run out while a machine is too busy to let anybody renew it. */
+  now = Date.now();
+
+  constructor(readonly numbers: Numbers) {}
+
+  create(owner: string, submission: Submission): { task: MemoryTask; isNew: boolean } {
+    const { clientRequestId, taskType, input, metadata, files } = submission;
+    const fingerprint = this.fingerprint(submission);
+    const earlier = this.earlier(owner, clientRequestId);
+    if (earlier) {
+      if (earlier.fingerprint !== fingerprint) throw new Refusal(409, 'IDEMPOTENCY_CONFLICT');
+      return { task: earlier, isNew: false };
+    }
+    const task = new MemoryTask(owner, clientRequestId, taskType, input, metadata, files, fingerprint);
+    this.all.push(task);
+    this.wake();
+    return { task, isNew: true };
+  }
+
+  fingerprint({ taskType, input, metadata, files }: Submission): string {
+    const names = files.map(({ filename, contentType, sha256 }) => ({ filename, contentType, sha256 }));
+    return canonical({ taskType, input, metadata, names });
+  }
+
+  earlier(owner: string, clientRequestId: string): MemoryTask | undefined {
+    return this.all.find((task) => task.owner === owner && task.clientRequestId === clientRequestId);
+  }
+
+  /** @throws Refusal, for a foreign task the same as for none */
+  owned(owner: string, taskId: string): MemoryTask {
+    const task = this.all.find((one) => one.taskId === taskId);
+    if (task?.owner !== owner) throw new Refusal(404, 'TASK_NOT_FOUND');
+    return task;
+  }
+
+  claim(taskTypes: readonly string[], maxTasks: number): Json[] {
+    const now = Date.now();
+    const waiting = this.all.filter(
+      ({ run, taskType }) => taskTypes.includes(taskType) && run.state === 'waiting' && run.from <= now,
+    );
+    return waiting.slice(0, maxTasks).map((task) => this.lease(task));
+  }
+
+  lease(task: MemoryTask): Json {
+    const resumes = task.run.state === 'waiting' && task.run.resumes;
+    const token = this.newToken(task);
+    task.run = { state: 'leased', token, expiresAt: this.now + this.numbers.leaseMs };
+    task.batchSeq = 0;
+    if (!resumes) task.attempt += 1;
+    task.revision += 1;
+    if (task.head === 0) this.store(task, 'TASK_STARTED', {});
+    if (!resumes) task.attemptBase = task.head;
+    const { taskId, attempt, taskType, clientRequestId, input, metadata, owner, answers } = task;
+    return {
+      ...{ taskId, attempt, leaseToken: token, leaseExpiresAt: this.expiry(task), taskType, clientRequestId },
+      ...{ input, metadata, ownerId: owner, headEventId: String(task.head), traceparent: null },
+      attachments: task.files.map(({ bytes: _, ...file }) => ({
+        ...file,
+        url: `/api/v1/tasks/${taskId}/attachments/${file.attachmentId}`,
+      })),
+      cancellationRequested: task.cancelReason !== undefined,
+      ...(answers.length > 0 && { resume: answers.at(-1) }),
+      answers: [...answers],
+    };
+  }
+
+  newToken(_task: MemoryTask): string {
+    return randomUUID();
+  }
+
+  expiry({ run }: MemoryTask): string {
+    return new Date(run.state === 'leased' ? run.expiresAt : 0).toISOString();
+  }
+
+  /** The task that this token holds. @throws Refusal */
+  held(taskId: string, token: unknown): MemoryTask {
+    const task = this.all.find((one) => one.taskId === taskId);
+    if (task?.run.state !== 'leased' || task.run.token !== token || task.run.expiresAt < this.now) {
+      throw new Refusal(409, 'LEASE_LOST');
+    }
+    this.extend(task, task.run.token);
+    return task;
+  }
+
+  extend(task: MemoryTask, token: string): void {
+    task.run = { state: 'leased', token, expiresAt: this.now + this.numbers.leaseMs };
+  }
+
+  append(taskId: string, token: unknown, batchSeq: number, events: readonly WorkerEvent[]): readonly string[] {
+    const checked = events.map((event, index) => this.checked(event, index));
+    const task = this.held(taskId, token);
+    const batch = JSON.stringify(events);
+    if (batchSeq === task.batchSeq) return this.repeatedBatch(task, batch);
+    if (batchSeq !== task.batchSeq + 1) {
+      throw new Refusal(409, 'BATCH_OUT_OF_ORDER', { expected: task.batchSeq + 1 });
+    }
+    task.batchSeq = batchSeq;
+    task.batch = batch;
+    task.batchIds = this.storeBatch(task, checked);
+    return task.batchIds;
+  }
+
+  repeatedBatch(task: MemoryTask, batch: string): readonly string[] {
+    if (batch !== task.batch) throw new Refusal(409, 'IDEMPOTENCY_CONFLICT');
+    return task.batchIds;
+  }
+
+  /** Adjacent output to one channel is one event. */
+  storeBatch(task: MemoryTask, events: readonly WorkerEvent[]): readonly string[] {
+    const ids: string[] = [];
+    for (let at = 0; at < events.length; ) {
+      const { type, payload } = events[at] as WorkerEvent;
+      if (type === 'TASK_STARTED') {
+        ids.push('1');
+        at += 1;
+        continue;
+      }
+      let end = at + 1;
+      let stored = payload;
+      while (joins(events[end - 1], events[end])) {
+        stored = { ...stored, data: `${String(stored['data'])}${String(events[end]?.payload['data'])}` };
+        end += 1;
+      }
+      const id = this.store(task, type, type === 'TASK_OUTPUT' ? { ...stored, attempt: task.attempt } : stored);
+      for (; at < end; at += 1) ids.push(id);
+    }
+    return ids;
+  }
+
+  checked(event: WorkerEvent, index: number): WorkerEvent {
+    const { type, payload } = event;
+    const within = (name: string) => invalidMembers(`events[${index}].payload.${name}`);
+    if (!['TASK_STARTED', 'TASK_PROGRESS', 'TASK_MESSAGE', 'TASK_OUTPUT'].includes(type)) {
+      throw invalidMembers(`events[${index}].type`);
+    }
+    const { progress } = payload;
+    if (type === 'TASK_PROGRESS' && !(typeof progress === 'number' && progress >= 0 && progress <= 100)) {
+      throw within('progress');
+    }
+    if (type === 'TASK_MESSAGE' && typeof payload['message'] !== 'string') throw within('message');
+    if (Buffer.byteLength(JSON.stringify(payload)) > MAX_PAYLOAD_BYTES) throw new Refusal(413, 'PAYLOAD_TOO_LARGE');
+    return event;
+  }
+
+  /** Ends a lease by one of the calls that do. */
+  end(taskId: string, call: string, body: Json): Json {
+    const token = body['leaseToken'];
+    const ended = this.all.find((one) => one.taskId === taskId)?.endings.get(String(token));
+    if (ended?.call === JSON.stringify([call, body])) return ended.answer;
+    const task = this.held(taskId, token);
+    const answer = this.ending(task, call, body);
+    task.endings.set(String(token), { call: JSON.stringify([call, body]), answer });
+    this.wake();
+    return answer;
+  }
+
+  ending(task: MemoryTask, call: string, body: Json): Json {
+    switch (call) {
+      case 'complete': {
+        if (Buffer.byteLength(JSON.stringify(body['result'] ?? null)) > MAX_RESULT_BYTES) {
+          throw new Refusal(413, 'PAYLOAD_TOO_LARGE');
+        }
+        return { eventId: this.store(task, 'TASK_COMPLETED', { result: body['result'] ?? null }) };
+      }
+      case 'cancelled':
+        return { eventId: this.cancelled(task) };
+      case 'release':
+        if (task.cancelReason !== undefined) return { eventId: this.cancelled(task) };
+        return { eventId: this.retry(task, 'released', 0) };
+      case 'suspend':
+        return this.suspend(task, body);
+      default:
+        return this.fail(task, body);
+    }
+  }
+
+  /** Stores an event and tells everybody. Answers its id. */
+  store(task: MemoryTask, type: string, payload: Json): string {
+    task.log.push(task.envelope(type, payload));
+    task.evolve(type, payload);
+    task.tell();
+    return String(task.head);
+  }
+
+  cancelled(task: MemoryTask): string {
+    return this.store(task, 'TASK_CANCELLED', { reason: task.cancelReason ?? 'cancelled_by_worker' });
+  }
+
+  fail(task: MemoryTask, { code, message, retryable, retryAfterMs }: Json): Json {
+    const failed = () => ({ eventId: this.store(task, 'TASK_FAILED', { code, message, retryable }), willRetry: false });
+    if (retryable !== true) return failed();
+    if (task.cancelReason !== undefined) return { eventId: this.cancelled(task), willRetry: false };
+    task.spentAttempts += 1;
+    if (task.spentAttempts >= this.numbers.maxAttempts) return failed();
+    return { eventId: this.retry(task, String(code), Number(retryAfterMs ?? RETRY_MS)), willRetry: true };
+  }
+
+  retry(task: MemoryTask, reason: string, afterMs: number): string {
+    task.run = { state: 'waiting', from: Date.now() + afterMs, resumes: false };
+    const supersedesAfterEventId = String(task.attemptBase);
+    return this.store(task, 'TASK_RETRYING', { attempt: task.attempt + 1, reason, supersedesAfterEventId });
+  }
+
+  suspend(task: MemoryTask, { leaseToken: _, suspendId, schemaVersion = 1, ...asked }: Json): Json {
+    if (task.questions.has(String(suspendId))) throw new Refusal(409, 'INVALID_TASK_STATE');
+    const payload = { suspendId, schemaVersion, ...asked };
+    task.questions.set(String(suspendId), { payload, isOpen: true });
+    task.run = { state: 'suspended' };
+    return { suspendId, eventId: this.store(task, 'TASK_SUSPENDED', payload) };
+  }
+
+  cancel(task: MemoryTask, reason: string): string {
+    if (task.isOver) return 'ALREADY_TERMINAL';
+    task.cancelReason ??= reason;
+    task.revision += 1;
+    if (task.run.state !== 'leased') this.cancelled(task);
+    return 'CANCELLATION_REQUESTED';
+  }
+
+  act(task: MemoryTask, action: Action, actorId: string): string {
+    const { clientActionId, suspendId, actionType, payload = {} } = action;
+    const receipt = task.receipts.get(clientActionId);
+    if (receipt !== undefined) {
+      if (receipt !== canonical(action)) throw new Refusal(409, 'IDEMPOTENCY_CONFLICT');
+      return 'DEDUPLICATED';
+    }
+    const status = this.judge(task, action);
+    if (status !== 'ACCEPTED') return status;
+    const question = task.questions.get(suspendId);
+    if (question) question.isOpen = false;
+    task.receipts.set(clientActionId, canonical(action));
+    task.answers.push({ suspendId, clientActionId, actionType, payload, actorId });
+    task.run = { state: 'waiting', from: 0, resumes: true };
+    const acceptedAt = new Date().toISOString();
+    this.store(task, 'TASK_ACTION_ACCEPTED', { suspendId, clientActionId, actionType, acceptedAt });
+    this.wake();
+    return status;
+  }
+
+  judge(task: MemoryTask, { suspendId, actionType }: Action): string {
+    const question = task.questions.get(suspendId);
+    if (!question) throw new Refusal(404, 'NOT_FOUND');
+    if (task.isOver) throw new Refusal(409, 'TASK_ALREADY_TERMINAL');
+    if (isExpired(question.payload)) return 'REJECTED_EXPIRED';
+    if (!question.isOpen) return 'REJECTED_ALREADY_RESOLVED';
+    const allowedActions = question.payload['allowedActions'] as readonly string[];
+    if (!allowedActions.includes(actionType)) throw new Refusal(409, 'ACTION_NOT_ALLOWED', { allowedActions });
+    return 'ACCEPTED';
+  }
+
+  /** Lets time pass, and ends what is over by the clock. */
+  reap(passedMs: number): void {
+    this.now += passedMs;
+    for (const task of this.all) {
+      const { run } = task;
+      if (run.state === 'leased' && run.expiresAt < this.now) {
+        task.spentAttempts += 1;
+        if (task.spentAttempts < this.numbers.maxAttempts) this.retry(task, 'lease_expired', RETRY_MS);
+        else this.store(task, 'TASK_FAILED', { code: 'STALLED', message: 'Every attempt was lost.', retryable: true });
+      }
+      if (run.state === 'suspended' && task.openSuspension && isExpired(task.openSuspension)) {
+        this.store(task, 'TASK_FAILED', { code: 'SUSPENSION_EXPIRED', message: 'Nobody answered.', retryable: true });
+      }
+    }
+    this.wake();
+  }
+
+  wake(): void {
+    for (const claim of [...this.claims]) claim();
+  }
+}
+
+function isExpired({ expiresAt }: Json): boolean {
+  return typeof expiresAt === 'string' && Date.parse(expiresAt) <= Date.now();
+}
+
+function joins(one: WorkerEvent | undefined, next: WorkerEvent | undefined): boolean {
+  const isAppend = (event: WorkerEvent | undefined) =>
+    event?.type === 'TASK_OUTPUT' && event.payload['op'] === 'append' ? event.payload['channel'] : undefined;
+  return isAppend(one) !== undefined && isAppend(one) === isAppend(next);
+}
+
+/** Equal for equal values, whatever the order of members. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_, member: unknown) =>
+    typeof member === 'object' && member !== null && !Array.isArray(member)
+      ? Object.fromEntries(Object.entries(member).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : member,
+  );
+}
