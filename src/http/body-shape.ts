@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import { applyDecorators } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
 import { getMetadataStorage, ValidateBy } from 'class-validator';
-import type { Members, MemberShape, Shape } from './json-shape.js';
+import type { Member, Members, MemberShape, Shape } from './json-shape.js';
 import { JsonText } from './json-text.js';
 
 type Dto = new () => object;
@@ -47,8 +47,8 @@ export function instanceOf(dto: Dto, members: Members): object {
   const instance = Object.assign(new dto(), members) as Members;
   for (const [name, element] of planOf(dto).lists) {
     const list = instance[name];
-    if (!Array.isArray(list)) continue;
-    instance[name] = list.map((one: unknown) => (isMembers(one) ? (instanceOf(element, one) as Members) : one)) as Members[];
+    const made = (one: unknown) => (isMembers(one) ? (instanceOf(element, one) as Members) : one) as Member;
+    if (list !== undefined) instance[name] = Array.isArray(list) ? list.map(made) : made(list);
   }
   return instance;
 }

@@ -39,10 +39,10 @@ function taken(object: object, shape: Shape, maxElements: number, unknown: { lef
       if (unknown.left-- > 0) members[name] = null;
     } else if (expected === 'text' || value instanceof JsonText) {
       members[name] = value instanceof JsonText ? value : jsonTextOf(value);
-    } else if (expected !== 'value' && Array.isArray(value)) {
-      const { listOf } = expected;
-      const elements = value.slice(0, MAX_ELEMENTS);
-      members[name] = elements.map((one) => (isObject(one) ? taken(one, listOf, MAX_INNER, unknown) : hollow(one)));
+    } else if (expected !== 'value' && typeof value === 'object' && value !== null) {
+      const element = (one: JsonValue) => (isObject(one) ? taken(one, expected.listOf, MAX_INNER, unknown) : hollow(one));
+      // What stands there instead of a list is refused for what it is, and for what it lacks.
+      members[name] = Array.isArray(value) ? value.slice(0, MAX_ELEMENTS).map(element) : element(value);
     } else {
       members[name] = flat(value, maxElements);
     }
