@@ -23,9 +23,9 @@ const TASK_PORTS = ['^src/delivery/live-log\\.ts$', '^src/execution/task-executo
 const NEST_ROLES = '^src/tasks/[^/]+\\.(module|controller|decorator|pipe|guard|interceptor)\\.ts$';
 const USE_CASES = '^src/tasks/(?![^/]+\\.(module|controller|decorator|pipe|guard|interceptor)\\.ts$)[^/]+\\.ts$';
 
-/** Where the graph begins: entry points, the list of modules, what a host module imports as `taskbridge`. */
+/** Where the graph begins: entry points (of a thread, too), the list of modules, what a host module imports as `taskbridge`. */
 const ROOTS =
-  '^(src/(main|migrate|retention|app\\.module|host-api|telemetry/register)|packages/worker/src/worker-api)\\.ts$';
+  '^(src/(main|migrate|retention|app\\.module|host-api|telemetry/register|http/json-thread-entry)|packages/worker/src/worker-api)\\.ts$';
 
 const withinSrc = (name, comment, from, allowed) => ({
   name,

@@ -34,11 +34,15 @@ const readFrom = async (body: ReturnType<typeof checkedBody>, metatype: new () =
 
 /** White space and escapes, which are not stored. */
 const spelled = (value: JsonValue) =>
-  JSON.stringify(value, null, 3).replace(/[^ -~\n]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  JSON.stringify(value, null, 3).replace(
+    /[^ -~\n]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 
 const jsonObject = fc.dictionary(fc.string({ unit: 'grapheme' }), jsonValue(), { maxKeys: 5, noNullPrototype: true });
 const object = jsonObject.filter(
-  (value) => JSON.stringify(value).isWellFormed() && !Object.keys(value).some((key) => /^(__proto__|constructor)$|\0/.test(key)),
+  (value) =>
+    JSON.stringify(value).isWellFormed() && !Object.keys(value).some((key) => /^(__proto__|constructor)$|\0/.test(key)),
 ) as fc.Arbitrary<JsonObject>;
 
 describe('Free-form JSON', () => {
@@ -58,7 +62,8 @@ describe('Free-form JSON', () => {
   });
 
   it('keeps the order in which the members of a question came, defaults first', async () => {
-    const text = '{"uiHints":{"2":1,"1":2},"leaseToken":"t","allowedActions":["a"],"reasonCode":"r","kind":"SYSTEM_PAUSED"}';
+    const text =
+      '{"uiHints":{"2":1,"1":2},"leaseToken":"t","allowedActions":["a"],"reasonCode":"r","kind":"SYSTEM_PAUSED"}';
     const names = Object.keys(await read(text, SuspendDto));
     expect(names).toEqual(['schemaVersion', 'uiHints', 'leaseToken', 'allowedActions', 'reasonCode', 'kind']);
   });
@@ -81,7 +86,10 @@ describe('What a service stores of free-form JSON', () => {
   });
 
   const row = async (sql: string, taskId: string): Promise<Record<string, string>> =>
-    connected(database.superuserUrl, async (db) => (await db.query<Record<string, string>>(sql, [taskId])).rows[0] ?? {});
+    connected(
+      database.superuserUrl,
+      async (db) => (await db.query<Record<string, string>>(sql, [taskId])).rows[0] ?? {},
+    );
 
   /** Members that JSON.parse moves, white space, escapes, numbers spelled in other ways; with filling, too much for one turn. */
   const textOf = (filling: number) =>
@@ -123,7 +131,8 @@ describe('What a service stores of free-form JSON', () => {
       { Authorization: `Bearer ${worker.token}` },
     );
     expect(suspended.status).toBe(200);
-    const ofLease = 'SELECT fingerprint FROM taskbridge.entries_lease_endings WHERE task_id = $1 ORDER BY created_at DESC';
+    const ofLease =
+      'SELECT fingerprint FROM taskbridge.entries_lease_endings WHERE task_id = $1 ORDER BY created_at DESC';
     const suspend = { kind: 'suspend', token: first.leaseToken, question: asked as JsonObject };
     expect((await row(ofLease, taskId))['fingerprint']).toBe(fingerprintIn010(suspend));
     expect((await client.snapshot(taskId)).text).toContain(`"interaction":${stored}`);
@@ -137,7 +146,13 @@ describe('What a service stores of free-form JSON', () => {
 
     const second = await worker.lease(taskType);
     expect(JSON.stringify(second.resume)).toBe(
-      JSON.stringify({ suspendId: 'q', clientActionId, actionType: 'approve', payload: tree, actorId: client.principal }),
+      JSON.stringify({
+        suspendId: 'q',
+        clientActionId,
+        actionType: 'approve',
+        payload: tree,
+        actorId: client.principal,
+      }),
     );
     const complete = `{"result":${text},"leaseToken":"${second.leaseToken}"}`;
     const completed = await post(`/worker/v1/tasks/${taskId}/complete`, complete, {

@@ -51,10 +51,7 @@ export class WorkerController {
   @Header('Content-Type', 'application/json; charset=utf-8')
   @ApiOperation({ summary: 'Claim tasks, waiting while there is none' })
   @ApiOkResponse({ type: LeasesDto })
-  async leases(
-    @Body() body: ClaimDto,
-    @Res({ passthrough: true }) response: Response,
-  ): Promise<string> {
+  async leases(@Body() body: ClaimDto, @Res({ passthrough: true }) response: Response): Promise<string> {
     const left = new AbortController();
     response.once('close', () => left.abort());
     // Inputs and answers are written as they are stored.

@@ -40,7 +40,8 @@ function taken(object: object, shape: Shape, maxElements: number, unknown: { lef
     } else if (expected === 'text' || value instanceof JsonText) {
       members[name] = value instanceof JsonText ? value : jsonTextOf(value);
     } else if (expected !== 'value' && typeof value === 'object' && value !== null) {
-      const element = (one: JsonValue) => (isObject(one) ? taken(one, expected.listOf, MAX_INNER, unknown) : hollow(one));
+      const element = (one: JsonValue) =>
+        isObject(one) ? taken(one, expected.listOf, MAX_INNER, unknown) : hollow(one);
       // What stands there instead of a list is refused for what it is, and for what it lacks.
       members[name] = Array.isArray(value) ? value.slice(0, MAX_ELEMENTS).map(element) : element(value);
     } else {

@@ -78,7 +78,9 @@ class Container {
     if (!begun || begun.tree !== undefined) return;
     begun.take(begun.from);
     if (Array.isArray(tree)) tree.push(begun.tree as unknown as JsonValue);
-    else (tree as JsonObject)[JSON.parse(json.slice(this.member, begun.at - 1)) as string] = begun.tree as unknown as JsonValue;
+    else
+      (tree as JsonObject)[JSON.parse(json.slice(this.member, begun.at - 1)) as string] =
+        begun.tree as unknown as JsonValue;
     this.from = Number.POSITIVE_INFINITY;
   }
 }

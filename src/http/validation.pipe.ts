@@ -37,8 +37,7 @@ export class EdgeValidationPipe implements PipeTransform {
     if (NO_DTO.includes(dto)) return value instanceof JsonBody ? value.toJSON() : value;
     const expected = dto as new () => object;
     const shape = shapeOf(expected);
-    const members =
-      value instanceof JsonBody ? await value.members(shape) : membersOf((value ?? {}) as object, shape);
+    const members = value instanceof JsonBody ? await value.members(shape) : membersOf((value ?? {}) as object, shape);
     const body = instanceOf(expected, members);
     const errors = await validate(body, STRICT);
     if (errors.length > 0) throw new RequestValidationError(fieldErrors(errors));

@@ -23,7 +23,8 @@ export function joinOutput(events: readonly NewEvent[], maxEventBytes: number): 
   const runs: Run[] = [];
   const placeOf = events.map((event) => {
     const last = runs.at(-1);
-    const added = last && goTogether(last.first, event) ? Buffer.byteLength(JSON.stringify(dataOf(event))) - 2 : Infinity;
+    const added =
+      last && goTogether(last.first, event) ? Buffer.byteLength(JSON.stringify(dataOf(event))) - 2 : Infinity;
     if (last && last.bytes + added <= maxEventBytes) {
       last.data.push(dataOf(event));
       last.bytes += added;
