@@ -88,7 +88,8 @@ module.exports = {
     },
     {
       name: 'conformance-kit-stands-alone',
-      comment: 'It checks any implementation from outside: knowledge that it shared with this one would hide its faults.',
+      comment:
+        'It checks any implementation from outside: knowledge that it shared with this one would hide its faults.',
       severity: 'error',
       from: { path: '^packages/conformance/src/' },
       to: {

@@ -11,7 +11,7 @@ export interface Clause {
   readonly document: string;
   /** The heading under which the sentence stands, without its `#`. */
   readonly section: string;
-  /** As it is written there; … stands for what was left out at either end. */
+  /** A part of what is written there, word by word. */
   readonly sentence: string;
   readonly needs: readonly Need[];
   /** It waits for a clock of the service, for this many seconds at most. */
