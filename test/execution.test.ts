@@ -2,6 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { AttemptStopped } from '../src/execution/attempt.js';
+import { readTaskView } from '../src/tasks/store/read-task.js';
 import { TaskExecutor } from '../src/execution/task-executor.js';
 import { TaskFailure, type TaskContext, type TaskHandler } from '../src/execution/task-handler.js';
 import { AppendEvents } from '../src/tasks/append-events.js';
@@ -283,6 +284,16 @@ describe('A handler', () => {
     const replica = await workerWith(() => result);
     const taskId = await task(replica);
     expect((await ended(taskId)).payload).toEqual({ result: null });
+  });
+
+  it.each([
+    ['U+0000', { text: 'a\u0000b' }],
+    ['half a character', { text: 'cut \ud83d' }],
+  ])('that returns %s has it for a result, and its snapshot shows it', async (_, result) => {
+    const replica = await workerWith(() => result);
+    const taskId = await task(replica);
+    await ended(taskId);
+    expect(JSON.parse((await readTaskView(replica.database, taskId))?.result?.json ?? '')).toEqual(result);
   });
 
   it('that returns what is no JSON has failed', async () => {

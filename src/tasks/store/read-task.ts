@@ -1,6 +1,6 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
 import type { TaskStatus } from '../domain/task.js';
-import type { JsonText } from '../../http/json-text.js';
+import { JsonText } from '../../http/json-text.js';
 import { type Attachment, attachmentsOf } from './attachments.js';
 import { jsonTextIn, type TaskIdentity } from './task-row.js';
 
@@ -46,8 +46,7 @@ export interface ViewRow {
   cancel_requested: boolean;
   aside_code: string | null;
   progress: number | null;
-  result: string | null;
-  failure: string | null;
+  terminal_payload: string | null;
   open_suspension: string | null;
   attachments: readonly Attachment[] | null;
   created_at: Date;
@@ -56,11 +55,13 @@ export interface ViewRow {
   finished_at: Date | null;
 }
 
-/** The result and the failure are in the terminal event, which is the last: they are not stored twice. */
+/**
+ * The result and the failure are in the terminal event, which is the last: they are not stored twice. PostgreSQL looks into no payload:
+ * it refuses to when there is U+0000 or half a character in one.
+ */
 export const VIEW_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,
   greatest(t.head_event_id, 0) AS head_event_id, t.revision, t.metadata::text AS metadata, t.attempt, t.cancel_requested_at IS NOT NULL AS cancel_requested, t.aside_code, t.progress,
-  CASE WHEN t.status = 'COMPLETED' THEN (e.payload -> 'result')::text END AS result,
-  CASE WHEN t.status = 'FAILED' THEN e.payload::text END AS failure, s.question::text AS open_suspension, t.created_at, t.updated_at, t.started_at, t.finished_at,
+  e.payload::text AS terminal_payload, s.question::text AS open_suspension, t.created_at, t.updated_at, t.started_at, t.finished_at,
   ${attachmentsOf('t.task_id')}`;
 
 export const VIEW_JOINS = `LEFT JOIN taskbridge.events e
@@ -79,6 +80,7 @@ export async function readTaskView(db: Queryable, taskId: string): Promise<TaskV
 }
 
 export function taskView(row: ViewRow): TaskView {
+  const { status, terminal_payload: payload } = row;
   return {
     identity: {
       taskId: row.task_id,
@@ -88,7 +90,7 @@ export function taskView(row: ViewRow): TaskView {
       clientRequestId: row.client_request_id,
       correlationId: row.correlation_id,
     },
-    status: row.status,
+    status,
     headEventId: Number(row.head_event_id),
     revision: Number(row.revision),
     input: jsonTextIn(row.input),
@@ -99,13 +101,23 @@ export function taskView(row: ViewRow): TaskView {
     progress: row.progress,
     attachments: row.attachments ?? [],
     openSuspension: jsonTextIn(row.open_suspension),
-    result: jsonTextIn(row.result),
-    failure: jsonTextIn(row.failure),
+    result: status === 'COMPLETED' && payload !== null ? resultIn(payload) : null,
+    failure: status === 'FAILED' ? jsonTextIn(payload) : null,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     startedAt: row.started_at,
     finishedAt: row.finished_at,
   };
+}
+
+const BEFORE_RESULT = '{"result":';
+
+/** What TASK_COMPLETED says, cut out of its payload: its only member, which may be too large to be parsed for it. */
+function resultIn(payload: string): JsonText | null {
+  if (payload.startsWith(BEFORE_RESULT)) return new JsonText(payload.slice(BEFORE_RESULT.length, -1));
+  // Not as this service writes it, so somebody wrote it by hand.
+  const { result } = JSON.parse(payload) as { result?: unknown };
+  return result === undefined ? null : new JsonText(JSON.stringify(result));
 }
 
 /** Who may see a task, and where its log stands: what a stream needs before it begins. */
