@@ -470,7 +470,9 @@ describe('a role is refused that', () => {
     ],
   ];
 
-  it.each(GRANTS)('was given something by %s, and not once its line was run', async (grant, line, cleanup, since = 15) => {
+  const given = GRANTS.map(([grant, line, cleanup, since = 15]) => ({ grant, line, cleanup, since }));
+
+  it.each(given)('was given something by $grant, and not once its line was run', async ({ grant, line, cleanup, since }) => {
     const [server] = await rows<{ version: number }>(
       "SELECT current_setting('server_version_num')::int / 10000 AS version",
     );
