@@ -189,13 +189,37 @@ describe('a service is refused', () => {
   it.each([
     ['BYPASSRLS', 'ALTER ROLE $role BYPASSRLS', /is BYPASSRLS: ALTER ROLE \w+ NOBYPASSRLS$/],
     ['membership in the owner', 'GRANT taskbridge_owner TO $role', /is a member of taskbridge_owner, which owns/],
-    ['UPDATE on one table', 'GRANT UPDATE ON taskbridge.events TO $role', /has UPDATE on taskbridge.events: REVOKE UPDATE ON taskbridge.events FROM \w+$/],
-    ['UPDATE on one column', 'GRANT UPDATE (type) ON taskbridge.events TO $role', /has UPDATE on taskbridge.events: REVOKE UPDATE ON/],
-    ['DELETE on one table', 'GRANT DELETE ON taskbridge.events TO $role', /has DELETE on taskbridge.events: REVOKE DELETE ON/],
+    [
+      'UPDATE on one table',
+      'GRANT UPDATE ON taskbridge.events TO $role',
+      /has UPDATE on taskbridge.events: REVOKE UPDATE ON taskbridge.events FROM \w+$/,
+    ],
+    [
+      'UPDATE on one column',
+      'GRANT UPDATE (type) ON taskbridge.events TO $role',
+      /has UPDATE on taskbridge.events: REVOKE UPDATE ON/,
+    ],
+    [
+      'DELETE on one table',
+      'GRANT DELETE ON taskbridge.events TO $role',
+      /has DELETE on taskbridge.events: REVOKE DELETE ON/,
+    ],
     ['TEMP', 'GRANT TEMPORARY ON DATABASE $db TO $role', /has TEMPORARY on database/],
-    ['CREATE', 'GRANT CREATE ON SCHEMA taskbridge TO $role', /has CREATE on schema taskbridge: REVOKE CREATE ON SCHEMA/],
-    ['SET on a parameter', 'GRANT SET ON PARAMETER fsync TO $role', /has SET on parameter fsync: REVOKE SET ON PARAMETER/],
-    ['ADMIN OPTION', 'GRANT $other TO $role WITH ADMIN OPTION', /has ADMIN OPTION for the role \w+: REVOKE ADMIN OPTION FOR/],
+    [
+      'CREATE',
+      'GRANT CREATE ON SCHEMA taskbridge TO $role',
+      /has CREATE on schema taskbridge: REVOKE CREATE ON SCHEMA/,
+    ],
+    [
+      'SET on a parameter',
+      'GRANT SET ON PARAMETER fsync TO $role',
+      /has SET on parameter fsync: REVOKE SET ON PARAMETER/,
+    ],
+    [
+      'ADMIN OPTION',
+      'GRANT $other TO $role WITH ADMIN OPTION',
+      /has ADMIN OPTION for the role \w+: REVOKE ADMIN OPTION FOR/,
+    ],
     ['synchronous_commit off', 'ALTER ROLE $role SET synchronous_commit = off', /SET synchronous_commit is in force/],
   ])('as an app role plus %s', async (_what, statement, rule) => {
     await withAppRole(database, [statement], async ({ url }) => {

@@ -245,9 +245,7 @@ describe('a role is refused that', () => {
       `DATABASE_URL: the connected role $role has ${what}: REVOKE ${revoked ?? `${privilege} ON ${target}`} FROM $role`,
     ];
   };
-  const isA = (what: string) => [
-    `DATABASE_URL: the connected role $role is ${what}: ALTER ROLE $role NO${what}`,
-  ];
+  const isA = (what: string) => [`DATABASE_URL: the connected role $role is ${what}: ALTER ROLE $role NO${what}`];
   const memberOf = (what: string) => [
     `DATABASE_URL: the connected role is a member of ${what}: REVOKE ${what.split(',', 1)[0]} FROM $role`,
   ];
@@ -318,7 +316,7 @@ describe('a role is refused that', () => {
   });
 
   /** What else PostgreSQL can give, the line without its beginning, what removes the object, and the first version that has it. */
-  const GRANTS: readonly (readonly [grant: string, line: string, cleanup?: string, since?: number])[] = [
+  const GRANTS: readonly (readonly [grant: string, line: string, cleanup?: string | undefined, since?: number])[] = [
     ...['SET', 'ALTER SYSTEM'].flatMap((privilege) =>
       ['session_replication_role', 'fsync', 'log_statement'].map(
         (name) =>
@@ -472,30 +470,33 @@ describe('a role is refused that', () => {
 
   const given = GRANTS.map(([grant, line, cleanup, since = 15]) => ({ grant, line, cleanup, since }));
 
-  it.each(given)('was given something by $grant, and not once its line was run', async ({ grant, line, cleanup, since }) => {
-    const [server] = await rows<{ version: number }>(
-      "SELECT current_setting('server_version_num')::int / 10000 AS version",
-    );
-    if ((server?.version ?? 0) < since) {
-      await expect(violationsOf([grant])).rejects.toThrow(/does not exist|unrecognized privilege/);
-      return;
-    }
-    try {
-      await withAppRole(database, [grant], async ({ url, plain }) => {
-        const judged = async () => {
-          const client = new pg.Client(connectionOptions(url));
-          await client.connect();
-          return (await judgeRole(client).finally(() => client.end())).map(({ message }) => message);
-        };
-        const lines = await judged();
-        expect(lines.map(plain)).toEqual([`DATABASE_URL: the connected role ${line}`]);
-        await superuser.query(lines[0]?.split(': ').at(-1) ?? '');
-        expect(await judged()).toEqual([]);
-      });
-    } finally {
-      if (cleanup !== undefined) await superuser.query(cleanup);
-    }
-  });
+  it.each(given)(
+    'was given something by $grant, and not once its line was run',
+    async ({ grant, line, cleanup, since }) => {
+      const [server] = await rows<{ version: number }>(
+        "SELECT current_setting('server_version_num')::int / 10000 AS version",
+      );
+      if ((server?.version ?? 0) < since) {
+        await expect(violationsOf([grant])).rejects.toThrow(/does not exist|unrecognized privilege/);
+        return;
+      }
+      try {
+        await withAppRole(database, [grant], async ({ url, plain }) => {
+          const judged = async () => {
+            const client = new pg.Client(connectionOptions(url));
+            await client.connect();
+            return (await judgeRole(client).finally(() => client.end())).map(({ message }) => message);
+          };
+          const lines = await judged();
+          expect(lines.map(plain)).toEqual([`DATABASE_URL: the connected role ${line}`]);
+          await superuser.query(lines[0]?.split(': ').at(-1) ?? '');
+          expect(await judged()).toEqual([]);
+        });
+      } finally {
+        if (cleanup !== undefined) await superuser.query(cleanup);
+      }
+    },
+  );
 
   it('is the owner, in one line for all it owns', async () => {
     const client = await connect(database.ownerUrl);

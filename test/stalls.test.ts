@@ -159,44 +159,48 @@ describe('A renewal of an expired lease', () => {
       return new Set((await db.query<{ lease_token: string }>(sql)).rows.map((row) => row.lease_token));
     });
 
-  it.each(['one by one', 'together'])('and the reaper that takes it: exactly one of them wins, renewed %s', async (how) => {
-    const [holder, other] = replicas as [Replica, Replica];
-    const winners = { renewal: 0, reaper: 0 };
-    for (let round = 0; round < 30; round++) {
-      const held = await expired(8);
-      const renewing = async (): Promise<readonly string[]> => {
-        if (how === 'together') return renewLeases(holder.database, held, 30);
-        const tokens = held.map((one) =>
-          holder
-            .get(ExtendLease)
-            .execute(one)
-            .then(
-              () => one.leaseToken,
-              (error: unknown) => {
-                expect(error).toBeInstanceOf(LeaseLost);
-                return undefined;
-              },
-            ),
-        );
-        return (await Promise.all(tokens)).filter((token) => token !== undefined);
-      };
-      const reaping = () => other.get(EndLostAttempts).execute();
-      const [renewed, reaped] = await (round % 2
-        ? Promise.all([renewing(), reaping()])
-        : Promise.all([reaping(), renewing()]).then(([b, a]) => [a, b] as const));
-      const taken = new Set(reaped.map(({ record: { identity } }) => identity.taskId));
-      const stillAlive = await alive();
-      for (const { taskId, leaseToken } of held) {
-        // Skipped by both, as neither waits for the other: then the next renewal has it.
-        const isRenewed = renewed.includes(leaseToken) || (await renewedLater(holder, taskId, leaseToken, taken));
-        expect([isRenewed, taken.has(taskId)]).toEqual([!taken.has(taskId), !isRenewed]);
-        expect(await saysOf(taskId)).toEqual(isRenewed ? ['TASK_STARTED'] : ['TASK_STARTED', 'TASK_RETRYING']);
-        if (renewed.includes(leaseToken)) expect(stillAlive).toContain(leaseToken);
-        winners[isRenewed ? 'renewal' : 'reaper'] += 1;
+  it.each(['one by one', 'together'])(
+    'and the reaper that takes it: exactly one of them wins, renewed %s',
+    async (how) => {
+      const [holder, other] = replicas as [Replica, Replica];
+      const winners = { renewal: 0, reaper: 0 };
+      for (let round = 0; round < 30; round++) {
+        const held = await expired(8);
+        const renewing = async (): Promise<readonly string[]> => {
+          if (how === 'together') return renewLeases(holder.database, held, 30);
+          const tokens = held.map((one) =>
+            holder
+              .get(ExtendLease)
+              .execute(one)
+              .then(
+                () => one.leaseToken,
+                (error: unknown) => {
+                  expect(error).toBeInstanceOf(LeaseLost);
+                  return undefined;
+                },
+              ),
+          );
+          return (await Promise.all(tokens)).filter((token) => token !== undefined);
+        };
+        const reaping = () => other.get(EndLostAttempts).execute();
+        const [renewed, reaped] = await (round % 2
+          ? Promise.all([renewing(), reaping()])
+          : Promise.all([reaping(), renewing()]).then(([b, a]) => [a, b] as const));
+        const taken = new Set(reaped.map(({ record: { identity } }) => identity.taskId));
+        const stillAlive = await alive();
+        for (const { taskId, leaseToken } of held) {
+          // Skipped by both, as neither waits for the other: then the next renewal has it.
+          const isRenewed = renewed.includes(leaseToken) || (await renewedLater(holder, taskId, leaseToken, taken));
+          expect([isRenewed, taken.has(taskId)]).toEqual([!taken.has(taskId), !isRenewed]);
+          expect(await saysOf(taskId)).toEqual(isRenewed ? ['TASK_STARTED'] : ['TASK_STARTED', 'TASK_RETRYING']);
+          if (renewed.includes(leaseToken)) expect(stillAlive).toContain(leaseToken);
+          winners[isRenewed ? 'renewal' : 'reaper'] += 1;
+        }
       }
-    }
-    expect(Math.min(winners.renewal, winners.reaper)).toBeGreaterThan(0);
-  }, 60_000);
+      expect(Math.min(winners.renewal, winners.reaper)).toBeGreaterThan(0);
+    },
+    60_000,
+  );
 
   async function renewedLater(
     holder: Replica,

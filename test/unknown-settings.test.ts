@@ -32,7 +32,7 @@ describe('A variable that looks like a setting', () => {
     ['REQUIRE_AUTHENTICATED_USER', 'REQUIRE_AUTHENTICATED_PRINCIPAL'],
     ['WORKER_TOKEN', 'WORKER_TOKENS'],
     ['WORKERS_TOKENS', 'WORKER_TOKENS'],
-    ['WORKER_TOKENS_FILES', 'WORKER_TOKENS'],
+    ['WORKER_TOKENS_FILES', 'WORKER_TOKENS_FILE'],
     ['WORKER_TOKEN_FILE', 'WORKER_TOKENS_FILE'],
     ['AUTH_PROXY_SECRETS', 'AUTH_PROXY_SECRET'],
     ['AUTH_PROXY_TOKEN', 'AUTH_PROXY_SECRET'],
@@ -72,8 +72,7 @@ describe('A variable that looks like a setting', () => {
   ];
 
   it.each(WRONG)('is refused in production: %s means %s', (written, meant) => {
-    const environment = written === 'REQUIRE_AUTHENTICATED_PRINCIPAL' ? {} : PRODUCTION;
-    expect(linesOf({ ...environment, [written]: 'hunter2' })).toEqual([
+    expect(linesOf({ ...PRODUCTION, [written]: 'hunter2' })).toEqual([
       `${written}: is no setting; did you mean ${meant}?`,
     ]);
   });
@@ -88,13 +87,16 @@ describe('A variable that looks like a setting', () => {
     expect(linesOf({ ...PRODUCTION, WORKER_TOKEN: ' ' })).toEqual([]);
   });
 
-  it.each(Object.keys(SETTINGS))('is found for each setting: %s with an S or without, and with two letters swapped', (name) => {
-    if (name.length < 6) return expect(readConfig({ [`TASKBRIDGE_${name}`]: '1' }).unknownSettings).toHaveLength(1);
-    const wrong = [name.endsWith('S') ? name.slice(0, -1) : `${name}S`, name.replace(/(.)(.)$/, '$2$1')];
-    for (const written of wrong.filter((other) => other !== name)) {
-      expect(linesOf({ ...PRODUCTION, [written]: '1' })).toEqual([expect.stringMatching(/did you mean \w+\?$/)]);
-    }
-  });
+  it.each(Object.keys(SETTINGS))(
+    'is found for each setting: %s with an S or without, and with two letters swapped',
+    (name) => {
+      if (name.length < 6) return expect(readConfig({ [`TASKBRIDGE_${name}`]: '1' }).unknownSettings).toHaveLength(1);
+      const wrong = [name.endsWith('S') ? name.slice(0, -1) : `${name}S`, name.replace(/(.)(.)$/, '$2$1')];
+      for (const written of wrong.filter((other) => other !== name)) {
+        expect(linesOf({ ...PRODUCTION, [written]: '1' })).toEqual([expect.stringMatching(/did you mean \w+\?$/)]);
+      }
+    },
+  );
 
   it('stops a service of production at once, and is a line of the log of any other', async () => {
     const exit = await runToExit({ ...PRODUCTION, REQUIRE_AUTHENTICATED_PRINCIPLE: 'true' });
@@ -203,7 +205,8 @@ describe('What stands in the environments of ordinary machines', () => {
 
 describe('NODE_ENV=production', () => {
   it('needs APP_ENV, whatever else is set', () => {
-    const line = 'APP_ENV: is required where NODE_ENV is production: set production, or local for a machine of your own';
+    const line =
+      'APP_ENV: is required where NODE_ENV is production: set production, or local for a machine of your own';
     expect(linesOf({ NODE_ENV: 'production' })).toEqual([line]);
     expect(linesOf({ NODE_ENV: ' Production ', DATABASE_URL: PRODUCTION.DATABASE_URL, APP_ENV: ' ' })).toEqual([line]);
   });
@@ -319,13 +322,16 @@ describe('An origin', () => {
     ]);
   });
 
-  it.each(['https://app.example.com', 'http://localhost:5173', 'http://[::1]:3000', 'https://xn--bcher-kva.example', 'http://10.0.0.1:80'])(
-    'that browsers send is taken: %s',
-    (origin) => {
-      const expected = new URL(origin).origin === origin ? [] : [expect.stringContaining('ALLOWED_ORIGINS: accepts')];
-      expect(linesOf({ ALLOWED_ORIGINS: origin })).toEqual(expected);
-    },
-  );
+  it.each([
+    'https://app.example.com',
+    'http://localhost:5173',
+    'http://[::1]:3000',
+    'https://xn--bcher-kva.example',
+    'http://10.0.0.1:80',
+  ])('that browsers send is taken: %s', (origin) => {
+    const expected = new URL(origin).origin === origin ? [] : [expect.stringContaining('ALLOWED_ORIGINS: accepts')];
+    expect(linesOf({ ALLOWED_ORIGINS: origin })).toEqual(expected);
+  });
 });
 
 describe('A value', () => {
@@ -334,10 +340,15 @@ describe('A value', () => {
     expect([execution.inline, execution.worker, http.allowedOrigins]).toEqual([true, false, ['https://a.b']]);
   });
 
-  it.each(['http://0.0.0.0', '0.0.0.0:3000', '[::]', '*', 'a b', '-', 'localhost/'])('of HOST is refused: %s', (value) => {
-    const lines = linesOf({ HOST: value });
-    expect(lines).toEqual(value === '-' ? [] : ['HOST: accepts an address or host name to listen on, without a scheme or a port']);
-  });
+  it.each(['http://0.0.0.0', '0.0.0.0:3000', '[::]', '*', 'a b', '-', 'localhost/'])(
+    'of HOST is refused: %s',
+    (value) => {
+      const lines = linesOf({ HOST: value });
+      expect(lines).toEqual(
+        value === '-' ? [] : ['HOST: accepts an address or host name to listen on, without a scheme or a port'],
+      );
+    },
+  );
 
   it.each(['0.0.0.0', '::', '::1', 'fe80::1%eth0', 'localhost', 'pod-1.svc.local'])('of HOST is taken: %s', (value) => {
     expect(readConfig({ HOST: value }).http.host).toBe(value);

@@ -91,10 +91,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   );
   for (const [name, text] of adoptFilesOfLibraries(env)) problems.set(name, text);
   if (values.OTEL_EXPORTER === 'otlp') for (const [name, text] of otlpProblems(env)) problems.set(name, text);
-  const unknown = [
-    ...unknownSettings(env),
-    ...(values.OTEL_EXPORTER === 'otlp' ? notHonoured(env) : []),
-  ];
+  const unknown = [...unknownSettings(env), ...(values.OTEL_EXPORTER === 'otlp' ? notHonoured(env) : [])];
   if (productionLike) for (const { name, why } of unknown) problems.set(name, why);
   refuseProblems(problems);
   const config = configOf(values, productionLike);

@@ -81,7 +81,8 @@ export const origin: Kind<string> = {
 
 export const hostName: Kind<string> = {
   accepts: 'an address or host name to listen on, without a scheme or a port',
-  parse: (value) => (isIP(value.split('%', 1).join()) > 0 || /^[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?$/i.test(value) ? value : undefined),
+  parse: (value) =>
+    isIP(value.split('%', 1).join()) > 0 || /^[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?$/i.test(value) ? value : undefined,
 };
 
 /** Lower case and without parameters, as attachments are kept. */

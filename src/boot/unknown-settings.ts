@@ -30,9 +30,10 @@ export function unknownSettings(env: NodeJS.ProcessEnv): readonly UnknownSetting
   return Object.entries(env).flatMap(([name, value = '']) => {
     if (value.trim() === '' || isKnown(name) || !/^[A-Za-z][\w.-]*$/.test(name) || name.startsWith('npm_')) return [];
     if (SERVICE_LINK.test(name) || (name.endsWith('_PORT') && LINK_TARGET.test(value))) return [];
-    const meant = meantBy(name.replace(/_FILE$/, ''));
+    const base = name.replace(/_FILES$/, '') in SETTINGS ? name.replace(/_FILES$/, '') : name.replace(/_FILE$/, '');
+    const meant = meantBy(base);
     if (meant === undefined) return [];
-    const suggestion = name.endsWith('_FILE') ? `${meant}_FILE` : meant;
+    const suggestion = base === name ? meant : `${meant}_FILE`;
     return [{ name, why: `is no setting; did you mean ${suggestion}?` }];
   });
 }
@@ -57,7 +58,7 @@ function meantBy(name: string): string | undefined {
   const part = OWN.find(
     (known) =>
       (known.endsWith(`_${plain}`) && plain.includes('_')) ||
-      (known.includes('_') && known.length >= LONG_ENOUGH && /^[A-Z]/.test(plain.slice(known.length)) && plain.startsWith(known)),
+      (known.includes('_') && plain.startsWith(known) && /^[A-Z]+$/.test(plain.slice(known.length))),
   );
   return part ?? (PREFIXES.some((prefix) => plain.startsWith(prefix)) ? nearest?.known : undefined);
 }

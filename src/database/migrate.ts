@@ -70,7 +70,8 @@ async function takeLock(client: Client, seconds: number, log: (line: string) => 
   } catch (error) {
     if (sqlStateOf(error) !== LOCK_NOT_AVAILABLE) throw error;
     const text = `another migration did not end within ${seconds} s: ${await holderOf(client)}`;
-    const hint = 'run it again when that has ended; when it is no migration, as an administrator: SELECT pg_terminate_backend(pid)';
+    const hint =
+      'run it again when that has ended; when it is no migration, as an administrator: SELECT pg_terminate_backend(pid)';
     throw new MigrationRefused(`MIGRATION_DATABASE_URL: ${text}; ${hint}`, { cause: error });
   }
 }
