@@ -36,7 +36,7 @@ COPY --from=packages /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 COPY migrations ./migrations
 COPY packages/checker ./packages/checker
-COPY package.json LICENSE deploy/entrypoint.sh ./
+COPY package.json LICENSE ./
 # Everything above belongs to root, so the service cannot change its own code. By number, because Kubernetes cannot tell
 # whether a name is root.
 USER 1000:1000
@@ -55,5 +55,5 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=40s --retries=3 \
 #
 # The other commands: node dist/migrate.js, node dist/retention.js, node dist/repair.js, node packages/checker/bin/check.mjs
 # A young generation of at most 32 MiB: by itself V8 takes 128 MiB of a machine with enough memory, and is no faster for it here.
-ENTRYPOINT ["/usr/bin/tini", "--", "/app/entrypoint.sh"]
+ENTRYPOINT ["/usr/bin/tini", "--"]
 CMD ["node", "--enable-source-maps", "--max-semi-space-size=16", "--import", "./dist/telemetry/register.js", "dist/main.js"]

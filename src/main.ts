@@ -46,6 +46,7 @@ async function start(): Promise<void> {
   logger = log;
   logWarnings(log);
   started.push(shutdownTracing);
+  for (const { name, why } of config.unknownSettings ?? []) log.warn({ setting: name, text: why }, 'setting.unknown');
 
   const embedded = config.database.url === undefined ? await embeddedPostgres(config) : undefined;
   const databaseUrl = config.database.url ?? embedded?.appUrl ?? '';

@@ -1,20 +1,27 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { isNativeError } from 'node:util/types';
 import { ConfigError, readRetentionConfig } from './boot/config.js';
 import { connectWithin, NotConnected } from './database/connect-within.js';
 import { connectionOptions } from './database/connection.js';
-import { sqlStateOf } from './database/database.errors.js';
+import { isConnectionFailure, sqlStateOf } from './database/database.errors.js';
 import { removeFinishedTasks } from './database/remove-finished-tasks.js';
 
 const INSUFFICIENT_PRIVILEGE = '42501';
+/** A lock or a statement that took too long, a deadlock: somebody else works on the same tasks, and will be done. */
+const MAY_PASS = ['55P03', '57014', '40P01', '40001'];
+const TRIES = 5;
+const PAUSE_MS = 1_000;
+
+let removed = 0;
 
 // Each refusal is one line that an operator can act on, without a stack. May be run at any time, by several at once.
 try {
   const { retentionUrl, retentionDays, waitSeconds } = readRetentionConfig();
   const client = await connectWithin(waitSeconds, connectionOptions(retentionUrl));
   try {
-    let removed = 0;
     let step: number;
     do {
-      step = await removeFinishedTasks(client, retentionDays);
+      step = await patiently(() => removeFinishedTasks(client, retentionDays));
       removed += step;
     } while (step > 0);
     console.log(`removed ${removed} tasks that ended more than ${retentionDays} days ago`);
@@ -24,13 +31,35 @@ try {
 } catch (error) {
   const refusal = lineOf(error);
   if (refusal === undefined) throw error;
-  console.error(refusal);
+  console.error(removed > 0 ? `${refusal}; ${removed} tasks were removed before` : refusal);
   process.exitCode = 1;
+}
+
+/** A step that was undone because it took too long is repeated, a few times. */
+async function patiently(step: () => Promise<number>): Promise<number> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await step();
+    } catch (error) {
+      if (attempt === TRIES || !MAY_PASS.includes(sqlStateOf(error) ?? '')) throw error;
+      await delay(PAUSE_MS);
+    }
+  }
 }
 
 function lineOf(error: unknown): string | undefined {
   if (error instanceof ConfigError) return error.message;
   if (error instanceof NotConnected) return `RETENTION_DATABASE_URL: ${error.message}`;
-  if (sqlStateOf(error) !== INSUFFICIENT_PRIVILEGE) return undefined;
-  return 'RETENTION_DATABASE_URL: this role may not remove tasks; connect as taskbridge_retention';
+  const state = sqlStateOf(error);
+  if (state === INSUFFICIENT_PRIVILEGE) {
+    return 'RETENTION_DATABASE_URL: this role may not remove tasks; connect as taskbridge_retention';
+  }
+  if (state !== undefined && MAY_PASS.includes(state)) {
+    return `RETENTION_DATABASE_URL: somebody else holds what is to be removed, at ${TRIES} tries (${state}): run it again`;
+  }
+  // PostgreSQL's words name objects, never a secret. A lost connection's may name an address.
+  if (state !== undefined && isNativeError(error)) {
+    return `RETENTION_DATABASE_URL: ${error.message.replaceAll(/\s+/g, ' ')} (${state})`;
+  }
+  return isConnectionFailure(error) ? 'RETENTION_DATABASE_URL: the connection to PostgreSQL was lost' : undefined;
 }

@@ -174,7 +174,7 @@ describe('a service is refused', () => {
 
   it('as a superuser, wherever it runs', async () => {
     const url = withPassword(database.superuserUrl);
-    const rule = 'DATABASE_URL: the connected role postgres is SUPERUSER';
+    const rule = 'DATABASE_URL: the connected role postgres is SUPERUSER: ALTER ROLE postgres NOSUPERUSER';
     expect(await refusedLines(production({ DATABASE_URL: url }))).toEqual([rule]);
     expect(await refusedLines({ DATABASE_URL: url })).toEqual([rule]);
   });
@@ -187,13 +187,39 @@ describe('a service is refused', () => {
   });
 
   it.each([
-    ['BYPASSRLS', 'ALTER ROLE $role BYPASSRLS', /is BYPASSRLS$/],
+    ['BYPASSRLS', 'ALTER ROLE $role BYPASSRLS', /is BYPASSRLS: ALTER ROLE \w+ NOBYPASSRLS$/],
     ['membership in the owner', 'GRANT taskbridge_owner TO $role', /is a member of taskbridge_owner, which owns/],
-    ['UPDATE on one table', 'GRANT UPDATE ON taskbridge.events TO $role', /has UPDATE on taskbridge.events$/],
-    ['UPDATE on one column', 'GRANT UPDATE (type) ON taskbridge.events TO $role', /has UPDATE on taskbridge.events$/],
-    ['DELETE on one table', 'GRANT DELETE ON taskbridge.events TO $role', /has DELETE on taskbridge.events$/],
+    [
+      'UPDATE on one table',
+      'GRANT UPDATE ON taskbridge.events TO $role',
+      /has UPDATE on taskbridge.events: REVOKE UPDATE ON taskbridge.events FROM \w+$/,
+    ],
+    [
+      'UPDATE on one column',
+      'GRANT UPDATE (type) ON taskbridge.events TO $role',
+      /has UPDATE on taskbridge.events: REVOKE UPDATE ON/,
+    ],
+    [
+      'DELETE on one table',
+      'GRANT DELETE ON taskbridge.events TO $role',
+      /has DELETE on taskbridge.events: REVOKE DELETE ON/,
+    ],
     ['TEMP', 'GRANT TEMPORARY ON DATABASE $db TO $role', /has TEMPORARY on database/],
-    ['CREATE', 'GRANT CREATE ON SCHEMA taskbridge TO $role', /has CREATE on schema taskbridge$/],
+    [
+      'CREATE',
+      'GRANT CREATE ON SCHEMA taskbridge TO $role',
+      /has CREATE on schema taskbridge: REVOKE CREATE ON SCHEMA/,
+    ],
+    [
+      'SET on a parameter',
+      'GRANT SET ON PARAMETER fsync TO $role',
+      /has SET on parameter fsync: REVOKE SET ON PARAMETER/,
+    ],
+    [
+      'ADMIN OPTION',
+      'GRANT $other TO $role WITH ADMIN OPTION',
+      /has ADMIN OPTION for the role \w+: REVOKE ADMIN OPTION FOR/,
+    ],
     ['synchronous_commit off', 'ALTER ROLE $role SET synchronous_commit = off', /SET synchronous_commit is in force/],
   ])('as an app role plus %s', async (_what, statement, rule) => {
     await withAppRole(database, [statement], async ({ url }) => {

@@ -237,10 +237,20 @@ describe('a role is refused that', () => {
     });
   }
 
-  const has = (what: string) => [`DATABASE_URL: the connected role $role has ${what}`];
-  const isA = (what: string) => [`DATABASE_URL: the connected role $role is ${what}`];
-  const memberOf = (what: string) => [`DATABASE_URL: the connected role is a member of ${what}`];
-  const ownsAll = /owns database \$db, schema taskbridge, .*taskbridge.events, .*taskbridge.schema_migrations$/;
+  /** `what` is a privilege on an object; the line ends with the statement that takes it away. */
+  const has = (what: string, revoked?: string) => {
+    const [privilege = '', object = ''] = what.split(' on ');
+    const target = object.replace(/^(schema|database)/, (kind) => kind.toUpperCase());
+    return [
+      `DATABASE_URL: the connected role $role has ${what}: REVOKE ${revoked ?? `${privilege} ON ${target}`} FROM $role`,
+    ];
+  };
+  const isA = (what: string) => [`DATABASE_URL: the connected role $role is ${what}: ALTER ROLE $role NO${what}`];
+  const memberOf = (what: string) => [
+    `DATABASE_URL: the connected role is a member of ${what}: REVOKE ${what.split(',', 1)[0]} FROM $role`,
+  ];
+  const ownsAll =
+    /owns database \$db, schema taskbridge, .*taskbridge.events, .*taskbridge.schema_migrations(: REVOKE taskbridge_owner FROM \$\w+)?$/;
 
   it.each<[string, string[], string[]]>([
     ['is a superuser', ['ALTER ROLE $role SUPERUSER'], isA('SUPERUSER')],
@@ -251,7 +261,7 @@ describe('a role is refused that', () => {
     [
       'owns a table',
       ['CREATE TABLE taskbridge.proj_x ()', 'ALTER TABLE taskbridge.proj_x OWNER TO $role'],
-      ['DATABASE_URL: the connected role $role owns taskbridge.proj_x'],
+      ['DATABASE_URL: the connected role $role owns taskbridge.proj_x: REASSIGN OWNED BY $role TO taskbridge_owner'],
     ],
     [
       'may become a superuser',
@@ -284,7 +294,7 @@ describe('a role is refused that', () => {
     [
       'inserts whole rows of events',
       ['GRANT INSERT ON taskbridge.events TO $role'],
-      has('INSERT (created_at) on taskbridge.events'),
+      has('INSERT (created_at) on taskbridge.events', 'INSERT ON taskbridge.events'),
     ],
     [
       'records migrations',
@@ -304,6 +314,189 @@ describe('a role is refused that', () => {
     const violations = await violationsOf(statements);
     expect(violations.filter((line) => !line.includes(' lacks '))).toEqual(lines);
   });
+
+  /** What else PostgreSQL can give, the line without its beginning, what removes the object, and the first version that has it. */
+  const GRANTS: readonly (readonly [grant: string, line: string, cleanup?: string | undefined, since?: number])[] = [
+    ...['SET', 'ALTER SYSTEM'].flatMap((privilege) =>
+      ['session_replication_role', 'fsync', 'log_statement'].map(
+        (name) =>
+          [
+            `GRANT ${privilege} ON PARAMETER ${name} TO $role`,
+            `$role has ${privilege} on parameter ${name}: REVOKE ${privilege} ON PARAMETER ${name} FROM $role`,
+          ] as const,
+      ),
+    ),
+    [
+      'GRANT SET ON PARAMETER fsync TO $other; GRANT $other TO $role',
+      'is a member of $other, which has SET on parameter fsync: REVOKE $other FROM $role',
+    ],
+    [
+      'GRANT $other TO $role WITH ADMIN OPTION',
+      '$role has ADMIN OPTION for the role $other: REVOKE ADMIN OPTION FOR $other FROM $role',
+    ],
+    [
+      'GRANT $other TO $role; GRANT taskbridge_app TO $other WITH ADMIN OPTION',
+      'is a member of $other, which has ADMIN OPTION for the role taskbridge_app: REVOKE $other FROM $role',
+    ],
+    ...(
+      [
+        ['pg_read_all_data', 15],
+        ['pg_write_all_data', 15],
+        ['pg_read_server_files', 15],
+        ['pg_execute_server_program', 15],
+        ['pg_signal_backend', 15],
+        ['pg_checkpoint', 15],
+        ['pg_create_subscription', 16],
+        ['pg_use_reserved_connections', 16],
+        ['pg_maintain', 17],
+        ['pg_signal_autovacuum_worker', 18],
+      ] as const
+    ).map(
+      ([role, since]) =>
+        [`GRANT ${role} TO $role`, `is a member of ${role}: REVOKE ${role} FROM $role`, undefined, since] as const,
+    ),
+    [
+      'GRANT pg_read_all_data TO $other; ALTER ROLE $role NOINHERIT; GRANT $other TO $role',
+      'is a member of pg_read_all_data: REVOKE pg_read_all_data FROM $other',
+    ],
+    [
+      'SELECT lo_create(4711); GRANT UPDATE ON LARGE OBJECT 4711 TO $role',
+      '$role has UPDATE on large object 4711: REVOKE UPDATE ON LARGE OBJECT 4711 FROM $role',
+      'SELECT lo_unlink(4711)',
+    ],
+    [
+      'SELECT lo_create(4712); GRANT SELECT ON LARGE OBJECT 4712 TO PUBLIC',
+      '$role has SELECT on large object 4712: REVOKE SELECT ON LARGE OBJECT 4712 FROM PUBLIC',
+      'SELECT lo_unlink(4712)',
+    ],
+    [
+      'SELECT lo_create(4713); ALTER LARGE OBJECT 4713 OWNER TO $role',
+      '$role owns large object 4713: REASSIGN OWNED BY $role TO taskbridge_owner',
+      'SELECT lo_unlink(4713)',
+    ],
+    [
+      'GRANT UPDATE ON pg_catalog.pg_largeobject TO $role',
+      '$role has UPDATE on pg_catalog.pg_largeobject: REVOKE UPDATE ON pg_catalog.pg_largeobject FROM $role',
+    ],
+    [
+      'GRANT SELECT (rolpassword) ON pg_catalog.pg_authid TO $role',
+      '$role has SELECT on pg_catalog.pg_authid: REVOKE SELECT ON pg_catalog.pg_authid FROM $role',
+    ],
+    [
+      'GRANT EXECUTE ON FUNCTION pg_read_file(text) TO $role',
+      '$role has EXECUTE on routine pg_read_file(text): REVOKE EXECUTE ON ROUTINE pg_read_file(text) FROM $role',
+    ],
+    [
+      'GRANT EXECUTE ON FUNCTION pg_reload_conf() TO PUBLIC',
+      '$role has EXECUTE on routine pg_reload_conf(): REVOKE EXECUTE ON ROUTINE pg_reload_conf() FROM PUBLIC',
+    ],
+    [
+      `CREATE FUNCTION public.wipe() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'`,
+      '$role has EXECUTE (SECURITY DEFINER) on routine public.wipe(): REVOKE EXECUTE ON ROUTINE public.wipe() FROM PUBLIC',
+      'DROP FUNCTION public.wipe',
+    ],
+    [
+      `CREATE FUNCTION public.wipe() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'SELECT 1';
+        ALTER FUNCTION public.wipe() OWNER TO taskbridge_retention; REVOKE ALL ON FUNCTION public.wipe() FROM PUBLIC;
+        GRANT EXECUTE ON FUNCTION public.wipe() TO $role`,
+      '$role has EXECUTE (SECURITY DEFINER) on routine public.wipe(): REVOKE EXECUTE ON ROUTINE public.wipe() FROM $role',
+      'DROP FUNCTION public.wipe',
+    ],
+    [
+      'GRANT CREATE ON SCHEMA pg_catalog TO $role',
+      '$role has CREATE on schema pg_catalog: REVOKE CREATE ON SCHEMA pg_catalog FROM $role',
+    ],
+    [
+      'CREATE SCHEMA mine AUTHORIZATION $role',
+      '$role owns schema mine: REASSIGN OWNED BY $role TO taskbridge_owner',
+      'DROP SCHEMA mine',
+    ],
+    [
+      "CREATE TYPE public.kind AS ENUM ('a'); ALTER TYPE public.kind OWNER TO $role",
+      '$role owns type public.kind: REASSIGN OWNED BY $role TO taskbridge_owner',
+      'DROP TYPE public.kind',
+    ],
+    [
+      'CREATE PUBLICATION p; ALTER PUBLICATION p OWNER TO $role',
+      '$role owns publication p: REASSIGN OWNED BY $role TO taskbridge_owner',
+      'DROP PUBLICATION p',
+    ],
+    [
+      'CREATE FOREIGN DATA WRAPPER w; GRANT USAGE ON FOREIGN DATA WRAPPER w TO $role',
+      '$role has USAGE on foreign data wrapper w: REVOKE USAGE ON FOREIGN DATA WRAPPER w FROM $role',
+      'DROP FOREIGN DATA WRAPPER w',
+    ],
+    [
+      'CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; GRANT USAGE ON FOREIGN SERVER s TO $role',
+      '$role has USAGE on foreign server s: REVOKE USAGE ON FOREIGN SERVER s FROM $role',
+      'DROP FOREIGN DATA WRAPPER w CASCADE',
+    ],
+    [
+      'GRANT CREATE ON TABLESPACE pg_default TO $role',
+      '$role has CREATE on tablespace pg_default: REVOKE CREATE ON TABLESPACE pg_default FROM $role',
+    ],
+    [
+      'CREATE SEQUENCE taskbridge.s; GRANT UPDATE ON SEQUENCE taskbridge.s TO $role',
+      '$role has UPDATE on taskbridge.s: REVOKE UPDATE ON taskbridge.s FROM $role',
+      'DROP SEQUENCE taskbridge.s',
+    ],
+    [
+      'ALTER DEFAULT PRIVILEGES FOR ROLE taskbridge_owner IN SCHEMA taskbridge GRANT UPDATE, DELETE ON TABLES TO $role',
+      `$role has DELETE, UPDATE on future tables of taskbridge_owner: ALTER DEFAULT PRIVILEGES FOR ROLE taskbridge_owner IN SCHEMA taskbridge REVOKE DELETE, UPDATE ON TABLES FROM $role`,
+    ],
+    [
+      'GRANT SELECT ON taskbridge.events TO $role WITH GRANT OPTION',
+      '$role has SELECT WITH GRANT OPTION on taskbridge.events: REVOKE GRANT OPTION FOR SELECT ON taskbridge.events FROM $role',
+    ],
+    [
+      'GRANT INSERT (type) ON taskbridge.events TO $role WITH GRANT OPTION',
+      '$role has INSERT WITH GRANT OPTION on taskbridge.events: REVOKE GRANT OPTION FOR INSERT (type) ON taskbridge.events FROM $role',
+    ],
+    [
+      'GRANT MAINTAIN ON taskbridge.events TO $role',
+      '$role has MAINTAIN on taskbridge.events: REVOKE MAINTAIN ON taskbridge.events FROM $role',
+      undefined,
+      17,
+    ],
+    [
+      'GRANT TRUNCATE ON taskbridge.proj_tasks TO $role',
+      '$role has TRUNCATE on taskbridge.proj_tasks: REVOKE TRUNCATE ON taskbridge.proj_tasks FROM $role',
+    ],
+    [
+      'GRANT UPDATE ON taskbridge.events TO PUBLIC',
+      '$role has UPDATE on taskbridge.events: REVOKE UPDATE ON taskbridge.events FROM PUBLIC',
+    ],
+  ];
+
+  const given = GRANTS.map(([grant, line, cleanup, since = 15]) => ({ grant, line, cleanup, since }));
+
+  it.each(given)(
+    'was given something by $grant, and not once its line was run',
+    async ({ grant, line, cleanup, since }) => {
+      const [server] = await rows<{ version: number }>(
+        "SELECT current_setting('server_version_num')::int / 10000 AS version",
+      );
+      if ((server?.version ?? 0) < since) {
+        await expect(violationsOf([grant])).rejects.toThrow(/does not exist|unrecognized privilege/);
+        return;
+      }
+      try {
+        await withAppRole(database, [grant], async ({ url, plain }) => {
+          const judged = async () => {
+            const client = new pg.Client(connectionOptions(url));
+            await client.connect();
+            return (await judgeRole(client).finally(() => client.end())).map(({ message }) => message);
+          };
+          const lines = await judged();
+          expect(lines.map(plain)).toEqual([`DATABASE_URL: the connected role ${line}`]);
+          await superuser.query(lines[0]?.split(': ').at(-1) ?? '');
+          expect(await judged()).toEqual([]);
+        });
+      } finally {
+        if (cleanup !== undefined) await superuser.query(cleanup);
+      }
+    },
+  );
 
   it('is the owner, in one line for all it owns', async () => {
     const client = await connect(database.ownerUrl);
@@ -348,6 +541,8 @@ describe('a role is refused that', () => {
     ['ALTER DATABASE $db SET synchronous_commit = off', 'ALTER DATABASE $db SET synchronous_commit'],
     ['ALTER ROLE $role SET search_path = pg_temp, evil', 'ALTER ROLE $role SET search_path'],
     ['ALTER ROLE $role SET session_replication_role = replica', 'ALTER ROLE $role SET session_replication_role'],
+    ['ALTER ROLE $role SET zero_damaged_pages = on', 'ALTER ROLE $role SET zero_damaged_pages'],
+    ['ALTER ROLE $role SET lo_compat_privileges = true', 'ALTER ROLE $role SET lo_compat_privileges'],
   ])('runs under %s', async (statement, what) => {
     expect(await violationsOf([statement])).toEqual([`DATABASE_URL: ${what} is in force: RESET it`]);
   });

@@ -20,11 +20,7 @@ const root = fileURLToPath(new URL('../', import.meta.url));
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
 const run = promisify(execFile);
 
-/** What deploy/entrypoint.sh takes from a file. */
-const BY_FILE: readonly string[] =
-  /for name in ([^;]+);/.exec(read('deploy/entrypoint.sh'))?.[1]?.match(/[A-Z_]{5,}/g) ?? [];
-const isSetting = (name: string) =>
-  name in SETTINGS || (name.endsWith('_FILE') && BY_FILE.includes(name.slice(0, -'_FILE'.length)));
+const isSetting = (name: string) => name.replace(/_FILE$/, '') in SETTINGS;
 
 interface Mount {
   readonly source: string;

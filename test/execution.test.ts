@@ -599,9 +599,28 @@ describe('A lease that expires', () => {
     const context = await gate.begun.promise;
     const stopped = new Promise((resolve) => context.signal.addEventListener('abort', resolve));
     await passLease(taskId);
+    await replica.get(EndLostAttempts).execute();
     await stopped;
     expect(why(context)).toBe('lease_lost');
     gate.opened.resolve();
+  });
+
+  it('unseen by others is renewed by its holder, and what was refused meanwhile is stored under the same number', async () => {
+    const gate = new Gate();
+    const replica = await workerWith(async (input, context) => {
+      await gate.obedient(input, context);
+      await passLease(context.taskId);
+      await context.progress(50);
+      await context.progress(60);
+      await passLease(context.taskId);
+      return 'done';
+    });
+    const taskId = await task(replica);
+    await gate.begun.promise;
+    gate.opened.resolve();
+    await ended(taskId);
+    expect(await typesOf(taskId)).toEqual(['TASK_STARTED', 'TASK_PROGRESS', 'TASK_PROGRESS', 'TASK_COMPLETED']);
+    expect((await rowOf(taskId)).spent_attempts).toBe(0);
   });
 
   it('is not what happens to a handler that runs for longer than it', async () => {

@@ -271,4 +271,40 @@ describe('npm run migrate', () => {
       stderr: 'MIGRATION_DATABASE_URL: is required: the connection URL of the role that owns the schema\n',
     });
   });
+
+  it('waits for another one that is under way, and says for whom', async () => {
+    const database = await newDatabase();
+    await connected(cluster.superuserUrl(database), async (holder) => {
+      await holder.query('SELECT pg_advisory_lock(7461736)');
+      const lines: string[] = [];
+      const waiting = migrate(cluster.ownerUrl(database), {
+        log: (line) => {
+          lines.push(line);
+          void holder.query('SELECT pg_advisory_unlock(7461736)');
+        },
+      });
+      expect((await waiting).applied).toEqual(shipped);
+      expect(lines[0]).toMatch(/^waits up to 30 s for another migration: the lock is held by pid \d+, role postgres/);
+    });
+  });
+
+  it('waits no longer than its limit for whoever took its lock, and says who that is', async () => {
+    const database = await newDatabase();
+    await migrate(cluster.ownerUrl(database));
+    const url = `${cluster.appUrl(database)}&application_name=stranger`;
+    await connected(url, async (thief) => {
+      const { rows } = await thief.query<{ pid: number }>(
+        'SELECT pg_backend_pid() AS pid FROM pg_advisory_lock(7461736)',
+      );
+      const line = await refusal(migrate(cluster.ownerUrl(database), { lockSeconds: 1 }));
+      expect(line).toBe(
+        'MIGRATION_DATABASE_URL: another migration did not end within 1 s: the lock is held by ' +
+          `pid ${rows[0]?.pid}, role taskbridge_app, application stranger; run it again when that has ended; ` +
+          'when it is no migration, as an administrator: SELECT pg_terminate_backend(pid)',
+      );
+      // An administrator sees since when, too.
+      const seen = await refusal(migrate(cluster.superuserUrl(database), { lockSeconds: 1 }));
+      expect(seen).toMatch(/role taskbridge_app, application stranger, connected since \d{4}-\d\d-\d\dT[\d:]+Z;/);
+    });
+  });
 });

@@ -112,8 +112,11 @@ class TaskModel {
     return idsOf(events, ids);
   }
 
+  /** Revives a lease that expired, as nobody took it. */
   heartbeat(token: string): Outcome {
-    return this.#holds(token) ? `alive${this.cancelling ? ', cancelling' : ''}` : 'LEASE_LOST';
+    if (this.token !== token) return 'LEASE_LOST';
+    this.leaseExpired = false;
+    return `alive${this.cancelling ? ', cancelling' : ''}`;
   }
 
   complete = (token: string) => this.#ending(token, 'complete', () => this.#end('COMPLETED'));

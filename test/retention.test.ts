@@ -1,4 +1,7 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
@@ -148,4 +151,58 @@ describe('npm run retention', () => {
       await client.end();
     }
   });
+
+  it('waits for a lock that somebody holds for a while, and removes all the same', async () => {
+    const taskId = await makeTask('COMPLETED', 31);
+    const holder = new pg.Client(database.superuserUrl);
+    await holder.connect();
+    await holder.query('BEGIN');
+    await holder.query('SELECT FROM taskbridge.proj_tasks WHERE task_id = $1 FOR UPDATE', [taskId]);
+    const run = started({ RETENTION_DATABASE_URL: retentionUrl, RETENTION_DAYS: '30' });
+    // Longer than one statement waits for a lock.
+    await delay(4_500);
+    await holder.query('ROLLBACK');
+    await holder.end();
+    expect(await run).toMatchObject({ status: 0, stderr: '', stdout: expect.stringContaining('removed 1 tasks') });
+  }, 60_000);
+
+  it('says in one line that a lock is never given back', async () => {
+    const taskId = await makeTask('COMPLETED', 31);
+    const holder = new pg.Client(database.superuserUrl);
+    await holder.connect();
+    await holder.query('BEGIN');
+    await holder.query('SELECT FROM taskbridge.proj_tasks WHERE task_id = $1 FOR UPDATE', [taskId]);
+    const run = await started({ RETENTION_DATABASE_URL: retentionUrl, RETENTION_DAYS: '30' });
+    await holder.end();
+    expect(run).toEqual({
+      status: 1,
+      stdout: '',
+      stderr: 'RETENTION_DATABASE_URL: somebody else holds what is to be removed, at 5 tries (55P03): run it again\n',
+    });
+  }, 90_000);
+
+  it('says in one line what PostgreSQL has against it', async () => {
+    const elsewhere = await createTestDatabase();
+    const owner = new pg.Client(elsewhere.ownerUrl);
+    await owner.connect();
+    await owner.query('DROP TABLE taskbridge.entries_lease_endings').finally(() => owner.end());
+    const url = elsewhere.appUrl.replace('taskbridge_app', 'taskbridge_retention');
+    expect(await started({ RETENTION_DATABASE_URL: url })).toEqual({
+      status: 1,
+      stdout: '',
+      stderr: 'RETENTION_DATABASE_URL: relation "taskbridge.entries_lease_endings" does not exist (42P01)\n',
+    });
+    await elsewhere.drop();
+  });
+
+  /** As `retention`, while the test goes on. */
+  async function started(env: Record<string, string>) {
+    const child = spawn(process.execPath, ['dist/retention.js'], { env: { PATH: process.env['PATH'], ...env } });
+    const [stdout, stderr, [status]] = await Promise.all([
+      text(child.stdout),
+      text(child.stderr),
+      once(child, 'exit') as Promise<[number | null]>,
+    ]);
+    return { status, stdout, stderr };
+  }
 });

@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type Client, newPrincipal, uniqueId } from './support/client.js';
 import { storedEnvelopes } from './support/fold.js';
@@ -6,7 +8,7 @@ import { followSse, followWebSocket } from './support/follow.js';
 import { type OtlpReceiver, type ReceivedSpan, startOtlpReceiver } from './support/otlp-receiver.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 import { startRedis, type TestRedis } from './support/redis.js';
-import { eventually, type Service, startService } from './support/service.js';
+import { eventually, type Service, startService, temporaryDirectory } from './support/service.js';
 import { type Lease, output, question, WITH_WORKERS, WORKER_TOKEN } from './support/worker-client.js';
 
 let database: TestDatabase;
@@ -233,6 +235,44 @@ it('A collector that is gone costs a line and holds nothing up', async () => {
   expect(service.stdout().split('"tracing.problem"').length - 1).toBe(1);
   expect(service.stderr()).toBe('');
 }, 40_000);
+
+it.each(['OTEL_EXPORTER_OTLP_PROTOCOL', 'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL'])(
+  '%s=http/protobuf is what a collector gets, compressed and with the headers of a file',
+  async (name) => {
+    const receiver = await startOtlpReceiver();
+    const file = join(await temporaryDirectory(), 'headers');
+    await writeFile(file, 'x-collector-key=secret\n');
+    const service = await traced(receiver, {
+      [name]: 'http/protobuf',
+      OTEL_EXPORTER_OTLP_HEADERS_FILE: file,
+      OTEL_EXPORTER_OTLP_COMPRESSION: 'gzip',
+      OTEL_SERVICE_NAME: 'bridge-by-protobuf',
+      OTEL_RESOURCE_ATTRIBUTES: 'deployment.environment=tested',
+    });
+    const { traceId, traceparent } = newTrace();
+    await newPrincipal(service.url).snapshot(uniqueId(), { traceparent });
+    await service.stop();
+    const sent = Buffer.concat(receiver.binary);
+    // Strings and ids stand in protobuf as they are.
+    for (const text of ['bridge-by-protobuf', 'deployment.environment', 'tested', 'tasks.query.read_task']) {
+      expect(sent.includes(text)).toBe(true);
+    }
+    expect(sent.includes(Buffer.from(traceId, 'hex'))).toBe(true);
+    expect(receiver.spans).toEqual([]);
+    expect(receiver.headers[0]).toMatchObject({ 'x-collector-key': 'secret', 'content-encoding': 'gzip' });
+    expect(service.stdout()).not.toContain('secret');
+    await receiver.stop();
+  },
+);
+
+it('OTEL_SDK_DISABLED=true sends nothing', async () => {
+  const receiver = await startOtlpReceiver();
+  const service = await traced(receiver, { OTEL_SDK_DISABLED: 'true' });
+  expect((await newPrincipal(service.url).list()).status).toBe(200);
+  await service.stop();
+  expect(receiver.headers).toEqual([]);
+  await receiver.stop();
+});
 
 it('OTEL_EXPORTER=console writes spans as lines like all others', async () => {
   const service = await startService({ DATABASE_URL: database.appUrl, OTEL_EXPORTER: 'console' }, { traced: true });

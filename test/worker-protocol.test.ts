@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import {
@@ -619,7 +620,10 @@ describe('A lease', () => {
       'is another task’s': async () => ({ ...(await leased()), leaseToken: (await leased()).leaseToken }),
     };
 
-    it.each(Object.entries(WAYS))('is lost when it %s, and nothing is stored', async (way, lost) => {
+    // A heartbeat revives what nobody took.
+    const ways = Object.entries(WAYS).filter(([way]) => name !== 'heartbeat' || way !== 'has expired, seen by nobody');
+
+    it.each(ways)('is lost when it %s, and nothing is stored', async (way, lost) => {
       const held = await lost();
       // Between the expiry and the reaper's round the task changes by itself.
       const settled = way !== 'has expired, seen by nobody';
@@ -640,6 +644,27 @@ describe('A lease', () => {
       const other = new WorkerClient(service.url, uniqueId('other'), OTHER_TOKEN);
       expect((await call(other, lease)).status).toBe(name === 'release' ? 204 : 200);
     });
+  });
+
+  it('that has expired is revived by a heartbeat, or was taken before it: never both', async () => {
+    const seen = { revived: 0, taken: 0 };
+    for (let n = 0; n < 50 || Math.min(seen.revived, seen.taken) === 0; n++) {
+      const lease = await leased();
+      await expire(lease);
+      // Longer and longer, until the reaper's round comes first.
+      await delay(n * 10);
+      const answer = await worker.heartbeat(lease);
+      const appended = await worker.events(lease, 1, [progress(1)]);
+      if (answer.status === 200) {
+        expect(appended.status).toBe(200);
+        expect(await typesOf(lease.taskId)).toEqual(['TASK_STARTED', 'TASK_PROGRESS']);
+      } else {
+        expectError(answer, 409, 'LEASE_LOST');
+        expectError(appended, 409, 'LEASE_LOST');
+        expect(await typesOf(lease.taskId)).toEqual(['TASK_STARTED', 'TASK_RETRYING']);
+      }
+      seen[answer.status === 200 ? 'revived' : 'taken'] += 1;
+    }
   });
 
   it('that ends unseen leads to the next attempt after a backoff, and the token names it', async () => {

@@ -40,7 +40,12 @@ class Task:
         self.why = "cancelled" if lease["cancellationRequested"] else None
 
     def call(self, name, **members):
-        answer = post(f"/tasks/{self.lease['taskId']}/{name}", {"leaseToken": self.lease["leaseToken"], **members})
+        path, proof = f"/tasks/{self.lease['taskId']}/", {"leaseToken": self.lease["leaseToken"]}
+        try:
+            answer = post(path + name, {**proof, **members})
+        except LeaseLost:
+            post(path + "heartbeat", proof)  # revives a lease that expired and that nobody took; else it is lost
+            answer = post(path + name, {**proof, **members})
         if answer.get("cancellationRequested"):
             self.stop("cancelled")
 

@@ -8,6 +8,8 @@ import type { ObservabilityConfig } from '../observability/observability.config.
 import type { OwnershipConfig } from '../ownership/ownership.config.js';
 import type { TasksConfig } from '../tasks/tasks.config.js';
 import type { S3Config, UploadsConfig } from '../uploads/uploads.config.js';
+import { notHonoured, otlpProblems } from './otlp-variables.js';
+import { adoptFilesOfLibraries, readFiles } from './setting-files.js';
 import {
   type Environment,
   PRODUCTION_LIKE,
@@ -16,6 +18,7 @@ import {
   type SettingName,
   type SettingValues,
 } from './settings.js';
+import { type UnknownSetting, unknownSettings } from './unknown-settings.js';
 
 /** Everything an operator decided, read once, validated, frozen. Each module is given its own slice and no more. */
 export interface Config {
@@ -34,6 +37,8 @@ export interface Config {
   readonly boot: { readonly shutdownGraceSeconds: number; readonly drainDelaySeconds: number };
   /** Whether a replica without Redis takes itself out of service. From READINESS_REDIS. Defaults to `required`. */
   readonly readinessRedis: 'required' | 'degraded';
+  /** Variables that look like settings and are none. Production-like environments refuse them. */
+  readonly unknownSettings?: readonly UnknownSetting[];
 }
 
 /** The environment cannot be served with. One line a setting; names and rules, never a value: these lines end up in logs. */
@@ -46,9 +51,9 @@ export class ConfigError extends Error {
 }
 
 export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
-  const { values, productionLike, problems } = readSettings(env);
+  const { values, given, productionLike, problems } = readSettings(env);
   const rule = (name: SettingName, broken: boolean, text: string) => {
-    if (broken && !problems.has(name)) problems.set(name, text);
+    if (broken && !problems.has(name) && !problems.has(`${name}_FILE`)) problems.set(name, text);
   };
   if (productionLike) {
     const why = 'in production-like environments (APP_ENV)';
@@ -56,10 +61,16 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     rule('REDIS_URL', values.REDIS_URL === undefined, `is required ${why}: replicas need it to reach each other`);
     rule('REQUIRE_AUTHENTICATED_PRINCIPAL', values.REQUIRE_AUTHENTICATED_PRINCIPAL !== true, `must be true ${why}`);
   }
-  const drainDelayGiven = (env.DRAIN_DELAY_SECONDS ?? '').trim() !== '';
+  // An image sets NODE_ENV; what the installation is, an operator has to say.
+  const isProduction = env.NODE_ENV?.trim().toLowerCase() === 'production';
+  rule(
+    'APP_ENV',
+    isProduction && !given.has('APP_ENV'),
+    'is required where NODE_ENV is production: set production, or local for a machine of your own',
+  );
   rule(
     'DRAIN_DELAY_SECONDS',
-    drainDelayGiven && values.DRAIN_DELAY_SECONDS > values.SHUTDOWN_GRACE_SECONDS,
+    given.has('DRAIN_DELAY_SECONDS') && values.DRAIN_DELAY_SECONDS > values.SHUTDOWN_GRACE_SECONDS,
     'must not be more than SHUTDOWN_GRACE_SECONDS',
   );
   // Whoever holds a worker token could otherwise speak as the proxy, that is as any principal.
@@ -78,8 +89,13 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     values.ATTACHMENT_STORE === 's3' && values.S3_BUCKET === undefined,
     'is required when ATTACHMENT_STORE is s3',
   );
+  for (const [name, text] of adoptFilesOfLibraries(env)) problems.set(name, text);
+  if (values.OTEL_EXPORTER === 'otlp') for (const [name, text] of otlpProblems(env)) problems.set(name, text);
+  const unknown = [...unknownSettings(env), ...(values.OTEL_EXPORTER === 'otlp' ? notHonoured(env) : [])];
+  if (productionLike) for (const { name, why } of unknown) problems.set(name, why);
   refuseProblems(problems);
-  return deepFreeze(configOf(values, productionLike));
+  const config = configOf(values, productionLike);
+  return deepFreeze(unknown.length > 0 ? { ...config, unknownSettings: unknown } : config);
 }
 
 /** What `npm run migrate` needs. */
@@ -104,38 +120,51 @@ function readCommand(
 ): { url: string; values: SettingValues } {
   const { values, problems } = readSettings(env);
   const needed: SettingName[] = [urlName, 'BOOT_WAIT_SECONDS', ...more];
-  const relevant = new Map([...problems].filter(([name]) => needed.includes(name)));
+  const isNeeded = (name: string) => (needed as string[]).includes(name.replace(/_FILE$/, ''));
+  const relevant = new Map([...problems].filter(([name]) => isNeeded(name)));
   const url = values[urlName];
-  if (url === undefined && !relevant.has(urlName)) {
+  if (url === undefined && !relevant.has(urlName) && !relevant.has(`${urlName}_FILE`)) {
     relevant.set(urlName, `is required: the connection URL of ${whose}`);
   }
   refuseProblems(relevant);
   return { url: url ?? '', values };
 }
 
-type Problems = Map<SettingName, string>;
+/** By the name of the variable. */
+type Problems = Map<string, string>;
 
 /** Where there is a problem there is no value; `refuseProblems` stands between these values and their use. */
-function readSettings(env: NodeJS.ProcessEnv): { values: SettingValues; productionLike: boolean; problems: Problems } {
+function readSettings(env: NodeJS.ProcessEnv): {
+  values: SettingValues;
+  /** What the environment says, and no default does. */
+  given: ReadonlySet<SettingName>;
+  productionLike: boolean;
+  problems: Problems;
+} {
   const values: Partial<Record<SettingName, unknown>> = {};
-  const problems: Problems = new Map();
+  const given = new Set<SettingName>();
+  const files = readFiles(env, Object.keys(SETTINGS));
+  const problems: Problems = new Map(files.problems);
   let productionLike = false;
   for (const [key, setting] of Object.entries<Setting>(SETTINGS)) {
     const name = key as SettingName;
     const fallback = (productionLike ? setting.productionDefault : undefined) ?? setting.default;
-    const text = env[name]?.trim() || fallback;
-    if (text === undefined) continue;
+    const own = env[name]?.trim() || files.texts.get(name);
+    if (own) given.add(name);
+    const text = own || fallback;
+    if (text === undefined || problems.has(name) || problems.has(`${name}_FILE`)) continue;
     const value = setting.kind.parse(text);
     if (value === undefined) problems.set(name, `accepts ${setting.kind.accepts}`);
     else values[name] = value;
     // First in the table, because the defaults of the others depend on it.
     if (name === 'APP_ENV') productionLike = PRODUCTION_LIKE.includes(value as Environment);
   }
-  return { values: values as SettingValues, productionLike, problems };
+  return { values: values as SettingValues, given, productionLike, problems };
 }
 
 function refuseProblems(problems: Problems): void {
-  const names = (Object.keys(SETTINGS) as SettingName[]).filter((name) => problems.has(name));
+  const inOrder = new Set([...Object.keys(SETTINGS).flatMap((name) => [name, `${name}_FILE`]), ...problems.keys()]);
+  const names = [...inOrder].filter((name) => problems.has(name));
   if (names.length > 0) throw new ConfigError(names.map((name) => `${name}: ${problems.get(name)}`));
 }
 

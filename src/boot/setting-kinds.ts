@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { DATABASE_URL_FORM, isDatabaseUrl } from '../database/database-url.js';
 
 /** How the text of a setting becomes a value. */
@@ -46,13 +47,16 @@ export function choiceInAnyCase<const Name extends string>(...names: readonly Na
   return { accepts: alternatives(names), parse: (value) => names.find((name) => name === value.toLowerCase()) };
 }
 
-/** One bad or empty item refuses the list: a comma too many in a list of secrets must not be read as an empty secret. */
+/**
+ * One bad or empty item refuses the list: a comma too many in a list of secrets must not be read as an empty secret. What is there
+ * twice is there once.
+ */
 export function commaList<T>(item: Kind<T>): Kind<readonly T[]> {
   return {
     accepts: `a comma list, each item ${item.accepts}`,
     parse: (value) => {
       const items = value.split(',').map((part) => (part.trim() === '' ? undefined : item.parse(part.trim())));
-      return items.every((parsed) => parsed !== undefined) ? items : undefined;
+      return items.every((parsed) => parsed !== undefined) ? [...new Set(items)] : undefined;
     },
   };
 }
@@ -65,11 +69,20 @@ export function secret(minLength: number): Kind<string> {
   };
 }
 
+/** Names of DNS, IPv4, IPv6 in brackets. A URL may have a host such as `*.example.com`, which no browser ever sends. */
+const ORIGIN = /^https?:\/\/([a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])(:\d+)?$/;
+
 /** An origin as browsers send it, so that comparing is equality. */
 export const origin: Kind<string> = {
-  accepts: 'an origin such as https://app.example.com, without a path',
+  accepts:
+    'an origin as browsers send it, such as https://app.example.com: exact, without a wildcard, path, closing slash, default port or capital',
+  parse: (value) => (ORIGIN.test(value) && URL.canParse(value) && new URL(value).origin === value ? value : undefined),
+};
+
+export const hostName: Kind<string> = {
+  accepts: 'an address or host name to listen on, without a scheme or a port',
   parse: (value) =>
-    /^https?:/.test(value) && URL.canParse(value) && new URL(value).origin === value ? value : undefined,
+    isIP(value.split('%', 1).join()) > 0 || /^[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?$/i.test(value) ? value : undefined,
 };
 
 /** Lower case and without parameters, as attachments are kept. */

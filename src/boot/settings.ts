@@ -4,6 +4,7 @@ import {
   commaList,
   flag,
   fraction,
+  hostName,
   httpUrl,
   integer,
   type Kind,
@@ -43,7 +44,7 @@ export const SETTINGS = {
   },
   PORT: { kind: integer(0, 65_535), default: '3000', meaning: 'where it listens; 0 is any free port' },
   HOST: {
-    kind: text('an address or host name to listen on'),
+    kind: hostName,
     default: '127.0.0.1',
     productionDefault: '0.0.0.0',
     meaning: 'the address it listens on',
@@ -223,7 +224,7 @@ export const SETTINGS = {
   OTEL_EXPORTER: {
     kind: choice('none', 'console', 'otlp'),
     default: 'none',
-    meaning: 'where traces go; otlp honours `OTEL_EXPORTER_OTLP_*`',
+    meaning: 'where traces go; otlp honours `OTEL_EXPORTER_OTLP_*`, by HTTP with JSON or protobuf',
   },
   OTEL_SERVICE_NAME: { kind: text('a name without spaces'), default: 'taskbridge', meaning: 'the service in traces' },
   OTEL_SAMPLER_RATIO: { kind: fraction(), default: '1', meaning: 'the share of traces that is recorded' },

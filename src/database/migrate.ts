@@ -14,12 +14,16 @@ export interface MigrateOptions {
   readonly log?: (line: string) => void;
   /** How long PostgreSQL may take to answer. Defaults to 0: one try. */
   readonly waitSeconds?: number;
+  /** How long another migration may hold this one up. Defaults to 30. */
+  readonly lockSeconds?: number;
 }
 
 /** Any number does, as long as every release takes the same. Advisory locks belong to one database. */
 const LOCK = 7_461_736;
-/** For one statement, and for another migration that is under way. */
+const LOCK_SECONDS = 30;
+/** For one statement. */
 const STATEMENT_TIMEOUT_MS = 600_000;
+const LOCK_NOT_AVAILABLE = '55P03';
 /** A migration that waits for a table makes everybody behind it wait too: rather fail, and be run again. */
 const LOCK_TIMEOUT_MS = 5_000;
 
@@ -35,8 +39,7 @@ export async function migrate(
   const migrations = await readMigrations(options.directory);
   const client = await connect(ownerUrl, options.waitSeconds ?? 0);
   try {
-    await client.query('SET lock_timeout = 0');
-    await client.query('SELECT pg_advisory_lock($1)', [LOCK]);
+    await takeLock(client, options.lockSeconds ?? LOCK_SECONDS, log);
     await client.query(`SET lock_timeout = ${LOCK_TIMEOUT_MS}`);
     await layGround(client, log);
     const applied: string[] = [];
@@ -51,6 +54,39 @@ export async function migrate(
   } finally {
     await client.end();
   }
+}
+
+/**
+ * One migration at a time, those of earlier releases included: they take this lock, and any role may. So the wait has an end, and
+ * says whom it waits for: whoever took the lock without need is found and ended by an administrator.
+ */
+async function takeLock(client: Client, seconds: number, log: (line: string) => void): Promise<void> {
+  const { rows } = await client.query<{ taken: boolean }>('SELECT pg_try_advisory_lock($1) AS taken', [LOCK]);
+  if (rows[0]?.taken === true) return;
+  log(`waits up to ${seconds} s for another migration: ${await holderOf(client)}`);
+  await client.query(`SET lock_timeout = ${seconds * 1000}`);
+  try {
+    await client.query('SELECT pg_advisory_lock($1)', [LOCK]);
+  } catch (error) {
+    if (sqlStateOf(error) !== LOCK_NOT_AVAILABLE) throw error;
+    const text = `another migration did not end within ${seconds} s: ${await holderOf(client)}`;
+    const hint =
+      'run it again when that has ended; when it is no migration, as an administrator: SELECT pg_terminate_backend(pid)';
+    throw new MigrationRefused(`MIGRATION_DATABASE_URL: ${text}; ${hint}`, { cause: error });
+  }
+}
+
+/** Since when is shown to roles that may see it. */
+async function holderOf(client: Client): Promise<string> {
+  const { rows } = await client.query<{ holder: string }>(
+    `SELECT concat_ws(', ', 'pid ' || l.pid, 'role ' || a.usename, 'application ' || nullif(a.application_name, ''),
+        'connected since ' || to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')) AS holder
+      FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
+      WHERE l.locktype = 'advisory' AND l.granted AND l.classid = 0 AND l.objid = $1 AND l.objsubid = 1
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+    [LOCK],
+  );
+  return rows.map(({ holder }) => `the lock is held by ${holder}`).join('; ') || 'the lock was just given back';
 }
 
 async function connect(ownerUrl: string, waitSeconds: number): Promise<Client> {

@@ -21,14 +21,20 @@ export async function judgeRole(client: ClientBase): Promise<readonly Violation[
 function grouped(findings: readonly RoleFinding[]): Map<string, string> {
   const groups = new Map<string, RoleFinding[]>();
   for (const finding of findings) {
-    const { rule, role, object, what } = finding;
-    const key = JSON.stringify([rule, role, rule === 'owner' ? '' : object, rule === 'default' ? what : '']);
+    const { rule, role, object, what, undo } = finding;
+    const key = JSON.stringify([rule, role, rule === 'owner' ? '' : object, rule === 'default' ? what : '', undo]);
     groups.set(key, [...(groups.get(key) ?? []), finding]);
   }
   return new Map([...groups.values()].map((group) => [sentence(group), ruleOf(group[0] as RoleFinding)]));
 }
 
+/** What it is, and the statement that takes it away. */
 function sentence(group: readonly RoleFinding[]): string {
+  const undo = group[0]?.undo?.replace('$what', () => group.map(({ what }) => what).join(', '));
+  return undo === undefined ? description(group) : `${description(group)}: ${undo}`;
+}
+
+function description(group: readonly RoleFinding[]): string {
   const { rule, role, self, object } = group[0] as RoleFinding;
   const whats = group.map(({ what }) => what).join(', ');
   const who = self ? `the connected role ${role}` : `the connected role is a member of ${role}, which`;
@@ -39,6 +45,8 @@ function sentence(group: readonly RoleFinding[]): string {
       return `the connected role is a member of ${role}`;
     case 'owner':
       return `${who} owns ${group.map((finding) => finding.object).join(', ')}`;
+    case 'admin':
+      return `${who} has ADMIN OPTION for the role ${object}`;
     case 'excess':
       return `${who} has ${whats} on ${object}`;
     case 'missing':
@@ -63,5 +71,5 @@ function isSurprise({ rule, what }: RoleFinding): boolean {
     .map((word) => word.trim().replace(/^"(.*)"$/, '$1'));
   if (name === 'synchronous_commit') return !['on', 'true', 'yes', '1', 'remote_apply'].includes(words.join());
   if (name === 'search_path') return !words.every((word) => ['taskbridge', 'pg_catalog', 'pg_temp'].includes(word));
-  return !['', 'none', 'origin'].includes(words.join());
+  return !['', 'none', 'origin', 'off', 'false', 'no', '0'].includes(words.join());
 }

@@ -11,8 +11,9 @@ import { Trouble } from '../observability/trouble.js';
 import { AppendEvents } from '../tasks/append-events.js';
 import { ClaimTasks, type Lease } from '../tasks/claim-tasks.js';
 import type { NewEvent } from '../tasks/domain/task-event.js';
+import { LeaseLost } from '../tasks/domain/tasks.errors.js';
 import { EndAttempt, type Ending } from '../tasks/end-attempt.js';
-import { checkLeases, renewLeases, type HeldLease } from '../tasks/store/renew-leases.js';
+import { checkLeases, renewLease, renewLeases, type HeldLease } from '../tasks/store/renew-leases.js';
 import { TasksConfig } from '../tasks/tasks.config.js';
 import { AttachmentStore } from '../uploads/attachment-store.js';
 import { Attempt, type LeaseHolder } from './attempt.js';
@@ -105,19 +106,22 @@ export class InlineWorker implements LeaseHolder {
 
   async append(lease: Lease, batchSeq: number, events: readonly NewEvent[]): Promise<void> {
     const sentAt = performance.now();
-    const receipt = await this.appendEvents.execute({
-      taskId: lease.identity.taskId,
-      leaseToken: lease.token,
-      batchSeq,
-      events,
-      principalId: SYSTEM_PRINCIPAL_ID,
-    });
+    const receipt = await this.underLease(lease, () =>
+      this.appendEvents.execute({
+        taskId: lease.identity.taskId,
+        leaseToken: lease.token,
+        batchSeq,
+        events,
+        principalId: SYSTEM_PRINCIPAL_ID,
+      }),
+    );
     this.renewed(lease.token, sentAt);
     if (receipt.cancellationRequested) this.#running.get(lease.token)?.attempt.stop('cancelled');
   }
 
   end(lease: Lease, ending: Ending): Promise<unknown> {
-    return this.endAttempt.execute(lease.identity.taskId, ending, { principalId: SYSTEM_PRINCIPAL_ID });
+    const { taskId } = lease.identity;
+    return this.underLease(lease, () => this.endAttempt.execute(taskId, ending, { principalId: SYSTEM_PRINCIPAL_ID }));
   }
 
   open(attachmentId: string): Promise<Readable> {
@@ -128,6 +132,19 @@ export class InlineWorker implements LeaseHolder {
     const { taskId, taskType } = identity;
     // Undefined may be thrown, too.
     this.log.error({ taskId, taskType, attempt, err: error ?? null }, 'handler.failed');
+  }
+
+  /** What is refused because the lease has expired is sent again, the same, once the lease is renewed: nobody took it. */
+  private async underLease<T>(lease: Lease, call: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await call();
+      } catch (error) {
+        if (!(error instanceof LeaseLost)) throw error;
+        const held = { taskId: lease.identity.taskId, leaseToken: lease.token };
+        if (!(await renewLease(this.database, held, this.tasks.leaseSeconds))) throw error;
+      }
+    }
   }
 
   private async waitForWork(): Promise<void> {
@@ -191,6 +208,10 @@ export class InlineWorker implements LeaseHolder {
   private async watch(): Promise<void> {
     if (this.#watching || this.#running.size === 0) return;
     this.#watching = true;
+    const askedAt = performance.now();
+    const isExpired = ({ leaseEndsAt }: Running) => askedAt > leaseEndsAt;
+    // This process stood still, or PostgreSQL did: what nobody took meanwhile is renewed at once, and does not wait for its turn.
+    if ([...this.#running.values()].some(isExpired)) void this.renew();
     const held = this.held();
     try {
       const states = new Map((await checkLeases(this.database, held)).map((state) => [state.leaseToken, state]));
@@ -200,10 +221,9 @@ export class InlineWorker implements LeaseHolder {
         else if (state.cancellationRequested) this.#running.get(leaseToken)?.attempt.stop('cancelled');
       }
     } catch {
-      // PostgreSQL does not answer. Whoever it lets claim the task next must be the only one to run it.
-      for (const { attempt, leaseEndsAt } of this.#running.values()) {
-        if (performance.now() > leaseEndsAt) attempt.stop('lease_lost');
-      }
+      // PostgreSQL does not answer. Whoever it lets claim the task next must be the only one to run it. A question from before the
+      // end of the lease proves nothing: its time may have run out while this process stood still.
+      for (const running of this.#running.values()) if (isExpired(running)) running.attempt.stop('lease_lost');
     } finally {
       this.#watching = false;
     }

@@ -4,6 +4,7 @@ import { Log } from '../observability/log.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { Trouble } from '../observability/trouble.js';
 import { EndLostAttempts, LOST_WORK, type LostWork } from '../tasks/end-lost-attempts.js';
+import { TasksConfig } from '../tasks/tasks.config.js';
 import type { Written } from '../tasks/task-writer.js';
 
 /** How late the end of a lost attempt may be. */
@@ -14,6 +15,9 @@ const EVERY_MS = 500;
  */
 const PROVEN_AFTER_MS = 2_000;
 
+/** How often a holder that lives sends a renewal within a lease. */
+const RENEWALS_OF_A_LEASE = 3;
+
 /** Sees to it that nobody waits for ever for somebody who is gone. Every replica has one; they do not get in each other's way. */
 @Injectable()
 export class Reaper {
@@ -21,20 +25,24 @@ export class Reaper {
   /** The kinds of work that fail, and when each did so last. */
   readonly #failing = new Map<LostWork, number>();
   readonly #trouble: Trouble;
+  readonly #renewalMs: number;
+  /** Until then, in milliseconds of `performance.now()`, nothing is taken from whoever holds a lease. */
+  #patientUntil = 0;
 
   constructor(
     private readonly endLostAttempts: EndLostAttempts,
     private readonly log: Log,
     private readonly metrics: MetricsSink,
+    tasks: TasksConfig,
   ) {
+    this.#renewalMs = (tasks.leaseSeconds * 1000) / RENEWALS_OF_A_LEASE;
     this.#trouble = new Trouble(log, 'reaper.failed', 'reaper.recovered');
   }
 
   start(): void {
     for (const work of LOST_WORK) {
       this.metrics.set('reaper_failing', 0, { work });
-      const timer = setTimeout(() => this.round(work), EVERY_MS * Math.random());
-      this.#rounds.set(work, { timer, running: Promise.resolve() });
+      this.#rounds.set(work, { timer: this.next(work, EVERY_MS * Math.random()), running: Promise.resolve() });
     }
   }
 
@@ -46,17 +54,32 @@ export class Reaper {
   }
 
   /** The next round of this kind begins after this one, however long it took, and waits for no other kind. */
-  private round(work: LostWork): void {
-    const running = this.reap(work).then(() => {
+  private round(work: LostWork, dueAt: number): void {
+    const running = this.reap(work, dueAt).then(() => {
       const round = this.#rounds.get(work);
-      if (round) round.timer = setTimeout(() => this.round(work), EVERY_MS * (0.75 + Math.random() / 2));
+      if (round) round.timer = this.next(work, EVERY_MS * (0.75 + Math.random() / 2));
     });
     this.#rounds.set(work, { timer: undefined, running });
   }
 
-  private async reap(work: LostWork): Promise<void> {
+  private next(work: LostWork, inMs: number): NodeJS.Timeout {
+    const dueAt = performance.now() + inMs;
+    return setTimeout(() => this.round(work, dueAt), inMs);
+  }
+
+  /**
+   * Whether this process stood still, just now or a renewal ago. What expired meanwhile is left alone: its own renewals come first,
+   * and those that wait in its sockets. Other replicas do not wait.
+   */
+  private isLate(dueAt: number): boolean {
+    const now = performance.now();
+    if (now - dueAt > this.#renewalMs) this.#patientUntil = now + this.#renewalMs;
+    return now < this.#patientUntil;
+  }
+
+  private async reap(work: LostWork, dueAt: number): Promise<void> {
     try {
-      const ended = await this.endLostAttempts.execute([work]);
+      const ended = await this.endLostAttempts.execute([work], () => this.isLate(dueAt));
       for (const one of ended) this.tell(one);
       this.worked(work, ended.length > 0);
     } catch (error) {

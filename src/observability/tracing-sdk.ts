@@ -1,4 +1,5 @@
-import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
+import { OTLPTraceExporter as JsonExporter } from '@opentelemetry/exporter-trace-otlp-http';
+import { OTLPTraceExporter as ProtobufExporter } from '@opentelemetry/exporter-trace-otlp-proto';
 import { ExpressInstrumentation, ExpressLayerType } from '@opentelemetry/instrumentation-express';
 import { HttpInstrumentation } from '@opentelemetry/instrumentation-http';
 import { IORedisInstrumentation } from '@opentelemetry/instrumentation-ioredis';
@@ -12,6 +13,8 @@ import { isProbeOrScrape } from './ops-gate.js';
 
 export interface TracingOptions {
   readonly exporter: 'console' | 'otlp';
+  /** Of the exporter otlp. */
+  readonly protocol: 'http/json' | 'http/protobuf';
   readonly serviceName: string;
   /** 0 to 1: the share of traces that is recorded. */
   readonly samplerRatio: number;
@@ -29,7 +32,7 @@ export function startSdk(options: TracingOptions): RunningTracing {
     serviceName: options.serviceName,
     sampler: samplerOf(options.samplerRatio),
     ...(options.exporter === 'otlp'
-      ? { traceExporter: new OTLPTraceExporter() }
+      ? { traceExporter: options.protocol === 'http/json' ? new JsonExporter() : new ProtobufExporter() }
       : { spanProcessors: [new SimpleSpanProcessor({ exporter: new JsonLineSpanExporter() })] }),
     // Traces only: metrics are Prometheus', logs are pino's. Left out, both would be exported by default.
     metricReaders: [],

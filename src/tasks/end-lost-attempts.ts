@@ -27,10 +27,16 @@ export class EndLostAttempts {
     private readonly config: TasksConfig,
   ) {}
 
-  /** @returns the tasks changed; as many as asked for at a time means that there may be more */
-  async execute(kinds: readonly LostWork[] = LOST_WORK): Promise<readonly Written[]> {
+  /**
+   * `isLate` is asked at the last moment. Then whoever holds a lease is left alone: there may have been no chance to renew it.
+   * @returns the tasks changed; as many as asked for at a time means that there may be more
+   */
+  async execute(
+    kinds: readonly LostWork[] = LOST_WORK,
+    isLate: () => boolean = () => false,
+  ): Promise<readonly Written[]> {
     const written: Written[] = [];
-    for (const kind of kinds) written.push(...(await this.one(kind)).written);
+    for (const kind of kinds) written.push(...(await this.one(kind, isLate)).written);
     return written;
   }
 
@@ -47,16 +53,17 @@ export class EndLostAttempts {
     }
   }
 
-  private one(kind: LostWork): Promise<Swept> {
+  private one(kind: LostWork, isLate: () => boolean): Promise<Swept> {
     switch (kind) {
       case 'expired_leases':
         return this.sweep(
-          (tx) => lockExpiredLeases(tx, false, AT_A_TIME),
+          async (tx) => (isLate() ? [] : lockExpiredLeases(tx, false, AT_A_TIME)),
           () => ({ kind: 'lose_lease' }),
         );
       case 'overdue_cancellations':
         return this.sweep(
-          (tx) => lockOverdueCancellations(tx, this.config.cancelGraceSeconds, AT_A_TIME),
+          async (tx) =>
+            isLate() ? [] : lockOverdueCancellations(tx, this.config.cancelGraceSeconds, AT_A_TIME),
           () => ({ kind: 'force_cancellation' }),
         );
       case 'expired_questions':

@@ -165,4 +165,26 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     caughtBy: { file: 'test/event-loop-delay.test.ts', tests: 'a create, as its metadata' },
   },
+  {
+    name: 'a reaper that does not wait for the renewals of a process that stood still',
+    changes: [
+      {
+        file: 'src/execution/reaper.ts',
+        from: '    return now < this.#patientUntil;\n',
+        to: '    return false;\n',
+      },
+    ],
+    caughtBy: { file: 'test/stalls.test.ts', tests: 'costs no task' },
+  },
+  {
+    name: 'a renewal that needs an unexpired lease',
+    changes: [
+      {
+        file: 'src/tasks/store/renew-leases.ts',
+        from: 'WHERE t.task_id = $1 AND t.lease_token = $2\n',
+        to: 'WHERE t.task_id = $1 AND t.lease_token = $2 AND t.lease_expires_at > clock_timestamp()\n',
+      },
+    ],
+    caughtBy: { file: 'test/execution.test.ts', tests: 'unseen by others is renewed by its holder' },
+  },
 ];

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { json } from 'node:stream/consumers';
+import { buffer, json } from 'node:stream/consumers';
+import { createGunzip } from 'node:zlib';
 
 /** A span as it was exported, with attributes as plain values. */
 export interface ReceivedSpan {
@@ -44,17 +45,28 @@ export interface OtlpReceiver {
   readonly spans: readonly ReceivedSpan[];
   /** The headers of each export. */
   readonly headers: readonly NodeJS.Dict<string | string[]>[];
+  /** Bodies that were not JSON, uncompressed. */
+  readonly binary: readonly Buffer[];
   stop(): Promise<void>;
 }
 
-/** As much of a collector as OTLP over HTTP with JSON needs. */
+/** As much of a collector as OTLP over HTTP needs: JSON is read, protobuf is kept as it came. */
 export async function startOtlpReceiver(): Promise<OtlpReceiver> {
   const spans: ReceivedSpan[] = [];
   const headers: NodeJS.Dict<string | string[]>[] = [];
+  const binary: Buffer[] = [];
   const server = createServer((req, res) => {
     if (req.method !== 'POST' || req.url !== '/v1/traces') return void res.writeHead(404).end();
     headers.push(req.headers);
-    void json(req).then((body) => {
+    const content = req.headers['content-encoding'] === 'gzip' ? req.pipe(createGunzip()) : req;
+    if (req.headers['content-type'] === 'application/x-protobuf') {
+      void buffer(content).then((bytes) => {
+        binary.push(bytes);
+        res.writeHead(200, { 'Content-Type': 'application/x-protobuf' }).end();
+      });
+      return;
+    }
+    void json(content).then((body) => {
       spans.push(...spansOf(body as Request));
       res.writeHead(200, { 'Content-Type': 'application/json' }).end('{}');
     });
@@ -64,6 +76,7 @@ export async function startOtlpReceiver(): Promise<OtlpReceiver> {
     endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     spans,
     headers,
+    binary,
     async stop() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

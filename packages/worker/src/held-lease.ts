@@ -6,6 +6,8 @@ import { type Answer, Refused, type Service, Unavailable } from './service.js';
 /** How long one call may take; within a short lease less, so that it can be repeated before the end. */
 const CALL_TIMEOUT_MS = 10_000;
 const LONGEST_BACKOFF_MS = 2_000;
+/** How long a lease that is over by this process's own clock may still be renewed, in leases: the service may have stood still. */
+const PATIENCE = 2;
 
 /** Codes of refusals that say: the lease is over. `TASK_ASIDE`: the task waits for an operator of the service. */
 const OVER: ReadonlySet<string> = new Set(['LEASE_LOST', 'TASK_ASIDE']);
@@ -24,9 +26,10 @@ export interface LeaseListener {
 }
 
 /**
- * A lease while it is held. Every accepted call extends it; when there is none for a third of its length, a heartbeat does. Calls are
- * repeated until they are answered or the lease is surely over, which is told by this process's own monotonic clock: a worker that was
- * stopped and goes on, or that hears nothing any more, must not believe that it still holds the task.
+ * A lease while it is held. Every accepted call extends it; when there is none for a third of its length, a heartbeat does. What is
+ * refused because the lease has expired is sent again, the same, once a heartbeat has revived the lease: nobody took it. Calls are
+ * repeated until they are answered or the lease is surely over, which is told by this process's own monotonic clock: a worker that
+ * hears nothing any more must not believe that it still holds the task.
  */
 export class HeldLease {
   #leaseMs = 0;
@@ -56,14 +59,19 @@ export class HeldLease {
     const { taskId, leaseToken } = this.lease;
     const json = JSON.stringify({ leaseToken, ...members });
     for (let failures = 0; ; failures += 1) {
-      const leftMs = this.#endsAt - performance.now();
-      if (this.#over || leftMs <= 0) throw this.lose();
+      if (this.#over) throw this.lose();
       try {
-        const timeoutMs = Math.min(CALL_TIMEOUT_MS, Math.max(1_000, this.#leaseMs / 3), leftMs);
+        const timeoutMs = Math.min(CALL_TIMEOUT_MS, Math.max(1_000, this.#leaseMs / 3));
         return this.heard(await this.service.post<SignOfLease>(`tasks/${taskId}/${name}`, json, timeoutMs));
       } catch (error) {
-        if (error instanceof Refused && OVER.has(error.code)) throw this.lose();
+        if (error instanceof Refused && OVER.has(error.code)) {
+          if (name === 'heartbeat') throw this.lose();
+          await this.call('heartbeat');
+          continue;
+        }
         if (!(error instanceof Unavailable)) throw error;
+        const leftMs = this.#endsAt + PATIENCE * this.#leaseMs - performance.now();
+        if (leftMs <= 0) throw this.lose();
         const longestMs = Math.min(LONGEST_BACKOFF_MS, this.#leaseMs / 6);
         await delay(Math.min(backoffMs(failures, longestMs, error.retryAfterMs), leftMs));
       }

@@ -5,6 +5,9 @@ export interface HeldLease {
   readonly leaseToken: string;
 }
 
+// A lease that expired is revived while its token is in the row: nobody took it. Whoever locks the row first decides, the
+// renewal or the reaper; appends and ends do not ask, and need a lease that has not expired.
+
 /**
  * Signs of life of many attempts in one statement. Rows that somebody else holds are skipped: they are tried again long before
  * their lease ends. `$3` seconds is the lease.
@@ -14,7 +17,7 @@ const RENEW: Statement = {
   text: `WITH held AS MATERIALIZED (
       SELECT t.task_id FROM taskbridge.proj_tasks t JOIN unnest($1::uuid[], $2::text[]) AS h (task_id, lease_token)
         ON t.task_id = h.task_id AND t.lease_token = h.lease_token
-      WHERE t.lease_expires_at > clock_timestamp() ORDER BY t.task_id FOR UPDATE OF t SKIP LOCKED
+      ORDER BY t.task_id FOR UPDATE OF t SKIP LOCKED
     )
     UPDATE taskbridge.proj_tasks t SET lease_expires_at = clock_timestamp() + make_interval(secs => $3)
     FROM held h WHERE t.task_id = h.task_id RETURNING t.lease_token`,
@@ -35,7 +38,7 @@ export interface HeldState extends HeldLease {
   readonly cancellationRequested: boolean;
 }
 
-/** Which of these leases are still the ones that hold their tasks. Takes no lock. Index: the primary key. */
+/** Which of these leases are still the ones that hold their tasks, expired or not. Takes no lock. Index: the primary key. */
 const CHECK: Statement = {
   name: 'check-leases',
   text: `SELECT t.task_id, t.lease_token, t.cancel_requested_at IS NOT NULL AS cancellation_requested
@@ -66,12 +69,12 @@ export interface RenewedLease {
 const RENEW_ONE: Statement = {
   name: 'renew-lease',
   text: `UPDATE taskbridge.proj_tasks t SET lease_expires_at = clock_timestamp() + make_interval(secs => $3)
-    WHERE t.task_id = $1 AND t.lease_token = $2 AND t.lease_expires_at > clock_timestamp()
+    WHERE t.task_id = $1 AND t.lease_token = $2
     RETURNING to_char(t.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS lease_expires_at,
       t.cancel_requested_at IS NOT NULL AS cancellation_requested, t.cancel_reason`,
 };
 
-/** @returns undefined when the lease is over */
+/** @returns undefined when the lease was taken, or given back */
 export async function renewLease(
   db: Queryable,
   held: HeldLease,
