@@ -103,7 +103,7 @@ describe('A service is refused by a PostgreSQL', () => {
     [
       'that lets nobody in from here',
       () => url(`stranger:${PASSWORD}`),
-      /^PostgreSQL refused the login: no pg_hba.conf entry for host "127.0.0.1", user "stranger", .* \(28000\)/,
+      /^PostgreSQL refused the login: no pg_hba.conf entry for host "127.0.0.1", user "stranger", .* \(28000\)$/,
     ],
     [
       'that lets in over TLS only, and has none',

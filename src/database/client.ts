@@ -26,6 +26,7 @@ interface PgConnection extends EventEmitter {
   readonly _ending: boolean;
   connect(port: number | string, host?: string): void;
   requestSsl(): void;
+  attachListeners(stream: Socket): void;
 }
 
 const PgConnection = pg.Connection as unknown as new (options: object) => PgConnection;
@@ -35,7 +36,7 @@ const REFUSED_BY_HBA = '28000';
 
 /**
  * The second way is gone where the server has no TLS, where its certificate or the handshake fails, or where pg_hba.conf refuses the
- * login over the first: before a password has been sent. The client knows of one connection only, and always asks for TLS.
+ * login over the first. Never once a password was asked for. The client knows of one connection only, and always asks for TLS.
  */
 class TwoWayConnection extends PgConnection {
   readonly #second: Way;
@@ -64,8 +65,22 @@ class TwoWayConnection extends PgConnection {
   }
 
   override requestSsl(): void {
-    if (this.ssl === false) this.emit('sslconnect');
-    else super.requestSsl();
+    if (this.ssl === false) {
+      this.emit('sslconnect');
+      return;
+    }
+    // `pg` ends the connection of a server that has no TLS, where libpq goes on with it in the clear.
+    const [onAnswer] = this.stream.listeners('data');
+    this.stream.removeAllListeners('data').once('data', (answer: Buffer) => {
+      if (answer.toString() !== 'N' || this.#second !== false) {
+        onAnswer?.call(this.stream, answer);
+        return;
+      }
+      this.#settle();
+      this.attachListeners(this.stream);
+      this.emit('sslconnect');
+    });
+    super.requestSsl();
   }
 
   override emit(event: string, ...args: unknown[]): boolean {

@@ -67,6 +67,6 @@ async function connect(options: ClientConfig): Promise<Client> {
   } catch (error) {
     await client.end().catch(() => {});
     if (isConnectionFailure(error) || healsInTime(error)) throw error;
-    throw new NotConnected(refusalOf(error), { cause: error });
+    throw new NotConnected(refusalOf(error, Boolean(options.ssl)), { cause: error });
   }
 }

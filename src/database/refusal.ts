@@ -35,8 +35,12 @@ export function reasonOf(error: unknown): string {
   return MEANINGS[code] === undefined ? code : `${code}: ${MEANINGS[code]}`;
 }
 
-/** Why there is no connection, and waiting would not help, in one sentence that begins a line. */
-export function refusalOf(error: unknown): string {
+/**
+ * Why there is no connection, and waiting would not help, in one sentence that begins a line.
+ *
+ * @param triedTls whether the URL let it be tried over TLS
+ */
+export function refusalOf(error: unknown, triedTls: boolean): string {
   const state = sqlStateOf(error) ?? '';
   const reason = reasonOf(error);
   if (state === '3D000') return 'there is no such database (3D000)';
@@ -44,6 +48,6 @@ export function refusalOf(error: unknown): string {
     return `a pooler is in between, which does not pass on what a session is asked to be: ${reason}; connect to PostgreSQL itself`;
   }
   if (!state.startsWith('28')) return `there is no connection to PostgreSQL: ${reason}`;
-  const isForTls = /no encryption|SSL off/.test(reason);
-  return `PostgreSQL refused the login: ${reason}${isForTls ? '; sslmode=require asks for TLS' : ''}`;
+  const hint = !triedTls && /no encryption|SSL off/.test(reason) ? '; sslmode=require asks for TLS' : '';
+  return `PostgreSQL refused the login: ${reason}${hint}`;
 }
