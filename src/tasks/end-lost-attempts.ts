@@ -62,8 +62,7 @@ export class EndLostAttempts {
         );
       case 'overdue_cancellations':
         return this.sweep(
-          async (tx) =>
-            isLate() ? [] : lockOverdueCancellations(tx, this.config.cancelGraceSeconds, AT_A_TIME),
+          async (tx) => (isLate() ? [] : lockOverdueCancellations(tx, this.config.cancelGraceSeconds, AT_A_TIME)),
           () => ({ kind: 'force_cancellation' }),
         );
       case 'expired_questions':
