@@ -10,6 +10,7 @@ import { EndAttempt, type Ended, type Ending } from '../src/tasks/end-attempt.js
 import { EndLostAttempts } from '../src/tasks/end-lost-attempts.js';
 import { ExtendLease } from '../src/tasks/extend-lease.js';
 import { SubmitAction } from '../src/tasks/submit-action.js';
+import type { Answer } from '../src/tasks/store/suspensions.js';
 import { SubmitTask } from '../src/tasks/submit-task.js';
 import { uniqueId } from './support/client.js';
 import { checkInvariants, storedEnvelopes } from './support/fold.js';
@@ -464,9 +465,11 @@ const COMMANDS: fc.Arbitrary<fc.AsyncCommand<Model, Real>>[] = [
         expect(on?.claimable).toBe(true);
         on?.claim(token);
         expect({ attempt, headEventId }).toEqual({ attempt: on?.attempt, headEventId: on?.head });
-        expect(answers.map((answer) => `${answer.suspendId} ${answer.actionType}`)).toEqual([
-          ...(on?.receipts.values() ?? []),
-        ]);
+        expect(
+          answers
+            .map(({ json }) => JSON.parse(json) as Answer)
+            .map((answer) => `${answer.suspendId} ${answer.actionType}`),
+        ).toEqual([...(on?.receipts.values() ?? [])]);
       }
     }),
   ),

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type { AuthContext } from '../src/auth/auth-context.js';
 import { TooManyOpenTasks } from '../src/tasks/domain/tasks.errors.js';
+import { jsonTextOf } from '../src/http/canonical-json.js';
 import { SubmitTask } from '../src/tasks/submit-task.js';
 import { Client, type Created, expectError, newPrincipal, rawRequest, uniqueId } from './support/client.js';
 import { field, file, formOf } from './support/form.js';
@@ -55,7 +56,8 @@ describe('The cap on the tasks of a principal that are not over', () => {
     const creates = (count: number, on: readonly Replica[]) => {
       const owner: AuthContext = { subject: uniqueId('owner'), scopes: new Set(), attributes: {} };
       const create = async (i: number) => {
-        const body = { ...sleep(), clientRequestId: `request-${i}` } as const;
+        const { taskType, input } = sleep();
+        const body = { clientRequestId: `request-${i}`, taskType, input: jsonTextOf(input) };
         await on[i % on.length]?.get(SubmitTask).execute(owner, body);
       };
       return Promise.allSettled(Array.from({ length: count }, (_, i) => create(i)));

@@ -42,6 +42,8 @@ export class WebSocketAdapter extends WsAdapter {
       ...options,
       maxPayload: MAX_FRAME_BYTES,
       perMessageDeflate: false,
+      // A frame in each turn of the event loop: a flood of small ones waits for others, and nobody for the flood.
+      allowSynchronousEvents: false,
       // `ws` would take the first one offered, whatever it is.
       handleProtocols: (offered: ReadonlySet<string>) => offered.has(MULTIPLEX) && MULTIPLEX,
     }) as WebSocketServer;

@@ -1,10 +1,12 @@
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
+import { treeOf } from '../http/json-tree.js';
+import { JsonText } from '../http/json-text.js';
 import { TaskBridgeError } from '../taskbridge-error.js';
 import type { Lease } from '../tasks/claim-tasks.js';
 import { messageEvent, outputEvent, progressEvent } from '../tasks/domain/event-payloads.js';
 import type { Question } from '../tasks/domain/suspension.js';
-import type { NewEvent } from '../tasks/domain/task-event.js';
+import type { JsonObject, NewEvent } from '../tasks/domain/task-event.js';
 import { EventTooLarge, LeaseLost, TaskAside } from '../tasks/domain/tasks.errors.js';
 import type { Ending } from '../tasks/end-attempt.js';
 import { MAX_RESULT_BYTES } from '../tasks/task-writer.js';
@@ -48,6 +50,7 @@ export class Attempt {
   readonly #sender: EventSender;
   #asked = 0;
   #question: Question | undefined;
+  #answers: readonly SuspendAnswer[] = [];
 
   constructor(
     readonly lease: Lease,
@@ -116,20 +119,20 @@ export class Attempt {
   }
 
   private async handled(handler: TaskHandler, token: string): Promise<Ending> {
-    const result: unknown = await handler(this.lease.input ?? {}, this.context());
-    const json = JSON.stringify({ result });
-    if (Buffer.byteLength(json) > MAX_RESULT_BYTES) {
+    const result: unknown = await handler(...(await this.given()));
+    // JSON has no word for undefined, nor for a function.
+    const json = JSON.stringify(result) ?? 'null';
+    if (Buffer.byteLength(`{"result":${json}}`) > MAX_RESULT_BYTES) {
       throw new TaskFailure('RESULT_TOO_LARGE', `A result may have at most ${MAX_RESULT_BYTES} bytes.`);
     }
-    // JSON has no word for undefined, nor for a function.
-    return { kind: 'complete', token, result: json === '{}' ? null : result };
+    return { kind: 'complete', token, result: new JsonText(json) };
   }
 
   /** The answer, when the question was asked before and answered; else the end of this invocation. */
   private async ask({ key, expiresAt, ...asked }: SuspendRequest): Promise<SuspendAnswer> {
     this.#asked += 1;
     const suspendId = key ?? String(this.#asked);
-    const answer = this.lease.answers.find((given) => given.suspendId === suspendId);
+    const answer = this.#answers.find((given) => given.suspendId === suspendId);
     if (answer) return answer;
     const question: Question = {
       suspendId,
@@ -144,15 +147,24 @@ export class Attempt {
     throw new Suspended();
   }
 
-  private context(): TaskContext {
-    const { identity, attempt, metadata, attachments, answers } = this.lease;
-    const resume = answers.at(-1);
+  /** What came as text, as the trees that a handler is promised. */
+  private async given(): Promise<[input: JsonObject, context: TaskContext]> {
+    const { input, metadata, answers } = this.lease;
+    this.#answers = (await Promise.all(answers.map(treeOf))) as unknown as readonly SuspendAnswer[];
+    const trees = await Promise.all([input, metadata].map(async (text) => (text ? treeOf(text) : {})));
+    const [inputTree = {}, metadataTree = {}] = trees as JsonObject[];
+    return [inputTree, this.context(metadataTree)];
+  }
+
+  private context(metadata: JsonObject): TaskContext {
+    const { identity, attempt, attachments } = this.lease;
+    const resume = this.#answers.at(-1);
     const send = (event: () => NewEvent) => unawaited(async () => this.#sender.send(event()));
     return {
       taskId: identity.taskId,
       taskType: identity.taskType,
       attempt,
-      metadata: metadata ?? {},
+      metadata,
       attachments: attachments.map((file) => ({ ...file, open: () => this.holder.open(file.attachmentId) })),
       signal: this.#stop.signal,
       ...(resume && { resume }),

@@ -1,6 +1,8 @@
+import { arrayOf, JsonText } from '../http/json-text.js';
 import type { Lease } from '../tasks/claim-tasks.js';
 import type { Attachment } from '../tasks/store/attachments.js';
-import type { Answer } from '../tasks/store/suspensions.js';
+
+const EMPTY = new JsonText('{}');
 
 /** A lease as the worker protocol shows it. */
 export interface WireLease {
@@ -10,8 +12,8 @@ export interface WireLease {
   readonly leaseExpiresAt: string;
   readonly taskType: string;
   readonly clientRequestId: string;
-  readonly input: object;
-  readonly metadata: object;
+  readonly input: JsonText;
+  readonly metadata: JsonText;
   readonly ownerId: string;
   /** `url` is relative to the service. */
   readonly attachments: readonly (Attachment & { readonly url: string })[];
@@ -19,9 +21,9 @@ export interface WireLease {
   readonly traceparent: string | null;
   readonly cancellationRequested: boolean;
   /** The answer that the attempt goes on with. */
-  readonly resume?: Answer;
+  readonly resume?: JsonText;
   /** All answers so far, oldest first: for handlers that run again from their start. */
-  readonly answers: readonly Answer[];
+  readonly answers: JsonText;
 }
 
 export function wireLease(lease: Lease): WireLease {
@@ -34,8 +36,8 @@ export function wireLease(lease: Lease): WireLease {
     leaseExpiresAt: lease.leaseExpiresAt,
     taskType: identity.taskType,
     clientRequestId: identity.clientRequestId,
-    input: lease.input ?? {},
-    metadata: lease.metadata ?? {},
+    input: lease.input ?? EMPTY,
+    metadata: lease.metadata ?? EMPTY,
     ownerId: identity.ownerId,
     attachments: lease.attachments.map((file) => ({
       ...file,
@@ -45,6 +47,6 @@ export function wireLease(lease: Lease): WireLease {
     traceparent: lease.traceparent,
     cancellationRequested: lease.cancellationRequested,
     ...(resume && { resume }),
-    answers,
+    answers: arrayOf(answers),
   };
 }

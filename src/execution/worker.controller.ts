@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
-import { Body, Controller, HttpCode, Param, Post, Res, UseGuards } from '@nestjs/common';
+import { Body, Controller, Header, HttpCode, Param, Post, Res, StreamableFile, UseGuards } from '@nestjs/common';
 import { ApiBearerAuth, ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { Public } from '../auth/public.decorator.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
+import { inPieces, withCommas } from '../http/json-pieces.js';
+import { writeObject } from '../http/json-text.js';
 import { EndAttempt, type Ended, type Ending } from '../tasks/end-attempt.js';
 import { ExtendLease } from '../tasks/extend-lease.js';
 import { LeaseLost } from '../tasks/domain/tasks.errors.js';
@@ -28,7 +30,6 @@ import {
   SuspendedDto,
   WorkerReceiptDto,
 } from './dto/worker-answers.dto.js';
-import type { WireLease } from './wire-lease.js';
 import { WorkerTokenGuard } from './worker-token.guard.js';
 
 /** The worker protocol: everything works with `curl`. */
@@ -48,15 +49,18 @@ export class WorkerController {
 
   @Post('leases')
   @HttpCode(200)
+  @Header('Content-Type', 'application/json; charset=utf-8')
   @ApiOperation({ summary: 'Claim tasks, waiting while there is none' })
   @ApiOkResponse({ type: LeasesDto })
   async leases(
     @Body() body: ClaimDto,
     @Res({ passthrough: true }) response: Response,
-  ): Promise<{ leases: readonly WireLease[] }> {
+  ): Promise<string | StreamableFile> {
     const left = new AbortController();
     response.once('close', () => left.abort());
-    return { leases: await this.claim.execute(body, left.signal) };
+    // Inputs and answers are written as they are stored.
+    const leases = await this.claim.execute(body, left.signal);
+    return inPieces(['{"leases":[', ...withCommas(leases.map(writeObject)), ']}']);
   }
 
   @Post('tasks/:taskId/events')

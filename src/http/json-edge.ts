@@ -1,8 +1,8 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { TaskBridgeError } from '../taskbridge-error.js';
-import { InvalidRequest, PayloadTooLarge, UnsupportedMediaType } from './http.errors.js';
+import { PayloadTooLarge, UnsupportedMediaType } from './http.errors.js';
+import { checkedBody, type JsonBody } from './json-body.js';
 import { isClosing, lingerAfterAnswer } from './lingering-close.js';
-import { type JsonObject, type JsonValue, parseStrictJson } from './strict-json.js';
 
 export interface JsonEdgeOptions {
   /** A larger body is refused, before it is sent if its length is announced. */
@@ -40,8 +40,7 @@ export function leaveContinueToEdge(server: Server): void {
 }
 
 /**
- * Middleware that puts a strictly parsed JSON object into `req.body`, or undefined when there is no body, and passes
- * every refusal to `next` as a TaskBridgeError. When the client goes away within its body, `next` is not called: there
+ * Middleware that puts a checked JSON object into `req.body`, or undefined when there is no body, and passes every refusal to `next` as a TaskBridgeError. When the client goes away within its body, `next` is not called: there
  * is nobody to answer and nothing was begun. Stands before all that reads a body; Nest's own parser has to be off.
  *
  * Not body-parser: it drains a refused body to its end before it answers, so an endless one is never answered.
@@ -69,12 +68,18 @@ export function jsonEdge(options: JsonEdgeOptions) {
     askForBody(req, res);
     readBody(req, options.maxBytes, (body) => {
       if (body === undefined) return refuse(new PayloadTooLarge(options.maxBytes));
+      const take = (checked: JsonBody): void => {
+        req.body = checked;
+        next();
+      };
+      let checked: JsonBody | Promise<JsonBody>;
       try {
-        req.body = jsonObject(parseStrictJson(body));
+        checked = checkedBody(body);
       } catch (error) {
         return next(error);
       }
-      next();
+      if (checked instanceof Promise) checked.then(take, next);
+      else take(checked);
     });
   };
 }
@@ -115,11 +120,4 @@ function readBody(req: IncomingMessage, maxBytes: number, done: (body: Buffer | 
   };
   const end = (): void => settle(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, bytes));
   req.on('data', take).on('end', end);
-}
-
-function jsonObject(value: JsonValue): JsonObject {
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) {
-    throw new InvalidRequest('The body has to be a JSON object');
-  }
-  return value;
 }

@@ -24,11 +24,20 @@ const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
  * keep the whole body in memory for as long as one id out of it is held.
  */
 export function parseStrictJson(json: Uint8Array | string, { maxDepth = MAX_JSON_DEPTH } = {}): JsonValue {
+  return JSON.parse(checkedText(json, maxDepth)) as JsonValue;
+}
+
+/** Refuses what `parseStrictJson` refuses, and builds nothing. */
+export function checkStrictJson(json: Uint8Array): 'object' | 'other' {
+  return checkedText(json, MAX_JSON_DEPTH).trimStart().startsWith('{') ? 'object' : 'other';
+}
+
+function checkedText(json: Uint8Array | string, maxDepth: number): string {
   const text = typeof json === 'string' ? json : decodeUtf8(json);
   if (text.charCodeAt(0) === BYTE_ORDER_MARK) throw new MalformedJson('a byte order mark', 0);
   if (typeof json === 'string' && !text.isWellFormed()) throw new MalformedJson('a lone surrogate');
   new JsonScan(text, maxDepth).document();
-  return JSON.parse(text) as JsonValue;
+  return text;
 }
 
 function decodeUtf8(bytes: Uint8Array): string {

@@ -2,11 +2,11 @@ import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { nextAttempt } from './domain/decide.js';
-import type { JsonObject } from './domain/task-event.js';
+import type { JsonText } from '../http/json-text.js';
 import type { Attachment } from './store/attachments.js';
 import { ServedOwners } from './served-owners.js';
 import { type ClaimableRecord, lockClaimableTasks } from './store/lock-tasks.js';
-import { readAnswers, type Answer } from './store/suspensions.js';
+import { readAnswers } from './store/suspensions.js';
 import type { TaskIdentity } from './store/task-row.js';
 import { newLeaseToken, TaskWriter, type Written } from './task-writer.js';
 import { TasksConfig } from './tasks.config.js';
@@ -18,13 +18,13 @@ export interface Lease {
   readonly attempt: number;
   readonly headEventId: number;
   readonly leaseExpiresAt: string;
-  readonly input: JsonObject | null;
-  readonly metadata: JsonObject | null;
+  readonly input: JsonText | null;
+  readonly metadata: JsonText | null;
   readonly attachments: readonly Attachment[];
   readonly traceparent: string | null;
   readonly cancellationRequested: boolean;
-  /** What the task's questions were answered with, oldest first; the last one is the answer that it goes on with. */
-  readonly answers: readonly Answer[];
+  /** What the task's questions were answered with, oldest first, each an `Answer`; the last one is the one that it goes on with. */
+  readonly answers: readonly JsonText[];
 }
 
 /** Hands out waiting tasks, oldest first and going round the owners, each to one caller. */
@@ -54,7 +54,7 @@ export class ClaimTasks {
             this.database,
             answered.map(({ record }) => record.identity.taskId),
           )
-        : new Map<string, readonly Answer[]>();
+        : new Map<string, readonly JsonText[]>();
     return claimed.flatMap(({ record, after }) => {
       if (after.run.state !== 'leased') return [];
       this.metrics.observe('claim_lag_seconds', record.waitedSeconds);

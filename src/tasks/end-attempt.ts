@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import type { Queryable } from '../database/queryable.js';
-import { canonicalJson } from '../http/canonical-json.js';
-import type { JsonValue } from '../http/strict-json.js';
+import { type CanonicalPart, canonicalJson } from '../http/canonical-json.js';
 import { Observer } from '../observability/observer.js';
 import type { Command } from './domain/decide.js';
 import { isOver } from './domain/task.js';
@@ -85,6 +84,6 @@ function answerOf({ after }: { readonly after: TaskRecord['task'] }): Ended {
 /** Of the call's JSON, whatever the order of its members. */
 function fingerprintOf(ending: Ending): string {
   return createHash('sha256')
-    .update(canonicalJson(ending as unknown as JsonValue))
+    .update(canonicalJson(ending as unknown as CanonicalPart))
     .digest('hex');
 }

@@ -5,7 +5,7 @@ import { Database } from '../database/database.js';
 import type { Queryable } from '../database/queryable.js';
 import { TaskExecutor } from '../execution/task-executor.js';
 import { canonicalJson } from '../http/canonical-json.js';
-import type { JsonObject } from '../http/strict-json.js';
+import { JsonText } from '../http/json-text.js';
 import { currentCorrelationId } from '../observability/correlation.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
@@ -25,8 +25,8 @@ export interface Action {
   readonly clientActionId: string;
   readonly suspendId: string;
   readonly actionType: string;
-  readonly payload?: JsonObject;
-  readonly metadata?: JsonObject;
+  readonly payload?: JsonText;
+  readonly metadata?: JsonText;
 }
 
 export interface ActionResult {
@@ -35,6 +35,8 @@ export interface ActionResult {
   readonly clientActionId: string;
   readonly status: ActionStatus;
 }
+
+const NO_PAYLOAD = new JsonText('{}');
 
 interface JudgedRecord extends TaskRecord {
   readonly status: ActionStatus;
@@ -80,7 +82,7 @@ export class SubmitAction {
         { principalId: auth.subject, correlationId: currentCorrelationId(), fromOutside: true },
         async (tx, [change]) => {
           if (change?.record.status !== 'ACCEPTED') return;
-          const payload = action.payload ?? {};
+          const payload = action.payload ?? NO_PAYLOAD;
           const answer = { suspendId, clientActionId, actionType, payload, actorId: auth.subject };
           await settleSuspension(tx, taskId, suspendId, 'answered', answer);
           await insertActionReceipt(tx, { taskId, clientActionId, suspendId, fingerprint, principalId: auth.subject });

@@ -6,7 +6,7 @@ import { Database } from '../database/database.js';
 import { Lane } from '../database/lane.js';
 import { TaskExecutor } from '../execution/task-executor.js';
 import { canonicalJson } from '../http/canonical-json.js';
-import type { JsonObject } from '../http/strict-json.js';
+import type { JsonText } from '../http/json-text.js';
 import { storyFrom, currentStory } from '../observability/correlation.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
@@ -34,8 +34,8 @@ const LOOKUP_CONNECTIONS = 4;
 export interface Submission {
   readonly clientRequestId: string;
   readonly taskType: string;
-  readonly input?: JsonObject;
-  readonly metadata?: JsonObject;
+  readonly input?: JsonText;
+  readonly metadata?: JsonText;
   /** Stored, and nobody's yet. */
   readonly files?: readonly UploadedFile[];
   /** Bytes that the owner may have attached in all, these files included. Absent: no limit. */
@@ -172,8 +172,8 @@ function rowOf(key: RequestKey, { taskType, input, metadata }: Submission, finge
     taskId: uuidv7(),
     fingerprint,
     taskType,
-    inputJson: input ? JSON.stringify(input) : null,
-    metadataJson: metadata ? JSON.stringify(metadata) : null,
+    inputJson: input?.json ?? null,
+    metadataJson: metadata?.json ?? null,
     correlationId,
     traceparent,
   };

@@ -1,4 +1,17 @@
-import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res, UseInterceptors } from '@nestjs/common';
+import {
+  Body,
+  Controller,
+  Get,
+  Header,
+  HttpCode,
+  Param,
+  Post,
+  Query,
+  Req,
+  Res,
+  StreamableFile,
+  UseInterceptors,
+} from '@nestjs/common';
 import {
   ApiAcceptedResponse,
   ApiCreatedResponse,
@@ -14,7 +27,7 @@ import { Requires } from '../auth/requires.decorator.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
 import { hasVersion } from '../http/entity-tag.js';
 import { InvalidRequest, RequestValidationError } from '../http/http.errors.js';
-import type { JsonObject } from '../http/strict-json.js';
+import { inPieces, withCommas } from '../http/json-pieces.js';
 import type { Upload } from '../uploads/receive-upload.js';
 import { CancelTask, type Cancelled } from './cancel-task.js';
 import { CancelTaskDto, TaskCancelledDto } from './dto/cancel-task.dto.js';
@@ -26,7 +39,7 @@ import { TaskAcceptedDto } from './dto/task-accepted.dto.js';
 import { IdempotencyKey } from './idempotency-key.decorator.js';
 import { ListTasks } from './list-tasks.js';
 import { ReadTask } from './read-task.js';
-import { SubmitAction, type Action } from './submit-action.js';
+import { SubmitAction } from './submit-action.js';
 import { SubmitTask } from './submit-task.js';
 import { UploadInterceptor } from './upload.interceptor.js';
 import { Uploaded } from './uploaded.decorator.js';
@@ -60,8 +73,8 @@ export class TasksController {
     const submitted = await this.submitTask.execute(caller, {
       clientRequestId: clientRequestIdOf(body, idempotencyKey),
       taskType: body.taskType,
-      ...(body.input && { input: body.input as JsonObject }),
-      ...(body.metadata && { metadata: body.metadata as JsonObject }),
+      ...(body.input && { input: body.input }),
+      ...(body.metadata && { metadata: body.metadata }),
       ...(upload && { files: upload.files }),
       ...(upload?.maxOwnedBytes !== undefined && { maxOwnedBytes: upload.maxOwnedBytes }),
     });
@@ -73,16 +86,20 @@ export class TasksController {
 
   @Get()
   @Requires('tasks:read')
+  @Header('Content-Type', 'application/json; charset=utf-8')
   @ApiOperation({ summary: 'List your own tasks, newest first' })
+  @ApiOkResponse({ type: TaskPageDto })
   @ApiErrors(400, 401, 403, 406, 503)
-  async list(@Caller() caller: AuthContext, @Query() query: ListTasksDto): Promise<TaskPageDto> {
+  async list(@Caller() caller: AuthContext, @Query() query: ListTasksDto): Promise<string | StreamableFile> {
     const { limit, cursor, ...filter } = query;
     const page = await this.listTasks.execute(caller, filter, { limit, ...(cursor !== undefined && { cursor }) });
-    return { items: page.items.map(taskSummary), nextCursor: page.nextCursor };
+    const items = withCommas(page.items.map(taskSummary));
+    return inPieces(['{"items":[', ...items, `],"nextCursor":${JSON.stringify(page.nextCursor)}}`]);
   }
 
   @Get(':taskId')
   @Requires('tasks:read')
+  @Header('Content-Type', 'application/json; charset=utf-8')
   @ApiOperation({ summary: 'Read a task as it is now' })
   @ApiOkResponse({ type: TaskSnapshotDto })
   @ApiResponse({ status: 304, description: 'As If-None-Match has it' })
@@ -92,7 +109,7 @@ export class TasksController {
     @Param('taskId') taskId: string,
     @Req() request: Request,
     @Res({ passthrough: true }) response: Response,
-  ): Promise<TaskSnapshotDto | undefined> {
+  ): Promise<string | undefined> {
     const view = await this.readTask.execute(caller, taskId);
     const etag = `"${view.headEventId}-${view.revision}"`;
     response.setHeader('ETag', etag);
@@ -130,7 +147,7 @@ export class TasksController {
     @Body() body: SubmitActionDto,
     @Res({ passthrough: true }) response: Response,
   ): Promise<ActionResultDto> {
-    const result = await this.submitAction.execute(caller, taskId, body as Action);
+    const result = await this.submitAction.execute(caller, taskId, body);
     response.status(result.status === 'ACCEPTED' ? 202 : 200);
     return result;
   }

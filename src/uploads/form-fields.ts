@@ -1,5 +1,6 @@
 import { PayloadTooLarge, RequestValidationError } from '../http/http.errors.js';
-import { type JsonValue, parseStrictJson } from '../http/strict-json.js';
+import { checkedText } from '../http/json-body.js';
+import type { JsonText } from '../http/json-text.js';
 import { UploadInvalid } from './uploads.errors.js';
 
 /** The names that a form may have. */
@@ -17,7 +18,8 @@ const REPLACEMENT = '\ufffd';
 
 /** The parts of a form that are no files. What a field has to be is for a DTO to say; here it is only read. */
 export class FormFields {
-  readonly #values = new Map<string, JsonValue>();
+  /** Undefined while the text is being read. */
+  readonly #values = new Map<string, string | JsonText | undefined>();
   #bytes = 0;
 
   constructor(
@@ -25,8 +27,8 @@ export class FormFields {
     private readonly maxBytes: number,
   ) {}
 
-  /** @throws UploadInvalid, PayloadTooLarge, MalformedJson, RequestValidationError */
-  take(name: string, text: string): void {
+  /** Resolves when the field is read. @throws UploadInvalid, PayloadTooLarge, MalformedJson, RequestValidationError, ServiceUnavailable */
+  async take(name: string, text: string): Promise<void> {
     const { json, files } = this.layout;
     if (files.includes(name)) throw new UploadInvalid('An attachment needs a file name.');
     this.demandKnown(name);
@@ -34,7 +36,9 @@ export class FormFields {
     if (text.includes(REPLACEMENT)) throw new UploadInvalid('A field is not UTF-8. U+FFFD is written as an escape.');
     this.#bytes += Buffer.byteLength(text);
     if (this.#bytes > this.maxBytes) throw new PayloadTooLarge(this.maxBytes, 'The fields are too large');
-    this.#values.set(name, json.includes(name) ? parseStrictJson(text) : text);
+    if (!json.includes(name)) return void this.#values.set(name, text);
+    this.#values.set(name, undefined);
+    this.#values.set(name, await checkedText(text));
   }
 
   /** @throws UploadInvalid, RequestValidationError */
@@ -48,7 +52,7 @@ export class FormFields {
     throw new UploadInvalid('A field that is no attachment must not be a file.');
   }
 
-  get values(): Readonly<Record<string, JsonValue>> {
+  get values(): Readonly<Record<string, string | JsonText | undefined>> {
     return Object.fromEntries(this.#values);
   }
 

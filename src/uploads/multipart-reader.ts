@@ -23,9 +23,9 @@ export interface FileClaim {
 }
 
 export interface MultipartSink {
-  /** @throws to refuse the body */
-  field(name: string, text: string): void;
-  /** Consumes the stream, which fails when the body does. @throws to refuse the body */
+  /** Rejects to refuse the body. */
+  field(name: string, text: string): Promise<void>;
+  /** Consumes the stream, which fails when the body does. Rejects to refuse the body. */
   file(name: string, claim: FileClaim, bytes: Readable): Promise<void>;
 }
 
@@ -44,18 +44,18 @@ export async function readMultipart(
   const count = new PartCount(boundaryOf(request));
   let understood = 0;
   const handed: Readable[] = [];
-  const files: Promise<void>[] = [];
+  const parts: Promise<void>[] = [];
   const { promise: over, resolve, reject } = Promise.withResolvers<void>();
+  const take = (part: Promise<void>): void => {
+    part.catch(reject);
+    parts.push(part);
+  };
 
   parser.on('field', (name: string | undefined, text, { valueTruncated }) => {
     understood += 1;
-    try {
-      if (name === undefined) throw new UploadInvalid('A part has no name.');
-      if (valueTruncated) throw new PayloadTooLarge(limits.maxFieldBytes, 'The fields are too large');
-      sink.field(name, text);
-    } catch (error) {
-      reject(error);
-    }
+    if (name === undefined) return reject(new UploadInvalid('A part has no name.'));
+    if (valueTruncated) return reject(new PayloadTooLarge(limits.maxFieldBytes, 'The fields are too large'));
+    take(sink.field(name, text));
   });
   parser.on('file', (name: string | undefined, bytes, claim) => {
     understood += 1;
@@ -63,9 +63,7 @@ export async function readMultipart(
     // Whoever reads it is told; nobody else need be, and an error that nobody listens to ends the process.
     bytes.on('error', () => undefined);
     if (name === undefined) return reject(new UploadInvalid('A part has no name.'));
-    const file = sink.file(name, claim, bytes);
-    file.catch(reject);
-    files.push(file);
+    take(sink.file(name, claim, bytes));
   });
   parser.on('filesLimit', () => reject(new UploadInvalid(`At most ${limits.maxFiles} files may be attached.`)));
   parser.on('fieldsLimit', () => reject(new UploadInvalid('The body has too many fields.')));
@@ -77,7 +75,7 @@ export async function readMultipart(
   });
 
   let bodyBytes = 0;
-  const take = (chunk: Buffer): void => {
+  const measure = (chunk: Buffer): void => {
     count.take(chunk);
     bodyBytes += chunk.length;
     if (bodyBytes > limits.maxBodyBytes) reject(new PayloadTooLarge(limits.maxBodyBytes));
@@ -85,20 +83,20 @@ export async function readMultipart(
   const cut = (): void => {
     if (!request.complete) reject(new UploadInvalid('The body was cut off.'));
   };
-  request.on('data', take).once('close', cut).once('error', cut);
+  request.on('data', measure).once('close', cut).once('error', cut);
   if (request.destroyed) cut();
   request.pipe(parser);
   try {
     await over;
-    await Promise.all(files);
+    await Promise.all(parts);
   } catch (error) {
     request.unpipe(parser);
     parser.destroy();
     for (const bytes of handed) bytes.destroy(new UploadInvalid('The body was refused.'));
-    await Promise.allSettled(files);
+    await Promise.allSettled(parts);
     throw error;
   } finally {
-    request.off('data', take).off('close', cut);
+    request.off('data', measure).off('close', cut);
   }
 }
 

@@ -6,7 +6,7 @@ import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { HttpConfig } from '../http/http.config.js';
 import { PayloadTooLarge } from '../http/http.errors.js';
-import type { JsonValue } from '../http/strict-json.js';
+import type { JsonText } from '../http/json-text.js';
 import { Observer } from '../observability/observer.js';
 import { AttachmentStore } from './attachment-store.js';
 import { DiscardUploads } from './discard-uploads.js';
@@ -27,7 +27,7 @@ const AROUND_A_PART_BYTES = 4096;
 
 /** What a multipart body had. The files are stored, and nobody's until a task takes them. */
 export interface Upload {
-  readonly fields: Readonly<Record<string, JsonValue>>;
+  readonly fields: Readonly<Record<string, string | JsonText | undefined>>;
   /** In the order of the body. */
   readonly files: readonly UploadedFile[];
   readonly maxOwnedBytes?: number;

@@ -149,4 +149,20 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     caughtBy: { file: 'test/foreign-tasks.test.ts', tests: 'A stranger who names a task .read. costs the same' },
   },
+  {
+    name: 'free-form JSON that is walked by class-transformer',
+    changes: [
+      {
+        file: 'src/http/validation.pipe.ts',
+        from: "import { validate } from 'class-validator';\n",
+        to: "import { plainToInstance } from 'class-transformer';\nimport { validate } from 'class-validator';\n",
+      },
+      {
+        file: 'src/http/validation.pipe.ts',
+        from: '    const shape = shapeOf(expected);\n',
+        to: '    const shape = shapeOf(expected);\n    if (value instanceof JsonBody) plainToInstance(expected, value.toJSON());\n',
+      },
+    ],
+    caughtBy: { file: 'test/event-loop-delay.test.ts', tests: 'a create, as its metadata' },
+  },
 ];

@@ -1,6 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { AnyJson } from '../../http/any-json.decorator.js';
-import { Type } from 'class-transformer';
+import { AsText, Elements, JsonObjectText } from '../../http/body-shape.js';
+import { JsonText } from '../../http/json-text.js';
 import {
   ArrayMaxSize,
   ArrayMinSize,
@@ -84,7 +85,7 @@ export class AppendEventsDto extends LeaseTokenDto {
   // ValidateNested alone looks into lists of lists, and finds nothing wrong with them.
   @IsObject({ each: true })
   @ValidateNested({ each: true })
-  @Type(() => AppendedEventDto)
+  @Elements(() => AppendedEventDto)
   events!: AppendedEventDto[];
 }
 
@@ -118,12 +119,12 @@ export class SuspendDto extends LeaseTokenDto {
   schemaVersion: number = 1;
 
   @Optional()
-  @IsObject()
-  interaction?: Record<string, unknown>;
+  @JsonObjectText({ required: false })
+  interaction?: JsonText;
 
   @Optional()
-  @IsObject()
-  uiHints?: Record<string, unknown>;
+  @JsonObjectText({ required: false })
+  uiHints?: JsonText;
 
   /** RFC 3339. */
   @Optional()
@@ -135,6 +136,7 @@ export class SuspendDto extends LeaseTokenDto {
 export class CompleteDto extends LeaseTokenDto {
   /** Any JSON, at most 1 MiB. */
   @Present()
+  @AsText()
   @AnyJson({ description: 'Any JSON, at most 1 MiB' })
   result!: unknown;
 }

@@ -1,7 +1,8 @@
+import { writeObject } from '../../http/json-text.js';
 import { evolve } from './evolve.js';
 import { isOver, type Task } from './task.js';
 import type { AcceptedAction, Question } from './suspension.js';
-import { newEvent, type NewEvent } from './task-event.js';
+import { type EventType, type JsonObject, newEvent, type NewEvent } from './task-event.js';
 import { BatchOutOfOrder, LeaseLost, TaskAside } from './tasks.errors.js';
 
 /** What somebody wants of a task. `token` is the fence: only the attempt that holds the lease knows it. */
@@ -63,7 +64,7 @@ export function decide(task: Task, command: Command, rules: Rules): Decision {
       return decided({ ...task, batchSeq: command.batchSeq }, ...command.events);
     case 'complete':
       holds(task, command.token);
-      return decided(task, newEvent('TASK_COMPLETED', { result: command.result ?? null }));
+      return decided(task, withText('TASK_COMPLETED', { result: command.result ?? null }));
     case 'fail':
       holds(task, command.token);
       if (!command.retryable) return decided(task, failed(command.code, command.message, false));
@@ -74,7 +75,7 @@ export function decide(task: Task, command: Command, rules: Rules): Decision {
       if (task.cancellation) return decided(task, cancelled(task));
       // A question needs a place for its acceptance, too.
       if (!hasRoomFor(2, task, rules)) return decided(task, full());
-      return decided(task, newEvent('TASK_SUSPENDED', { ...command.question }));
+      return decided(task, withText('TASK_SUSPENDED', { ...command.question }));
     case 'accept_action':
       return decided(task, newEvent('TASK_ACTION_ACCEPTED', { ...command.action }));
     case 'expire_suspension':
@@ -154,6 +155,11 @@ function retried(task: Task, reason: string, claimableInMs: number): Decision {
     supersedesAfterEventId: String(task.attemptBase),
   });
   return { ...decided(task, event), claimableInMs };
+}
+
+/** Of a payload some of which came as text, and stays so. */
+function withText(type: EventType, payload: JsonObject): NewEvent {
+  return newEvent(type, payload, writeObject(payload));
 }
 
 /** One place is kept for the terminal event. */

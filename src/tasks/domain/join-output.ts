@@ -6,27 +6,48 @@ export interface Joined {
   readonly placeOf: readonly number[];
 }
 
-/**
- * Adjacent appends to one channel become one event, as long as it fits: a stream of tokens would otherwise be a log of single
- * words. The same events joined again give the same, so that a repeated batch is recognised.
- */
-export function joinOutput(events: readonly NewEvent[], maxEventBytes: number): Joined {
-  const joined: NewEvent[] = [];
-  const placeOf = events.map((event) => {
-    const last = joined.at(-1);
-    const longer = last && together(last, event);
-    if (longer && Buffer.byteLength(longer.json) <= maxEventBytes) joined[joined.length - 1] = longer;
-    else joined.push(event);
-    return joined.length - 1;
-  });
-  return { events: joined, placeOf };
+/** Events that become one. */
+interface Run {
+  readonly first: NewEvent;
+  readonly data: string[];
+  /** Of the JSON of the one event. */
+  bytes: number;
 }
 
-function together(a: NewEvent, b: NewEvent): NewEvent | undefined {
-  const append = (event: NewEvent) => event.type === 'TASK_OUTPUT' && event.payload['op'] === 'append';
-  if (!append(a) || !append(b) || a.payload['channel'] !== b.payload['channel']) return undefined;
-  return newEvent('TASK_OUTPUT', {
-    ...a.payload,
-    data: `${a.payload['data'] as string}${b.payload['data'] as string}`,
+/**
+ * Adjacent appends to one channel become one event, as long as it fits: a stream of tokens would otherwise be a log of single
+ * words. The same events joined again give the same, so that a repeated batch is recognised. What is joined is written once, at
+ * the end: its length is the sum of the lengths, since no text here begins or ends within a character.
+ */
+export function joinOutput(events: readonly NewEvent[], maxEventBytes: number): Joined {
+  const runs: Run[] = [];
+  const placeOf = events.map((event) => {
+    const last = runs.at(-1);
+    const added =
+      last && goTogether(last.first, event) ? Buffer.byteLength(JSON.stringify(dataOf(event))) - 2 : Infinity;
+    if (last && last.bytes + added <= maxEventBytes) {
+      last.data.push(dataOf(event));
+      last.bytes += added;
+    } else {
+      runs.push({ first: event, data: [dataOf(event)], bytes: Buffer.byteLength(event.json) });
+    }
+    return runs.length - 1;
   });
+  return { events: runs.map(joined), placeOf };
+}
+
+function joined({ first, data }: Run): NewEvent {
+  return data.length === 1 ? first : newEvent('TASK_OUTPUT', { ...first.payload, data: data.join('') });
+}
+
+function goTogether(a: NewEvent, b: NewEvent): boolean {
+  return isAppend(a) && isAppend(b) && a.payload['channel'] === b.payload['channel'];
+}
+
+function isAppend({ type, payload }: NewEvent): boolean {
+  return type === 'TASK_OUTPUT' && payload['op'] === 'append';
+}
+
+function dataOf({ payload }: NewEvent): string {
+  return payload['data'] as string;
 }

@@ -1,3 +1,4 @@
+import type { JsonText } from '../../http/json-text.js';
 import type { JsonObject } from './task-event.js';
 
 export const SUSPENSION_KINDS = ['USER_ACTION_REQUIRED', 'EXTERNAL_CONFIRMATION_PENDING', 'SYSTEM_PAUSED'] as const;
@@ -14,8 +15,8 @@ export interface Question {
   readonly schemaVersion: number;
   /** RFC 3339; judged by the database clock. */
   readonly expiresAt?: string;
-  readonly uiHints?: JsonObject;
-  readonly interaction?: JsonObject;
+  readonly uiHints?: JsonObject | JsonText;
+  readonly interaction?: JsonObject | JsonText;
 }
 
 /** The payload of TASK_ACTION_ACCEPTED. */

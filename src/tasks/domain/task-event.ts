@@ -24,8 +24,8 @@ export interface NewEvent {
 }
 
 /** Absent optional members are absent, never null: `undefined` ones do not reach the text. */
-export function newEvent(type: EventType, payload: JsonObject): NewEvent {
-  return { type, payload, json: JSON.stringify(payload) };
+export function newEvent(type: EventType, payload: JsonObject, json = JSON.stringify(payload)): NewEvent {
+  return { type, payload, json };
 }
 
 const TERMINAL: ReadonlySet<string> = new Set<EventType>(['TASK_COMPLETED', 'TASK_FAILED', 'TASK_CANCELLED']);

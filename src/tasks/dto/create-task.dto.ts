@@ -1,4 +1,6 @@
-import { IsObject, IsString, Matches } from 'class-validator';
+import { IsString, Matches } from 'class-validator';
+import { JsonObjectText } from '../../http/body-shape.js';
+import { JsonText } from '../../http/json-text.js';
 import { Optional } from '../../http/optional.decorator.js';
 
 /** Visible ASCII, no spaces. */
@@ -25,11 +27,11 @@ export class CreateTaskDto {
 
   /** What the handler gets. */
   @Optional()
-  @IsObject()
-  input?: Record<string, unknown>;
+  @JsonObjectText({ required: false })
+  input?: JsonText;
 
   /** Kept with the task and shown in its snapshot; the handler may look at it. */
   @Optional()
-  @IsObject()
-  metadata?: Record<string, unknown>;
+  @JsonObjectText({ required: false })
+  metadata?: JsonText;
 }

@@ -1,5 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { IsObject, IsString, Matches, MaxLength, MinLength } from 'class-validator';
+import { IsString, Matches, MaxLength, MinLength } from 'class-validator';
+import { JsonObjectText } from '../../http/body-shape.js';
+import { JsonText } from '../../http/json-text.js';
 import { Optional } from '../../http/optional.decorator.js';
 import { ACTION_STATUSES, type ActionStatus } from '../domain/judge-action.js';
 import { CLIENT_REQUEST_ID } from './create-task.dto.js';
@@ -24,12 +26,12 @@ export class SubmitActionDto {
 
   /** What the handler gets. */
   @Optional()
-  @IsObject()
-  payload?: Record<string, unknown>;
+  @JsonObjectText({ required: false })
+  payload?: JsonText;
 
   @Optional()
-  @IsObject()
-  metadata?: Record<string, unknown>;
+  @JsonObjectText({ required: false })
+  metadata?: JsonText;
 }
 
 export class ActionResultDto {

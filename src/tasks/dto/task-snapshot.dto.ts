@@ -1,5 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { AnyJson } from '../../http/any-json.decorator.js';
+import { JsonText, writeObject } from '../../http/json-text.js';
 import { TASK_STATUSES, type TaskStatus } from '../domain/task.js';
 import type { TaskView } from '../store/read-task.js';
 
@@ -75,31 +76,37 @@ export class TaskPageDto {
   nextCursor!: string | null;
 }
 
-/** Absent optional members are absent, never null. */
-export function taskSummary(view: TaskView): TaskSummaryDto {
-  const terminal = view.terminalPayload;
+const EMPTY = new JsonText('{}');
+
+/** The JSON of a `TaskSummaryDto`. Absent optional members are absent, never null. */
+export function taskSummary(view: TaskView): string {
+  return writeObject(summarised(view));
+}
+
+/** The JSON of a `TaskSnapshotDto`. */
+export function taskSnapshot(view: TaskView): string {
+  return writeObject({ ...summarised(view), input: view.input ?? EMPTY });
+}
+
+function summarised(view: TaskView): object {
   return {
     taskId: view.identity.taskId,
     clientRequestId: view.identity.clientRequestId,
     taskType: view.identity.taskType,
     status: view.status,
-    metadata: view.metadata ?? {},
-    attachments: [...view.attachments],
+    metadata: view.metadata ?? EMPTY,
+    attachments: view.attachments,
     attempt: view.attempt,
     cancellationRequested: view.cancellationRequested,
     ...(view.asideCode !== null && { aside: { code: view.asideCode } }),
     ...(view.progress !== null && { progress: view.progress }),
     ...(view.openSuspension && { openSuspension: view.openSuspension }),
-    ...(view.status === 'COMPLETED' && { result: terminal?.['result'] }),
-    ...(view.status === 'FAILED' && { failure: terminal as unknown as TaskFailureDto }),
+    ...(view.result && { result: view.result }),
+    ...(view.failure && { failure: view.failure }),
     headEventId: String(view.headEventId),
     createdAt: view.createdAt.toISOString(),
     updatedAt: view.updatedAt.toISOString(),
     ...(view.startedAt && { startedAt: view.startedAt.toISOString() }),
     ...(view.finishedAt && { finishedAt: view.finishedAt.toISOString() }),
   };
-}
-
-export function taskSnapshot(view: TaskView): TaskSnapshotDto {
-  return { ...taskSummary(view), input: view.input ?? {} };
 }

@@ -1,7 +1,7 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
-import type { JsonObject } from '../domain/task-event.js';
+import type { JsonText } from '../../http/json-text.js';
 import { type Attachment, attachmentsOf } from './attachments.js';
-import { TASK_COLUMNS, taskRecord, type TaskRecord, type TaskRow } from './task-row.js';
+import { jsonTextIn, TASK_COLUMNS, taskRecord, type TaskRecord, type TaskRow } from './task-row.js';
 
 // Every change of a task begins with the lock of its row, so ids are given out one writer at a time. Statements that lock
 // several rows take them in task-id order and skip those that somebody else holds: nobody waits while holding.
@@ -18,8 +18,8 @@ export async function lockTask(tx: Queryable, taskId: string): Promise<readonly 
 
 /** A waiting task, with what its handler needs. */
 export interface ClaimableRecord extends TaskRecord {
-  readonly input: JsonObject | null;
-  readonly metadata: JsonObject | null;
+  readonly input: JsonText | null;
+  readonly metadata: JsonText | null;
   readonly attachments: readonly Attachment[];
   readonly waitedSeconds: number;
   /** By the database clock, in seconds since 1970. */
@@ -68,7 +68,7 @@ const CLAIMABLE: Statement = {
     ), claimed AS (
       SELECT task.*, line.more AS owner_has_more
       FROM (SELECT * FROM turn ORDER BY turn.turn, turn.since, turn.task_id) AS line CROSS JOIN LATERAL (
-        SELECT ${TASK_COLUMNS}, t.input, t.metadata,
+        SELECT ${TASK_COLUMNS}, t.input::text AS input, t.metadata::text AS metadata,
           extract(epoch FROM clock_timestamp() - greatest(t.claimable_at, t.created_at))::float8 AS waited_seconds,
           extract(epoch FROM clock_timestamp())::float8 AS claimed_at,
           to_char((clock_timestamp() + make_interval(secs => $3)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
@@ -88,8 +88,8 @@ export async function lockClaimableTasks(
   served: readonly ServedOwner[],
 ): Promise<readonly ClaimableRecord[]> {
   type Row = TaskRow & {
-    input: JsonObject | null;
-    metadata: JsonObject | null;
+    input: string | null;
+    metadata: string | null;
     attachments: readonly Attachment[] | null;
     waited_seconds: number;
     claimed_at: number;
@@ -106,8 +106,8 @@ export async function lockClaimableTasks(
   ]);
   return rows.map((row) => ({
     ...taskRecord(row),
-    input: row.input,
-    metadata: row.metadata,
+    input: jsonTextIn(row.input),
+    metadata: jsonTextIn(row.metadata),
     attachments: row.attachments ?? [],
     waitedSeconds: row.waited_seconds,
     claimedAt: row.claimed_at,

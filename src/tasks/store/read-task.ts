@@ -1,8 +1,8 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
 import type { TaskStatus } from '../domain/task.js';
-import type { JsonObject } from '../domain/task-event.js';
+import { JsonText } from '../../http/json-text.js';
 import { type Attachment, attachmentsOf } from './attachments.js';
-import type { TaskIdentity } from './task-row.js';
+import { jsonTextIn, type TaskIdentity } from './task-row.js';
 
 /** A task as its snapshot shows it. */
 export interface TaskView {
@@ -10,8 +10,8 @@ export interface TaskView {
   readonly status: TaskStatus;
   readonly headEventId: number;
   readonly revision: number;
-  readonly input: JsonObject | null;
-  readonly metadata: JsonObject | null;
+  readonly input: JsonText | null;
+  readonly metadata: JsonText | null;
   readonly attempt: number;
   readonly cancellationRequested: boolean;
   /** Why the task was set aside; null: it was not. */
@@ -19,9 +19,11 @@ export interface TaskView {
   readonly progress: number | null;
   readonly attachments: readonly Attachment[];
   /** The payload of TASK_SUSPENDED, while the question is open. */
-  readonly openSuspension: JsonObject | null;
-  /** The payload of the terminal event, when there is one. */
-  readonly terminalPayload: JsonObject | null;
+  readonly openSuspension: JsonText | null;
+  /** Of TASK_COMPLETED. */
+  readonly result: JsonText | null;
+  /** The payload of TASK_FAILED. */
+  readonly failure: JsonText | null;
   readonly createdAt: Date;
   readonly updatedAt: Date;
   readonly startedAt: Date | null;
@@ -38,14 +40,14 @@ export interface ViewRow {
   status: TaskStatus;
   head_event_id: string;
   revision: string;
-  input: JsonObject | null;
-  metadata: JsonObject | null;
+  input: string | null;
+  metadata: string | null;
   attempt: number;
   cancel_requested: boolean;
   aside_code: string | null;
   progress: number | null;
-  terminal_payload: JsonObject | null;
-  open_suspension: JsonObject | null;
+  terminal_payload: string | null;
+  open_suspension: string | null;
   attachments: readonly Attachment[] | null;
   created_at: Date;
   updated_at: Date;
@@ -55,8 +57,8 @@ export interface ViewRow {
 
 /** The result and the failure are in the terminal event, which is the last: they are not stored twice. */
 export const VIEW_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,
-  greatest(t.head_event_id, 0) AS head_event_id, t.revision, t.metadata, t.attempt, t.cancel_requested_at IS NOT NULL AS cancel_requested, t.aside_code, t.progress,
-  e.payload AS terminal_payload, s.question AS open_suspension, t.created_at, t.updated_at, t.started_at, t.finished_at,
+  greatest(t.head_event_id, 0) AS head_event_id, t.revision, t.metadata::text AS metadata, t.attempt, t.cancel_requested_at IS NOT NULL AS cancel_requested, t.aside_code, t.progress,
+  e.payload::text AS terminal_payload, s.question::text AS open_suspension, t.created_at, t.updated_at, t.started_at, t.finished_at,
   ${attachmentsOf('t.task_id')}`;
 
 export const VIEW_JOINS = `LEFT JOIN taskbridge.events e
@@ -66,7 +68,7 @@ export const VIEW_JOINS = `LEFT JOIN taskbridge.events e
 /** Index: the primary keys. */
 const READ: Statement = {
   name: 'read-task',
-  text: `SELECT ${VIEW_COLUMNS}, t.input FROM taskbridge.proj_tasks t ${VIEW_JOINS} WHERE t.task_id = $1`,
+  text: `SELECT ${VIEW_COLUMNS}, t.input::text AS input FROM taskbridge.proj_tasks t ${VIEW_JOINS} WHERE t.task_id = $1`,
 };
 
 export async function readTaskView(db: Queryable, taskId: string): Promise<TaskView | undefined> {
@@ -87,20 +89,28 @@ export function taskView(row: ViewRow): TaskView {
     status: row.status,
     headEventId: Number(row.head_event_id),
     revision: Number(row.revision),
-    input: row.input,
-    metadata: row.metadata,
+    input: jsonTextIn(row.input),
+    metadata: jsonTextIn(row.metadata),
     attempt: row.attempt,
     cancellationRequested: row.cancel_requested,
     asideCode: row.aside_code,
     progress: row.progress,
     attachments: row.attachments ?? [],
-    openSuspension: row.open_suspension,
-    terminalPayload: row.terminal_payload,
+    openSuspension: jsonTextIn(row.open_suspension),
+    result: row.status === 'COMPLETED' ? resultIn(row.terminal_payload) : null,
+    failure: row.status === 'FAILED' ? jsonTextIn(row.terminal_payload) : null,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     startedAt: row.started_at,
     finishedAt: row.finished_at,
   };
+}
+
+/** Not by PostgreSQL, which cannot read all that it stores as `json`. The only member, where nobody but a build of ours wrote it. */
+function resultIn(payload: string | null): JsonText | null {
+  if (payload === null) return null;
+  const [, result] = /^\{"result":(.*)\}$/s.exec(payload) ?? [];
+  return new JsonText(result ?? JSON.stringify((JSON.parse(payload) as { result?: unknown }).result ?? null));
 }
 
 /** Who may see a task, and where its log stands: what a stream needs before it begins. */

@@ -1,5 +1,5 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
-import type { JsonObject } from '../domain/task-event.js';
+import { JsonText, writeObject } from '../../http/json-text.js';
 
 // All of these run under the lock of the task's row.
 
@@ -33,7 +33,7 @@ export async function settleSuspension(
   state: 'answered' | 'expired' | 'closed',
   answer: Answer | null,
 ): Promise<void> {
-  await tx.query(SETTLE, [taskId, suspendId, state, answer && JSON.stringify(answer)]);
+  await tx.query(SETTLE, [taskId, suspendId, state, answer && writeObject(answer)]);
 }
 
 /** What goes back to whoever asked. */
@@ -41,17 +41,17 @@ export interface Answer {
   readonly suspendId: string;
   readonly clientActionId: string;
   readonly actionType: string;
-  readonly payload: JsonObject;
+  readonly payload: JsonText;
   readonly actorId: string;
 }
 
 /**
- * All answers of these tasks, in the order in which the questions were answered. Index: the primary keys. PostgreSQL does not look
+ * All answers of these tasks, each the text of an `Answer`, in the order in which the questions were answered. Index: the primary keys. PostgreSQL does not look
  * into an answer: one that it cannot read would keep all of these tasks from being claimed.
  */
 const ANSWERS: Statement = {
   name: 'read-answers',
-  text: `SELECT s.task_id, s.answer FROM taskbridge.proj_suspensions s
+  text: `SELECT s.task_id, s.answer::text AS answer FROM taskbridge.proj_suspensions s
     JOIN taskbridge.entries_action_receipts r ON r.task_id = s.task_id AND r.suspend_id = s.suspend_id
     WHERE s.task_id = ANY ($1::uuid[]) AND s.state = 'answered' ORDER BY s.task_id, r.created_at`,
 };
@@ -59,8 +59,8 @@ const ANSWERS: Statement = {
 export async function readAnswers(
   db: Queryable,
   taskIds: readonly string[],
-): Promise<ReadonlyMap<string, readonly Answer[]>> {
-  const rows = await db.query<{ task_id: string; answer: Answer }>(ANSWERS, [taskIds]);
+): Promise<ReadonlyMap<string, readonly JsonText[]>> {
+  const rows = await db.query<{ task_id: string; answer: string }>(ANSWERS, [taskIds]);
   const byTask = Map.groupBy(rows, (row) => row.task_id);
-  return new Map([...byTask].map(([taskId, found]) => [taskId, found.map((row) => row.answer)]));
+  return new Map([...byTask].map(([taskId, found]) => [taskId, found.map((row) => new JsonText(row.answer))]));
 }

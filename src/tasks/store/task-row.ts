@@ -1,3 +1,4 @@
+import { JsonText } from '../../http/json-text.js';
 import { isOver, type Task, type TaskStatus } from '../domain/task.js';
 
 /** What identifies a task to policies, logs and clients; set at creation, never changed. */
@@ -56,6 +57,11 @@ export const TASK_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.
   t.status, t.head_event_id, t.progress, t.attempt, t.spent_attempts, t.attempt_base, t.lease_token, t.lease_number, t.worker_id,
   t.batch_seq, t.traceparent, t.suspend_id, t.suspend_expires_at <= clock_timestamp() AS suspension_expired, t.resuming, t.lease_expires_at <= clock_timestamp() AS lease_expired, t.cancel_reason,
   t.cancel_requested_at IS NOT NULL AS cancel_requested, t.claimable_at IS NOT NULL AS is_claimable, t.aside_code`;
+
+/** A column of JSON, read as text. */
+export function jsonTextIn(column: string | null): JsonText | null {
+  return column === null ? null : new JsonText(column);
+}
 
 export function taskRecord(row: TaskRow): TaskRecord {
   return {

@@ -1,0 +1,78 @@
+import 'reflect-metadata';
+import { applyDecorators } from '@nestjs/common';
+import { ApiProperty } from '@nestjs/swagger';
+import { getMetadataStorage, ValidateBy } from 'class-validator';
+import type { Member, Members, MemberShape, Shape } from './json-shape.js';
+import { JsonText } from './json-text.js';
+
+type Dto = new () => object;
+/** What a member is, where it is no value: its text, or a list of another DTO. */
+type Kept = 'text' | (() => Dto);
+
+interface Plan {
+  readonly shape: Shape;
+  readonly lists: ReadonlyMap<string, Dto>;
+}
+
+const KEPT = Symbol('kept');
+const plans = new WeakMap<Dto, Plan>();
+
+/** Free-form JSON: the member is a `JsonText`, and no validator looks into it. */
+export const AsText = () => Reflect.metadata(KEPT, 'text' satisfies Kept);
+
+/** The elements of the member are instances of `dto`, each validated as such. */
+export const Elements = (dto: () => Dto) => Reflect.metadata(KEPT, dto satisfies Kept);
+
+/** A member that is any JSON object, kept as its text. */
+export const JsonObjectText = ({ required = true } = {}) =>
+  applyDecorators(
+    AsText(),
+    ApiProperty({ type: 'object', additionalProperties: true, selfRequired: required }),
+    ValidateBy({
+      name: 'isObject',
+      validator: {
+        validate: (value) => value instanceof JsonText && value.kind === 'object',
+        defaultMessage: () => '$property must be an object',
+      },
+    }),
+  );
+
+/** What a body has to be read for. Members that no decorator of class-validator names are unknown. */
+export function shapeOf(dto: Dto): Shape {
+  return planOf(dto).shape;
+}
+
+/** The members as an instance, in the order in which they came; defaults first. */
+export function instanceOf(dto: Dto, members: Members): object {
+  const instance = Object.assign(new dto(), members) as Members;
+  for (const [name, element] of planOf(dto).lists) {
+    const list = instance[name];
+    const made = (one: unknown) => (isMembers(one) ? (instanceOf(element, one) as Members) : one) as Member;
+    if (list !== undefined) instance[name] = Array.isArray(list) ? list.map(made) : made(list);
+  }
+  return instance;
+}
+
+function planOf(dto: Dto): Plan {
+  let plan = plans.get(dto);
+  if (plan === undefined) {
+    plan = planned(dto);
+    plans.set(dto, plan);
+  }
+  return plan;
+}
+
+function planned(dto: Dto): Plan {
+  const shape: Record<string, MemberShape> = {};
+  const lists = new Map<string, Dto>();
+  for (const { propertyName } of getMetadataStorage().getTargetValidationMetadatas(dto, '', false, false)) {
+    const kept = Reflect.getMetadata(KEPT, dto.prototype as object, propertyName) as Kept | undefined;
+    shape[propertyName] = typeof kept === 'function' ? { listOf: shapeOf(kept()) } : (kept ?? 'value');
+    if (typeof kept === 'function') lists.set(propertyName, kept());
+  }
+  return { shape, lists };
+}
+
+function isMembers(value: unknown): value is Members {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof JsonText);
+}

@@ -1,0 +1,82 @@
+import { jsonTextOf } from './canonical-json.js';
+import { InvalidRequest } from './http.errors.js';
+import { type Members, membersOf, type Shape } from './json-shape.js';
+import { JsonText } from './json-text.js';
+import { jsonThread } from './json-thread.js';
+import { type JsonObject, type JsonValue, parseStrictJson } from './strict-json.js';
+
+/** A larger text is read on a thread of its own. In the worst shape one of this size takes some milliseconds. */
+const LARGE_BYTES = 64 * 1024;
+
+/** The JSON object of a body, checked. What a route takes of it is read when the route is known. */
+export abstract class JsonBody {
+  abstract members(shape: Shape): Members | Promise<Members>;
+  /** The whole as a tree, for a route that says nothing of its shape. How long that takes is up to the client. */
+  abstract toJSON(): JsonObject;
+}
+
+/** At once where the body is small. @throws MalformedJson, InvalidRequest when it is no object, ServiceUnavailable */
+export function checkedBody(bytes: Uint8Array): JsonBody | Promise<JsonBody> {
+  return bytes.length > LARGE_BYTES ? checkedOnThread(bytes) : new SmallBody(objectOf(parseStrictJson(bytes)));
+}
+
+/** @throws MalformedJson, ServiceUnavailable */
+export function checkedText(json: string): JsonText | Promise<JsonText> {
+  if (json.length <= LARGE_BYTES) return jsonTextOf(parseStrictJson(json));
+  return jsonThread.run(Buffer.from(json), 'text').then(revivedText);
+}
+
+class SmallBody extends JsonBody {
+  constructor(private readonly object: JsonObject) {
+    super();
+  }
+
+  members(shape: Shape): Members {
+    return membersOf(this.object, shape);
+  }
+
+  toJSON(): JsonObject {
+    return this.object;
+  }
+}
+
+class LargeBody extends JsonBody {
+  constructor(private readonly bytes: Uint8Array) {
+    super();
+  }
+
+  async members(shape: Shape): Promise<Members> {
+    return revived((await jsonThread.run(this.bytes, shape)) as Members, shape);
+  }
+
+  toJSON(): JsonObject {
+    return JSON.parse(new TextDecoder().decode(this.bytes)) as JsonObject;
+  }
+}
+
+async function checkedOnThread(bytes: Uint8Array): Promise<JsonBody> {
+  if ((await jsonThread.run(bytes, 'check')) !== 'object') throw noObject();
+  return new LargeBody(bytes);
+}
+
+function objectOf(value: JsonValue): JsonObject {
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw noObject();
+  return value;
+}
+
+function noObject(): InvalidRequest {
+  return new InvalidRequest('The body has to be a JSON object');
+}
+
+/** What a thread gave, with its texts made texts again. No shape has texts within a list. */
+function revived(members: Members, shape: Shape): Members {
+  for (const [name, expected] of Object.entries(shape)) {
+    if (expected === 'text' && Object.hasOwn(members, name)) members[name] = revivedText(members[name]);
+  }
+  return members;
+}
+
+function revivedText(value: unknown): JsonText {
+  const { json, canonical } = value as JsonText;
+  return new JsonText(json, canonical);
+}

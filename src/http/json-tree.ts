@@ -1,0 +1,94 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { JsonText } from './json-text.js';
+import type { JsonObject, JsonValue } from './strict-json.js';
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const OPEN_BRACKET = 0x5b;
+const BACKSLASH = 0x5c;
+const CLOSE_BRACKET = 0x5d;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+
+/** Characters that are parsed in one turn of the event loop: a few milliseconds in the worst shape. */
+const SLICE = 32 * 1024;
+
+/**
+ * What `JSON.parse` makes of a checked text, for code in this process that needs a tree. A large one is parsed in slices, each in a turn of
+ * the event loop of its own: a mebibyte of small members takes longer than anybody else may be held up.
+ */
+export async function treeOf({ json }: JsonText, slice = SLICE): Promise<JsonValue> {
+  return json.length <= slice || !/^[[{]/.test(json) ? (JSON.parse(json) as JsonValue) : slicedTree(json, slice);
+}
+
+/** Of a text as `JSON.stringify` writes it: without white space. Only the containers around the end of a slice are built here. */
+async function slicedTree(json: string, slice: number): Promise<JsonValue> {
+  const open: Container[] = [];
+  let slicedAt = 0;
+  for (let at = 0; ; at += 1) {
+    const code = json.charCodeAt(at);
+    if (code === QUOTE) {
+      at = endOfString(json, at);
+    } else if (code === OPEN_BRACKET || code === OPEN_BRACE) {
+      open.push(new Container(json, at));
+    } else if (code === CLOSE_BRACKET || code === CLOSE_BRACE) {
+      const closed = open.pop() as Container;
+      const parent = open.at(-1);
+      if (closed.tree !== undefined || parent === undefined) closed.take(at);
+      if (parent === undefined) return closed.tree as JsonValue;
+      if (closed.tree !== undefined) parent.from = at + 1;
+    } else if (code === COMMA) {
+      const innermost = open.at(-1) as Container;
+      if (at - slicedAt >= slice) {
+        open.forEach((container, depth) => container.take(at, open[depth + 1]));
+        innermost.from = at + 1;
+        slicedAt = at;
+        await nextTurn();
+      } else if (innermost.from === at) {
+        innermost.from = at + 1;
+      }
+      innermost.member = at + 1;
+    }
+  }
+}
+
+/** An array or object that has begun. It has a tree once a slice has ended within it; until then it is part of one around it. */
+class Container {
+  tree: JsonValue[] | JsonObject | undefined;
+  /** Where the members begin that are not in the tree. */
+  from: number;
+  /** Where the member begins that has not ended. */
+  member: number;
+
+  constructor(
+    private readonly json: string,
+    private readonly at: number,
+  ) {
+    this.from = this.member = at + 1;
+  }
+
+  /** Puts into the tree all members that ended before `end`, and the one that has begun. */
+  take(end: number, begun?: Container): void {
+    const isFirst = this.tree === undefined;
+    if (isFirst) this.tree = this.json.charCodeAt(this.at) === OPEN_BRACKET ? [] : {};
+    const { tree, json } = this;
+    const members = json.slice(this.from, begun ? this.member - 1 : end);
+    if (Array.isArray(tree)) for (const element of JSON.parse(`[${members}]`) as JsonValue[]) tree.push(element);
+    else Object.assign(tree as JsonObject, JSON.parse(`{${members}}`));
+    if (!begun || begun.tree !== undefined) return;
+    begun.take(begun.from);
+    if (Array.isArray(tree)) tree.push(begun.tree as unknown as JsonValue);
+    else
+      (tree as JsonObject)[JSON.parse(json.slice(this.member, begun.at - 1)) as string] =
+        begun.tree as unknown as JsonValue;
+    this.from = Number.POSITIVE_INFINITY;
+  }
+}
+
+function endOfString(json: string, start: number): number {
+  for (let at = json.indexOf('"', start + 1); ; at = json.indexOf('"', at + 1)) {
+    let backslashes = 0;
+    while (json.charCodeAt(at - 1 - backslashes) === BACKSLASH) backslashes += 1;
+    if (backslashes % 2 === 0) return at;
+  }
+}
