@@ -280,6 +280,8 @@ describe('The event loop of a service', () => {
     };
     expect(await unnoticed(reading(`/api/v1/tasks/${taskId}`))).toEqual([]);
     expect(await unnoticed(reading(`/api/v1/tasks?taskType=${taskType}`))).toEqual([]);
+    for (let i = 0; i < 20; i += 1) await post('/api/v1/tasks', body.replace('"r"', `"r${i}"`));
+    expect(await unnoticed(reading(`/api/v1/tasks?taskType=${taskType}`))).toEqual([]);
     const claims = async () => {
       const type = uniqueId('test');
       await post('/api/v1/tasks', body.replace(taskType, type).replace('"r"', `"${type}"`));

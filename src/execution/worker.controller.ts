@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { Body, Controller, Header, HttpCode, Param, Post, Res, UseGuards } from '@nestjs/common';
+import { Body, Controller, Header, HttpCode, Param, Post, Res, StreamableFile, UseGuards } from '@nestjs/common';
 import { ApiBearerAuth, ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { Public } from '../auth/public.decorator.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
+import { inPieces, withCommas } from '../http/json-pieces.js';
 import { writeObject } from '../http/json-text.js';
 import { EndAttempt, type Ended, type Ending } from '../tasks/end-attempt.js';
 import { ExtendLease } from '../tasks/extend-lease.js';
@@ -51,12 +52,15 @@ export class WorkerController {
   @Header('Content-Type', 'application/json; charset=utf-8')
   @ApiOperation({ summary: 'Claim tasks, waiting while there is none' })
   @ApiOkResponse({ type: LeasesDto })
-  async leases(@Body() body: ClaimDto, @Res({ passthrough: true }) response: Response): Promise<string> {
+  async leases(
+    @Body() body: ClaimDto,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<string | StreamableFile> {
     const left = new AbortController();
     response.once('close', () => left.abort());
     // Inputs and answers are written as they are stored.
     const leases = await this.claim.execute(body, left.signal);
-    return `{"leases":[${leases.map(writeObject).join(',')}]}`;
+    return inPieces(['{"leases":[', ...withCommas(leases.map(writeObject)), ']}']);
   }
 
   @Post('tasks/:taskId/events')

@@ -1,4 +1,17 @@
-import { Body, Controller, Get, Header, HttpCode, Param, Post, Query, Req, Res, UseInterceptors } from '@nestjs/common';
+import {
+  Body,
+  Controller,
+  Get,
+  Header,
+  HttpCode,
+  Param,
+  Post,
+  Query,
+  Req,
+  Res,
+  StreamableFile,
+  UseInterceptors,
+} from '@nestjs/common';
 import {
   ApiAcceptedResponse,
   ApiCreatedResponse,
@@ -14,6 +27,7 @@ import { Requires } from '../auth/requires.decorator.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
 import { hasVersion } from '../http/entity-tag.js';
 import { InvalidRequest, RequestValidationError } from '../http/http.errors.js';
+import { inPieces, withCommas } from '../http/json-pieces.js';
 import type { Upload } from '../uploads/receive-upload.js';
 import { CancelTask, type Cancelled } from './cancel-task.js';
 import { CancelTaskDto, TaskCancelledDto } from './dto/cancel-task.dto.js';
@@ -76,10 +90,11 @@ export class TasksController {
   @ApiOperation({ summary: 'List your own tasks, newest first' })
   @ApiOkResponse({ type: TaskPageDto })
   @ApiErrors(400, 401, 403, 406, 503)
-  async list(@Caller() caller: AuthContext, @Query() query: ListTasksDto): Promise<string> {
+  async list(@Caller() caller: AuthContext, @Query() query: ListTasksDto): Promise<string | StreamableFile> {
     const { limit, cursor, ...filter } = query;
     const page = await this.listTasks.execute(caller, filter, { limit, ...(cursor !== undefined && { cursor }) });
-    return `{"items":[${page.items.map(taskSummary).join(',')}],"nextCursor":${JSON.stringify(page.nextCursor)}}`;
+    const items = withCommas(page.items.map(taskSummary));
+    return inPieces(['{"items":[', ...items, `],"nextCursor":${JSON.stringify(page.nextCursor)}}`]);
   }
 
   @Get(':taskId')

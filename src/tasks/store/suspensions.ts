@@ -46,7 +46,7 @@ export interface Answer {
 }
 
 /**
- * All answers of these tasks, each as the text of an `Answer`, in the order in which the questions were answered. Index: the primary keys. PostgreSQL does not look
+ * All answers of these tasks, each the text of an `Answer`, in the order in which the questions were answered. Index: the primary keys. PostgreSQL does not look
  * into an answer: one that it cannot read would keep all of these tasks from being claimed.
  */
 const ANSWERS: Statement = {
