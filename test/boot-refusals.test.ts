@@ -19,34 +19,11 @@ async function lineOf(url: string, env: Record<string, string> = {}): Promise<st
   return lines[0] ?? '';
 }
 
-describe('A service is refused, with a hint that is right, for a URL', () => {
-  const FORM =
+it('A service is refused for a URL that cannot be read in one way, with a hint that is right', async () => {
+  expect(await lineOf(`postgres://app:${PASSWORD}/x@db/taskbridge`)).toBe(
     'DATABASE_URL: accepts a URL that begins with postgres:// or postgresql:// and names one host; in a user or a ' +
-    'password a space is written %20, # %23, % %25, / %2F, : %3A, ? %3F and @ %40';
-
-  it.each([
-    ['of two hosts', `postgres://app:${PASSWORD}@db1.example,db2.example/taskbridge`],
-    [
-      'of two hosts with ports',
-      `postgres://app:${PASSWORD}@db1:5432,db2:5432/taskbridge?target_session_attrs=read-write`,
-    ],
-    ['of two hosts in its query', `postgres://app:${PASSWORD}@/taskbridge?host=db1,db2`],
-    ['with a space in the password', `postgres://app:${PASSWORD} x@db/taskbridge`],
-    ['with a raw / in the password', `postgres://app:${PASSWORD}/x@db/taskbridge`],
-    ['with a raw / behind digits', `postgres://app:12/${PASSWORD}@db/taskbridge`],
-    ['with a raw ? in the password', `postgres://app:12?${PASSWORD}@db/taskbridge`],
-    ['with a raw ? and =', `postgres://app:12?${PASSWORD}=@db/taskbridge`],
-    ['with a raw # in the password', `postgres://app:12#${PASSWORD}@db/taskbridge`],
-    ['with a % that begins no escape', `postgres://app:${PASSWORD}%zz@db/taskbridge`],
-    ['with an escape that is no UTF-8', `postgres://app:${PASSWORD}%e9@db/taskbridge`],
-    ['with a port that is none', `postgres://app:${PASSWORD}@db:port/taskbridge`],
-    ['with a port that is too large', `postgres://app:${PASSWORD}@db:70000/taskbridge`],
-    ['of another database', `mysql://app:${PASSWORD}@db/taskbridge`],
-    ['in the form of key=value', `host=db user=app password=${PASSWORD}`],
-    ['of nothing', 'postgres://'],
-  ])('%s', async (_what, url) => {
-    expect(await lineOf(url)).toBe(FORM);
-  });
+      'password a space is written %20, # %23, % %25, / %2F, : %3A, ? %3F and @ %40',
+  );
 });
 
 describe('A service is refused by a PostgreSQL', () => {

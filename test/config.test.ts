@@ -118,6 +118,10 @@ describe('the configuration', () => {
     ['a socket in the query', 'postgresql://taskbridge_app@/taskbridge?host=%2Ftmp%2Fsocket&port=5432'],
     ['a socket as host', 'postgres://taskbridge_app@%2Ftmp%2Fsocket/taskbridge'],
     ['parameters', 'postgres://u:p%40ss@db.example:6432/taskbridge?sslmode=verify-full'],
+    ['a raw @ in the password', 'postgres://u:p@ss@db.example/taskbridge'],
+    ['an IPv6 address', 'postgres://u@[::1]:5432/taskbridge'],
+    ['everything in the query', 'postgres:///taskbridge?host=db.example&user=me@server'],
+    ['a host alone', 'postgres://db.example'],
   ])('takes a DATABASE_URL with %s', (_what, url) => {
     expect(readConfig({ DATABASE_URL: url }).database.url).toBe(url);
   });
@@ -177,7 +181,21 @@ describe('a refusal', () => {
     ],
     ['AUTH_PROXY_SECRET', ['fifteen-chars..', 'sixteen-or-more!,,sixteen-or-more!']],
     ['ALLOWED_ORIGINS', ['*', 'null', 'https://a.example/', 'https://a.example/path', 'a.example', 'ftp://a.example']],
-    ['DATABASE_URL', ['mysql://db/x', 'db.example/taskbridge', 'postgres:/db/x', 'postgres://u:secret word@db/x']],
+    ['DATABASE_URL', ['mysql://db/x', 'db.example/taskbridge', 'postgres:/db/x', 'postgres://', 'host=db user=app']],
+    [
+      'DATABASE_URL',
+      [
+        'postgres://u@db1,db2/x',
+        'postgres://u@db1:5432,db2:5432/x?target_session_attrs=any',
+        'postgres://u@/x?host=a,b',
+      ],
+    ],
+    [
+      'DATABASE_URL',
+      [' word', '/word', '?word', '?word=', '#word', '%zz', '%e9'].map((part) => `postgres://u:secret${part}@db/x`),
+    ],
+    ['DATABASE_URL', ['/', '?', '#'].map((character) => `postgres://u:12${character}secret@db/x`)],
+    ['DATABASE_URL', ['postgres://u@db:port/x', 'postgres://u@db:70000/x', 'postgres://u@/x?host=db&port=0']],
     ['MIGRATION_DATABASE_URL', ['http://db/x']],
     ['REDIS_URL', ['redis:6379', 'http://redis', 'redis://', 'redis:///0']],
     ['READINESS_REDIS', ['optional']],
