@@ -84,3 +84,27 @@ it('a claim reads what is next in line, however many tasks wait', async () => {
   await eventually('PostgreSQL has counted the claim', async () => (await rowsRead()) > before);
   expect((await rowsRead()) - before).toBeLessThan(waiting / 4);
 });
+
+/** An index on a column that appends change would make each of them write to every index of the table. */
+it('an append changes its task’s row in place', async () => {
+  const appends = 8;
+  const updates = () =>
+    connected(database.superuserUrl, async (db) => {
+      const { rows } = await db.query<{ all: string; in_place: string }>(
+        `SELECT n_tup_upd AS all, n_tup_hot_upd AS in_place FROM pg_stat_user_tables WHERE relname = 'proj_tasks'`,
+      );
+      return { all: Number(rows[0]?.all), inPlace: Number(rows[0]?.in_place) };
+    });
+  const replica = await createReplica(database.appUrl);
+  const before = await updates();
+  await waitingTask(replica.database, 'test.in-place');
+  const [lease] = await replica.get(ClaimTasks).execute(WORKER, ['test.in-place'], 1);
+  for (let batchSeq = 1; batchSeq <= appends; batchSeq += 1) {
+    const request = { taskId: lease?.identity.taskId ?? '', leaseToken: lease?.token ?? '', batchSeq };
+    const [outcome] = await appendBatch(replica.database, [{ ...request, events: [messageEvent('x')] }], LIMITS);
+    expect(outcome?.outcome).toBe('stored');
+  }
+  await replica.stop();
+  await eventually('PostgreSQL has counted it all', async () => (await updates()).all - before.all >= appends + 1);
+  expect((await updates()).inPlace - before.inPlace).toBe(appends);
+});

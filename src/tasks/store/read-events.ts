@@ -40,10 +40,14 @@ export interface Head {
 /** Index: the primary key of proj_tasks. One row for each id that exists. */
 const HEADS: Statement = {
   name: 'read-heads',
-  text: `SELECT task_id, greatest(head_event_id, 0) AS head_event_id, status FROM taskbridge.proj_tasks WHERE task_id = ANY ($1::uuid[])`,
+  text: `SELECT task_id, head_event_id, status FROM taskbridge.proj_tasks WHERE task_id = ANY ($1::uuid[])`,
 };
 
 export async function readHeads(db: Queryable, taskIds: readonly string[]): Promise<readonly Head[]> {
   const rows = await db.query<{ task_id: string; head_event_id: string; status: TaskStatus }>(HEADS, [taskIds]);
-  return rows.map((row) => ({ taskId: row.task_id, headEventId: Number(row.head_event_id), status: row.status }));
+  return rows.map((row) => ({
+    taskId: row.task_id,
+    headEventId: Math.max(0, Number(row.head_event_id)),
+    status: row.status,
+  }));
 }

@@ -60,7 +60,7 @@ export interface ViewRow {
  * it refuses to when there is U+0000 or half a character in one.
  */
 export const VIEW_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,
-  greatest(t.head_event_id, 0) AS head_event_id, t.revision, t.metadata::text AS metadata, t.attempt, t.cancel_requested_at IS NOT NULL AS cancel_requested, t.aside_code, t.progress,
+  t.head_event_id, t.revision, t.metadata::text AS metadata, t.attempt, t.cancel_requested_at IS NOT NULL AS cancel_requested, t.aside_code, t.progress,
   e.payload::text AS terminal_payload, s.question::text AS open_suspension, t.created_at, t.updated_at, t.started_at, t.finished_at,
   ${attachmentsOf('t.task_id')}`;
 
@@ -91,7 +91,7 @@ export function taskView(row: ViewRow): TaskView {
       correlationId: row.correlation_id,
     },
     status,
-    headEventId: Number(row.head_event_id),
+    headEventId: Math.max(0, Number(row.head_event_id)),
     revision: Number(row.revision),
     input: jsonTextIn(row.input),
     metadata: jsonTextIn(row.metadata),
@@ -116,7 +116,7 @@ const BEFORE_RESULT = '{"result":';
 function resultIn(payload: string): JsonText | null {
   if (payload.startsWith(BEFORE_RESULT)) return new JsonText(payload.slice(BEFORE_RESULT.length, -1));
   // Not as this service writes it, so somebody wrote it by hand.
-  const { result } = JSON.parse(payload) as { result?: unknown };
+  const result = (JSON.parse(payload) as { result?: unknown } | null)?.result;
   return result === undefined ? null : new JsonText(JSON.stringify(result));
 }
 
@@ -132,7 +132,7 @@ export interface TaskHead {
 const HEAD: Statement = {
   name: 'read-task-head',
   text: `SELECT t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,
-    greatest(t.head_event_id, 0) AS head_event_id, t.aside_code FROM taskbridge.proj_tasks t WHERE t.task_id = $1`,
+    t.head_event_id, t.aside_code FROM taskbridge.proj_tasks t WHERE t.task_id = $1`,
 };
 
 export async function readTaskHead(db: Queryable, taskId: string): Promise<TaskHead | undefined> {
@@ -147,7 +147,7 @@ export async function readTaskHead(db: Queryable, taskId: string): Promise<TaskH
         clientRequestId: row.client_request_id,
         correlationId: row.correlation_id,
       },
-      headEventId: Number(row.head_event_id),
+      headEventId: Math.max(0, Number(row.head_event_id)),
       status: row.status,
       asideCode: row.aside_code,
     }
