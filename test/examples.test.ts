@@ -280,6 +280,7 @@ describe('examples/follow.mjs', () => {
       '# byWebSocket: WebSocket is not defined, bySse: ended, byLongPoll: refused with 503; will resume after event 0\n';
     expect(follower.stderr()).toBe(round.repeat(3));
     expect(follower.lines()).toEqual(await storedLines(database, taskId));
+    await service.stop();
   });
 
   it('sees the ids go on by WebSocket, SSE or long-poll while the service is killed and started again', async () => {

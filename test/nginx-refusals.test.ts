@@ -44,7 +44,7 @@ beforeAll(async () => {
   nginx = await startNginx({ upstream: url, secret: SECRET, users: { alice: 'password-of-alice' }, times });
 }, 120_000);
 
-afterAll(() => upstream.close());
+afterAll(() => void upstream.close());
 
 function expectOneShape({ status, headers, body }: RawAnswer, wanted: number, code: string): void {
   expect({ status, type: headers['content-type'], body: JSON.parse(body) as unknown }).toEqual({

@@ -89,7 +89,7 @@ describe('A tab of a browser', () => {
   async function plain(context: BrowserContext, address: string, taskId: string): Promise<Page> {
     const page = await opened(context, address);
     await page.evaluate((path) => {
-      const { seen } = window as unknown as { seen: Seen };
+      const { seen } = globalThis as unknown as { seen: Seen };
       const source = new EventSource(path);
       source.onmessage = ({ data, lastEventId }) => {
         seen.ids.push(lastEventId);

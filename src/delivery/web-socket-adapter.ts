@@ -37,6 +37,12 @@ export class WebSocketAdapter extends WsAdapter {
     });
   }
 
+  /** Nest's own logs what is wrong with a client's frame, or with its connection, as an error of ours. Its close follows it. */
+  override bindErrorHandler(server: WebSocketServer): WebSocketServer {
+    server.on('connection', (client) => client.on('error', () => undefined));
+    return server.on('error', (error) => this.logger.error(error));
+  }
+
   override create(port: number, options: Parameters<WsAdapter['create']>[1]): unknown {
     const server = super.create(port, {
       ...options,

@@ -36,8 +36,6 @@ export class TasksGateway implements OnGatewayConnection<WebSocket> {
   ) {}
 
   handleConnection(socket: WebSocket, request: IncomingMessage): void {
-    // An error on a socket is always followed by its close.
-    socket.on('error', () => undefined);
     const caller = this.callers.of(request);
     const Writer = socket.protocol === MULTIPLEX ? MultiplexWriter : WebSocketWriter;
     const writer = new Writer(socket, this.config.streamMaxBufferedBytes);
