@@ -76,6 +76,8 @@ async function oneIsUnhurt(): Promise<void> {
   const taskId = await timed('create', created(other));
   const ended = await timed('follow', followSse(service.url, taskId, null, other.headers).end());
   expect(ended.kind).toBe('end');
+  // Now there is something to replay.
+  await timed('follow', followSse(service.url, taskId, null, other.headers).end());
   expect((await timed('/health', fetch(`${service.url}/health`))).status).toBe(200);
 }
 
@@ -477,26 +479,60 @@ describe('At the start', () => {
     `import { ${port} } from 'taskbridge';
     export default { module: class Host {}, providers: [{ provide: ${port}, ${provider} }] };`;
 
-  it.each(Object.entries(PORTS))(
-    'a %s that cannot be made or started is named in one line',
-    async (port, methods) => {
-      const whole = methods.split(' ').map((method) => `${method}() {}`);
-      const class_ = (more: string) => `useClass: class extends ${port} { taskTypes = []; ${whole.join(' ')} ${more} }`;
-      const failing = "{ throw new Error('no such\\nthing'); }";
-      const cases: readonly [string, string, string][] = [
-        ['constructor', class_(`#broken = (() => ${failing})();`), `${port} cannot be built: no such`],
-        ['factory', `useFactory: async () => ${failing}`, `${port} cannot be built: no such`],
-        ['init', class_(`onModuleInit() ${failing}`), `${port} cannot start: no such`],
-        ['bootstrap', class_(`async onApplicationBootstrap() ${failing}`), `${port} cannot start: no such`],
-        ['nothing', 'useValue: null', `${port} is null`],
-        ['empty', 'useValue: {}', `${port} has no method ${methods.split(' ')[0]}`],
-      ];
-      for (const [what, provider, line] of cases) {
-        expect(await refusal(`${port}-${what}`, hosting(port, provider))).toBe(`HOST_MODULE: ${line}`);
-      }
+  const failing = "{ throw new Error('no such\\nthing'); }";
+  const extending = (port: keyof typeof PORTS, more: string) => {
+    const whole = PORTS[port].split(' ').map((method) => `${method}() {}`);
+    return `useClass: class extends ${port} { taskTypes = []; ${whole.join(' ')} ${more} }`;
+  };
+
+  it.each(Object.keys(PORTS) as (keyof typeof PORTS)[])(
+    'a %s that does not come up is named in one line',
+    async (port) => {
+      const provider = extending(port, `async onModuleInit() ${failing}`);
+      expect(await refusal(`${port}-init`, hosting(port, provider))).toBe(`HOST_MODULE: ${port} cannot start: no such`);
     },
-    60_000,
   );
+
+  it.each([
+    ['throws in its constructor', extending('UploadPolicy', `#a = (() => ${failing})();`), 'cannot be built: no such'],
+    ['throws in its factory', `useFactory: async () => ${failing}`, 'cannot be built: no such'],
+    [
+      'throws in a later hook',
+      extending('UploadPolicy', `onApplicationBootstrap() ${failing}`),
+      'cannot start: no such',
+    ],
+    ['is null', 'useValue: null', 'is null'],
+    ['lacks a method', 'useValue: { admit() {} }', 'has no method check'],
+  ])('a port that %s is named in one line', async (what, provider, line) => {
+    const source = hosting('UploadPolicy', provider);
+    expect(await refusal(what.replaceAll(' ', '-'), source)).toBe(`HOST_MODULE: UploadPolicy ${line}`);
+  });
+
+  it('sinks that throw at each call, from the first on, are survived', async () => {
+    const throwing = (port: string, methods: string) => {
+      const members = methods.split(' ').map((method) => `${method}() { throw new Error('${port}'); }`);
+      return `{ provide: ${port}, useValue: { ${members.join(', ')} } }`;
+    };
+    const sinks = (['MetricsSink', 'TransportDiagnosticsSink'] as const).map((port) => throwing(port, PORTS[port]));
+    const path = join(directory, 'sinks.mjs');
+    await writeFile(
+      path,
+      `import { MetricsSink, TransportDiagnosticsSink } from 'taskbridge';
+      void Promise.reject(new Error('left behind while it was loaded'));
+      export default { module: class Host {}, providers: [${sinks.join(', ')}] };`,
+    );
+    const other = await startService({ DATABASE_URL: database.appUrl, HOST_MODULE: path });
+    const client = new Client(other.url, uniqueId());
+    const { status, body } = await client.create(createBody());
+    expect(status).toBe(201);
+    await followSse(other.url, body.taskId, null, client.headers).end();
+    expect((await client.snapshot(body.taskId)).body.status).toBe('COMPLETED');
+    for (const call of ['"port":"MetricsSink","method":"set"', '"port":"HOST_MODULE","method":"import"']) {
+      expect(other.stdout()).toContain(call);
+    }
+    await other.stop();
+    expect(other.stderr()).toBe('');
+  });
 
   it('a LiveLog that cannot start is named', async () => {
     const stubs = 'publish() {} follow() {} async stop() {}';
