@@ -28,7 +28,7 @@ afterEach(() => checkInvariants(database.superuserUrl));
 afterAll(() => database.drop());
 
 const started = (env: Record<string, string>): Promise<Service> =>
-  startService({ DATABASE_URL: database.appUrl, HOST_MODULE, ...LEASE, ...env });
+  startService({ DATABASE_URL: database.appUrl, HOST_MODULE, ...LEASE, ...env }, { deadlineMs: 60_000 });
 
 async function created(client: Client, taskType: string, input: Record<string, unknown>): Promise<string> {
   const answer = await client.create({ clientRequestId: uniqueId(), taskType, input });
@@ -36,13 +36,13 @@ async function created(client: Client, taskType: string, input: Record<string, u
   return answer.body.taskId;
 }
 
-const logOf = async (taskId: string) =>
-  (await storedEnvelopes(database.superuserUrl, taskId)).map(
+const logOf = async (taskId: string, { superuserUrl } = database) =>
+  (await storedEnvelopes(superuserUrl, taskId)).map(
     (raw) => JSON.parse(raw) as { type: string; payload: Record<string, unknown> },
   );
 
-const saysOf = async (taskId: string) =>
-  (await logOf(taskId)).map(({ type }) => type).filter((type) => type !== 'TASK_OUTPUT' && type !== 'TASK_MESSAGE');
+const saysOf = async (taskId: string, of = database) =>
+  (await logOf(taskId, of)).map(({ type }) => type).filter((type) => type !== 'TASK_OUTPUT' && type !== 'TASK_MESSAGE');
 
 const begun = (taskId: string) => eventually('it is begun', async () => (await logOf(taskId)).length > 0);
 
@@ -70,7 +70,7 @@ describe('A process that stalls for longer than a lease', () => {
       expect(await saysOf(taskId)).toEqual(IN_ONE_ATTEMPT);
     }
     await service.stop();
-  }, 60_000);
+  }, 120_000);
 
   it('costs no task of a worker that waits for its answers an attempt', async () => {
     const service = await started({ EXECUTOR: 'inline,worker', WORKER_TOKENS: WORKER_TOKEN });
@@ -94,7 +94,7 @@ describe('A process that stalls for longer than a lease', () => {
     worker.kill('SIGKILL');
     await worker.exited;
     await service.stop();
-  }, 60_000);
+  }, 120_000);
 
   it('loses what another replica took meanwhile, and stores nothing of it any more', async () => {
     const service = await started({});
@@ -111,7 +111,7 @@ describe('A process that stalls for longer than a lease', () => {
     const afterwards = log.slice(retriedAt).filter(({ type }) => type === 'TASK_OUTPUT');
     expect(new Set(afterwards.map(({ payload }) => payload['attempt']))).toEqual(new Set([2]));
     await Promise.all([service.stop(), other.stop()]);
-  }, 60_000);
+  }, 120_000);
 
   it('goes on reaping what others lost', async () => {
     const service = await started({ EXECUTOR: 'inline,worker', WORKER_TOKENS: WORKER_TOKEN });
@@ -124,17 +124,24 @@ describe('A process that stalls for longer than a lease', () => {
     await eventually('it is taken back', async () => (await saysOf(taskId)).includes('TASK_RETRYING'), 20_000);
     await client.cancel(taskId);
     await service.stop();
-  }, 60_000);
+  }, 120_000);
 });
 
 describe('A renewal of an expired lease', () => {
   let replicas: Replica[];
+  /** Of its own: no other reaper takes part. */
+  let database: TestDatabase;
 
   beforeAll(async () => {
+    database = await createTestDatabase();
     replicas = await Promise.all([createReplica(database.appUrl), createReplica(database.appUrl)]);
   });
 
-  afterAll(() => Promise.all(replicas.map((replica) => replica.stop())));
+  afterAll(async () => {
+    await Promise.all(replicas.map((replica) => replica.stop()));
+    await checkInvariants(database.superuserUrl);
+    await database.drop();
+  });
 
   async function expired(count: number): Promise<HeldLease[]> {
     const [replica] = replicas as [Replica, Replica];
@@ -192,7 +199,9 @@ describe('A renewal of an expired lease', () => {
           // Skipped by both, as neither waits for the other: then the next renewal has it.
           const isRenewed = renewed.includes(leaseToken) || (await renewedLater(holder, taskId, leaseToken, taken));
           expect([isRenewed, taken.has(taskId)]).toEqual([!taken.has(taskId), !isRenewed]);
-          expect(await saysOf(taskId)).toEqual(isRenewed ? ['TASK_STARTED'] : ['TASK_STARTED', 'TASK_RETRYING']);
+          expect(await saysOf(taskId, database)).toEqual(
+            isRenewed ? ['TASK_STARTED'] : ['TASK_STARTED', 'TASK_RETRYING'],
+          );
           if (renewed.includes(leaseToken)) expect(stillAlive).toContain(leaseToken);
           winners[isRenewed ? 'renewal' : 'reaper'] += 1;
         }

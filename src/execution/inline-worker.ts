@@ -89,6 +89,11 @@ export class InlineWorker implements LeaseHolder {
     }
   }
 
+  /** Whether a lease is over by this process's own clock, and neither renewed nor lost yet. */
+  get isBehind(): boolean {
+    return [...this.#running.values()].some(({ leaseEndsAt }) => performance.now() > leaseEndsAt);
+  }
+
   /** Aborts what runs and hands it back: another replica, or the next start, goes on with it at once. */
   async stop(obeyWithinMs = OBEY_WITHIN_MS): Promise<void> {
     this.#stopping = true;
@@ -209,9 +214,8 @@ export class InlineWorker implements LeaseHolder {
     if (this.#watching || this.#running.size === 0) return;
     this.#watching = true;
     const askedAt = performance.now();
-    const isExpired = ({ leaseEndsAt }: Running) => askedAt > leaseEndsAt;
     // This process stood still, or PostgreSQL did: what nobody took meanwhile is renewed at once, and does not wait for its turn.
-    if ([...this.#running.values()].some(isExpired)) void this.renew();
+    if (this.isBehind) void this.renew();
     const held = this.held();
     try {
       const states = new Map((await checkLeases(this.database, held)).map((state) => [state.leaseToken, state]));
@@ -223,7 +227,9 @@ export class InlineWorker implements LeaseHolder {
     } catch {
       // PostgreSQL does not answer. Whoever it lets claim the task next must be the only one to run it. A question from before the
       // end of the lease proves nothing: its time may have run out while this process stood still.
-      for (const running of this.#running.values()) if (isExpired(running)) running.attempt.stop('lease_lost');
+      for (const { attempt, leaseEndsAt } of this.#running.values()) {
+        if (askedAt > leaseEndsAt) attempt.stop('lease_lost');
+      }
     } finally {
       this.#watching = false;
     }

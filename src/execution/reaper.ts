@@ -6,6 +6,7 @@ import { Trouble } from '../observability/trouble.js';
 import { EndLostAttempts, LOST_WORK, type LostWork } from '../tasks/end-lost-attempts.js';
 import { TasksConfig } from '../tasks/tasks.config.js';
 import type { Written } from '../tasks/task-writer.js';
+import { InlineWorker } from './inline-worker.js';
 
 /** How late the end of a lost attempt may be. */
 const EVERY_MS = 500;
@@ -33,6 +34,7 @@ export class Reaper {
     private readonly endLostAttempts: EndLostAttempts,
     private readonly log: Log,
     private readonly metrics: MetricsSink,
+    private readonly inlineWorker: InlineWorker,
     tasks: TasksConfig,
   ) {
     this.#renewalMs = (tasks.leaseSeconds * 1000) / RENEWALS_OF_A_LEASE;
@@ -74,7 +76,7 @@ export class Reaper {
   private isLate(dueAt: number): boolean {
     const now = performance.now();
     if (now - dueAt > this.#renewalMs) this.#patientUntil = now + this.#renewalMs;
-    return now < this.#patientUntil;
+    return now < this.#patientUntil || this.inlineWorker.isBehind;
   }
 
   private async reap(work: LostWork, dueAt: number): Promise<void> {

@@ -170,7 +170,7 @@ export const MUTANTS: readonly Mutant[] = [
     changes: [
       {
         file: 'src/execution/reaper.ts',
-        from: '    return now < this.#patientUntil;\n',
+        from: '    return now < this.#patientUntil || this.inlineWorker.isBehind;\n',
         to: '    return false;\n',
       },
     ],
