@@ -129,7 +129,7 @@ export class TaskWriter {
       return await this.swept(lock, command, store);
     } catch (error) {
       if (!isFaultOfData(error)) throw error;
-      return await this.swept(lock, command, (tx, decided) => this.storeInHalves(tx, decided, actor));
+      return this.swept(lock, command, (tx, decided) => this.storeInHalves(tx, decided, actor));
     }
   }
 
