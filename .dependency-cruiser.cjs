@@ -158,8 +158,9 @@ module.exports = {
     ]),
     withinSrc('http-is-an-edge', 'Filters and parsers work for every route, so they know none.', '^src/http/', [
       '^src/http/',
-      // A foreign origin is refused as a principal is, and probes are answered whatever they accept.
-      '^src/auth/(auth\\.errors|public\\.decorator)\\.ts$',
+      // A foreign origin is refused as a principal is, the proxy's word on the scheme counts with its proof, and probes are answered
+      // whatever they accept.
+      '^src/auth/(auth\\.errors|proxy-proof|public\\.decorator)\\.ts$',
     ]),
     withinSrc(
       'observability-knows-nobody',

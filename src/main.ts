@@ -68,12 +68,18 @@ async function start(): Promise<void> {
   // Nest is loaded only now: what is refused is refused at once.
   const { serve } = await import('./boot/serve.js');
   if (stopping) return;
-  const serving = serve({ config, database, logger: log, isAlone: embedded !== undefined });
+  const serving = serve({ config, database, logger: log, isAlone: embedded !== undefined, crash });
   // A stop that comes while it is wired waits for that, and drains it as usual. Where it fails, `start` says why.
   started.push(async () => (await serving.catch(() => undefined))?.drain());
   const { url, opsUrl } = await serving;
   log.info({ url, ...(opsUrl && { ops_url: opsUrl }), environment: config.environment.name }, 'service.listening');
   if (process.stdout.isTTY) console.log(welcome(url, config));
+}
+
+/** As Node itself does, where nobody listens for the exception. */
+function crash(error: unknown): void {
+  console.error(error);
+  process.exit(1);
 }
 
 async function embeddedPostgres({ database }: Config): Promise<EmbeddedPostgres> {

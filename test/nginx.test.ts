@@ -187,7 +187,12 @@ describe('nginx with the configuration of deploy/nginx', () => {
         [behindTls, 'https', 'http'],
       ] as const) {
         const status = async (line: string, scheme: string, headers: Record<string, string> = {}) =>
-          (await exchange(proxy.port, head(line, { Host: 'tasks.example', Origin: `${scheme}://tasks.example`, ...headers }))).status;
+          (
+            await exchange(
+              proxy.port,
+              head(line, { Host: 'tasks.example', Origin: `${scheme}://tasks.example`, ...headers }),
+            )
+          ).status;
         const login = { Authorization: basic('alice') };
         const cancel = `POST /api/v1/tasks/${await create(alice)}/cancel`;
         expect(await status(cancel, own, login)).toBe(202);

@@ -11,18 +11,16 @@ export interface Containment {
 
 /**
  * What a host's code leaves behind (a promise that nobody awaits, a timer, a listener) and fails later would end the process, and
- * everybody's work with it. It costs a line instead. Exceptions of the service's own still end the process.
+ * everybody's work with it. It costs a line instead. `crash` is for exceptions of the service's own, and ends the process.
  */
-export function containHostFaults(): Containment {
+export function containHostFaults(crash: (error: unknown) => void): Containment {
   const early: [HostCall, unknown][] = [];
   let report = (call: HostCall, error: unknown): void => void early.push([call, error]);
   process.on('unhandledRejection', (error) => report(currentHostCall() ?? UNKNOWN, error));
   process.on('uncaughtException', (error) => {
     const call = currentHostCall();
-    if (call) return report(call, error);
-    // As Node itself does.
-    console.error(error);
-    process.exit(1);
+    if (call) report(call, error);
+    else crash(error);
   });
   return {
     tell(faults) {

@@ -31,6 +31,8 @@ export interface Ground {
   readonly logger: Logger;
   /** Nobody else is on this database. */
   readonly isAlone: boolean;
+  /** Ends the process as an exception that nobody caught does. */
+  readonly crash: (error: unknown) => void;
 }
 
 export interface Serving {
@@ -41,8 +43,8 @@ export interface Serving {
 }
 
 /** Wires the application, listens, and starts what runs on its own, in this order. */
-export async function serve({ config, database, logger, isAlone }: Ground): Promise<Serving> {
-  const contained = config.hostModule === undefined ? undefined : containHostFaults();
+export async function serve({ config, database, logger, isAlone, crash }: Ground): Promise<Serving> {
+  const contained = config.hostModule === undefined ? undefined : containHostFaults(crash);
   const host = await loadHostModule(config.hostModule);
   const refused = (error: unknown): never => {
     throw refusedWithHost(host, error);

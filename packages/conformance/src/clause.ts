@@ -1,7 +1,5 @@
+import type { Need } from './installation.js';
 import type { Scene } from './scene.js';
-
-/** What a clause needs besides the principal whose credentials were given. */
-export type Need = 'task' | 'worker' | 'other-principal' | 'maximal-age';
 
 export type Check = (scene: Scene) => Promise<void>;
 
@@ -19,14 +17,4 @@ export interface Clause {
   /** Absent where nobody can check it from outside; then `reason` says why. */
   readonly check?: Check;
   readonly reason?: string;
-}
-
-/** The service does not do what the clause demands. */
-export class Broken extends Error {
-  override readonly name = 'Broken';
-}
-
-/** This installation does not let the clause be checked. */
-export class NotChecked extends Error {
-  override readonly name = 'NotChecked';
 }

@@ -1,4 +1,5 @@
-import type { Check, Clause, Need } from './clause.js';
+import type { Check, Clause } from './clause.js';
+import type { Need } from './installation.js';
 import * as answering from './checks/answering.js';
 import { orderOfJudgements } from './checks/action-order.js';
 import * as browsers from './checks/browsers.js';

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Answer } from './api-client.js';
-import { Broken } from './clause.js';
+import { Broken } from './outcomes.js';
 
 /** @throws Broken with what was seen */
 export function demand(holds: unknown, seen: string): asserts holds {

@@ -1,5 +1,5 @@
 import type { Answer } from './api-client.js';
-import { Broken } from './clause.js';
+import { Broken } from './outcomes.js';
 import { shown } from './demands.js';
 import type { WorkerClient } from './worker-client.js';
 import type { JsonObject, Lease, WorkerEvent } from './wire.js';

@@ -1,4 +1,4 @@
-import { Broken } from './clause.js';
+import { Broken } from './outcomes.js';
 import { shortened } from './demands.js';
 import { TERMINAL_TYPES, type Envelope } from './wire.js';
 

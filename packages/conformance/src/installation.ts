@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ApiClient, type HeaderMap } from './api-client.js';
-import type { Need } from './clause.js';
 import { shown } from './demands.js';
 import { WorkerClient } from './worker-client.js';
+
+/** What a clause needs besides the principal whose credentials were given. */
+export type Need = 'task' | 'worker' | 'other-principal' | 'maximal-age';
 
 export interface Access {
   readonly baseUrl: string;

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Broken, NotChecked, type Clause } from './clause.js';
+import { type Clause } from './clause.js';
+import { Broken, NotChecked } from './outcomes.js';
 import type { Installation } from './installation.js';
 import { Scene } from './scene.js';
 

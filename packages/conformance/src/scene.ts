@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Answer, ApiClient, HeaderMap } from './api-client.js';
-import { Broken, NotChecked } from './clause.js';
+import { Broken, NotChecked } from './outcomes.js';
 import { demandAnswer, shown } from './demands.js';
 import { DrivenTask, accepted, message, output, progress } from './driven-task.js';
 import type { Follower } from './follower.js';

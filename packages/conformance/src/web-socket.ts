@@ -1,6 +1,6 @@
 import { WebSocket } from 'ws';
 import type { ApiClient, HeaderMap } from './api-client.js';
-import { Broken } from './clause.js';
+import { Broken } from './outcomes.js';
 import { shortened } from './demands.js';
 import { Follower } from './follower.js';
 

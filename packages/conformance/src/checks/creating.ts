@@ -1,4 +1,5 @@
-import { NotChecked, type Check } from '../clause.js';
+import { type Check } from '../clause.js';
+import { NotChecked } from '../outcomes.js';
 import { demand, demandAnswer, demandMembers, demandSame, shown } from '../demands.js';
 import type { Scene } from '../scene.js';
 

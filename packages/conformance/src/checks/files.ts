@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { NotChecked, type Check } from '../clause.js';
+import { type Check } from '../clause.js';
+import { NotChecked } from '../outcomes.js';
 import { demand, demandAnswer, demandSame, shown } from '../demands.js';
 import type { Scene } from '../scene.js';
 import type { Created } from '../wire.js';

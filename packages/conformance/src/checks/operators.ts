@@ -1,4 +1,5 @@
-import { NotChecked, type Check } from '../clause.js';
+import { type Check } from '../clause.js';
+import { NotChecked } from '../outcomes.js';
 import { demand, shown } from '../demands.js';
 
 /** Without credentials. A proxy may keep these from strangers, and then nothing is said about them. */
