@@ -368,6 +368,13 @@ export const CLAUSES: readonly Clause[] = [
       'it takes a stop of the service',
     ],
   ]),
+  ...under(PROTOCOL, 'What an EventSource does', [
+    [
+      'sse.in-browsers',
+      'It gives up at the first answer that is not 200',
+      'it is what browsers and the proxies in front do; the tests of TaskBridge drive Chromium and nginx',
+    ],
+  ]),
   ...under(PROTOCOL, 'WebSocket', [
     ['websocket.confirmed', '`lastEventId` may be absent, empty or `null`.', TASK, sockets.confirmed],
     [
@@ -544,7 +551,7 @@ export const CLAUSES: readonly Clause[] = [
     ],
     [
       'errors.unavailable',
-      'PostgreSQL does not answer, too much is waiting, or the service drains',
+      'PostgreSQL does not answer, too much is waiting',
       'it takes a fault of what the service stands on',
     ],
   ]),
@@ -640,10 +647,15 @@ export const CLAUSES: readonly Clause[] = [
   ...under(WORKERS, 'The rules', [
     [
       'workers.lease-expires',
-      'When it expires the attempt is over, whatever the worker believes: the next one begins, with `TASK_RETRYING` in the log',
+      'Then the attempt is over, whatever the worker believes: the next one begins, with `TASK_RETRYING` in the log',
       WORKER,
       leases.leaseExpires,
       60,
+    ],
+    [
+      'workers.lease-revives',
+      'A heartbeat revives a lease that expired, if nobody took it.',
+      'the service takes an expired lease within a second, so whether it did so before the heartbeat is chance',
     ],
     [
       'workers.fence',
@@ -654,7 +666,7 @@ export const CLAUSES: readonly Clause[] = [
     ['workers.one-lease-each', 'what waits in a worker, nobody else can run', WORKER, leases.oneLeaseEach],
     [
       'workers.attachments',
-      "which are given to whoever sends the lease's token as `X-Lease-Token`",
+      "They are given to whoever sends the lease's token as `X-Lease-Token`.",
       WORKER,
       files.byLease,
     ],

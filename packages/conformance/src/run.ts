@@ -34,9 +34,9 @@ export async function runAll(installation: Installation, clauses: readonly Claus
 
 async function resultOf(installation: Installation, clause: Clause): Promise<Result> {
   const { check, needs } = clause;
-  const reason = clause.reason ?? needs.map((need) => installation.missing(need)).find((why) => why !== undefined);
-  if (check === undefined || reason !== undefined) {
-    return { clause, outcome: 'not checked', tookMs: 0, ...(reason !== undefined && { detail: reason }) };
+  const reasons = clause.reason ?? needs.flatMap((need) => installation.missing(need) ?? []).join('; ');
+  if (check === undefined || reasons !== '') {
+    return { clause, outcome: 'not checked', tookMs: 0, detail: reasons };
   }
   const begun = performance.now();
   const took = () => ({ clause, tookMs: Math.round(performance.now() - begun) });
