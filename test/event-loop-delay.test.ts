@@ -13,9 +13,14 @@ const BODY_BYTES = 1024 * 1024 - 512;
 const MAX_RATIO = 10;
 /** What nobody notices: below it a ratio says nothing. Of the processor's time, and by a clock that runs on while others have the processor. */
 const FLOOR_MS = { processor: 25, clock: 60 };
+/** What nothing may take of the processor's time, however long the one string takes. */
+const MOST_MS = 100;
 /** What no request may take, whatever others take. */
 const LIMITS_MS = { processor: 25, clock: 100 };
+/** Of the body that others are compared with. */
 const TRIES = 4;
+/** Of what was too slow: others on the machine may have been the reason. */
+const MORE_TRIES = 8;
 
 /** `{"a":[…]}` or `{…}` of so many bytes at most. */
 const listOf = (element: (i: number) => string) => (bytes: number) => `{"a":[${repeated(element, bytes - 8)}]}`;
@@ -104,7 +109,7 @@ describe('The event loop of a service', () => {
   async function within(limits: Delays, prepare: () => Promise<() => Promise<unknown>>): Promise<string[]> {
     const best = { clock: Infinity, processor: Infinity };
     const excess = () => KINDS.filter((kind) => best[kind] > limits[kind]);
-    for (let i = 0; i < TRIES && excess().length > 0; i += 1) {
+    for (let i = 0; i < MORE_TRIES && excess().length > 0; i += 1) {
       const found = await measured(await prepare());
       for (const kind of KINDS) best[kind] = Math.min(best[kind], found[kind]);
     }
@@ -115,7 +120,7 @@ describe('The event loop of a service', () => {
     const all: Delays[] = [];
     for (let i = 0; i < TRIES; i += 1) all.push(await measured(await prepare()));
     const limit = (kind: Kind) => Math.max(MAX_RATIO * Math.min(...all.map((d) => d[kind])), FLOOR_MS[kind]);
-    return { clock: limit('clock'), processor: limit('processor') };
+    return { clock: limit('clock'), processor: Math.min(limit('processor'), MOST_MS) };
   }
 
   async function post(path: string, body: string, headers: Record<string, string> = {}): Promise<Sent> {
@@ -269,26 +274,43 @@ describe('The event loop of a service', () => {
     expect([sent?.status, details.errors.length]).toEqual([422, 100]);
   });
 
-  it('is not held up by those who read what is large', async () => {
-    const taskType = uniqueId('test');
-    const json = objectOf((i) => `"k${i}":0`)(500_000);
-    const body = `{"clientRequestId":"r","taskType":"${taskType}","input":${json},"metadata":${json}}`;
-    const { taskId } = JSON.parse((await post('/api/v1/tasks', body)).text) as { taskId: string };
-    const reading = (path: string) => async () => {
-      const answer = await fetch(service.url + path);
-      expect([answer.status, (await answer.text()).includes(json)]).toEqual([200, true]);
+  /** The ways to read one task, a list of it, a list of twenty, and to lease it: its input and metadata have half a mebibyte each. */
+  async function readersOf(json: string): Promise<Readonly<Record<string, () => Promise<() => Promise<unknown>>>>> {
+    const one = uniqueId('test');
+    const many = uniqueId('test');
+    const created = async (taskType: string) => {
+      const members = `"clientRequestId":"${uniqueId('r')}","taskType":"${taskType}"`;
+      const { text } = await post('/api/v1/tasks', `{${members},"input":${json},"metadata":${json}}`);
+      return (JSON.parse(text) as { taskId: string }).taskId;
     };
-    expect(await unnoticed(reading(`/api/v1/tasks/${taskId}`))).toEqual([]);
-    expect(await unnoticed(reading(`/api/v1/tasks?taskType=${taskType}`))).toEqual([]);
-    for (let i = 0; i < 20; i += 1) await post('/api/v1/tasks', body.replace('"r"', `"r${i}"`));
-    expect(await unnoticed(reading(`/api/v1/tasks?taskType=${taskType}`))).toEqual([]);
-    const claims = async () => {
-      const type = uniqueId('test');
-      await post('/api/v1/tasks', body.replace(taskType, type).replace('"r"', `"${type}"`));
-      return async () => void (await worker.lease(type));
+    const taskId = await created(one);
+    for (let i = 0; i < 20; i += 1) await created(many);
+    const reading = (path: string, times: number) => () =>
+      Promise.resolve(async () => {
+        const answer = await fetch(service.url + path);
+        expect([answer.status, (await answer.text()).split(json).length - 1]).toEqual([200, times]);
+      });
+    return {
+      snapshot: reading(`/api/v1/tasks/${taskId}`, 2),
+      'list of one': reading(`/api/v1/tasks?taskType=${one}`, 1),
+      'list of twenty': reading(`/api/v1/tasks?taskType=${many}`, 20),
+      lease: async () => {
+        const taskType = uniqueId('test');
+        await created(taskType);
+        return () => worker.lease(taskType);
+      },
     };
-    expect(await within(LIMITS_MS, claims)).toEqual([]);
-  });
+  }
+
+  it('is not held up ten times as long by those who read what is large as by those who read one string', async () => {
+    const strings = await readersOf(oneString(500_000));
+    const slow: string[] = [];
+    for (const [name, read] of Object.entries(await readersOf(objectOf((i) => `"k${i}":0`)(500_000)))) {
+      const limits = await limitsBy(strings[name] as typeof read);
+      slow.push(...(await within(limits, read)).map((what) => `${name}: ${what}`));
+    }
+    expect(slow).toEqual([]);
+  }, 120_000);
 
   it.each<[string, () => Promise<unknown>]>([
     ['thousands of parameters', () => get(`/api/v1/tasks?${repeated((i) => `p${i}`, 12_000).replaceAll(',', '&')}`)],

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { treeOf } from '../http/json-tree.js';
 import { JsonText } from '../http/json-text.js';
+import { jsonOf } from '../http/json-writer.js';
 import { TaskBridgeError } from '../taskbridge-error.js';
 import type { Lease } from '../tasks/claim-tasks.js';
 import { messageEvent, outputEvent, progressEvent } from '../tasks/domain/event-payloads.js';
@@ -121,7 +122,7 @@ export class Attempt {
   private async handled(handler: TaskHandler, token: string): Promise<Ending> {
     const result: unknown = await handler(...(await this.given()));
     // JSON has no word for undefined, nor for a function.
-    const json = JSON.stringify(result) ?? 'null';
+    const json = (await jsonOf(result)) ?? 'null';
     if (Buffer.byteLength(`{"result":${json}}`) > MAX_RESULT_BYTES) {
       throw new TaskFailure('RESULT_TOO_LARGE', `A result may have at most ${MAX_RESULT_BYTES} bytes.`);
     }

@@ -4,7 +4,7 @@ import { ApiBearerAuth, ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTa
 import type { Response } from 'express';
 import { Public } from '../auth/public.decorator.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
-import { inPieces, withCommas } from '../http/json-pieces.js';
+import { around, inPieces } from '../http/json-pieces.js';
 import { writeObject } from '../http/json-text.js';
 import { EndAttempt, type Ended, type Ending } from '../tasks/end-attempt.js';
 import { ExtendLease } from '../tasks/extend-lease.js';
@@ -60,7 +60,7 @@ export class WorkerController {
     response.once('close', () => left.abort());
     // Inputs and answers are written as they are stored.
     const leases = await this.claim.execute(body, left.signal);
-    return inPieces(['{"leases":[', ...withCommas(leases.map(writeObject)), ']}']);
+    return inPieces(around('{"leases":[', leases, writeObject, ']}'));
   }
 
   @Post('tasks/:taskId/events')

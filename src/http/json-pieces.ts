@@ -1,16 +1,41 @@
 import { Readable } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { StreamableFile } from '@nestjs/common';
 
 /** Characters of an answer that is written at once. */
-const MAX_AT_ONCE = 1024 * 1024;
+const MAX_AT_ONCE = 256 * 1024;
 
-/** The body of an answer: as one string, or, where it is long, one piece after the other, as fast as the client reads. */
-export function inPieces(pieces: readonly string[]): string | StreamableFile {
-  const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
-  return length <= MAX_AT_ONCE ? pieces.join('') : new StreamableFile(Readable.from(pieces));
+/**
+ * The body of an answer: as one string, or, where it is long, one piece after the other, as fast as the client reads. Each of those is
+ * made and written in a turn of the event loop of its own.
+ */
+export function inPieces(pieces: Iterable<string>): string | StreamableFile {
+  const begun: string[] = [];
+  const more = pieces[Symbol.iterator]();
+  for (let length = 0, next = more.next(); !next.done; next = more.next()) {
+    begun.push(next.value);
+    length += next.value.length;
+    if (length > MAX_AT_ONCE) return new StreamableFile(Readable.from(inTurns(begun, more), { highWaterMark: 1 }));
+  }
+  return begun.join('');
 }
 
-/** The elements of an array, with the commas between them. */
-export function withCommas(elements: readonly string[]): readonly string[] {
-  return elements.map((element, index) => (index === 0 ? element : `,${element}`));
+/** An array with these elements as a member, before what comes behind it. */
+export function* around<T>(
+  before: string,
+  elements: readonly T[],
+  write: (element: T) => string,
+  after: string,
+): Generator<string> {
+  yield before;
+  for (const [index, element] of elements.entries()) yield `${index === 0 ? '' : ','}${write(element)}`;
+  yield after;
+}
+
+async function* inTurns(begun: readonly string[], more: Iterator<string>): AsyncGenerator<string> {
+  yield begun.join('');
+  for (let next = more.next(); !next.done; next = more.next()) {
+    await nextTurn();
+    yield next.value;
+  }
 }

@@ -11,7 +11,7 @@ const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
 /** Characters that are parsed in one turn of the event loop: a few milliseconds in the worst shape. */
-const SLICE = 32 * 1024;
+const SLICE = 16 * 1024;
 
 /**
  * What `JSON.parse` makes of a checked text, for code in this process that needs a tree. A large one is parsed in slices, each in a turn of

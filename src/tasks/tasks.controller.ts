@@ -27,7 +27,7 @@ import { Requires } from '../auth/requires.decorator.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
 import { hasVersion } from '../http/entity-tag.js';
 import { InvalidRequest, RequestValidationError } from '../http/http.errors.js';
-import { inPieces, withCommas } from '../http/json-pieces.js';
+import { around, inPieces } from '../http/json-pieces.js';
 import type { Upload } from '../uploads/receive-upload.js';
 import { CancelTask, type Cancelled } from './cancel-task.js';
 import { CancelTaskDto, TaskCancelledDto } from './dto/cancel-task.dto.js';
@@ -92,9 +92,9 @@ export class TasksController {
   @ApiErrors(400, 401, 403, 406, 503)
   async list(@Caller() caller: AuthContext, @Query() query: ListTasksDto): Promise<string | StreamableFile> {
     const { limit, cursor, ...filter } = query;
-    const page = await this.listTasks.execute(caller, filter, { limit, ...(cursor !== undefined && { cursor }) });
-    const items = withCommas(page.items.map(taskSummary));
-    return inPieces(['{"items":[', ...items, `],"nextCursor":${JSON.stringify(page.nextCursor)}}`]);
+    const page = { limit, ...(cursor !== undefined && { cursor }) };
+    const { items, nextCursor } = await this.listTasks.execute(caller, filter, page);
+    return inPieces(around('{"items":[', items, taskSummary, `],"nextCursor":${JSON.stringify(nextCursor)}}`));
   }
 
   @Get(':taskId')
