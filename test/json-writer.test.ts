@@ -35,9 +35,15 @@ describe('JSON that is written in slices', () => {
   it.each<[string, unknown]>([
     ['nothing', undefined],
     ['a function', () => 1],
-    ['members without a word in JSON', { a: undefined, b: () => 1, c: Symbol('c'), d: [undefined, () => 1, Symbol('c')] }],
+    [
+      'members without a word in JSON',
+      { a: undefined, b: () => 1, c: Symbol('c'), d: [undefined, () => 1, Symbol('c')] },
+    ],
     ['an instance of a class', [new Point()]],
-    ['toJSON, which is given the name of the member', { a: { toJSON: (key: string) => ({ key }) }, b: [{ toJSON: (key: string) => key }] }],
+    [
+      'toJSON, which is given the name of the member',
+      { a: { toJSON: (key: string) => ({ key }) }, b: [{ toJSON: (key: string) => key }] },
+    ],
     ['a toJSON that gives nothing', { a: { toJSON: () => undefined }, b: 1 }],
     ['the same object twice', Array(2).fill({ a: [] })],
     ['names with escapes', { '"\n\ud800': '\ud800' }],
