@@ -666,7 +666,7 @@ export const CLAUSES: readonly Clause[] = [
     ['workers.one-lease-each', 'what waits in a worker, nobody else can run', WORKER, leases.oneLeaseEach],
     [
       'workers.attachments',
-      "They are given to whoever sends the lease's token as `X-Lease-Token`.",
+      "They are given to any request that has the lease's token as `X-Lease-Token`.",
       WORKER,
       files.byLease,
     ],
