@@ -100,8 +100,8 @@ const outcome = ({ status, body }: Answer<ActionResult>) => [status, body.status
 const refusal = ({ status, body }: Answer<unknown>) => [status, (body as ErrorBody).code];
 
 /**
- * Sends an action that is judged after the question has expired and before any reaper has seen that: it waits behind the lock of
- * the task's row, which reapers skip.
+ * Sends an action that is judged after the question has expired and before any reaper has seen that: reapers skip a row that is
+ * locked, and what is refused waits for no lock.
  */
 const actedAfterExpiry = async (taskId: string, expiresAt: string, action: Action): Promise<Answer<ActionResult>> => {
   await superuser.query('BEGIN');
@@ -110,13 +110,11 @@ const actedAfterExpiry = async (taskId: string, expiresAt: string, action: Actio
     const { rows } = await superuser.query<{ over: boolean }>('SELECT clock_timestamp() > $1 AS over', [expiresAt]);
     return rows[0]?.over;
   });
-  const answer = client.act(taskId, action);
-  await eventually('the action waits for the row', async () => {
-    const waits = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    return (await superuser.query(waits)).rows.length > 0;
-  });
-  await superuser.query('COMMIT');
-  return answer;
+  try {
+    return await client.act(taskId, action);
+  } finally {
+    await superuser.query('COMMIT');
+  }
 };
 
 const soon = (ms = 400) => new Date(Date.now() + ms).toISOString();
@@ -405,6 +403,24 @@ describe('A question that expires', () => {
     );
     expect(outcome(answer)).toEqual([200, 'REJECTED_EXPIRED']);
     expect((await ended(taskId)).failure?.code).toBe('SUSPENSION_EXPIRED');
+  });
+
+  it('rejects an action that was sent before, and waited for the task until after that moment', async () => {
+    const expiresAt = soon(3_000);
+    const { taskId, suspendId } = await asked({ expiresAt });
+    await superuser.query('BEGIN');
+    await superuser.query('SELECT FROM taskbridge.proj_tasks WHERE task_id = $1 FOR UPDATE', [taskId]);
+    const answer = client.act(taskId, actionOn({ suspendId }));
+    await eventually('the action waits for the row', async () => {
+      const waits = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+      return (await superuser.query(waits)).rows.length > 0;
+    });
+    await eventually('the question expires', async () => {
+      const { rows } = await superuser.query<{ over: boolean }>('SELECT clock_timestamp() > $1 AS over', [expiresAt]);
+      return rows[0]?.over;
+    });
+    await superuser.query('COMMIT');
+    expect(outcome(await answer)).toEqual([200, 'REJECTED_EXPIRED']);
   });
 
   it('fails its task within a few seconds, even if nobody acts', async () => {

@@ -264,9 +264,10 @@ describe('The multiplex subprotocol', () => {
       await Promise.all(tasks.map((task) => task.complete()));
       await connection.until(() => tasks.every(({ taskId }) => toldOf(taskId).at(-1) === 'terminal'));
       for (const { taskId } of tasks) {
-        expect(toldOf(taskId)).toEqual([
-          // Known before the first answer is.
-          'NOT_SUBSCRIBED',
+        const told = toldOf(taskId);
+        // Of the second of two frames that leave the task. It waits for no answer to an earlier frame, so it has no place among them.
+        expect(told.filter((code) => code === 'NOT_SUBSCRIBED')).toHaveLength(1);
+        expect(told.filter((code) => code !== 'NOT_SUBSCRIBED')).toEqual([
           ...Array(6).fill(['SUBSCRIPTION_CONFIRMED', 'unsubscribed']).flat(),
           'SUBSCRIPTION_CONFIRMED',
           'terminal',
