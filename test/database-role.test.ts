@@ -356,7 +356,7 @@ describe('a role is refused that', () => {
         [`GRANT ${role} TO $role`, `is a member of ${role}: REVOKE ${role} FROM $role`, undefined, since] as const,
     ),
     [
-      'GRANT pg_read_all_data TO $other; ALTER ROLE $role NOINHERIT; GRANT $other TO $role',
+      'ALTER ROLE $other NOINHERIT; GRANT pg_read_all_data TO $other; GRANT $other TO $role',
       'is a member of pg_read_all_data: REVOKE pg_read_all_data FROM $other',
     ],
     [
