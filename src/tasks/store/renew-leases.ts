@@ -43,8 +43,7 @@ const CHECK: Statement = {
   name: 'check-leases',
   text: `SELECT t.task_id, t.lease_token, t.cancel_requested_at IS NOT NULL AS cancellation_requested
     FROM taskbridge.proj_tasks t JOIN unnest($1::uuid[], $2::text[]) AS h (task_id, lease_token)
-      ON t.task_id = h.task_id AND t.lease_token = h.lease_token
-    WHERE t.lease_expires_at > clock_timestamp()`,
+      ON t.task_id = h.task_id AND t.lease_token = h.lease_token`,
 };
 
 export async function checkLeases(db: Queryable, held: readonly HeldLease[]): Promise<readonly HeldState[]> {
