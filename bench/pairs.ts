@@ -33,7 +33,7 @@ export interface Outcome extends Record<keyof typeof PARTS, PartOutcome> {
 /** Operations of a turn: as few as keep all connections busy, so that what the machine does meanwhile befalls both sides. */
 const TURN = 32;
 
-/** So many of each operation on each side, by contenders that begin for it. */
+/** Does `count` of each operation on each side. Each side gets a new process and database for it. */
 export async function measurePair(
   sides: Sides<PairedSide>,
   count: number,

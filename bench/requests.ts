@@ -9,7 +9,7 @@ export interface Lease {
   readonly leaseToken: string;
 }
 
-/** Distinct ones: a principal may have so many open tasks and no more. */
+/** Distinct principals: the number of open tasks of one is capped. */
 const OWNERS = 1_000;
 const AUTHORIZATION = `Authorization: Bearer ${WORKER_TOKEN}\r\n`;
 

@@ -5,7 +5,7 @@ import type { HostFaults } from '../observability/host-faults.js';
 const UNKNOWN: HostCall = { port: 'HOST_MODULE', method: 'unknown' };
 
 export interface Containment {
-  /** From now on faults are told here; those from before, too. */
+  /** Reports faults to `faults` from now on, and those that came before. */
   tell(faults: HostFaults): void;
 }
 

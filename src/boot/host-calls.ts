@@ -46,7 +46,7 @@ export class HostCalls {
     }
   }
 
-  /** For what is told and not waited for. Never throws. */
+  /** Calls a sink and waits for nothing. Never throws. */
   tell(method: string, ...parameters: readonly unknown[]): void {
     const call = { port: this.port, method };
     try {

@@ -16,8 +16,8 @@ import { anything, authContext, broughtEvent, readiness, taskTypes, uploadAllowa
 import { HostCalls, isObject, kindOf } from './host-calls.js';
 import { open, put } from './host-streams.js';
 
-// Every port that a host module may bring, and what the service makes of an implementation before anybody calls it. A sink is told
-// and costs a line when it fails; whoever is asked is waited for so long and no longer, and what it answers is looked at.
+// Every port that a host module may bring, and what the service makes of an implementation before anybody calls it. A sink that
+// fails costs a log line. A port that answers has a deadline, and its answer is checked.
 
 /** What a load balancer and Prometheus wait for an answer is a few seconds. */
 const PROBE_PATIENCE_MS = 3_000;

@@ -28,7 +28,7 @@ export interface LeaseListener {
 /**
  * A lease while it is held. Every accepted call extends it; when there is none for a third of its length, a heartbeat does. What is
  * refused because the lease has expired is sent again, the same, once a heartbeat has revived the lease: nobody took it. Calls are
- * repeated until they are answered or the lease is surely over, which is told by this process's own monotonic clock: a worker that
+ * repeated until they are answered or the lease is surely over by this process's own monotonic clock: a worker that
  * hears nothing any more must not believe that it still holds the task.
  */
 export class HeldLease {
