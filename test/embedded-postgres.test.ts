@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
+import { awaitDeparture } from '../src/database/embedded-cluster.js';
 import {
   type EmbeddedPostgres,
   EmbeddedPostgresError,
@@ -212,6 +213,19 @@ describe('The embedded PostgreSQL', () => {
       child.kill('SIGKILL');
       const postgres = await start();
       expect(await query(postgres.ownerUrl, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+    });
+
+    it('is waited for also where it ends in the very moment in which it is looked at', async () => {
+      const cluster = join(base, 'cluster');
+      await mkdir(cluster);
+      for (let i = 0; i < 40; i += 1) {
+        const leaving = spawn('/bin/sh', ['-c', `sleep 0.0${10 + (i % 20)}`, cluster], { stdio: 'ignore' });
+        children.push(leaving);
+        const ended = once(leaving, 'exit');
+        await writeFile(join(cluster, 'postmaster.pid'), `${leaving.pid}\n`);
+        const looks = Array.from({ length: 40 }, () => awaitDeparture({ path: base, user: undefined }));
+        await Promise.all([ended, ...looks]);
+      }
     });
 
     it('is not reached by the Ctrl-C that its service is still draining after', async () => {

@@ -95,7 +95,7 @@ export async function awaitDeparture(directory: EmbeddedDirectory): Promise<numb
   for (;;) {
     const pid = await postmasterPid(cluster);
     if (pid === undefined || !isAlive(pid)) return undefined;
-    if (!(await serves(pid, cluster))) return pid;
+    if (!(await serves(pid, cluster))) return isAlive(pid) ? pid : undefined;
     if (Date.now() > until) {
       throw new EmbeddedPostgresError(
         `another TaskBridge's PostgreSQL (pid ${pid}) already serves ${dataDir(directory.path)}; ` +
@@ -130,11 +130,12 @@ function isAlive(pid: number): boolean {
   }
 }
 
+/** A file of `/proc` whose process ends between the opening and the reading fails with ESRCH, not with ENOENT. */
 async function readIfThere(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
     throw error;
   }
 }
