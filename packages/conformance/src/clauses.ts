@@ -641,7 +641,7 @@ export const CLAUSES: readonly Clause[] = [
   ...under(WORKERS, 'The rules', [
     [
       'workers.lease-expires',
-      'Then the attempt is over, whatever the worker believes: the next one begins, with `TASK_RETRYING` in the log',
+      'Then the attempt is over, whatever the worker believes. The next attempt begins, with `TASK_RETRYING` in the log.',
       WORKER,
       leases.leaseExpires,
       60,
