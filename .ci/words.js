@@ -47,7 +47,7 @@ function sentencesOf(markdown) {
   const sentences = [];
   let block = { line: 1, text: '' };
   const endBlock = () => {
-    for (const sentence of block.text.split(/(?<=[.!?][*)"]*)\s+/)) {
+    for (const sentence of block.text.split(/(?<=[.!?][*)"]*)\s+|\s·\s/)) {
       const words = sentence.split(/\s+/).filter((word) => /[\p{L}\p{N}]/u.test(word));
       if (words.length > 0) sentences.push({ line: block.line, words });
     }
