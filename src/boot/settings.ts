@@ -234,7 +234,7 @@ export type SettingName = keyof typeof SETTINGS;
 
 type Parsed<S extends Setting> = S['kind'] extends Kind<infer T> ? T : never;
 
-/** What the table says after parsing: a value, or undefined where there is no default. */
+/** The table after parsing: a value, or undefined without a default. */
 export type SettingValues = {
   readonly [Name in SettingName]: (typeof SETTINGS)[Name] extends { default: string }
     ? Parsed<(typeof SETTINGS)[Name]>

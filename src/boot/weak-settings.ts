@@ -11,8 +11,8 @@ export interface WeakSetting {
 }
 
 /**
- * What is allowed and yet weaker than it could be. Each gets one boot line and a gauge: a missing piece is visible, not
- * silent. Settings of what a host module replaces say nothing.
+ * Settings that are allowed, though stronger ones exist. Each gets a line at boot and a gauge, so a missing part is visible.
+ * Settings of parts that a host module replaces are left out.
  */
 export function weakSettings(
   config: Config,

@@ -1,7 +1,7 @@
 import { isNativeError } from 'node:util/types';
 import { POOLER_REFUSES, sqlStateOf } from './database.errors.js';
 
-/** Of Node and OpenSSL, whose own sentences have addresses in them: codes that do not say it all. */
+/** Codes of Node and OpenSSL that need a sentence. Their own sentences contain addresses. */
 const MEANINGS: Readonly<Record<string, string>> = {
   ENOTFOUND: 'its host is not known',
   EAI_AGAIN: 'its host cannot be looked up',
@@ -18,7 +18,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   ),
 };
 
-/** Of `pg`, which has no codes. */
+/** Messages of `pg`, which has no codes. */
 const SENTENCES: readonly (readonly [RegExp, string])[] = [
   [/^The server does not support SSL/, 'the server has no TLS, and sslmode asks for it'],
   [/^There was an error establishing an SSL/, 'what listens there is no PostgreSQL'],

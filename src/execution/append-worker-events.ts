@@ -10,13 +10,13 @@ import { attemptOf } from '../tasks/task-writer.js';
 import { TasksConfig } from '../tasks/tasks.config.js';
 import { AppendEventsDto } from './dto/worker.dto.js';
 
-/** Payload bytes of one batch. */
+/** The limit of a batch in bytes of payload. */
 const MAX_BATCH_BYTES = 256 * 1024;
-/** The claim of the first attempt has stored it; a worker that says so too is right. */
+/** The claim of the first attempt has stored it. A worker may send it, too. */
 const STARTED_EVENT_ID = '1';
 
 export interface WorkerReceipt {
-  /** For each event of the batch; those that were stored as one have the same. */
+  /** One id for each event of the batch. Joined events have the same id. */
   readonly eventIds: readonly string[];
   readonly leaseExpiresAt: string;
   readonly cancellationRequested: boolean;

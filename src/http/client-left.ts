@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 
-/** Whether the client hung up before it had all of its answer. An answer that a fault of ours cut off has that fault. */
+/** Whether the client hung up before the end of its answer. An answer cut off by our own fault does not count. */
 export function clientLeft({ destroyed, writableFinished, errored }: ServerResponse): boolean {
   return destroyed && !writableFinished && !errored;
 }

@@ -1,6 +1,6 @@
 import { TaskBridgeError } from '../taskbridge-error.js';
 
-/** The request is wrong in a way that no other status says more precisely. */
+/** The request is wrong, and no other status is more precise. */
 export class InvalidRequest extends TaskBridgeError {
   override readonly code = 'INVALID_REQUEST';
   override readonly kind = 'invalid';
@@ -26,7 +26,7 @@ export class MalformedJson extends TaskBridgeError {
   }
 }
 
-/** The JSON is sound, but some members are not what the route takes. */
+/** The JSON is well-formed, but the route refuses some members. */
 export class RequestValidationError extends TaskBridgeError {
   override readonly code = 'REQUEST_VALIDATION_ERROR';
   override readonly kind = 'unprocessable';
@@ -107,7 +107,7 @@ export class RouteNotFound extends TaskBridgeError {
   }
 }
 
-/** Something the service needs is gone, or the service is draining. */
+/** A dependency of the service does not answer, or the service is draining. */
 export class ServiceUnavailable extends TaskBridgeError {
   override readonly code = 'SERVICE_UNAVAILABLE';
   override readonly kind = 'unavailable';

@@ -11,7 +11,7 @@ import {
   UpgradeRequired,
 } from './http.errors.js';
 
-/** What is answered to an error: everything that leaves the service, and nothing else. */
+/** The answer to an error: exactly what leaves the service. */
 export interface Refusal {
   readonly status: number;
   readonly code: string;
@@ -28,7 +28,7 @@ const INTERNAL_ERROR: Refusal = {
   headers: {},
 };
 
-/** Fixed words: messages of frameworks and libraries repeat the request, or tell versions and paths. */
+/** Fixed texts: messages of frameworks and libraries repeat the request, or reveal versions and paths. */
 const BY_STATUS: Readonly<Record<number, readonly [code: string, message: string]>> = {
   400: ['INVALID_REQUEST', 'The request is malformed'],
   401: ['AUTHENTICATION_ERROR', 'Who is calling could not be established'],
@@ -80,8 +80,8 @@ function absence(req: Request): TaskBridgeError {
 }
 
 /**
- * Of Nest's exceptions, and of errors made by `http-errors` (Express, send) that are meant to be seen. Not of any error
- * that happens to have a status: an S3 client's 403 is our fault, not the caller's.
+ * The status of Nest's exceptions, and of public errors by `http-errors` (Express, send). Not of other errors with a status: an
+ * S3 client's 403 is our fault, not the caller's.
  */
 function statusOf(error: unknown): number {
   if (error instanceof HttpException) return error.getStatus();

@@ -3,20 +3,20 @@ export type MetricKind = 'counter' | 'gauge' | 'histogram';
 export interface Metric {
   readonly kind: MetricKind;
   readonly help: string;
-  /** Each a name of few values: no ids, nothing that a client writes. */
+  /** Each label has few values: no ids, and no texts of clients. */
   readonly labels: readonly string[];
   /** Upper bounds in seconds, of histograms. */
   readonly buckets?: readonly number[];
 }
 
-/** From what a commit on a local disk takes to where a client has long given up. */
+/** From a commit on a local disk to a time at which clients have given up. */
 const REQUEST_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
-/** A claim waits for a worker to be free, which may take minutes. */
+/** A claim waits for a free worker, which may take minutes. */
 const CLAIM_SECONDS = [0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900];
 /** A long-poll waits up to 60 s, a stream lives up to an hour. */
 const HTTP_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 3600];
 
-/** What is counted through MetricsSink. Names without the prefix that Prometheus sees, `taskbridge_`. */
+/** The metrics of MetricsSink, without the prefix `taskbridge_`. */
 export const METRICS = {
   task_starts_total: { kind: 'counter', help: 'Tasks created; repeats are duplicates', labels: [] },
   task_failures_total: { kind: 'counter', help: 'Tasks that ended in TASK_FAILED', labels: [] },
@@ -89,7 +89,7 @@ export const METRICS = {
   weak_setting: { kind: 'gauge', help: '1 for each thing that is allowed but weak', labels: ['name'] },
 } as const satisfies Record<string, Metric>;
 
-/** What TransportDiagnosticsSink becomes in Prometheus. */
+/** The metrics of TransportDiagnosticsSink. */
 export const TRANSPORT_METRICS = {
   replays_total: { kind: 'counter', help: 'Replays from the log that began', labels: [] },
   events_delivered_total: { kind: 'counter', help: 'Events written to clients', labels: ['transport'] },
@@ -117,7 +117,7 @@ export type CounterName = NameOf<'counter'>;
 export type GaugeName = NameOf<'gauge'>;
 export type HistogramName = NameOf<'histogram'>;
 
-/** The last argument of a call about `Name`: exactly its labels, or nothing when it has none. */
+/** The last argument of a call about `Name`: exactly its labels, or none. */
 export type LabelsOf<Name extends keyof Metrics> = Metrics[Name]['labels'] extends readonly []
   ? []
   : [labels: Readonly<Record<Metrics[Name]['labels'][number], string>>];
