@@ -36,7 +36,7 @@ export class ErrorFilter implements ExceptionFilter {
     const req = http.getRequest<Request>();
     const res = http.getResponse<Response>();
     // After a client has hung up, failures follow from that, and no client waits for an answer.
-    if (clientLeft(res)) return;
+    if (clientLeft(res, error)) return;
     try {
       const refusal = refusalOf(error, req);
       if (refusal.status === 500 && !isReported(error)) {
