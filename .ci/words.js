@@ -1,9 +1,8 @@
 // `npm run check:words`: plain English. Fails on words that hide the subject or the number of a sentence, in every text of the
-// repository, and on sentences of more than 25 words in the pages below. CONTRIBUTING.md says what to write instead.
+// repository, and on sentences of more than 25 words in its pages.
 import { globSync, readFileSync } from 'node:fs';
 
 const MAX_WORDS = 25;
-const PAGES_OF_SHORT_SENTENCES = ['README.md', 'PROTOCOL.md'];
 
 const TEXTS = [
   ...['*.md', '*.js', '.ci/*', '.dependency-cruiser.cjs', '.env.example', 'Dockerfile', 'docker-compose.yml'],
@@ -23,26 +22,31 @@ const HABITS = [
   [/(^|[.:;,*/]\s*)so (many|much|few)\b/i, 'write the number, or name it'],
   [/\b(is|are|was|were|be|been|being|gets?) told\b/i, 'say who learns what from whom'],
   [/\bfor ever\b|\bever more\b/i, 'name the limit: without end, never, again and again'],
-  [/\bwho comes (when|then|first|while|to)\b/i, 'name the subject: a new claim, a later caller'],
+  [
+    /\b(for|to|by|than|from|and) who\b|\bwho comes\b|\bwhichever\b/i,
+    'name the subject: a client that …, a later claim',
+  ],
   [/\b(the )?longest ago\b/i, 'write "oldest"'],
   [/\bin so many words\b|\bno more than that\b/i, 'write the fact itself'],
 ];
 
 function complaintsOf(file) {
   const text = readFileSync(file, 'utf8');
-  const lines = text.split('\n').flatMap((line, at) =>
-    HABITS.flatMap(([pattern, instead]) => {
-      const found = pattern.exec(line)?.[0].trim();
-      return found === undefined ? [] : [`${file}:${at + 1}: "${found}": ${instead}`];
-    }),
-  );
-  if (!PAGES_OF_SHORT_SENTENCES.includes(file)) return lines;
+  const found = text.split('\n').flatMap((line, at, all) => {
+    // With the line below it, so that a phrase is found also where it is wrapped.
+    const wrapped = `${line} ${(all[at + 1] ?? '').replace(/^\s*(\*|\/\/|#)?\s*/, '')}`;
+    return HABITS.flatMap(([pattern, instead]) => {
+      const { 0: phrase, index = line.length } = pattern.exec(wrapped) ?? [];
+      return index < line.length ? [`${file}:${at + 1}: "${phrase.trim()}": ${instead}`] : [];
+    });
+  });
+  if (!file.endsWith('.md')) return found;
   const long = sentencesOf(text).flatMap(({ line, words }) =>
     words.length <= MAX_WORDS
       ? []
       : [`${file}:${line}: ${words.length} words, at most ${MAX_WORDS}: "${words.slice(0, 6).join(' ')} …"`],
   );
-  return [...lines, ...long];
+  return [...found, ...long];
 }
 
 /** A sentence ends with its mark or with its block: a paragraph, an item, a heading, a cell of a table. Code counts as one word. */

@@ -55,7 +55,7 @@ function lineOf(error: unknown): string | undefined {
     return 'RETENTION_DATABASE_URL: this role may not remove tasks; connect as taskbridge_retention';
   }
   if (state !== undefined && MAY_PASS.includes(state)) {
-    return `RETENTION_DATABASE_URL: somebody else holds what is to be removed, at ${TRIES} tries (${state}): run it again`;
+    return `RETENTION_DATABASE_URL: another session locked the tasks to remove, at ${TRIES} tries (${state}): run it again`;
   }
   // PostgreSQL's words name objects, never a secret. A lost connection's may name an address.
   if (state !== undefined && isNativeError(error)) {

@@ -37,7 +37,7 @@ export async function sessionViolations(client: ClientBase): Promise<readonly Vi
     [
       'search_path',
       session.search_path !== PINNED.search_path,
-      `search_path is not the pinned one, ${PINNED.search_path}; a pooler such as PgBouncer drops what it is asked for`,
+      `search_path is not the pinned one, ${PINNED.search_path}; a pooler such as PgBouncer drops the options of a session`,
     ],
     [
       'read_only',

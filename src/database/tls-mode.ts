@@ -79,7 +79,7 @@ function modeOf(parameters: URLSearchParams, valueOf: ValueOf): Mode | 'no-verif
   if (!isMode(text)) throw new NotConnected(`sslmode accepts ${MODES.join(', ')}`);
   if (ofSystem && text !== 'verify-full' && text !== 'disable') {
     throw new NotConnected(
-      `sslrootcert=system needs sslmode=verify-full: anybody can have a certificate of a public CA`,
+      `sslrootcert=system needs sslmode=verify-full: anybody can get a certificate of a public CA`,
     );
   }
   return text;

@@ -7,7 +7,7 @@ export interface CompositeOptions {
   readonly degraded?: readonly string[];
   /** How long one probe may take, in milliseconds. Defaults to 1000. */
   readonly deadlineMilliseconds?: number;
-  /** How long an answer stays valid, in milliseconds. So many requests cause one question a second. Defaults to 1000. */
+  /** How long an answer stays valid, in milliseconds. One second has one question, for any number of requests. Defaults to 1000. */
   readonly cacheMilliseconds?: number;
   /** Milliseconds of a clock that never goes back. Defaults to `performance.now`. */
   readonly now?: () => number;

@@ -33,7 +33,7 @@ export class RequestValidationError extends TaskBridgeError {
   override readonly details: { readonly errors: readonly FieldError[] };
 
   constructor(errors: readonly FieldError[]) {
-    super('The request has members that are missing, unknown or not allowed');
+    super('Members of the request are missing, unknown or not allowed');
     this.details = { errors };
   }
 }
@@ -94,7 +94,7 @@ export class UpgradeRequired extends TaskBridgeError {
   override readonly kind = 'upgrade_required';
 
   constructor() {
-    super('A WebSocket is opened here');
+    super('This address accepts only WebSockets');
   }
 }
 

@@ -35,6 +35,6 @@ export async function insertWithFiles(
     tx,
     files.map(({ attachmentId }) => attachmentId),
   );
-  if (!settled) throw new UploadInvalid('The upload took so long that its files were taken for abandoned.');
+  if (!settled) throw new UploadInvalid('The upload took too long, and its files were removed.');
   return inserted;
 }

@@ -78,7 +78,7 @@ class Walk {
     if (isOver(task.status)) {
       this.isBroken = false;
     } else if (this.isBroken) {
-      const message = 'What is stored of the task does not allow it to go on.';
+      const message = 'The stored state of the task does not allow it to continue.';
       this.add(newEvent('TASK_FAILED', { code: NOT_REPAIRABLE, message, retryable: true }));
     } else if (task.cancellation && task.run.state !== 'leased') {
       this.add(newEvent('TASK_CANCELLED', { reason: task.cancellation.reason }));

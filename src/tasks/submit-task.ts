@@ -28,7 +28,7 @@ import { TasksConfig } from './tasks.config.js';
  * Further away they run in parallel: the creates under way on ten replicas are too few to reach the cap unseen.
  */
 const NEAR_THE_CAP = 10 * MAX_BATCH_PAGES;
-/** The most connections for reading earlier tasks. So many repeated requests leave connections for others. */
+/** The most connections for reading earlier tasks. Repeated requests thus leave connections for others. */
 const LOOKUP_CONNECTIONS = 4;
 
 export interface Submission {

@@ -121,7 +121,7 @@ export class ReceiveUpload {
     }
     const { sizeBytes, sample } = meter;
     const contentType = agreedType(mimeType, await sniffedType(sample), sample);
-    if (contentType === undefined) throw new UploadInvalid('A file is not of the type that it is said to be.');
+    if (contentType === undefined) throw new UploadInvalid('The bytes of a file are not of its declared type.');
     return { attachmentId, filename: normalisedFilename(filename), contentType, sizeBytes, sha256: meter.sha256() };
   }
 

@@ -1,6 +1,6 @@
 import { TaskBridgeError } from '../taskbridge-error.js';
 
-/** The multipart body is not well-formed, or a file in it is not what it is said to be. */
+/** The multipart body is not well-formed, or a file in it is not of its declared type. */
 export class UploadInvalid extends TaskBridgeError {
   override readonly code = 'UPLOAD_VALIDATION_ERROR';
   override readonly kind = 'invalid';

@@ -133,7 +133,7 @@ const ALL: readonly Mutant[] = [
     }),
   },
   {
-    name: 'an id that the worker is told and nobody gets',
+    name: 'an id that the worker gets and no client',
     breaks: 'promises.ids',
     follows: ['workers.append'],
     make: storing((task, type, store) => {

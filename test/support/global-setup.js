@@ -30,7 +30,7 @@ export default async function globalSetup() {
 
 /**
  * Tests that start what was built must neither pass nor fail because of what was there yesterday. Where the sources do not build
- * nothing is there: those tests fail, and all others can still be run by whoever is in the middle of a change.
+ * nothing is there: those tests fail, and all others can still run in the middle of a change.
  */
 function buildIfStale(folder, settings, output, command) {
   const sources = readdirSync(join(root, folder), { recursive: true }).map((file) => `${folder}/${file}`);
