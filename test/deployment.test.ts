@@ -14,7 +14,7 @@ import { migrate } from '../src/database/migrate.js';
 import { startTestCluster, type TestCluster } from './support/postgres.js';
 import { temporaryDirectory } from './support/service.js';
 
-// What a container engine or a cluster would do with these files is tried by .github/workflows/ci.yml, and nowhere here.
+// .github/workflows/ci.yml tries these files with a container engine and a cluster. The tests here do not.
 
 const root = fileURLToPath(new URL('../', import.meta.url));
 const read = (path: string) => readFileSync(join(root, path), 'utf8');

@@ -29,8 +29,8 @@ export default async function globalSetup() {
 }
 
 /**
- * Tests that start what was built must neither pass nor fail because of what was there yesterday. Where the sources do not build
- * nothing is there: those tests fail, and all others can still run in the middle of a change.
+ * An old build must not decide whether tests pass. When the sources do not build, there is no build: tests that start it fail,
+ * and all others still run.
  */
 function buildIfStale(folder, settings, output, command) {
   const sources = readdirSync(join(root, folder), { recursive: true }).map((file) => `${folder}/${file}`);
