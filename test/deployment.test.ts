@@ -115,7 +115,7 @@ describe('docker-compose.yml', () => {
     await cp(join(root, 'deploy/secrets.sh'), join(directory, 'secrets.sh'));
     const make = async (...args: string[]) => (await run(join(directory, 'secrets.sh'), args)).stdout;
     const first = await make();
-    expect(first).toMatch(/^log in as alice with [0-9a-f]{24}; it is written down nowhere\n$/);
+    expect(first).toMatch(/^log in as alice with [0-9a-f]{24}; the password is stored nowhere\n$/);
     const made = () =>
       readdirSync(join(directory, 'secrets')).map((name) => [
         name,
