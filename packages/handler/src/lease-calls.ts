@@ -1,0 +1,56 @@
+import { backoffMs } from './backoff.js';
+import { type LeaseHolder, LeaseLost, Unavailable } from './lease-holder.js';
+
+const LONGEST_BACKOFF_MS = 2_000;
+
+/**
+ * Calls under a lease. A call that is refused because the lease has expired is made again, the same, once the lease is renewed: nobody
+ * took it. One without an answer is made again until there is one, or the lease is lost.
+ */
+export class LeaseCalls {
+  constructor(
+    private readonly holder: LeaseHolder,
+    private readonly lost: AbortSignal,
+  ) {}
+
+  /** @throws LeaseLost when the lease is over, and what the holder throws besides */
+  async make(call: () => Promise<void>): Promise<void> {
+    for (let failures = 0; ; failures += 1) {
+      if (this.lost.aborted) throw new LeaseLost();
+      try {
+        return await call();
+      } catch (error) {
+        if (error instanceof LeaseLost) await this.renew();
+        else if (error instanceof Unavailable) await this.pause(failures, error.retryAfterMs);
+        else throw error;
+      }
+    }
+  }
+
+  /** @throws LeaseLost */
+  async renew(): Promise<void> {
+    for (let failures = 0; ; failures += 1) {
+      if (this.lost.aborted) throw new LeaseLost();
+      try {
+        return await this.holder.renew();
+      } catch (error) {
+        if (!(error instanceof Unavailable)) throw error;
+        await this.pause(failures, error.retryAfterMs);
+      }
+    }
+  }
+
+  /** Ends early when the lease is lost. */
+  private pause(failures: number, atLeastMs: number): Promise<void> {
+    const longestMs = Math.min(LONGEST_BACKOFF_MS, this.holder.leaseMs / 6);
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        this.lost.removeEventListener('abort', end);
+        resolve();
+      };
+      const timer = setTimeout(end, backoffMs(failures, longestMs, atLeastMs));
+      this.lost.addEventListener('abort', end);
+    });
+  }
+}

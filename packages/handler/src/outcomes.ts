@@ -1,0 +1,67 @@
+import { Suspended } from './task-handler.js';
+
+/** A promise that knows whether anybody ever listened to it. */
+class Outcome<T> extends Promise<T> {
+  isHeard = false;
+
+  /** What `then` makes is a promise like any other. */
+  static override get [Symbol.species](): PromiseConstructor {
+    return Promise;
+  }
+
+  override then<A = T, B = never>(
+    fulfilled?: ((value: T) => A | PromiseLike<A>) | null,
+    rejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    this.isHeard = true;
+    return super.then(fulfilled, rejected);
+  }
+}
+
+interface Rejection {
+  readonly error: unknown;
+  /** Undefined where the promise had resolved before. */
+  readonly outcome?: Outcome<unknown>;
+}
+
+const FIRST_LOOK = 100;
+
+/**
+ * The promises that a handler is given. It may leave each of them alone, and none of them ends the process; but what was rejected while
+ * nobody listened is not forgotten.
+ */
+export class Outcomes {
+  #rejected: Rejection[] = [];
+  #nextLook = FIRST_LOOK;
+
+  of<T>(work: () => Promise<T>): Promise<T> {
+    const outcome: Outcome<T> = new Outcome((resolve, reject) => {
+      work().then(resolve, (error: unknown) => {
+        // Not a refusal: the handler was to end.
+        if (!(error instanceof Suspended)) this.rejected({ error, outcome });
+        reject(error);
+      });
+    });
+    // Not by its own `then`: this is not the handler who listens.
+    Promise.prototype.then.call(outcome, undefined, () => undefined);
+    return outcome;
+  }
+
+  /** Of a call whose promise has resolved. */
+  fail(error: unknown): void {
+    this.rejected({ error });
+  }
+
+  /** The errors that no code of the handler has listened to so far, oldest first. */
+  get unheard(): readonly unknown[] {
+    return this.#rejected.filter(({ outcome }) => !outcome?.isHeard).map(({ error }) => error);
+  }
+
+  private rejected(rejection: Rejection): void {
+    this.#rejected.push(rejection);
+    if (this.#rejected.length < this.#nextLook) return;
+    // A handler that listens, and goes on for days, leaves nothing behind.
+    this.#rejected = this.#rejected.filter(({ outcome }) => !outcome?.isHeard);
+    this.#nextLook = 2 * this.#rejected.length + FIRST_LOOK;
+  }
+}
