@@ -80,11 +80,18 @@ module.exports = {
       to: { path: '^(test|examples|bench)/' },
     },
     {
+      name: 'protocol-imports-nothing',
+      comment: 'The language of the wire is spoken in browsers, workers and the service alike.',
+      severity: 'error',
+      from: { path: '^packages/protocol/src/' },
+      to: { pathNot: '^packages/protocol/src/' },
+    },
+    {
       name: 'worker-sdk-stands-alone',
-      comment: 'It is installed without the service, into whatever its users run: what it needs is in it, or in Node.',
+      comment: 'It is installed without the service: what it needs is compiled into it, or is in Node.',
       severity: 'error',
       from: { path: '^packages/worker/src/' },
-      to: { pathNot: '^packages/worker/src/', dependencyTypesNot: ['core'] },
+      to: { pathNot: '^packages/(worker|handler|protocol)/src/', dependencyTypesNot: ['core'] },
     },
     {
       name: 'conformance-kit-stands-alone',
@@ -111,7 +118,14 @@ module.exports = {
       severity: 'error',
       from: { path: '^src/tasks/domain/' },
       // What JSON is, where it is not walked, needs nothing of the kind either.
-      to: { pathNot: ['^src/tasks/domain/', '^src/taskbridge-error\\.ts$', '^src/http/json-text\\.ts$'] },
+      to: {
+        pathNot: [
+          '^src/tasks/domain/',
+          '^packages/protocol/src/',
+          '^src/taskbridge-error\\.ts$',
+          '^src/http/json-text\\.ts$',
+        ],
+      },
     },
     withinSrc(
       'store-knows-domain-and-database',
@@ -210,7 +224,7 @@ module.exports = {
     tsConfig: { fileName: 'test/tsconfig.json' },
     enhancedResolveOptions: {
       exportsFields: ['exports'],
-      conditionNames: ['import', 'require', 'node', 'default', 'types'],
+      conditionNames: ['taskbridge-source', 'import', 'require', 'node', 'default', 'types'],
     },
     skipAnalysisNotInRules: true,
   },
