@@ -87,6 +87,20 @@ module.exports = {
       to: { pathNot: '^packages/protocol/src/' },
     },
     {
+      name: 'runner-knows-its-port',
+      comment: 'It runs in the service and in workers. What differs between the two is behind LeaseHolder.',
+      severity: 'error',
+      from: { path: '^packages/handler/src/' },
+      to: { pathNot: '^packages/(handler|protocol)/src/', dependencyTypesNot: ['core'] },
+    },
+    {
+      name: 'runner-is-for-execution',
+      comment: 'A run of a handler is one lease holder of two; all others see its events only.',
+      severity: 'error',
+      from: { path: '^src/', pathNot: ['^src/execution/', '^src/(host-api|boot/host-ports)\\.ts$'] },
+      to: { path: '^packages/handler/' },
+    },
+    {
       name: 'worker-sdk-stands-alone',
       comment: 'It is installed without the service: what it needs is compiled into it, or is in Node.',
       severity: 'error',

@@ -18,7 +18,7 @@ export interface Build {
 export async function buildOfWorkingTree(): Promise<Build> {
   const dist = join(root, 'dist');
   const builtAt = await changedAt(join(dist, 'main.js'));
-  for (const folder of ['src', 'packages/protocol/src']) {
+  for (const folder of ['src', 'packages/protocol/src', 'packages/handler/src']) {
     for (const file of await readdir(join(root, folder), { recursive: true })) {
       if ((await changedAt(join(root, folder, file))) > builtAt)
         throw new Error(`dist is older than ${folder}: npm run build`);

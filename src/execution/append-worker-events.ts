@@ -56,8 +56,10 @@ export class AppendWorkerEvents {
   private async append(taskId: string, batch: WorkerBatch, principalId?: string): Promise<WorkerReceipt> {
     const { leaseToken, batchSeq, events } = batch;
     const given = events.map((event, index) => this.checked(event, index, attemptOf(leaseToken)));
-    if (given.reduce((bytes, { json }) => bytes + Buffer.byteLength(json), 0) > MAX_BATCH_BYTES) {
-      throw new PayloadTooLarge(MAX_BATCH_BYTES, `The events of a batch have at most ${MAX_BATCH_BYTES} bytes.`);
+    // Where an event may have more, it makes a batch of its own.
+    const maxBytes = Math.max(MAX_BATCH_BYTES, this.config.maxEventPayloadBytes);
+    if (given.reduce((bytes, { json }) => bytes + Buffer.byteLength(json), 0) > maxBytes) {
+      throw new PayloadTooLarge(maxBytes, `The events of a batch have at most ${maxBytes} bytes.`);
     }
     const told = given.filter(({ type }) => type !== 'TASK_STARTED');
     const joined = joinOutput(told, this.config.maxEventPayloadBytes);

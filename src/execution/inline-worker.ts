@@ -209,7 +209,15 @@ export class InlineWorker {
 }
 
 /** What came as text, as the trees that a handler is promised. */
-async function leasedTask({ identity, attempt, input, metadata, answers, attachments, traceparent }: Lease): Promise<LeasedTask> {
+async function leasedTask({
+  identity,
+  attempt,
+  input,
+  metadata,
+  answers,
+  attachments,
+  traceparent,
+}: Lease): Promise<LeasedTask> {
   const { taskId, taskType } = identity;
   const [inputTree, metadataTree] = await Promise.all([input, metadata].map((text) => (text ? treeOf(text) : {})));
   return {

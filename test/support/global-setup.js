@@ -10,11 +10,12 @@ const changedAt = (path) => statSync(join(root, path), { throwIfNoEntry: false }
 
 export default async function globalSetup() {
   buildPackageIfStale('protocol', 'events.js');
+  buildPackageIfStale('handler', 'attempt.js');
   buildIfStale(['src'], ['tsconfig.json', 'tsconfig.build.json', 'nest-cli.json'], 'dist/main.js', [
     'node_modules/@nestjs/cli/bin/nest.js',
     'build',
   ]);
-  buildPackageIfStale('worker', 'worker/src/worker-api.js', ['packages/protocol/src']);
+  buildPackageIfStale('worker', 'worker/src/worker-api.js', ['packages/protocol/src', 'packages/handler/src']);
   buildPackageIfStale('conformance', 'cli.js');
   const [{ startSharedCluster }, { migrate }] = await Promise.all([
     import('./postgres.ts'),

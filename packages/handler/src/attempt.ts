@@ -3,7 +3,7 @@ import { EventSender } from './event-sender.js';
 import { failureOf, resultRefused } from './failures.js';
 import { HalfCharacters } from './half-characters.js';
 import { LeaseCalls } from './lease-calls.js';
-import { type Ending, LeaseLost, type LeaseHolder } from './lease-holder.js';
+import { type Ending, type LeaseHolder, LeaseLost, Refused } from './lease-holder.js';
 import { MAX_EVENT_BYTES, MAX_RESULT_BYTES } from './limits.js';
 import { Outcomes } from './outcomes.js';
 import { type Question, questionOf } from './question.js';
@@ -46,6 +46,7 @@ export class Attempt {
   readonly #halves = new HalfCharacters();
   readonly #calls: LeaseCalls;
   readonly #sender: EventSender;
+  #isDone = false;
   #asked = 0;
   #question: Question | undefined;
 
@@ -65,7 +66,7 @@ export class Attempt {
 
   /** A sign of life, repeated until it is answered. @throws LeaseLost, and what the holder throws besides */
   renew(): Promise<void> {
-    return this.call(() => this.holder.renew());
+    return this.watched(this.#calls.renew());
   }
 
   /** Resolves when the lease is over; the handler's code may still be running when it does not obey its signal. */
@@ -99,14 +100,16 @@ export class Attempt {
   }
 
   private end(ended: Ended): Promise<void> {
-    return this.call(() =>
-      ended.kind === 'suspend' ? this.holder.suspend(ended.question) : this.holder.end(ended),
-    );
+    return this.call(() => (ended.kind === 'suspend' ? this.holder.suspend(ended.question) : this.holder.end(ended)));
   }
 
-  private async call(call: () => Promise<void>): Promise<void> {
+  private call(call: () => Promise<void>): Promise<void> {
+    return this.watched(this.#calls.make(call));
+  }
+
+  private async watched(answer: Promise<void>): Promise<void> {
     try {
-      await this.#calls.make(call);
+      await answer;
     } catch (error) {
       if (error instanceof LeaseLost) this.stop('lease_lost');
       throw error;
@@ -114,33 +117,46 @@ export class Attempt {
   }
 
   private async execute(handler: TaskHandler, task: LeasedTask): Promise<Ended> {
-    const { signal } = this.#stop;
-    let result: unknown;
-    let thrown: { readonly error: unknown } | undefined;
-    try {
-      signal.throwIfAborted();
-      result = await handler(task.input, this.context(task));
-    } catch (error) {
-      thrown = { error };
-    }
+    const outcome = await this.outcomeOf(handler, task);
     await this.#sender.settled();
+    this.#isDone = true;
     if (this.#halves.isWaiting) this.#outcomes.fail(eventInvalid('data', 'ends within a character'));
-    const [unheard, ...others] = this.#outcomes.unheard;
-    const isUnheard = unheard !== undefined;
-    if (!thrown && !isUnheard && !this.#question) return this.completed(result);
-    const reason: unknown = signal.aborted ? signal.reason : undefined;
-    if (reason instanceof AttemptStopped) return { kind: reason.why === 'cancelled' ? 'cancelled' : 'release' };
-    if (isUnheard) this.report('call_refused', others.length > 0 ? manyRefused(unheard, others.length) : unheard);
+    const { unheard } = this.#outcomes;
+    if ('result' in outcome && unheard.length === 0 && !this.#question) return this.completed(outcome.result);
+    const { aborted, reason } = this.#stop.signal as { aborted: boolean; reason: unknown };
+    if (aborted && reason instanceof AttemptStopped) {
+      return { kind: reason.why === 'cancelled' ? 'cancelled' : 'release' };
+    }
+    return this.notCompleted('error' in outcome ? outcome.error : undefined, unheard);
+  }
+
+  private async outcomeOf(
+    handler: TaskHandler,
+    task: LeasedTask,
+  ): Promise<{ readonly result: unknown } | { readonly error: unknown }> {
+    try {
+      this.#stop.signal.throwIfAborted();
+      return { result: await handler(task.input, this.context(task)) };
+    } catch (error) {
+      return { error };
+    }
+  }
+
+  /** `unheard`: what was refused while the handler did not listen. It outweighs all but words of its own. */
+  private notCompleted(error: unknown, unheard: readonly unknown[]): Ended {
+    const [refused] = unheard;
+    if (unheard.length > 0) this.report('call_refused', unheard.length === 1 ? refused : manyRefused(unheard));
     // Also when the handler let another error out meanwhile: it was told to end, and asks again from its start.
-    if (this.#question && !isUnheard) return { kind: 'suspend', question: this.#question };
-    if (thrown && !(thrown.error instanceof TaskFailure)) this.report('handler_failed', thrown.error);
-    const error = isUnheard && !(thrown?.error instanceof TaskFailure) ? unheard : thrown?.error;
-    return { kind: 'fail', ...failureOf(error) };
+    if (this.#question && unheard.length === 0) return { kind: 'suspend', question: this.#question };
+    if (error instanceof TaskFailure) return { kind: 'fail', ...failureOf(error) };
+    const isOwn = error !== undefined && !(error instanceof Suspended);
+    if (unheard.length === 0 || isOwn) this.report(error instanceof Refused ? 'call_refused' : 'handler_failed', error);
+    return { kind: 'fail', ...failureOf(unheard.length > 0 ? refused : error) };
   }
 
   private async completed(result: unknown): Promise<Ended> {
     try {
-      const resultJson = await storableJson(result, MAX_RESULT_BYTES - '{"result":}'.length);
+      const resultJson = await storableJson(result, MAX_RESULT_BYTES);
       // JSON has no word for undefined, nor for a function.
       return { kind: 'complete', resultJson: resultJson ?? 'null' };
     } catch (error) {
@@ -166,6 +182,8 @@ export class Attempt {
     const say = (event: () => SizedEvent | undefined) =>
       this.#outcomes.of(async () => {
         signal.throwIfAborted();
+        // Code of the handler that goes on behind its end.
+        if (this.#isDone) throw new LeaseLost();
         return this.say(event());
       });
     return {
@@ -198,6 +216,7 @@ export class Attempt {
   }
 }
 
-function manyRefused(first: unknown, others: number): unknown {
-  return first instanceof Error ? new Error(`${first.message} (and ${others} more)`, { cause: first }) : first;
+function manyRefused([first, ...others]: readonly unknown[]): Error {
+  const told = first instanceof Error ? first.message : '';
+  return new Error(`${told} (and ${others.length} more)`, { cause: first });
 }

@@ -14,28 +14,24 @@ export class LeaseCalls {
   ) {}
 
   /** @throws LeaseLost when the lease is over, and what the holder throws besides */
-  async make(call: () => Promise<void>): Promise<void> {
+  make(call: () => Promise<void>): Promise<void> {
+    return this.answered(call, () => this.renew());
+  }
+
+  /** @throws LeaseLost when the lease is over, and what the holder throws besides */
+  renew(): Promise<void> {
+    return this.answered(() => this.holder.renew());
+  }
+
+  private async answered(call: () => Promise<void>, whenExpired?: () => Promise<void>): Promise<void> {
     for (let failures = 0; ; failures += 1) {
       if (this.lost.aborted) throw new LeaseLost();
       try {
         return await call();
       } catch (error) {
-        if (error instanceof LeaseLost) await this.renew();
-        else if (error instanceof Unavailable) await this.pause(failures, error.retryAfterMs);
+        if (error instanceof Unavailable) await this.pause(failures, error.retryAfterMs);
+        else if (error instanceof LeaseLost && whenExpired) await whenExpired();
         else throw error;
-      }
-    }
-  }
-
-  /** @throws LeaseLost */
-  async renew(): Promise<void> {
-    for (let failures = 0; ; failures += 1) {
-      if (this.lost.aborted) throw new LeaseLost();
-      try {
-        return await this.holder.renew();
-      } catch (error) {
-        if (!(error instanceof Unavailable)) throw error;
-        await this.pause(failures, error.retryAfterMs);
       }
     }
   }

@@ -1,5 +1,5 @@
-/** The largest result, in bytes of the JSON of the terminal event. */
-export const MAX_RESULT_BYTES = 1024 * 1024;
+/** Bytes of a result's JSON: 1 MiB, less what the call of a worker has around it. */
+export const MAX_RESULT_BYTES = 1024 * 1024 - 128;
 /** Arrays and objects around a value of a result or a question: one less than the service takes, for the call around it. */
 export const MAX_DEPTH = 31;
 /** Bytes of one event's payload, where the service has not said otherwise. */

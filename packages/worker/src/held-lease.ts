@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
-import type { HandlerEvent } from '#handler/events.js';
-import { type Ending, type LeaseHolder, LeaseLost, Refused, Unavailable } from '#handler/lease-holder.js';
-import type { Question } from '#handler/question.js';
+import type { HandlerEvent } from '../../handler/src/events.js';
+import { type Ending, type LeaseHolder, LeaseLost, Refused, Unavailable } from '../../handler/src/lease-holder.js';
+import type { Question } from '../../handler/src/question.js';
 import type { Lease, SignOfLease } from './lease.js';
 import { type Answer, type Service, ServiceRefused } from './service.js';
 

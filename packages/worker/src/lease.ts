@@ -1,5 +1,5 @@
-import type { LeasedTask } from '#handler/attempt.js';
-import type { JsonObject, SuspendAnswer } from '#handler/task-handler.js';
+import type { LeasedTask } from '../../handler/src/attempt.js';
+import type { JsonObject, SuspendAnswer } from '../../handler/src/task-handler.js';
 
 /** A lease, as the worker protocol shows it. */
 export interface Lease {

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Attempt } from '#handler/attempt.js';
-import { backoffMs } from '#handler/backoff.js';
-import type { TaskHandler, TaskHandlers } from '#handler/task-handler.js';
+import { Attempt } from '../../handler/src/attempt.js';
+import { backoffMs } from '../../handler/src/backoff.js';
+import type { TaskHandler, TaskHandlers } from '../../handler/src/task-handler.js';
 import { HeldLease } from './held-lease.js';
 import { type Lease, leasedTask } from './lease.js';
 import { Service } from './service.js';
@@ -155,7 +155,7 @@ export class Worker {
   private begin(lease: Lease, serviceTime: number): void {
     const handler = this.#handlers.get(lease.taskType) as TaskHandler;
     const { taskId, taskType, attempt: number } = lease;
-    const held = new HeldLease(lease, this.#service, {
+    const held: HeldLease = new HeldLease(lease, this.#service, {
       cancelled: () => attempt.stop('cancelled'),
       beat: () => attempt.renew(),
     });
