@@ -180,7 +180,7 @@ export class Attempt {
     const resume = answers.at(-1);
     const { signal } = this.#stop;
     const say = (event: () => SizedEvent | undefined) =>
-      this.#outcomes.of(async () => {
+      this.#outcomes.of(() => {
         signal.throwIfAborted();
         // Code of the handler that goes on behind its end.
         if (this.#isDone) throw new LeaseLost();
@@ -206,8 +206,8 @@ export class Attempt {
     };
   }
 
-  private async say(event: SizedEvent | undefined): Promise<void> {
-    if (event === undefined) return;
+  private say(event: SizedEvent | undefined): Promise<void> | undefined {
+    if (event === undefined) return undefined;
     const { maxEventBytes = Number.POSITIVE_INFINITY } = this.holder;
     if (event.bytes > maxEventBytes) throw eventTooLarge(maxEventBytes);
     // What only the service can judge is not called buffered.

@@ -33,16 +33,19 @@ export class EventSender {
     return new Promise((stored, refused) => this.push(event, stored, refused));
   }
 
-  /** Resolves when the event is buffered; calls `refused` when it is not stored after all. */
-  async buffer(event: SizedEvent, refused: (error: unknown) => void): Promise<void> {
+  /**
+   * Calls `refused` when the event is not stored after all.
+   * @returns undefined when the event is buffered and more may come, else a promise that resolves then
+   */
+  buffer(event: SizedEvent, refused: (error: unknown) => void): Promise<void> | undefined {
     this.push(event, () => undefined, refused);
     if (this.#pendingBytes + this.#sendingBytes > MAX_BUFFERED_BYTES) {
-      await new Promise<void>((room) => this.#waiting.push(room));
-    } else if (this.#bytesOfTurn >= JOIN_BYTES) {
-      // A handler that awaits nothing else would keep the event loop to itself.
-      this.#bytesOfTurn = 0;
-      await new Promise((turn) => setImmediate(turn));
+      return new Promise((room) => this.#waiting.push(room));
     }
+    if (this.#bytesOfTurn < JOIN_BYTES) return undefined;
+    // A handler that awaits nothing else would keep the event loop to itself.
+    this.#bytesOfTurn = 0;
+    return new Promise((turn) => setImmediate(turn));
   }
 
   /** Sends what waits. Resolves when everything is stored or refused. */

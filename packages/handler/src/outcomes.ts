@@ -34,17 +34,14 @@ export class Outcomes {
   #rejected: Rejection[] = [];
   #nextLook = FIRST_LOOK;
 
-  of<T>(work: () => Promise<T>): Promise<T> {
-    const outcome: Outcome<T> = new Outcome((resolve, reject) => {
-      work().then(resolve, (error: unknown) => {
-        // Not a refusal: the handler was to end.
-        if (!(error instanceof Suspended)) this.rejected({ error, outcome });
-        reject(error);
-      });
-    });
-    // Not by its own `then`: this is not the handler who listens.
-    Promise.prototype.then.call(outcome, undefined, () => undefined);
-    return outcome;
+  /** `work` may answer at once, and throw. */
+  of<T>(work: () => Promise<T> | T): Promise<T> {
+    try {
+      const answer = work();
+      return answer instanceof Promise ? this.watched(answer) : Promise.resolve(answer);
+    } catch (error) {
+      return this.watched(Promise.reject<T>(error as Error));
+    }
   }
 
   /** Of a call whose promise has resolved. */
@@ -55,6 +52,19 @@ export class Outcomes {
   /** The errors that no code of the handler has listened to so far, oldest first. */
   get unheard(): readonly unknown[] {
     return this.#rejected.filter(({ outcome }) => !outcome?.isHeard).map(({ error }) => error);
+  }
+
+  private watched<T>(answer: Promise<T>): Promise<T> {
+    const outcome: Outcome<T> = new Outcome((resolve, reject) => {
+      answer.then(resolve, (error: unknown) => {
+        // Not a refusal: the handler was to end.
+        if (!(error instanceof Suspended)) this.rejected({ error, outcome });
+        reject(error);
+      });
+    });
+    // Not by its own `then`: this is not the handler who listens.
+    Promise.prototype.then.call(outcome, undefined, () => undefined);
+    return outcome;
   }
 
   private rejected(rejection: Rejection): void {

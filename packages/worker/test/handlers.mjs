@@ -165,12 +165,10 @@ export const handlers = {
     const answer = await suspend({ reasonCode: 'ONLY', allowedActions: ['yes'] }).catch(() => undefined);
     return { answered: answer !== undefined };
   },
-  'both.fail': (input) => {
-    throw new TaskFailure('OWN_CODE', 'in own words', input);
-  },
   'both.throw': () => {
     throw new Error('a secret that clients must not read');
   },
+  'both.nothing': () => undefined,
   /** Ends with a result that cannot come as JSON. */
   'both.result': ({ name }) => RESULTS[name](),
   /** Fails in words that cannot come as JSON. */
