@@ -36,7 +36,7 @@ export class ErrorFilter implements ExceptionFilter {
     const req = http.getRequest<Request>();
     const res = http.getResponse<Response>();
     // Whatever fails behind a client that hung up fails because of it, and nobody is there to be answered.
-    if (clientLeft(res)) return;
+    if (clientLeft(res, error)) return;
     try {
       const refusal = refusalOf(error, req);
       if (refusal.status === 500 && !isReported(error)) {

@@ -80,8 +80,9 @@ export async function readMultipart(
     bodyBytes += chunk.length;
     if (bodyBytes > limits.maxBodyBytes) reject(new PayloadTooLarge(limits.maxBodyBytes));
   };
+  // Not `complete`, which only says that the last byte has arrived: the client may have left before it was read.
   const cut = (): void => {
-    if (!request.complete) reject(new UploadInvalid('The body was cut off.'));
+    if (!request.readableEnded) reject(new UploadInvalid('The body was cut off.'));
   };
   request.on('data', measure).once('close', cut).once('error', cut);
   if (request.destroyed) cut();
