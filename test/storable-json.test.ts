@@ -145,7 +145,10 @@ describe('What can be stored of a value', () => {
       'JSON.stringify fails on it',
     ],
   ])('is nothing of %s', async (_, value, why) => {
-    await expect(storableJson(value, MAX_RESULT_BYTES)).rejects.toMatchObject({ constructor: NotStorable, message: why });
+    await expect(storableJson(value, MAX_RESULT_BYTES)).rejects.toMatchObject({
+      constructor: NotStorable,
+      message: why,
+    });
     expect(() => smallStorableJson(value, MAX_RESULT_BYTES)).toThrow(why);
   });
 

@@ -45,7 +45,8 @@ export function questionOf(asked: SuspendRequest, ordinal: number, maxBytes = MA
   const { reasonCode, allowedActions, expiresAt, uiHints, interaction } = asked;
   const unknown = Object.keys(asked).find((name) => !KNOWN.has(name));
   if (unknown !== undefined) throw eventInvalid('question', 'has an unknown member');
-  if (!/^[\x21-\x7e]{1,255}$/.test(key)) throw eventInvalid('key', 'must be 1 to 255 visible ASCII characters');
+  if (typeof key !== 'string' || !/^[\x21-\x7e]{1,255}$/.test(key))
+    throw eventInvalid('key', 'must be 1 to 255 visible ASCII characters');
   if (!KINDS.includes(kind)) throw eventInvalid('kind', `must be one of ${KINDS.join(', ')}`);
   if (!Number.isSafeInteger(schemaVersion) || schemaVersion < 1)
     throw eventInvalid('schemaVersion', 'must be a whole number from 1');
