@@ -80,11 +80,32 @@ module.exports = {
       to: { path: '^(test|examples|bench)/' },
     },
     {
+      name: 'protocol-imports-nothing',
+      comment: 'The language of the wire is spoken in browsers, workers and the service alike.',
+      severity: 'error',
+      from: { path: '^packages/protocol/src/' },
+      to: { pathNot: '^packages/protocol/src/' },
+    },
+    {
+      name: 'runner-knows-its-port',
+      comment: 'It runs in the service and in workers. What differs between the two is behind LeaseHolder.',
+      severity: 'error',
+      from: { path: '^packages/handler/src/' },
+      to: { pathNot: '^packages/(handler|protocol)/src/', dependencyTypesNot: ['core'] },
+    },
+    {
+      name: 'runner-is-for-execution',
+      comment: 'A run of a handler is one lease holder of two; all others see its events only.',
+      severity: 'error',
+      from: { path: '^src/', pathNot: ['^src/execution/', '^src/(host-api|boot/host-ports)\\.ts$'] },
+      to: { path: '^packages/handler/' },
+    },
+    {
       name: 'worker-sdk-stands-alone',
-      comment: 'It is installed without the service, into whatever its users run: what it needs is in it, or in Node.',
+      comment: 'It is installed without the service: what it needs is compiled into it, or is in Node.',
       severity: 'error',
       from: { path: '^packages/worker/src/' },
-      to: { pathNot: '^packages/worker/src/', dependencyTypesNot: ['core'] },
+      to: { pathNot: '^packages/(worker|handler|protocol)/src/', dependencyTypesNot: ['core'] },
     },
     {
       name: 'conformance-kit-stands-alone',
@@ -111,7 +132,14 @@ module.exports = {
       severity: 'error',
       from: { path: '^src/tasks/domain/' },
       // What JSON is, where it is not walked, needs nothing of the kind either.
-      to: { pathNot: ['^src/tasks/domain/', '^src/taskbridge-error\\.ts$', '^src/http/json-text\\.ts$'] },
+      to: {
+        pathNot: [
+          '^src/tasks/domain/',
+          '^packages/protocol/src/',
+          '^src/taskbridge-error\\.ts$',
+          '^src/http/json-text\\.ts$',
+        ],
+      },
     },
     withinSrc(
       'store-knows-domain-and-database',
@@ -210,7 +238,7 @@ module.exports = {
     tsConfig: { fileName: 'test/tsconfig.json' },
     enhancedResolveOptions: {
       exportsFields: ['exports'],
-      conditionNames: ['import', 'require', 'node', 'default', 'types'],
+      conditionNames: ['taskbridge-source', 'import', 'require', 'node', 'default', 'types'],
     },
     skipAnalysisNotInRules: true,
   },

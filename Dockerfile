@@ -5,8 +5,12 @@ COPY package.json package-lock.json .npmrc ./
 # The image brings Node and builds with tsc, so no install script is needed: not the Node 24 that machines with another
 # Node get, not PostgreSQL.
 RUN npm ci --ignore-scripts
-COPY nest-cli.json tsconfig.json ./
+COPY nest-cli.json tsconfig.json tsconfig.build.json ./
+COPY packages/protocol ./packages/protocol
+COPY packages/handler ./packages/handler
 COPY src ./src
+RUN node node_modules/typescript/bin/tsc -p packages/protocol
+RUN node node_modules/typescript/bin/tsc -p packages/handler
 RUN node node_modules/@nestjs/cli/bin/nest.js build
 
 # --- runtime packages: without the embedded PostgreSQL, which production-like environments refuse ------------------------
@@ -34,6 +38,8 @@ ENV NODE_ENV=production APP_ENV=production PORT=3000 DATA_DIR=/data
 WORKDIR /app
 COPY --from=packages /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
+COPY --from=build /app/packages/protocol/dist ./packages/protocol/dist
+COPY --from=build /app/packages/handler/dist ./packages/handler/dist
 COPY migrations ./migrations
 COPY packages/checker ./packages/checker
 COPY package.json LICENSE ./

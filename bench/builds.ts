@@ -18,8 +18,11 @@ export interface Build {
 export async function buildOfWorkingTree(): Promise<Build> {
   const dist = join(root, 'dist');
   const builtAt = await changedAt(join(dist, 'main.js'));
-  for (const file of await readdir(join(root, 'src'), { recursive: true })) {
-    if ((await changedAt(join(root, 'src', file))) > builtAt) throw new Error('dist is older than src: npm run build');
+  for (const folder of ['src', 'packages/protocol/src', 'packages/handler/src']) {
+    for (const file of await readdir(join(root, folder), { recursive: true })) {
+      if ((await changedAt(join(root, folder, file))) > builtAt)
+        throw new Error(`dist is older than ${folder}: npm run build`);
+    }
   }
   return { dist, name: 'the working tree' };
 }

@@ -1,11 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { endsTask } from '#protocol/events.js';
 import { type Command, type Decision, decide, type Rules } from '../src/tasks/domain/decide.js';
 import { messageEvent, outputEvent, progressEvent } from '../src/tasks/domain/event-payloads.js';
 import { evolve } from '../src/tasks/domain/evolve.js';
 import { isOver, NEW_TASK, type Task, type TaskStatus } from '../src/tasks/domain/task.js';
 import type { AcceptedAction, Question } from '../src/tasks/domain/suspension.js';
-import { endsTask, newEvent, type NewEvent } from '../src/tasks/domain/task-event.js';
+import { newEvent, type NewEvent } from '../src/tasks/domain/task-event.js';
 import { BatchOutOfOrder, EventInvalid, LeaseLost } from '../src/tasks/domain/tasks.errors.js';
 import { TaskBridgeError } from '../src/taskbridge-error.js';
 

@@ -373,7 +373,7 @@ describe('examples/follow.mjs', () => {
     const client = newPrincipal(service.url);
     const created = await Promise.all(
       [1, 2, 3, 4].map(async () => {
-        const body = { clientRequestId: uniqueId(), taskType: 'demo.stream', input: { chunks: 5, intervalMs: 20 } };
+        const body = { clientRequestId: uniqueId(), taskType: 'demo.greet', input: { steps: 5, stepMs: 20 } };
         return (await client.create(body)).body.taskId;
       }),
     );

@@ -1,10 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
-import { AttemptStopped } from '../src/execution/attempt.js';
-import { readTaskView } from '../src/tasks/store/read-task.js';
+import { type AttemptStopped, type TaskContext, TaskFailure, type TaskHandler } from '#handler/task-handler.js';
 import { TaskExecutor } from '../src/execution/task-executor.js';
-import { TaskFailure, type TaskContext, type TaskHandler } from '../src/execution/task-handler.js';
 import { AppendEvents } from '../src/tasks/append-events.js';
 import { CancelTask } from '../src/tasks/cancel-task.js';
 import { ClaimTasks, type Lease } from '../src/tasks/claim-tasks.js';
@@ -289,17 +287,13 @@ describe('A handler', () => {
   it.each([
     ['U+0000', { text: 'a\u0000b' }],
     ['half a character', { text: 'cut \ud83d' }],
-  ])('that returns %s has it for a result, and its snapshot shows it', async (_, result) => {
+    ['what is no JSON', { n: 1n }],
+  ])('that returns %s fails its task for good, and the log says so', async (_, result) => {
     const replica = await workerWith(() => result);
     const taskId = await task(replica);
-    await ended(taskId);
-    expect(JSON.parse((await readTaskView(replica.database, taskId))?.result?.json ?? '')).toEqual(result);
-  });
-
-  it('that returns what is no JSON has failed', async () => {
-    const replica = await workerWith(() => ({ n: 1n }), { env: { TASK_MAX_ATTEMPTS: '1' } });
-    const taskId = await task(replica);
-    expect((await ended(taskId)).payload).toMatchObject({ code: 'HANDLER_ERROR' });
+    expect((await ended(taskId)).payload).toMatchObject({ code: 'RESULT_NOT_STORABLE', retryable: false });
+    expect(await typesOf(taskId)).toEqual(['TASK_STARTED', 'TASK_FAILED']);
+    expect(replica.log.filter(({ msg }) => msg === 'handler.refused')).toEqual([expect.objectContaining({ taskId })]);
   });
 });
 
@@ -320,13 +314,16 @@ describe('The events of a handler', () => {
   it('are stored when their promises say so', async () => {
     const seen: number[] = [];
     const replica = await workerWith(async (_input, { taskId, message, output, progress }) => {
-      for (const send of [() => message('m'), () => output('o'), () => progress(1)]) {
+      for (const send of [() => message('m'), () => progress(1)]) {
         await send();
         seen.push((await logOf(taskId)).length);
       }
+      await output('o');
+      await message('after it');
+      seen.push((await logOf(taskId)).length);
     });
     await ended(await task(replica));
-    expect(seen).toEqual([2, 3, 4]);
+    expect(seen).toEqual([2, 3, 5]);
   });
 
   it('are refused one by one when they are too large', async () => {
@@ -349,7 +346,7 @@ describe('The events of a handler', () => {
     ]);
   });
 
-  it('that are refused harm nobody, though nobody waits for them', async () => {
+  it('that are refused while nobody waits for them end no process, but their task', async () => {
     const replica = await workerWith(
       async (_input, { message, progress }) => {
         void message('x'.repeat(2_000));
@@ -362,7 +359,12 @@ describe('The events of a handler', () => {
     await ended(taskId);
     // A rejection that nobody handles would end the process; Jest lets the test fail of it.
     await turn();
-    expect(await typesOf(taskId)).toEqual(['TASK_STARTED', 'TASK_MESSAGE', 'TASK_COMPLETED']);
+    expect(await typesOf(taskId)).toEqual(['TASK_STARTED', 'TASK_MESSAGE', 'TASK_FAILED']);
+    expect((await logOf(taskId)).at(-1)?.payload).toMatchObject({ code: 'EVENT_REFUSED', retryable: false });
+    const told = replica.log.filter(({ msg }) => msg === 'handler.refused');
+    expect(told).toEqual([
+      expect.objectContaining({ taskId, err: expect.objectContaining({ message: expect.stringContaining('1 more') }) }),
+    ]);
   });
 
   it('end the task when there are more of them than it may have', async () => {

@@ -56,7 +56,7 @@ describe('/metrics', () => {
     };
 
     const tasks = await Promise.all([
-      ...Array.from({ length: 6 }, () => create('demo.stream', { chunks: 10, intervalMs: 5 })),
+      ...Array.from({ length: 6 }, () => create('demo.greet', { steps: 10, stepMs: 5 })),
       create('demo.fail'),
       create('demo.fail'),
     ]);
@@ -114,9 +114,12 @@ describe('/metrics', () => {
       // The approval is claimed again with its answer.
       claims: tasks.length + 1,
     });
-    // 6 streams of 10 chunks; a batch may hold more than one event.
+    // 6 tasks of 10 steps; a batch may hold more than one event.
     expect(metrics.of('append_seconds_count')).toBeGreaterThan(0);
     expect(metrics.of('append_seconds_count')).toBeLessThanOrEqual(60);
+    // Inline handlers append through the same use-case as remote workers.
+    const appends = metrics.of('use_case_duration_seconds_count', { use_case: 'append_events', outcome: 'success' });
+    expect(appends).toBe(metrics.of('append_seconds_count'));
     for (const transport of ['websocket', 'sse', 'long_poll']) {
       expect(metrics.find('streams_active', { transport })).toBe(0);
       expect(metrics.of('events_delivered_total', { transport })).toBeGreaterThan(0);

@@ -193,7 +193,7 @@ describe('The multiplex subprotocol', () => {
         Array.from({ length: 50 }, (_, n) =>
           n % 2 === 0
             ? created('demo.burst', { events: 20 + n * 8 })
-            : created('demo.stream', { chunks: 5 + n, intervalMs: 5 }),
+            : created('demo.greet', { steps: 5 + n, stepMs: 5 }),
         ),
       );
       for (const taskId of taskIds) connection.subscribe(taskId);

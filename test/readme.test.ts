@@ -5,10 +5,10 @@ import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { EVENT_TYPES } from '#protocol/events.js';
 import { withMetricsTable, withSettingsTable } from '../.ci/generate.js';
 import { SETTINGS } from '../src/boot/settings.js';
 import { HOST_METRICS, METRICS, TRANSPORT_METRICS } from '../src/observability/metrics.js';
-import { EVENT_TYPES } from '../src/tasks/domain/task-event.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 import { type Service, startService, temporaryDirectory } from './support/service.js';
 

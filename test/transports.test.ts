@@ -118,7 +118,7 @@ describe('The three transports', () => {
 
   it('join to the bytes of the log when a client switches while the task runs', async () => {
     const runs = Array.from({ length: full ? 50 : 6 }, async (_, seed) => {
-      const taskId = await created('demo.stream', { chunks: 60, intervalMs: 5 });
+      const taskId = await created('demo.greet', { steps: 60, stepMs: 5 });
       const joined = await followSwitching(service.url, taskId, { seed, headers: client.headers, maxRun: 8 });
       expect({ seed, joined }).toEqual({ seed, joined: await storedEnvelopes(database.superuserUrl, taskId) });
     });
@@ -295,7 +295,7 @@ describe('The three transports', () => {
     /** Comes and goes while a task writes, from the start or from the last id, alone or in company; sees each id in order. */
     const comeAndGo = async (follow: (typeof transports)['SSE'], seed: number) => {
       const random = seededRandom(seed);
-      const taskId = await created('demo.stream', { chunks: 40, intervalMs: 2 });
+      const taskId = await created('demo.greet', { steps: 40, stepMs: 2 });
       const open = (cursor: number) =>
         follow(service.url, taskId, cursor === 0 ? undefined : `${cursor}`, client.headers);
       const companion = random() < 0.5 ? open(0) : undefined;

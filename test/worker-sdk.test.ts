@@ -1,6 +1,4 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import type * as sdk from '../packages/worker/src/task-handler.js';
-import type * as inline from '../src/execution/task-handler.js';
 import { Client, newPrincipal, uniqueId } from './support/client.js';
 import { faultyHttp, type Fault } from './support/faulty-http.js';
 import { checkInvariants, connected, storedEnvelopes } from './support/fold.js';
@@ -10,18 +8,8 @@ import { PostgresProxy } from './support/postgres-proxy.js';
 import { eventually, type Service, startService, temporaryDirectory } from './support/service.js';
 import { startWorker, WORKER_ENV, type WorkerProcess } from './support/worker.js';
 
-const HOST_MODULE = new URL('../packages/worker/test/host-module.mjs', import.meta.url).pathname;
 /** Four alphabets and a flag, so that a cut is often within a character. */
 const TEXT = 'The quick brown fox. 🦊🏴‍☠️ Příliš žluťoučký kůň. 素早い茶色の狐。 "\\\n\t'.repeat(60);
-
-// The compiler's half of "one file of handlers runs in both": what either takes, the other takes.
-type Same<A, B> = [A, B] extends [B, A] ? true : never;
-const same: [
-  Same<Omit<sdk.TaskContext, 'traceparent'>, inline.TaskContext>,
-  Same<sdk.SuspendRequest, inline.SuspendRequest>,
-  Same<sdk.SuspendAnswer, inline.SuspendAnswer>,
-  Same<sdk.TaskFailure, inline.TaskFailure>,
-] = [true, true, true, true];
 
 interface Event {
   readonly type: string;
@@ -182,125 +170,6 @@ describe('A stream of tokens', () => {
     expect(worker.stdout()).toContain('problem claim_failed');
     const next = await ended(await created('both.nothing'));
     expect(next.at(-1)?.type).toBe('TASK_COMPLETED');
-  }, 60_000);
-});
-
-describe('One file of handlers', () => {
-  let inside: Service;
-  let other: TestDatabase;
-
-  beforeAll(async () => {
-    other = await createTestDatabase();
-    inside = await startService({ DATABASE_URL: other.appUrl, HOST_MODULE, ...settings }, { lifetime: 'file' });
-  });
-
-  afterAll(async () => {
-    await inside.stop();
-    await other.drop();
-  });
-
-  /** The same task, here and there; what each made of it, without ids and times. */
-  const bothOf = async (
-    taskType: string,
-    input: object,
-    go: (taskId: string, by: Client) => Promise<void> = async () => {},
-  ) => {
-    work();
-    return Promise.all(
-      [newPrincipal(inside.url), client].map(async (by) => {
-        const taskId = await created(taskType, input, by);
-        await go(taskId, by);
-        await followWebSocket(by.url, taskId, null, by.headers).end(20_000);
-        const page = await by.events(taskId, { maxEvents: '500' });
-        const { status, result, failure, attempt, progress } = (await by.snapshot(taskId)).body;
-        const events = page.body.events.map(({ type, payload: { acceptedAt: _a, clientActionId: _c, ...payload } }) => [
-          type,
-          payload,
-        ]);
-        return { events, status, result, failure, attempt, progress };
-      }),
-    );
-  };
-
-  it('has the same types in both', () => {
-    expect(same).toEqual([true, true, true, true]);
-  });
-
-  it.each([
-    ['says the same, and is refused the same', 'both.everything', { a: [1, { b: null }] }],
-    ['fails the same in words of its own', 'both.fail', {}],
-    ['retries the same', 'both.fail', { retryable: true, retryAfterMs: 1 }],
-    ['tells clients nothing of an error that it did not mean to throw', 'both.throw', {}],
-    ['returns the same where there is nothing', 'both.nothing', {}],
-    ['returns the same where JSON has no word for it', 'both.function', {}],
-    ['fails within the same limits', 'both.fail-beyond-limits', {}],
-    ['fails the same with a result that is no JSON', 'both.unserialisable', {}],
-    ['fails the same with a result that is too large', 'both.too-large', {}],
-  ])(
-    '%s',
-    async (_, taskType, input) => {
-      const [inline, remote] = await bothOf(taskType, input);
-      expect(remote).toEqual(inline);
-      expect(JSON.stringify(remote)).not.toContain('secret');
-    },
-    60_000,
-  );
-
-  it('asks and goes on the same', async () => {
-    const [inline, remote] = await bothOf('both.ask', {}, async (taskId, by) => {
-      await answer(taskId, '1', 'yes', { n: 1 }, by);
-      await answer(taskId, 'second', 'name', { name: 'Ada' }, by);
-    });
-    expect(remote).toEqual(inline);
-    expect(remote?.result).toEqual({ first: { n: 1 }, second: { name: 'Ada' }, actors: true });
-    expect(remote?.attempt).toBe(1);
-  }, 60_000);
-
-  it('asks the same although it swallows what ends its invocation', async () => {
-    const [inline, remote] = await bothOf('both.ask-and-swallow', {}, (taskId, by) =>
-      answer(taskId, '1', 'yes', {}, by),
-    );
-    expect(remote).toEqual(inline);
-    expect(remote?.result).toEqual({ answered: true });
-  }, 60_000);
-
-  it('survives promises that it leaves alone', async () => {
-    const [inline, remote] = await bothOf('both.careless', {}, (taskId, by) => answer(taskId, '1', 'go', {}, by));
-    expect(remote).toEqual(inline);
-    expect(remote?.result).toBe('unheard');
-  }, 60_000);
-
-  it('is given the same files', async () => {
-    const network = await faultyHttp(service.url, () => 'pass');
-    work({ url: network.url });
-    const results = await Promise.all(
-      [newPrincipal(inside.url), client].map(async (by) => {
-        const form = new FormData();
-        form.set('clientRequestId', uniqueId());
-        form.set('taskType', 'both.read');
-        form.append('attachment', new Blob(['Ada'], { type: 'text/plain' }), 'first.txt');
-        form.append('attachment', new Blob(['x'.repeat(100_000)]), 'zweite Ä.txt');
-        const { taskId } = (await by.request<{ taskId: string }>('POST', '/api/v1/tasks', { body: form })).body;
-        await followWebSocket(by.url, taskId, null, by.headers).end(20_000);
-        return (await by.snapshot(taskId)).body.result;
-      }),
-    );
-    await network.close();
-    const files = [
-      { filename: 'first.txt', sizeBytes: 3, text: 'Ada' },
-      { filename: 'zweite Ä.txt', sizeBytes: 100_000, text: 'x'.repeat(100_000) },
-    ];
-    const described = files.map((file) => ({ ...file, sha256: expect.stringMatching(/^[0-9a-f]{64}$/) }));
-    expect(results).toEqual([described, described]);
-  }, 60_000);
-
-  it('is cancelled the same', async () => {
-    const [inline, remote] = await bothOf('both.sleep', {}, async (taskId, by) => {
-      await eventually('it runs', async () => (await by.events(taskId)).body.events.length >= 2);
-      await by.cancel(taskId, { reason: 'enough' });
-    });
-    expect(remote).toEqual(inline);
-    expect(remote?.events.at(-1)).toEqual(['TASK_CANCELLED', { reason: 'enough' }]);
   }, 60_000);
 });
 

@@ -1,8 +1,9 @@
 import type { InjectionToken } from '@nestjs/common';
+import type { TaskHandler, TaskHandlers } from '#handler/task-handler.js';
 import { AuthContextResolver } from '../auth/auth-context-resolver.js';
 import { LiveLog, type LiveLogFollower } from '../delivery/live-log.js';
 import { TaskExecutor } from '../execution/task-executor.js';
-import { TASK_HANDLERS, type TaskHandler, type TaskHandlers } from '../execution/task-handler.js';
+import { TASK_HANDLERS } from '../execution/handlers.js';
 import { ReadinessProbe, type Readiness } from '../health/readiness-probe.js';
 import { asHostCode, asOwnCode } from '../observability/host-code.js';
 import type { HostFaults } from '../observability/host-faults.js';

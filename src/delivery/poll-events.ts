@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
+import { endsTask } from '#protocol/events.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { TransportDiagnosticsSink } from '../observability/transport-diagnostics-sink.js';
-import { endsTask } from '../tasks/domain/task-event.js';
 import { readEvents } from '../tasks/store/read-events.js';
 import type { StoredEvent } from '../tasks/stored-event.js';
 import { Connection } from './connection.js';

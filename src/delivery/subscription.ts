@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { endsTask } from '#protocol/events.js';
 import { TaskBridgeError } from '../taskbridge-error.js';
-import { endsTask } from '../tasks/domain/task-event.js';
 import { CursorAhead } from '../tasks/domain/tasks.errors.js';
 import type { StoredEvent } from '../tasks/stored-event.js';
 import { type Batch, batches } from './batches.js';

@@ -2,18 +2,29 @@ import { Injectable } from '@nestjs/common';
 import { PayloadTooLarge } from '../http/http.errors.js';
 import { Observer } from '../observability/observer.js';
 import { AppendEvents } from '../tasks/append-events.js';
-import { appendedEvent } from '../tasks/domain/event-payloads.js';
+import { type AppendableType, appendedEvent } from '../tasks/domain/event-payloads.js';
 import { joinOutput } from '../tasks/domain/join-output.js';
-import type { NewEvent } from '../tasks/domain/task-event.js';
+import type { JsonObject, NewEvent } from '../tasks/domain/task-event.js';
 import { EventInvalid, EventTooLarge } from '../tasks/domain/tasks.errors.js';
 import { attemptOf } from '../tasks/task-writer.js';
 import { TasksConfig } from '../tasks/tasks.config.js';
-import { AppendEventsDto } from './dto/worker.dto.js';
 
 /** The limit of a batch in bytes of payload. */
 const MAX_BATCH_BYTES = 256 * 1024;
 /** The claim of the first attempt has stored it. A worker may send it, too. */
 const STARTED_EVENT_ID = '1';
+
+export interface WorkerBatch {
+  readonly leaseToken: string;
+  /** 1, 2, 3… within the lease. */
+  readonly batchSeq: number;
+  readonly events: readonly WorkerEvent[];
+}
+
+interface WorkerEvent {
+  readonly type: AppendableType;
+  readonly payload: JsonObject;
+}
 
 export interface WorkerReceipt {
   /** One id for each event of the batch. Joined events have the same id. */
@@ -22,7 +33,7 @@ export interface WorkerReceipt {
   readonly cancellationRequested: boolean;
 }
 
-/** A remote worker's batch: checked event by event, adjacent output joined, stored whole or not at all. */
+/** A batch of a running attempt, wherever it runs: checked event by event, adjacent output joined, stored whole or not at all. */
 @Injectable()
 export class AppendWorkerEvents {
   constructor(
@@ -31,21 +42,24 @@ export class AppendWorkerEvents {
     private readonly observer: Observer,
   ) {}
 
-  /** @throws EventInvalid, which names the index; EventTooLarge; what appending events throws */
-  execute(taskId: string, batch: AppendEventsDto): Promise<WorkerReceipt> {
-    const about = { principalId: 'worker', taskId, quiet: true };
+  /** `principalId` is absent for the worker that holds the lease. @throws EventInvalid, which names the index; EventTooLarge; what appending events throws */
+  execute(taskId: string, batch: WorkerBatch, principalId?: string): Promise<WorkerReceipt> {
+    const about = { principalId: principalId ?? 'worker', taskId, quiet: true };
     return this.observer.command('append_events', about, async (note) => {
-      const receipt = await this.append(taskId, batch);
+      const receipt = await this.append(taskId, batch, principalId);
       const eventId = receipt.eventIds.at(-1);
       note(eventId === undefined ? {} : { eventId });
       return receipt;
     });
   }
 
-  private async append(taskId: string, { leaseToken, batchSeq, events }: AppendEventsDto): Promise<WorkerReceipt> {
+  private async append(taskId: string, batch: WorkerBatch, principalId?: string): Promise<WorkerReceipt> {
+    const { leaseToken, batchSeq, events } = batch;
     const given = events.map((event, index) => this.checked(event, index, attemptOf(leaseToken)));
-    if (given.reduce((bytes, { json }) => bytes + Buffer.byteLength(json), 0) > MAX_BATCH_BYTES) {
-      throw new PayloadTooLarge(MAX_BATCH_BYTES, `The events of a batch have at most ${MAX_BATCH_BYTES} bytes.`);
+    // Where an event may have more, it makes a batch of its own.
+    const maxBytes = Math.max(MAX_BATCH_BYTES, this.config.maxEventPayloadBytes);
+    if (given.reduce((bytes, { json }) => bytes + Buffer.byteLength(json), 0) > maxBytes) {
+      throw new PayloadTooLarge(maxBytes, `The events of a batch have at most ${maxBytes} bytes.`);
     }
     const told = given.filter(({ type }) => type !== 'TASK_STARTED');
     const joined = joinOutput(told, this.config.maxEventPayloadBytes);
@@ -54,6 +68,7 @@ export class AppendWorkerEvents {
       leaseToken,
       batchSeq,
       events: joined.events,
+      ...(principalId !== undefined && { principalId }),
     });
     const stored = joined.placeOf.map((place) => String(receipt.events[place]?.eventId));
     const eventIds = given.map(({ type }) => (type === 'TASK_STARTED' ? STARTED_EVENT_ID : (stored.shift() ?? '')));
@@ -61,7 +76,7 @@ export class AppendWorkerEvents {
     return { eventIds, leaseExpiresAt, cancellationRequested };
   }
 
-  private checked({ type, payload }: AppendEventsDto['events'][number], index: number, attempt: number): NewEvent {
+  private checked({ type, payload }: WorkerEvent, index: number, attempt: number): NewEvent {
     try {
       const event = appendedEvent(type, payload, attempt);
       if (Buffer.byteLength(event.json) <= this.config.maxEventPayloadBytes) return event;

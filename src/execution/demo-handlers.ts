@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { JsonObject } from '../tasks/domain/task-event.js';
-import { TaskFailure, type TaskHandlers } from './task-handler.js';
+import { type JsonObject, TaskFailure, type TaskHandlers } from '#handler/task-handler.js';
 
 /** Task types to try the service with. Off in production-like environments. */
 export const DEMO_HANDLERS: TaskHandlers = {

@@ -1,7 +1,10 @@
 import { Inject, Injectable, Optional } from '@nestjs/common';
+import type { TaskHandler, TaskHandlers } from '#handler/task-handler.js';
 import { DEMO_HANDLERS } from './demo-handlers.js';
 import { ExecutionConfig } from './execution.config.js';
-import { TASK_HANDLERS, type TaskHandler, type TaskHandlers } from './task-handler.js';
+
+/** The token under which a host module provides its `TaskHandlers`. */
+export const TASK_HANDLERS = Symbol.for('taskbridge:TASK_HANDLERS');
 
 /** The one list of what this process executes: the demo, and what the host module brings. */
 @Injectable()

@@ -1,24 +1,24 @@
 import { randomUUID } from 'node:crypto';
-import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
+import { Attempt, type LeasedTask, type Report } from '#handler/attempt.js';
+import type { JsonObject, SuspendAnswer } from '#handler/task-handler.js';
 import { SYSTEM_PRINCIPAL_ID } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
+import { treeOf } from '../http/json-tree.js';
 import { resumedStory, runInStory } from '../observability/correlation.js';
 import { Log } from '../observability/log.js';
 import { inSpan } from '../observability/observer.js';
 import { Trouble } from '../observability/trouble.js';
-import { AppendEvents } from '../tasks/append-events.js';
 import { ClaimTasks, type Lease } from '../tasks/claim-tasks.js';
-import type { NewEvent } from '../tasks/domain/task-event.js';
-import { LeaseLost } from '../tasks/domain/tasks.errors.js';
-import { EndAttempt, type Ending } from '../tasks/end-attempt.js';
-import { checkLeases, renewLease, renewLeases, type HeldLease } from '../tasks/store/renew-leases.js';
+import { EndAttempt } from '../tasks/end-attempt.js';
+import { checkLeases, renewLeases } from '../tasks/store/renew-leases.js';
 import { TasksConfig } from '../tasks/tasks.config.js';
 import { AttachmentStore } from '../uploads/attachment-store.js';
-import { Attempt, type LeaseHolder } from './attempt.js';
+import { AppendWorkerEvents } from './append-worker-events.js';
 import { ExecutionConfig } from './execution.config.js';
 import { Handlers } from './handlers.js';
+import { type HeldWith, InlineLease } from './inline-lease.js';
 import { WaitingClaims } from './waiting-claims.js';
 
 /** How long one wait for work lasts at most; what ends it sooner is work. */
@@ -28,17 +28,22 @@ const WATCH_MS = 100;
 /** How long a handler may take to obey when the worker stops. Well within the time that a service has to end. */
 const OBEY_WITHIN_MS = 5_000;
 
+/** What the log calls what the runner reports. */
+const EVENTS = { handler_failed: 'handler.failed', call_refused: 'handler.refused' } as const;
+/** How long it may take then to hand back what still runs. PostgreSQL may be away. */
+const HAND_BACK_WITHIN_MS = 2_000;
+
 interface Running {
+  readonly taskId: string;
   readonly attempt: Attempt;
+  readonly lease: InlineLease;
   /** Resolves when the lease is over. */
   readonly over: Promise<void>;
-  /** By this process's own clock, from before the lease was asked for: never later than what the database thinks. */
-  leaseEndsAt: number;
 }
 
 /** A worker in this process: the same claims, leases and fences as a remote one, without HTTP. */
 @Injectable()
-export class InlineWorker implements LeaseHolder {
+export class InlineWorker {
   readonly #workerId = `inline:${randomUUID()}`;
   readonly #running = new Map<string, Running>();
   #claiming: Promise<void> | undefined;
@@ -49,19 +54,21 @@ export class InlineWorker implements LeaseHolder {
   #stopping = false;
   #watching = false;
   readonly #claimTrouble: Trouble;
+  readonly #heldWith: HeldWith;
 
   constructor(
     private readonly handlers: Handlers,
     private readonly waiting: WaitingClaims,
     private readonly claimTasks: ClaimTasks,
-    private readonly appendEvents: AppendEvents,
-    private readonly endAttempt: EndAttempt,
-    private readonly attachments: AttachmentStore,
+    appendEvents: AppendWorkerEvents,
+    endAttempt: EndAttempt,
+    attachments: AttachmentStore,
     private readonly database: Database,
     private readonly tasks: TasksConfig,
     private readonly config: ExecutionConfig,
     private readonly log: Log,
   ) {
+    this.#heldWith = { appendEvents, endAttempt, attachments, database, tasks };
     this.#claimTrouble = new Trouble(log, 'inline_worker.claim_failed', 'inline_worker.claim_recovered');
   }
 
@@ -84,14 +91,14 @@ export class InlineWorker implements LeaseHolder {
   }
 
   cancel(taskId: string): void {
-    for (const { attempt } of this.#running.values()) {
-      if (attempt.lease.identity.taskId === taskId) attempt.stop('cancelled');
+    for (const running of this.#running.values()) {
+      if (running.taskId === taskId) running.attempt.stop('cancelled');
     }
   }
 
   /** Whether a lease is over by this process's own clock, and neither renewed nor lost yet. */
   get isBehind(): boolean {
-    return [...this.#running.values()].some(({ leaseEndsAt }) => performance.now() > leaseEndsAt);
+    return [...this.#running.values()].some(({ lease }) => lease.isOverAt(performance.now()));
   }
 
   /** Aborts what runs and hands it back: another replica, or the next start, goes on with it at once. */
@@ -104,52 +111,11 @@ export class InlineWorker implements LeaseHolder {
     for (const { attempt } of running) attempt.stop('released');
     const over = Promise.all(running.map((one) => one.over));
     await Promise.race([over, delay(obeyWithinMs, undefined, { ref: false })]);
-    await Promise.all([...this.#running.values()].map(({ attempt }) => attempt.abandon()));
+    for (const { attempt } of this.#running.values()) void attempt.abandon();
+    await Promise.race([over, delay(HAND_BACK_WITHIN_MS, undefined, { ref: false })]);
+    for (const { attempt } of this.#running.values()) attempt.stop('lease_lost');
     await over;
     for (const timer of this.#timers) clearInterval(timer);
-  }
-
-  async append(lease: Lease, batchSeq: number, events: readonly NewEvent[]): Promise<void> {
-    const sentAt = performance.now();
-    const receipt = await this.underLease(lease, () =>
-      this.appendEvents.execute({
-        taskId: lease.identity.taskId,
-        leaseToken: lease.token,
-        batchSeq,
-        events,
-        principalId: SYSTEM_PRINCIPAL_ID,
-      }),
-    );
-    this.renewed(lease.token, sentAt);
-    if (receipt.cancellationRequested) this.#running.get(lease.token)?.attempt.stop('cancelled');
-  }
-
-  end(lease: Lease, ending: Ending): Promise<unknown> {
-    const { taskId } = lease.identity;
-    return this.underLease(lease, () => this.endAttempt.execute(taskId, ending, { principalId: SYSTEM_PRINCIPAL_ID }));
-  }
-
-  open(attachmentId: string): Promise<Readable> {
-    return this.attachments.open(attachmentId);
-  }
-
-  report({ identity, attempt }: Lease, error: unknown): void {
-    const { taskId, taskType } = identity;
-    // Undefined may be thrown, too.
-    this.log.error({ taskId, taskType, attempt, err: error ?? null }, 'handler.failed');
-  }
-
-  /** What is refused because the lease has expired is sent again, the same, once the lease is renewed: nobody took it. */
-  private async underLease<T>(lease: Lease, call: () => Promise<T>): Promise<T> {
-    for (;;) {
-      try {
-        return await call();
-      } catch (error) {
-        if (!(error instanceof LeaseLost)) throw error;
-        const held = { taskId: lease.identity.taskId, leaseToken: lease.token };
-        if (!(await renewLease(this.database, held, this.tasks.leaseSeconds))) throw error;
-      }
-    }
   }
 
   private async waitForWork(): Promise<void> {
@@ -178,22 +144,29 @@ export class InlineWorker implements LeaseHolder {
     }
   }
 
-  private begin(lease: Lease, askedAt: number): void {
-    const attempt = new Attempt(lease, this, this.tasks.maxEventPayloadBytes);
-    const handler = this.handlers.of(lease.identity.taskType);
-    const story = resumedStory({
-      correlationId: lease.identity.correlationId,
-      causationId: String(lease.headEventId),
-      traceparent: lease.traceparent,
-    });
-    const about = { principalId: SYSTEM_PRINCIPAL_ID, taskId: lease.identity.taskId };
-    const over = runInStory(story, () => inSpan('tasks.attempt', about, () => attempt.run(handler)))
-      .catch((error: unknown) => this.report(lease, error))
+  private begin(given: Lease, askedAt: number): void {
+    const { identity, token } = given;
+    const { taskId, taskType, correlationId } = identity;
+    const report = this.reportOf(given);
+    const lease = new InlineLease(given, this.#heldWith, askedAt, () => attempt.stop('cancelled'));
+    const attempt = new Attempt(lease, report);
+    const handler = this.handlers.of(taskType);
+    const causationId = String(given.headEventId);
+    const story = resumedStory({ correlationId, causationId, traceparent: given.traceparent });
+    const about = { principalId: SYSTEM_PRINCIPAL_ID, taskId };
+    const run = async () => attempt.run(handler, await leasedTask(given));
+    const over = runInStory(story, () => inSpan('tasks.attempt', about, run))
+      .catch((error: unknown) => report('handler_failed', error))
       .finally(() => {
-        this.#running.delete(lease.token);
+        this.#running.delete(token);
         this.look();
       });
-    this.#running.set(lease.token, { attempt, over, leaseEndsAt: askedAt + this.tasks.leaseSeconds * 1000 });
+    this.#running.set(token, { taskId, attempt, lease, over });
+  }
+
+  private reportOf({ identity: { taskId, taskType }, attempt }: Lease): Report {
+    // Undefined may be thrown, too.
+    return (kind, error) => this.log.error({ taskId, taskType, attempt, err: error ?? null }, EVENTS[kind]);
   }
 
   /** Signs of life for all that runs, in one statement. */
@@ -201,12 +174,7 @@ export class InlineWorker implements LeaseHolder {
     if (this.#running.size === 0) return;
     const sentAt = performance.now();
     const renewed = await renewLeases(this.database, this.held(), this.tasks.leaseSeconds).catch(() => []);
-    for (const token of renewed) this.renewed(token, sentAt);
-  }
-
-  private renewed(token: string, sentAt: number): void {
-    const running = this.#running.get(token);
-    if (running) running.leaseEndsAt = Math.max(running.leaseEndsAt, sentAt + this.tasks.leaseSeconds * 1000);
+    for (const token of renewed) this.#running.get(token)?.lease.renewedAt(sentAt);
   }
 
   /** Looks for cancellations that came in elsewhere, and for leases that are no longer ours. */
@@ -227,18 +195,39 @@ export class InlineWorker implements LeaseHolder {
     } catch {
       // PostgreSQL does not answer. The executor that claims the task next must be the only one to run it. A question from before
       // the end of the lease proves nothing: its time may have run out while this process stood still.
-      for (const { attempt, leaseEndsAt } of this.#running.values()) {
-        if (askedAt > leaseEndsAt) attempt.stop('lease_lost');
+      for (const { attempt, lease } of this.#running.values()) {
+        if (lease.isOverAt(askedAt)) attempt.stop('lease_lost');
       }
     } finally {
       this.#watching = false;
     }
   }
 
-  private held(): HeldLease[] {
-    return [...this.#running.values()].map(({ attempt: { lease } }) => ({
-      taskId: lease.identity.taskId,
-      leaseToken: lease.token,
-    }));
+  private held() {
+    return [...this.#running.values()].map(({ lease }) => lease.held);
   }
+}
+
+/** What came as text, as the trees that a handler is promised. */
+async function leasedTask({
+  identity,
+  attempt,
+  input,
+  metadata,
+  answers,
+  attachments,
+  traceparent,
+}: Lease): Promise<LeasedTask> {
+  const { taskId, taskType } = identity;
+  const [inputTree, metadataTree] = await Promise.all([input, metadata].map((text) => (text ? treeOf(text) : {})));
+  return {
+    taskId,
+    taskType,
+    attempt,
+    input: inputTree as JsonObject,
+    metadata: metadataTree as JsonObject,
+    attachments,
+    traceparent,
+    answers: (await Promise.all(answers.map(treeOf))) as unknown as readonly SuspendAnswer[],
+  };
 }

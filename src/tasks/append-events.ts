@@ -1,11 +1,11 @@
 import { Injectable } from '@nestjs/common';
+import { endsTask } from '#protocol/events.js';
 import { isFaultOfData } from '../database/database.errors.js';
 import { Database } from '../database/database.js';
 import { LiveLog } from '../delivery/live-log.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { AppendQueue } from './append-queue.js';
 import { IdempotencyConflict, LeaseLost } from './domain/tasks.errors.js';
-import { endsTask } from './domain/task-event.js';
 import { appendBatch, type AppendOutcome, type AppendRequest } from './store/append-batch.js';
 import { lockTask } from './store/lock-tasks.js';
 import { readBatch } from './store/read-batch.js';

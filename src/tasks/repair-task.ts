@@ -1,9 +1,10 @@
+import { endsTask } from '#protocol/events.js';
 import { SYSTEM_PRINCIPAL_ID } from '../auth/auth-context.js';
 import type { Queryable } from '../database/queryable.js';
 import { adopted, claimedUnseen, type FoundEvent, replayed } from './domain/adopt.js';
 import { messageEvent } from './domain/event-payloads.js';
 import { isOver, NEW_TASK, type Task } from './domain/task.js';
-import { endsTask, newEvent, type NewEvent } from './domain/task-event.js';
+import { newEvent, type NewEvent } from './domain/task-event.js';
 import { type AddedEvent, type AsideTask, lockAsideTask, loggedEvents, restoreTask } from './store/repair.js';
 
 /** The most missing ids below a stored event that are filled. Events further away stay where they are. */

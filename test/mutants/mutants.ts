@@ -187,4 +187,15 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     caughtBy: { file: 'test/execution.test.ts', tests: 'unseen by others is renewed by its holder' },
   },
+  {
+    name: 'a refused event that nobody awaits is swallowed',
+    changes: [
+      {
+        file: 'packages/handler/src/attempt.ts',
+        from: '    const [unheard, ...others] = this.#outcomes.unheard;\n',
+        to: '    const [unheard, ...others] = [] as unknown[];\n',
+      },
+    ],
+    caughtBy: { file: 'test/handler-contract.test.ts', tests: 'is refused fails for good when it does not listen' },
+  },
 ];

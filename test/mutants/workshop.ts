@@ -63,7 +63,7 @@ export class Workshop {
         if (text.split(from).length !== 2) throw new MutantOutdated(`${file} does not have once: ${from}`);
         const mutated = text.replace(from, () => to);
         await put(source, mutated);
-        const build = join(this.directory, file.replace(/^src/, 'dist').replace(/\.ts$/, '.js'));
+        const build = join(this.directory, file.replace(/(?<=^|\/)src(?=\/)/, 'dist').replace(/\.ts$/, '.js'));
         await put(build, await this.#compiled(mutated, file));
       }
       // Newer than the source: the set-up of a test run builds what is not.

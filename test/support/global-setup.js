@@ -9,18 +9,14 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 const changedAt = (path) => statSync(join(root, path), { throwIfNoEntry: false })?.mtimeMs ?? 0;
 
 export default async function globalSetup() {
-  buildIfStale('src', ['tsconfig.json', 'nest-cli.json'], 'dist/main.js', [
+  buildPackageIfStale('protocol', 'events.js');
+  buildPackageIfStale('handler', 'attempt.js');
+  buildIfStale(['src'], ['tsconfig.json', 'tsconfig.build.json', 'nest-cli.json'], 'dist/main.js', [
     'node_modules/@nestjs/cli/bin/nest.js',
     'build',
   ]);
-  for (const [name, entry] of [
-    ['worker', 'worker-api'],
-    ['conformance', 'cli'],
-  ]) {
-    const folder = `packages/${name}`;
-    const command = ['node_modules/typescript/bin/tsc', '-p', folder];
-    buildIfStale(`${folder}/src`, [`${folder}/tsconfig.json`], `${folder}/dist/${entry}.js`, command);
-  }
+  buildPackageIfStale('worker', 'worker/src/worker-api.js', ['packages/protocol/src', 'packages/handler/src']);
+  buildPackageIfStale('conformance', 'cli.js');
   const [{ startSharedCluster }, { migrate }] = await Promise.all([
     import('./postgres.ts'),
     import('../../src/database/migrate.ts'),
@@ -28,16 +24,26 @@ export default async function globalSetup() {
   await startSharedCluster(migrate);
 }
 
+/** `output`: one of its files. `carried`: sources of other packages that its build contains. */
+function buildPackageIfStale(name, output, carried = []) {
+  const folder = `packages/${name}`;
+  const sources = [`${folder}/src`, ...carried];
+  const command = ['node_modules/typescript/bin/tsc', '-p', folder];
+  buildIfStale(sources, [`${folder}/tsconfig.json`], `${folder}/dist/${output}`, command);
+}
+
 /**
  * An old build must not decide whether tests pass. When the sources do not build, there is no build: tests that start it fail,
  * and all others still run.
  */
-function buildIfStale(folder, settings, output, command) {
-  const sources = readdirSync(join(root, folder), { recursive: true }).map((file) => `${folder}/${file}`);
+function buildIfStale(folders, settings, output, command) {
+  const sources = folders.flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true }).map((file) => `${folder}/${file}`),
+  );
   const newest = Math.max(...[...sources, ...settings].map(changedAt));
   if (changedAt(output) > newest) return;
   const build = spawnSync(process.execPath, command, { cwd: root, encoding: 'utf8' });
   if (build.status === 0) return;
   rmSync(join(root, output), { force: true });
-  console.error(`${folder} does not build:\n${build.stdout}${build.stderr}`);
+  console.error(`${folders[0]} does not build:\n${build.stdout}${build.stderr}`);
 }

@@ -13,6 +13,8 @@ const isOurs = (url) => url?.startsWith(ours) && !url.includes('/node_modules/')
 registerHooks({
   resolve(specifier, context, next) {
     if (specifier === '@jest/globals' && isOurs(context.parentURL)) return next(withoutJest, context);
+    const [, name, file] = /^#(protocol|handler)\/(.*)\.js$/.exec(specifier) ?? [];
+    if (name && isOurs(context.parentURL)) return next(new URL(`packages/${name}/src/${file}.ts`, ours).href, context);
     if (/^\.{1,2}\/.*\.js$/.test(specifier) && isOurs(context.parentURL)) {
       const typescript = new URL(specifier.replace(/\.js$/, '.ts'), context.parentURL);
       if (existsSync(typescript)) return next(typescript.href, context);

@@ -1,4 +1,5 @@
-import type { JsonObject, SuspendAnswer } from './task-handler.js';
+import type { LeasedTask } from '../../handler/src/attempt.js';
+import type { JsonObject, SuspendAnswer } from '../../handler/src/task-handler.js';
 
 /** A lease, as the worker protocol shows it. */
 export interface Lease {
@@ -31,4 +32,18 @@ export interface LeasedAttachment {
 export interface SignOfLease {
   readonly leaseExpiresAt?: string;
   readonly cancellationRequested?: boolean;
+}
+
+export function leasedTask(lease: Lease): LeasedTask {
+  const { taskId, taskType, attempt, input, metadata, traceparent, resume, answers } = lease;
+  return {
+    taskId,
+    taskType,
+    attempt,
+    input,
+    metadata,
+    traceparent,
+    attachments: lease.attachments.map(({ url: _, ...attachment }) => attachment),
+    answers: answers ?? (resume ? [resume] : []),
+  };
 }

@@ -1,24 +1,15 @@
 import { Readable } from 'node:stream';
+import { Unavailable } from '../../handler/src/lease-holder.js';
 
 /** The service said no; the same again would be refused again. */
-export class Refused extends Error {
+export class ServiceRefused extends Error {
   constructor(
     readonly status: number,
     readonly code: string,
-    message: string,
+    /** In the service's words. */
+    readonly text: string,
   ) {
-    super(`${status} ${code}: ${message}`);
-  }
-}
-
-/** No answer, or one that says "later": the call may have been obeyed, and is to be repeated. */
-export class Unavailable extends Error {
-  constructor(
-    message: string,
-    readonly retryAfterMs = 0,
-    cause?: unknown,
-  ) {
-    super(message, { cause });
+    super(`${status} ${code}: ${text}`);
   }
 }
 
@@ -43,7 +34,7 @@ export class Service {
     this.#base = new URL(String(url).replace(/\/*$/, '/'));
   }
 
-  /** @throws Refused, Unavailable; also Unavailable when `stop` aborts */
+  /** @throws ServiceRefused, Unavailable; also Unavailable when `stop` aborts */
   async post<Body>(path: string, json: string, timeoutMs: number, stop?: AbortSignal): Promise<Answer<Body>> {
     const cut = new AbortController();
     const abort = () => cut.abort();
@@ -61,7 +52,7 @@ export class Service {
       });
       return await answerOf<Body>(response);
     } catch (error) {
-      if (error instanceof Refused || error instanceof Unavailable) throw error;
+      if (error instanceof ServiceRefused || error instanceof Unavailable) throw error;
       throw new Unavailable(`${this.#base.origin} did not answer`, 0, error);
     } finally {
       clearTimeout(timer);
@@ -69,7 +60,7 @@ export class Service {
     }
   }
 
-  /** The bytes behind an address from a lease, which is below `url` unless it names a host. @throws Refused, Unavailable */
+  /** The bytes behind an address from a lease, which is below `url` unless it names a host. @throws ServiceRefused, Unavailable */
   async download(address: string, leaseToken: string, signal: AbortSignal): Promise<Readable> {
     const url = new URL(address.replace(/^\/(?!\/)/, ''), this.#base);
     const ours = url.origin === this.#base.origin;
@@ -86,11 +77,11 @@ async function answerOf<Body>(response: Response): Promise<Answer<Body>> {
   return { body: (text === '' ? {} : JSON.parse(text)) as Body, serviceTime };
 }
 
-function refusalOf({ status, headers }: Response, text: string): Refused | Unavailable {
+function refusalOf({ status, headers }: Response, text: string): ServiceRefused | Unavailable {
   const { code, message } = errorBody(text);
   // An answer without a code is not the service's: something on the way has no service to ask.
   const passes = status >= 500 || MAY_PASS.has(status) || code === undefined;
-  if (!passes) return new Refused(status, code, message ?? '');
+  if (!passes) return new ServiceRefused(status, code, message ?? '');
   const retryAfterSeconds = Number(headers.get('retry-after')) || 0;
   return new Unavailable(`the service answered ${status} ${code ?? ''}`.trim(), retryAfterSeconds * 1000);
 }

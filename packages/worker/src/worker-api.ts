@@ -7,6 +7,6 @@ export {
   type TaskContext,
   type TaskHandler,
   type TaskHandlers,
-} from './task-handler.js';
+} from '../../handler/src/task-handler.js';
 export { Worker, type WorkerOptions } from './worker.js';
 export type { WorkerProblem } from './worker-problem.js';

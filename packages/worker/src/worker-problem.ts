@@ -2,8 +2,8 @@
 export interface WorkerProblem {
   /**
    * `claim_failed`: no answer to the claim, or a refusal; once for each series, the worker goes on asking. `handler_failed`: a
-   * handler threw something that is no `TaskFailure`; clients see HANDLER_ERROR and nothing of it. `call_refused`: the service
-   * refused what the handler wanted stored, or the way it ended.
+   * handler threw something that is no `TaskFailure`; clients see HANDLER_ERROR and nothing of it. `call_refused`: what
+   * the handler wanted stored cannot be, or the service refused how it ended.
    */
   readonly kind: 'claim_failed' | 'handler_failed' | 'call_refused';
   readonly error: unknown;

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Attempt } from './attempt.js';
-import { backoffMs } from './backoff.js';
-import type { Lease } from './lease.js';
+import { Attempt } from '../../handler/src/attempt.js';
+import { backoffMs } from '../../handler/src/backoff.js';
+import type { TaskHandler, TaskHandlers } from '../../handler/src/task-handler.js';
+import { HeldLease } from './held-lease.js';
+import { type Lease, leasedTask } from './lease.js';
 import { Service } from './service.js';
-import type { TaskHandler, TaskHandlers } from './task-handler.js';
 import { printProblem, type WorkerProblem } from './worker-problem.js';
 
 /** How long one claim waits for a task, held open by the service. */
@@ -153,9 +154,26 @@ export class Worker {
 
   private begin(lease: Lease, serviceTime: number): void {
     const handler = this.#handlers.get(lease.taskType) as TaskHandler;
-    const attempt = new Attempt(lease, this.#service, this.#report);
+    const { taskId, taskType, attempt: number } = lease;
+    const held: HeldLease = new HeldLease(lease, this.#service, {
+      cancelled: () => attempt.stop('cancelled'),
+      beat: () => attempt.renew(),
+    });
+    const attempt = new Attempt(held, (kind, error) => {
+      this.#report({ kind, error, taskId, taskType, attempt: number });
+    });
     if (this.#stop.signal.aborted) attempt.stop('released');
-    const over = attempt.run(handler, serviceTime).finally(() => this.#running.delete(attempt));
+    const run = async () => {
+      if (!held.begin(serviceTime)) await attempt.renew();
+      await attempt.run(handler, leasedTask(lease));
+    };
+    const over = run()
+      // A lease that is no longer alive is no problem: another worker has the task.
+      .catch(() => undefined)
+      .finally(() => {
+        held.close();
+        this.#running.delete(attempt);
+      });
     this.#running.set(attempt, over);
   }
 

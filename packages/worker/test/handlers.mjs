@@ -1,9 +1,126 @@
-// Handlers that run inside the service and in a worker alike; test/worker-sdk.test.ts compares what the two make of them.
+// Handlers that run inside the service and in a worker alike; test/handler-contract.test.ts compares what the two make of them.
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { TaskFailure } from '@taskbridge/worker';
 
 const told = (promise) => promise.then(() => 'stored').catch(({ code }) => code);
+
+/** JSON from a client has no half characters; here `~` and `_` are the halves of a fox. */
+const fromUnits = (text) => text.replaceAll('~', '\ud83e').replaceAll('_', '\udd8a');
+
+function nested(depth) {
+  let value = [];
+  for (let around = 1; around < depth; around += 1) value = { a: value };
+  return value;
+}
+
+function cycle() {
+  const value = { name: 'x' };
+  value.self = [value];
+  return value;
+}
+
+const throwing = () => {
+  throw new Error('a secret that clients must not read');
+};
+
+const RESULTS = {
+  nothing: () => undefined,
+  function: () => () => 'not JSON',
+  symbol: () => Symbol('s'),
+  null: () => null,
+  text: () => 'ä \u2028 🦊',
+  numbers: () => [-0, 1e300, 5e-324, 2 ** 60, 0.1],
+  date: () => new Date(0),
+  map: () => new Map([[1, 2]]),
+  'members without a word': () => ({ a: undefined, b: () => 1, c: [undefined, Symbol('c')] }),
+  'as deep as may be': () => nested(31),
+  'as large as may be': () => 'x'.repeat(1024 * 1024 - 128 - 2),
+  'one byte more': () => 'x'.repeat(1024 * 1024 - 128 - 1),
+  'too large': () => 'x'.repeat(2 * 1024 * 1024),
+  'too large in bytes': () => 'ä'.repeat(600 * 1024),
+  'U+0000': () => ({ t: 'a\0b' }),
+  'half a character': () => ({ t: 'cut \ud83d' }),
+  'half a character in a name': () => ({ '\ude00': 1 }),
+  'U+0000 in a name': () => ({ 'a\0': 1 }),
+  constructor: () => ({ constructor: 'x' }),
+  __proto__: () => JSON.parse('{"__proto__":{"a":1}}'),
+  'too deep': () => nested(32),
+  'deep enough to overflow': () => nested(100_000),
+  NaN: () => ({ a: [Number.NaN] }),
+  Infinity: () => Number.NEGATIVE_INFINITY,
+  cycle,
+  BigInt: () => 10n,
+  'a toJSON that throws': () => ({ toJSON: throwing }),
+  'a getter that throws': () => Object.defineProperty({}, 'a', { enumerable: true, get: throwing }),
+  'a proxy that throws': () => new Proxy({}, { ownKeys: throwing }),
+};
+
+const FAILURES = {
+  ...Object.fromEntries(
+    [8_190, 8_191, 8_192, 8_193].map((length) => [
+      `a message cut at ${length}`,
+      () => new TaskFailure('BAD', `${'m'.repeat(length - 1)}🦊`),
+    ]),
+  ),
+  ...Object.fromEntries(
+    [254, 255, 256].map((length) => [
+      `a code cut at ${length}`,
+      () => new TaskFailure(`${'C'.repeat(length - 1)}🦊`, 'm', { retryable: true, retryAfterMs: 1 }),
+    ]),
+  ),
+  'a message that is not text': () => new TaskFailure('BAD', 'a\0b \ud83d', { retryable: false }),
+  'a code that is not text': () => new TaskFailure('B\0\ud83d', 'm'),
+  'no code': () => new TaskFailure('', 'nameless, and final'),
+  'a code that is a number': () => new TaskFailure(7, 'm'),
+  'options that are none': () => new TaskFailure('BAD', 'm', { retryable: 'yes', retryAfterMs: 'soon' }),
+  'no options': () => new TaskFailure('BAD', 'm', null),
+  'a code that throws': () => Object.defineProperty(new TaskFailure('', 'm'), 'code', { get: throwing }),
+};
+
+const REFUSED = {
+  'output that is too large': ({ output }) => output('y'.repeat(70_000)),
+  'output with U+0000': ({ output }) => output('a\0b'),
+  'output with half a character': ({ output }) => output('\ude00 behind'),
+  'output that is no text': ({ output }) => output(7),
+  'output to a channel that is no text': ({ output }) => output('x', { channel: '\ud83d' }),
+  'an unknown op': ({ output }) => output('x', { op: 'insert' }),
+  'progress of 200': ({ progress }) => progress(200),
+  'progress of NaN': ({ progress }) => progress(Number.NaN),
+  'a stage with U+0000': ({ progress }) => progress(1, { stage: 'a\0' }),
+  'a message that is too large': ({ message }) => message('y'.repeat(70_000)),
+  'a message with half a character': ({ message }) => message('\ud83d'),
+  'a message of no known level': ({ message }) => message('x', 'loud'),
+  'a question without actions': ({ suspend }) => suspend({ reasonCode: 'A', allowedActions: [] }),
+};
+
+const question = (members) => () => ({ reasonCode: 'ASKED', allowedActions: ['yes'], ...members });
+const QUESTIONS = {
+  'with everything': question({
+    key: 'k',
+    kind: 'SYSTEM_PAUSED',
+    schemaVersion: 2,
+    uiHints: { a: 1 },
+    interaction: { b: [null] },
+  }),
+  'that expires': question({ expiresAt: new Date('2999-01-01T00:00:00Z') }),
+  'without a reason': question({ reasonCode: '' }),
+  'with a long reason': question({ reasonCode: 'R'.repeat(256) }),
+  'with a hundred and one actions': question({ allowedActions: Array.from({ length: 101 }, (_, n) => `a${n}`) }),
+  'with an action that is no text': question({ allowedActions: [7] }),
+  'of an unknown kind': question({ kind: 'OTHER' }),
+  'of version 0': question({ schemaVersion: 0 }),
+  'with a key that is not ASCII': question({ key: 'ä' }),
+  'that expires at no time': question({ expiresAt: 'soon' }),
+  'that expires after all times': question({ expiresAt: 8.64e15 }),
+  'with U+0000': question({ interaction: { a: '\0' } }),
+  'with constructor': question({ uiHints: { constructor: 1 } }),
+  'too deep': question({ interaction: nested(32) }),
+  'whose interaction is a list': question({ interaction: [] }),
+  'with a BigInt': question({ interaction: { a: 1n } }),
+  'that is too large': question({ interaction: { a: 'x'.repeat(65_536) } }),
+  'with an unknown member': question({ question: 'Is it?' }),
+};
 
 export const handlers = {
   /** Says everything there is to say, one thing after the other. */
@@ -48,26 +165,60 @@ export const handlers = {
     const answer = await suspend({ reasonCode: 'ONLY', allowedActions: ['yes'] }).catch(() => undefined);
     return { answered: answer !== undefined };
   },
-  'both.fail': (input) => {
-    throw new TaskFailure('OWN_CODE', 'in own words', input);
-  },
   'both.throw': () => {
     throw new Error('a secret that clients must not read');
   },
-  'both.unserialisable': () => 10n,
-  'both.too-large': () => 'x'.repeat(2 * 1024 * 1024),
   'both.nothing': () => undefined,
-  'both.function': () => () => 'not JSON',
-  /** Leaves promises alone that reject. */
-  'both.careless': async (_input, { suspend, progress, output }) => {
-    void progress(-1);
-    void output('x'.repeat(70_000));
-    void suspend({ reasonCode: 'NOBODY_WAITS', allowedActions: ['go'] });
+  /** Ends with a result that cannot come as JSON. */
+  'both.result': ({ name }) => RESULTS[name](),
+  /** Fails in words that cannot come as JSON. */
+  'both.failure': ({ name }) => {
+    throw FAILURES[name]();
+  },
+  /** Leaves a promise alone that rejects, and goes on. */
+  'both.careless': async ({ name }, context) => {
+    void REFUSED[name](context);
+    await context.progress(50);
+    await delay(100);
     return 'unheard';
   },
-  'both.fail-beyond-limits': () => {
-    throw new TaskFailure('C'.repeat(300), 'm'.repeat(9_000), { retryAfterMs: 1.5 });
+  'both.careless-often': ({ count }, { progress }) => {
+    for (let n = 0; n < count; n += 1) void progress(-1);
   },
+  /** Goes on with calls after its signal aborted, and does not listen. */
+  'both.talks-on': async (_input, { message, output, signal }) => {
+    await message('before');
+    await delay(60_000, undefined, { signal }).catch(() => undefined);
+    void output('after');
+    return 'done anyway';
+  },
+  /** Listens to the same, and goes on. */
+  'both.careful': async ({ name }, context) => {
+    const code = await told(REFUSED[name](context));
+    return { code };
+  },
+  /** Lets the same through. */
+  'both.outspoken': async ({ name }, context) => {
+    await REFUSED[name](context);
+  },
+  /** Many small pieces: awaited, or not. */
+  'both.tokens': async ({ count, text: token, awaits }, { output }) => {
+    for (let n = 0; n < count; n += 1) {
+      const said = output(token);
+      if (awaits) await said;
+    }
+    return { length: count * token.length };
+  },
+  /** Pieces as they come, cut anywhere. */
+  'both.pieces': async ({ pieces }, { output }) => {
+    for (const [data, options] of pieces) await output(fromUnits(data), options);
+  },
+  /** As large as an event may be. */
+  'both.large-messages': async ({ count, length }, { message, progress }) => {
+    for (let n = 0; n < count; n += 1) void message(String(n % 10).repeat(length));
+    await progress(100, { stage: 's'.repeat(length) });
+  },
+  'both.question': async ({ name }, { suspend }) => suspend(QUESTIONS[name]()),
   /** Waits until its signal aborts. */
   'both.sleep': async (input, { signal, message, attempt }) => {
     console.log(`began ${attempt}`);

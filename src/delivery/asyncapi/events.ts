@@ -1,4 +1,4 @@
-import { type EventType } from '../../tasks/domain/task-event.js';
+import type { EventType } from '#protocol/events.js';
 import { ANY_OBJECT, EVENT_ID, FROM_ONE, object, type Schema, TASK_ID, text, TIMESTAMP } from './schema.js';
 
 /** What each type of event carries. Absent optional members are absent, never null. */

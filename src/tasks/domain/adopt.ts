@@ -1,8 +1,9 @@
+import { endsTask, EVENT_TYPES, type EventType } from '#protocol/events.js';
 import { nextAttempt } from './decide.js';
 import { appendedEvent } from './event-payloads.js';
 import { evolve } from './evolve.js';
 import { isOver, type Task } from './task.js';
-import { endsTask, EVENT_TYPES, type EventType, type JsonObject } from './task-event.js';
+import type { JsonObject } from './task-event.js';
 import { EventInvalid } from './tasks.errors.js';
 
 // A task made anew from its log alone. Of a lease a log says only that an attempt had begun: its holder holds it no more.

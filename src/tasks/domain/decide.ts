@@ -1,8 +1,9 @@
+import type { EventType } from '#protocol/events.js';
 import { writeObject } from '../../http/json-text.js';
 import { evolve } from './evolve.js';
 import { isOver, type Task } from './task.js';
 import type { AcceptedAction, Question } from './suspension.js';
-import { type EventType, type JsonObject, newEvent, type NewEvent } from './task-event.js';
+import { type JsonObject, newEvent, type NewEvent } from './task-event.js';
 import { BatchOutOfOrder, LeaseLost, TaskAside } from './tasks.errors.js';
 
 /** What somebody wants of a task. `token` is the fence: only the attempt that holds the lease knows it. */

@@ -1,4 +1,5 @@
-import { newEvent, type EventType, type JsonObject, type NewEvent } from './task-event.js';
+import type { EventType } from '#protocol/events.js';
+import { newEvent, type JsonObject, type NewEvent } from './task-event.js';
 import { EventInvalid } from './tasks.errors.js';
 
 // The events that a running attempt may append, made from what a handler or a worker gives; whatever does not fit the wire

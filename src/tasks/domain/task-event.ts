@@ -1,17 +1,4 @@
-/** Event types of the wire protocol. A client skips a type that it does not know. */
-export const EVENT_TYPES = [
-  'TASK_STARTED',
-  'TASK_PROGRESS',
-  'TASK_MESSAGE',
-  'TASK_OUTPUT',
-  'TASK_SUSPENDED',
-  'TASK_ACTION_ACCEPTED',
-  'TASK_RETRYING',
-  'TASK_COMPLETED',
-  'TASK_FAILED',
-  'TASK_CANCELLED',
-] as const;
-export type EventType = (typeof EVENT_TYPES)[number];
+import type { EventType } from '#protocol/events.js';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -26,11 +13,4 @@ export interface NewEvent {
 /** Absent optional members are absent, never null: `undefined` ones do not reach the text. */
 export function newEvent(type: EventType, payload: JsonObject, json = JSON.stringify(payload)): NewEvent {
   return { type, payload, json };
-}
-
-const TERMINAL: ReadonlySet<string> = new Set<EventType>(['TASK_COMPLETED', 'TASK_FAILED', 'TASK_CANCELLED']);
-
-/** Exactly one such event ends a task, and it is the last. */
-export function endsTask(type: string): boolean {
-  return TERMINAL.has(type);
 }

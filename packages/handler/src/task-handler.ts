@@ -1,35 +1,46 @@
 import type { Readable } from 'node:stream';
-import type { SuspensionKind } from '../tasks/domain/suspension.js';
-import type { JsonObject } from '../tasks/domain/task-event.js';
-import type { Attachment } from '../tasks/store/attachments.js';
 
-/** What a handler can say and ask while it runs. Every call resolves when the event is stored; await it, or do not. */
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/** The calls of a running handler. You need not await them: the end of the attempt waits for all of them. */
 export interface TaskContext {
   readonly taskId: string;
   readonly taskType: string;
-  /** From 1. What a handler did outside in an earlier attempt, it finds done. */
+  /** From 1. An earlier attempt may have done work outside already. */
   readonly attempt: number;
   readonly metadata: JsonObject;
   /** The files that came with the task, in their order. */
   readonly attachments: readonly TaskAttachment[];
-  /** Aborts when the task is cancelled, the lease is lost, or the process shuts down: stop and throw. */
+  /** W3C trace context of the request that created the task, to go on with its trace. */
+  readonly traceparent?: string;
+  /** Aborts when the task is cancelled, the lease is lost, or the process stops: stop and throw. */
   readonly signal: AbortSignal;
-  /** The last answer, when this invocation goes on after one. */
+  /** The last answer, when this invocation follows one. */
   readonly resume?: SuspendAnswer;
   /**
-   * Asks the owner. Ends this invocation: the promise rejects, let that through. When the answer is there the handler runs again
-   * from its start, on any instance, and the same call returns it.
+   * Asks the owner. Ends this invocation: the promise rejects, and the handler must not catch that. After the answer the handler
+   * runs again from its start, on any instance, and the same call returns the answer.
    */
   suspend(question: SuspendRequest): Promise<SuspendAnswer>;
-  /** `progress` is 0 to 100. */
+  /** `progress` is 0 to 100. Resolves when it is stored. */
   progress(progress: number, details?: { readonly stage?: string; readonly message?: string }): Promise<void>;
+  /** Resolves when it is stored. */
   message(message: string, level?: 'info' | 'warning' | 'debug'): Promise<void>;
-  /** Streamed output such as a model's tokens. Defaults to appending to the channel `text`. */
+  /**
+   * Streamed output such as a model's tokens. Defaults to appending to the channel `text`. Resolves when it is buffered, and waits while
+   * more than 256 KiB are; what comes up within 50 ms is stored as one event. Half a character waits for its other half.
+   */
   output(data: string, options?: { readonly channel?: string; readonly op?: 'append' | 'replace' }): Promise<void>;
 }
 
-export interface TaskAttachment extends Attachment {
-  /** The bytes, from the store. Read the stream to its end, or destroy it. */
+export interface TaskAttachment {
+  readonly attachmentId: string;
+  readonly filename: string;
+  readonly contentType: string;
+  readonly sizeBytes: number;
+  /** Lower-case hex. */
+  readonly sha256: string;
+  /** The bytes, from the store, as long as the attempt runs. Read the stream to its end, or destroy it. */
   open(): Promise<Readable>;
 }
 
@@ -41,7 +52,7 @@ export interface SuspendRequest {
   /** What may be answered: one or more action types. */
   readonly allowedActions: readonly string[];
   /** Defaults to `USER_ACTION_REQUIRED`. */
-  readonly kind?: SuspensionKind;
+  readonly kind?: 'USER_ACTION_REQUIRED' | 'EXTERNAL_CONFIRMATION_PENDING' | 'SYSTEM_PAUSED';
   /** Of `interaction`. Defaults to 1. */
   readonly schemaVersion?: number;
   /** When the task fails with SUSPENSION_EXPIRED if nobody answered. Defaults to never. */
@@ -61,26 +72,16 @@ export interface SuspendAnswer {
   readonly actorId: string;
 }
 
-/** What `suspend` rejects with to end the invocation. */
-export class Suspended extends Error {
-  constructor() {
-    super('The handler waits for an answer; it runs again from its start.');
-  }
-}
-
 /**
  * Executes one type of task. What it returns becomes the result. Throw `TaskFailure` to fail with a code of your own; any other
- * error counts as passing and is retried until TASK_MAX_ATTEMPTS are spent.
+ * error counts as passing and is retried until the service's TASK_MAX_ATTEMPTS are spent.
  */
 export type TaskHandler = (input: JsonObject, context: TaskContext) => unknown;
 
 /** Handlers by task type. */
 export type TaskHandlers = Readonly<Record<string, TaskHandler>>;
 
-/** The token under which a host module provides its `TaskHandlers`. */
-export const TASK_HANDLERS = Symbol.for('taskbridge:TASK_HANDLERS');
-
-/** A handler's own way to fail. */
+/** A handler's own way to fail. `retryable` defaults to false, `retryAfterMs` to the service's backoff. */
 export class TaskFailure extends Error {
   constructor(
     readonly code: string,
@@ -88,5 +89,19 @@ export class TaskFailure extends Error {
     readonly options: { readonly retryable?: boolean; readonly retryAfterMs?: number } = {},
   ) {
     super(message);
+  }
+}
+
+/** What `suspend` rejects with to end the invocation. */
+export class Suspended extends Error {
+  constructor() {
+    super('The handler waits for an answer; it runs again from its start.');
+  }
+}
+
+/** Why the signal of a running handler aborts. */
+export class AttemptStopped extends Error {
+  constructor(readonly why: 'cancelled' | 'lease_lost' | 'released') {
+    super(`The attempt is over: ${why}.`);
   }
 }

@@ -1,0 +1,222 @@
+import { eventInvalid, eventTooLarge, messageEvent, outputEvent, progressEvent, type SizedEvent } from './events.js';
+import { EventSender } from './event-sender.js';
+import { failureOf, resultRefused } from './failures.js';
+import { HalfCharacters } from './half-characters.js';
+import { LeaseCalls } from './lease-calls.js';
+import { type Ending, type LeaseHolder, LeaseLost, Refused } from './lease-holder.js';
+import { MAX_EVENT_BYTES, MAX_RESULT_BYTES } from './limits.js';
+import { Outcomes } from './outcomes.js';
+import { type Question, questionOf } from './question.js';
+import { storableJson } from './storable-json.js';
+import {
+  AttemptStopped,
+  type JsonObject,
+  type SuspendAnswer,
+  Suspended,
+  type SuspendRequest,
+  type TaskAttachment,
+  type TaskContext,
+  TaskFailure,
+  type TaskHandler,
+} from './task-handler.js';
+
+/** The part of a lease that the handler gets. */
+export interface LeasedTask {
+  readonly taskId: string;
+  readonly taskType: string;
+  readonly attempt: number;
+  readonly input: JsonObject;
+  readonly metadata: JsonObject;
+  readonly attachments: readonly Omit<TaskAttachment, 'open'>[];
+  readonly traceparent?: string | null;
+  /** All answers so far, oldest first. */
+  readonly answers: readonly SuspendAnswer[];
+}
+
+/** `handler_failed`: it threw an error that clients do not see. `call_refused`: it made a call that was refused. */
+export type Report = (kind: 'handler_failed' | 'call_refused', error: unknown) => void;
+
+type Ended = Ending | { readonly kind: 'suspend'; readonly question: Question };
+
+/** One run of a handler under one lease, from the claim to the end of the lease. */
+export class Attempt {
+  readonly #stop = new AbortController();
+  readonly #lost = new AbortController();
+  readonly #outcomes = new Outcomes();
+  readonly #halves = new HalfCharacters();
+  readonly #calls: LeaseCalls;
+  readonly #sender: EventSender;
+  #isDone = false;
+  #asked = 0;
+  #question: Question | undefined;
+
+  constructor(
+    private readonly holder: LeaseHolder,
+    private readonly report: Report,
+  ) {
+    this.#calls = new LeaseCalls(holder, this.#lost.signal);
+    this.#sender = new EventSender((batchSeq, events) => this.call(() => holder.append(batchSeq, events)));
+  }
+
+  /** Aborts the handler's signal. The first reason counts, but a lost lease outweighs all. */
+  stop(why: AttemptStopped['why']): void {
+    if (!this.#stop.signal.aborted) this.#stop.abort(new AttemptStopped(why));
+    if (why === 'lease_lost') this.#lost.abort();
+  }
+
+  /** A sign of life, repeated until it is answered. @throws LeaseLost, and further errors of the holder */
+  renew(): Promise<void> {
+    return this.watched(this.#calls.renew());
+  }
+
+  /** Resolves when the lease is over; the handler's code may still be running when it does not obey its signal. */
+  async run(handler: TaskHandler, task: LeasedTask): Promise<void> {
+    const lost = new Promise<void>((resolve) => {
+      if (this.#lost.signal.aborted) resolve();
+      this.#lost.signal.addEventListener('abort', () => resolve());
+    });
+    await Promise.race([this.runToEnd(handler, task), lost]);
+  }
+
+  /** Hands the task back while the handler still runs. Nothing of its later calls is stored. */
+  async abandon(): Promise<void> {
+    await this.call(() => this.holder.end({ kind: 'release' })).catch(() => undefined);
+    this.stop('lease_lost');
+  }
+
+  private async runToEnd(handler: TaskHandler, task: LeasedTask): Promise<void> {
+    const ended = await this.execute(handler, task);
+    try {
+      await this.end(ended);
+    } catch (error) {
+      // Another call has ended the lease, or this call did and its answer was lost.
+      if (error instanceof LeaseLost) return;
+      this.report('call_refused', error);
+      const failure = ended.kind === 'complete' ? resultRefused(error) : failureOf(error);
+      await this.end({ kind: 'fail', ...failure }).catch((again: unknown) => {
+        if (!(again instanceof LeaseLost)) this.report('call_refused', again);
+      });
+    }
+  }
+
+  private end(ended: Ended): Promise<void> {
+    return this.call(() => (ended.kind === 'suspend' ? this.holder.suspend(ended.question) : this.holder.end(ended)));
+  }
+
+  private call(call: () => Promise<void>): Promise<void> {
+    return this.watched(this.#calls.make(call));
+  }
+
+  private async watched(answer: Promise<void>): Promise<void> {
+    try {
+      await answer;
+    } catch (error) {
+      if (error instanceof LeaseLost) this.stop('lease_lost');
+      throw error;
+    }
+  }
+
+  private async execute(handler: TaskHandler, task: LeasedTask): Promise<Ended> {
+    const outcome = await this.outcomeOf(handler, task);
+    await this.#sender.settled();
+    this.#isDone = true;
+    if (this.#halves.isWaiting) this.#outcomes.fail(eventInvalid('data', 'ends within a character'));
+    const { unheard } = this.#outcomes;
+    if ('result' in outcome && unheard.length === 0 && !this.#question) return this.completed(outcome.result);
+    const { aborted, reason } = this.#stop.signal as { aborted: boolean; reason: unknown };
+    if (aborted && reason instanceof AttemptStopped) {
+      return { kind: reason.why === 'cancelled' ? 'cancelled' : 'release' };
+    }
+    return this.notCompleted('error' in outcome ? outcome.error : undefined, unheard);
+  }
+
+  private async outcomeOf(
+    handler: TaskHandler,
+    task: LeasedTask,
+  ): Promise<{ readonly result: unknown } | { readonly error: unknown }> {
+    try {
+      this.#stop.signal.throwIfAborted();
+      return { result: await handler(task.input, this.context(task)) };
+    } catch (error) {
+      return { error };
+    }
+  }
+
+  /** `unheard`: refusals that the handler did not listen to. They outweigh everything but its own `TaskFailure`. */
+  private notCompleted(error: unknown, unheard: readonly unknown[]): Ended {
+    const [refused] = unheard;
+    if (unheard.length > 0) this.report('call_refused', unheard.length === 1 ? refused : manyRefused(unheard));
+    // Also when the handler threw another error meanwhile: the suspension ends it, and it asks again from its start.
+    if (this.#question && unheard.length === 0) return { kind: 'suspend', question: this.#question };
+    if (error instanceof TaskFailure) return { kind: 'fail', ...failureOf(error) };
+    const isOwn = error !== undefined && !(error instanceof Suspended);
+    if (unheard.length === 0 || isOwn) this.report(error instanceof Refused ? 'call_refused' : 'handler_failed', error);
+    return { kind: 'fail', ...failureOf(unheard.length > 0 ? refused : error) };
+  }
+
+  private async completed(result: unknown): Promise<Ended> {
+    try {
+      const resultJson = await storableJson(result, MAX_RESULT_BYTES);
+      // JSON has no word for undefined, nor for a function.
+      return { kind: 'complete', resultJson: resultJson ?? 'null' };
+    } catch (error) {
+      this.report('call_refused', error);
+      return { kind: 'fail', ...resultRefused(error) };
+    }
+  }
+
+  /** The answer, when the question was asked before and answered; else the end of this invocation. */
+  private async ask(request: SuspendRequest, answers: readonly SuspendAnswer[]): Promise<SuspendAnswer> {
+    this.#asked += 1;
+    const question = questionOf(request, this.#asked, this.holder.maxEventBytes);
+    const answer = answers.find(({ suspendId }) => suspendId === question.suspendId);
+    if (answer) return answer;
+    this.#question ??= question;
+    throw new Suspended();
+  }
+
+  private context(task: LeasedTask): TaskContext {
+    const { taskId, taskType, attempt, metadata, attachments, traceparent, answers } = task;
+    const resume = answers.at(-1);
+    const { signal } = this.#stop;
+    const say = (event: () => SizedEvent | undefined) =>
+      this.#outcomes.of(() => {
+        signal.throwIfAborted();
+        // Code of the handler that runs after its end.
+        if (this.#isDone) throw new LeaseLost();
+        return this.say(event());
+      });
+    return {
+      taskId,
+      taskType,
+      attempt,
+      metadata,
+      attachments: attachments.map((file) => ({
+        ...file,
+        open: () => this.holder.readAttachment(file.attachmentId, signal),
+      })),
+      ...(traceparent && { traceparent }),
+      signal,
+      ...(resume && { resume }),
+      suspend: (question) => this.#outcomes.of(() => this.ask(question, answers)),
+      progress: (progress, { stage, message } = {}) => say(() => progressEvent(progress, stage, message)),
+      message: (message, level) => say(() => messageEvent(message, level)),
+      output: (data, { channel = 'text', op = 'append' } = {}) =>
+        say(() => outputEvent({ channel, op, data, attempt }, this.#halves)),
+    };
+  }
+
+  private say(event: SizedEvent | undefined): Promise<void> | undefined {
+    if (event === undefined) return undefined;
+    const { maxEventBytes = Number.POSITIVE_INFINITY } = this.holder;
+    if (event.bytes > maxEventBytes) throw eventTooLarge(maxEventBytes);
+    // A call that only the service can judge does not count as buffered.
+    if (event.type !== 'TASK_OUTPUT' || event.bytes > MAX_EVENT_BYTES) return this.#sender.send(event);
+    return this.#sender.buffer(event, (error) => this.#outcomes.fail(error));
+  }
+}
+
+function manyRefused([first, ...others]: readonly unknown[]): Error {
+  const told = first instanceof Error ? first.message : '';
+  return new Error(`${told} (and ${others.length} more)`, { cause: first });
+}

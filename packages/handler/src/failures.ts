@@ -1,0 +1,59 @@
+import { type Failure, Refused } from './lease-holder.js';
+import { LONGEST_RETRY_AFTER_MS, MAX_CODE_LENGTH, MAX_MESSAGE_LENGTH, MAX_RESULT_BYTES } from './limits.js';
+import { NotStorable, TooLarge } from './storable-json.js';
+import { storableText } from './storable-text.js';
+import { TaskFailure } from './task-handler.js';
+
+const CODE_OF_OTHERS = 'HANDLER_ERROR';
+
+/**
+ * The failure that clients see when an error ended a handler. They see nothing of an error that is no `TaskFailure`, because its
+ * text may hold anything.
+ */
+export function failureOf(error: unknown): Failure {
+  if (error instanceof Refused) return eventRefused(error);
+  if (!(error instanceof TaskFailure)) {
+    return { code: CODE_OF_OTHERS, message: 'The handler failed.', retryable: true };
+  }
+  // A subclass may have anything there, also getters that throw.
+  const { retryable, retryAfterMs } = given(() => ({ ...(error.options as Record<string, unknown> | undefined) }), {});
+  const wanted = typeof retryAfterMs === 'number' ? retryAfterMs : Number.NaN;
+  const withinLimits = Math.round(Math.min(Math.max(wanted, 0), LONGEST_RETRY_AFTER_MS));
+  const code = given(() => String(error.code), '');
+  const message = given(() => String(error.message), '');
+  return {
+    code: storableText(code, MAX_CODE_LENGTH) || CODE_OF_OTHERS,
+    message: storableText(message, MAX_MESSAGE_LENGTH),
+    retryable: retryable === true,
+    ...(!Number.isNaN(withinLimits) && { retryAfterMs: withinLimits }),
+  };
+}
+
+function given<T>(read: () => T, instead: T): T {
+  try {
+    return read();
+  } catch {
+    return instead;
+  }
+}
+
+/** The failure for a refused event that no code of the handler has dealt with. */
+function eventRefused({ message }: Refused): Failure {
+  return final('EVENT_REFUSED', `The handler said something that cannot be stored. ${message}`);
+}
+
+/** The handler has done its work. Another attempt would change nothing. */
+export function resultRefused(error: unknown): Failure {
+  const isTooLarge = error instanceof TooLarge || (error instanceof Refused && error.code === 'PAYLOAD_TOO_LARGE');
+  if (isTooLarge) return final('RESULT_TOO_LARGE', `A result may have at most ${MAX_RESULT_BYTES} bytes.`);
+  return final('RESULT_NOT_STORABLE', `The result cannot be stored: ${whyNot(error)}`);
+}
+
+function whyNot(error: unknown): string {
+  if (error instanceof NotStorable) return `${error.message}.`;
+  return error instanceof Refused ? error.message : 'the service did not take it.';
+}
+
+function final(code: string, message: string): Failure {
+  return { code, message: storableText(message, MAX_MESSAGE_LENGTH), retryable: false };
+}

@@ -1,0 +1,102 @@
+import { bytesOf, eventInvalid, eventTooLarge } from './events.js';
+import { MAX_ALLOWED_ACTIONS, MAX_EVENT_BYTES, MAX_NAME_CHARACTERS } from './limits.js';
+import { NotStorable, smallStorableJson, TooLarge } from './storable-json.js';
+import { textFault } from './storable-text.js';
+import type { JsonObject, SuspendRequest } from './task-handler.js';
+
+/** A question as it is stored. */
+export interface Question {
+  readonly suspendId: string;
+  readonly kind: Kind;
+  readonly reasonCode: string;
+  readonly allowedActions: readonly string[];
+  readonly schemaVersion: number;
+  /** RFC 3339. */
+  readonly expiresAt?: string;
+  readonly uiHints?: JsonObject;
+  readonly interaction?: JsonObject;
+}
+
+type Kind = NonNullable<SuspendRequest['kind']>;
+const KINDS: readonly unknown[] = [
+  'USER_ACTION_REQUIRED',
+  'EXTERNAL_CONFIRMATION_PENDING',
+  'SYSTEM_PAUSED',
+] satisfies Kind[];
+
+const KNOWN: ReadonlySet<string> = new Set([
+  'key',
+  'reasonCode',
+  'allowedActions',
+  'kind',
+  'schemaVersion',
+  'expiresAt',
+  'uiHints',
+  'interaction',
+]);
+
+/**
+ * Checks a handler's question here, where the handler gets the error. At the end of the attempt the service could only refuse it.
+ * `ordinal` counts the questions of the invocation.
+ * @throws Refused
+ */
+export function questionOf(asked: SuspendRequest, ordinal: number, maxBytes = MAX_EVENT_BYTES): Question {
+  const { key = String(ordinal), kind = 'USER_ACTION_REQUIRED', schemaVersion = 1 } = asked;
+  const { reasonCode, allowedActions, expiresAt, uiHints, interaction } = asked;
+  const unknown = Object.keys(asked).find((name) => !KNOWN.has(name));
+  if (unknown !== undefined) throw eventInvalid('question', 'has an unknown member');
+  if (typeof key !== 'string' || !/^[\x21-\x7e]{1,255}$/.test(key))
+    throw eventInvalid('key', 'must be 1 to 255 visible ASCII characters');
+  if (!KINDS.includes(kind)) throw eventInvalid('kind', `must be one of ${KINDS.join(', ')}`);
+  if (!Number.isSafeInteger(schemaVersion) || schemaVersion < 1)
+    throw eventInvalid('schemaVersion', 'must be a whole number from 1');
+  if (!isName(reasonCode)) throw eventInvalid('reasonCode', `must be 1 to ${MAX_NAME_CHARACTERS} characters`);
+  const question: Question = {
+    suspendId: key,
+    kind,
+    schemaVersion,
+    reasonCode,
+    allowedActions: actions(allowedActions),
+    ...(expiresAt !== undefined && { expiresAt: timestamp(expiresAt) }),
+    ...(uiHints !== undefined && { uiHints: object('uiHints', uiHints, maxBytes) }),
+    ...(interaction !== undefined && { interaction: object('interaction', interaction, maxBytes) }),
+  };
+  if (bytesOf(question) > maxBytes) throw eventTooLarge(maxBytes);
+  return question;
+}
+
+function actions(given: unknown): readonly string[] {
+  const list: unknown[] = Array.isArray(given) ? [...(given as unknown[])] : [];
+  if (list.length === 0 || list.length > MAX_ALLOWED_ACTIONS || !list.every(isName)) {
+    throw eventInvalid(
+      'allowedActions',
+      `must be 1 to ${MAX_ALLOWED_ACTIONS} strings of 1 to ${MAX_NAME_CHARACTERS} characters`,
+    );
+  }
+  return list;
+}
+
+function isName(value: unknown): value is string {
+  if (typeof value !== 'string' || textFault(value) !== undefined) return false;
+  return value !== '' && Array.from(value).length <= MAX_NAME_CHARACTERS;
+}
+
+function timestamp(given: unknown): string {
+  const date = new Date(given as string | number | Date);
+  // The years that RFC 3339 has, of which PostgreSQL has no year 0.
+  const year = date.getUTCFullYear();
+  if (!(year >= 1 && year <= 9_999)) throw eventInvalid('expiresAt', 'must be a time from year 1 to 9999');
+  return date.toISOString();
+}
+
+function object(name: string, given: unknown, maxBytes: number): JsonObject {
+  try {
+    const json = smallStorableJson(given, maxBytes);
+    if (json?.startsWith('{')) return JSON.parse(json) as JsonObject;
+  } catch (error) {
+    if (error instanceof TooLarge) throw eventTooLarge(maxBytes);
+    if (error instanceof NotStorable) throw eventInvalid(name, `cannot be stored: ${error.message}`);
+    throw error;
+  }
+  throw eventInvalid(name, 'must be an object');
+}
