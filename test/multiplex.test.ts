@@ -9,7 +9,7 @@ import { MultiplexClient, SUBPROTOCOL } from './support/multiplex-client.js';
 import { createTestDatabase } from './support/postgres.js';
 import { RemoteTask } from './support/remote-task.js';
 import { eventually, type Service, startService } from './support/service.js';
-import { message, WITH_WORKERS, type WorkerEvent } from './support/worker-client.js';
+import { output, WITH_WORKERS, type WorkerEvent } from './support/worker-client.js';
 
 const ABSENT = '01890000-0000-7000-8000-000000000000';
 
@@ -403,7 +403,7 @@ describe('The multiplex subprotocol', () => {
     other.unsubscribe(c);
     // Also the place of a stream that cannot end yet, because its client does not read what it was sent.
     const large = await RemoteTask.begin(caller);
-    for (let n = 0; n < 20; n += 1) await large.append(...Array<WorkerEvent>(10).fill(message('x'.repeat(60_000))));
+    for (let n = 0; n < 50; n += 1) await large.append(...Array<WorkerEvent>(4).fill(output('x'.repeat(60_000))));
     other.subscribe(large.taskId);
     await other.frame(({ taskId }) => taskId === large.taskId);
     other.socket.pause();
