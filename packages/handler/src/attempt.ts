@@ -3,7 +3,8 @@ import { EventSender } from './event-sender.js';
 import { failureOf, resultRefused } from './failures.js';
 import { HalfCharacters } from './half-characters.js';
 import { LeaseCalls } from './lease-calls.js';
-import { type Ending, type LeaseHolder, LeaseLost, Refused } from './lease-holder.js';
+import { LeaseLost, Refused } from './holder-errors.js';
+import type { Ending, LeaseHolder } from './lease-holder.js';
 import { MAX_EVENT_BYTES, MAX_RESULT_BYTES } from './limits.js';
 import { Outcomes } from './outcomes.js';
 import { type Question, questionOf } from './question.js';
@@ -33,7 +34,7 @@ export interface LeasedTask {
   readonly answers: readonly SuspendAnswer[];
 }
 
-/** `handler_failed`: it threw what clients are not told. `call_refused`: what it wanted stored was not taken. */
+/** `handler_failed`: it threw an error that clients do not see. `call_refused`: what it wanted stored cannot be. */
 export type Report = (kind: 'handler_failed' | 'call_refused', error: unknown) => void;
 
 type Ended = Ending | { readonly kind: 'suspend'; readonly question: Question };
@@ -146,7 +147,7 @@ export class Attempt {
   private notCompleted(error: unknown, unheard: readonly unknown[]): Ended {
     const [refused] = unheard;
     if (unheard.length > 0) this.report('call_refused', unheard.length === 1 ? refused : manyRefused(unheard));
-    // Also when the handler let another error out meanwhile: it was told to end, and asks again from its start.
+    // Also when the handler let another error out meanwhile: `suspend` ends it, and it asks again from its start.
     if (this.#question && unheard.length === 0) return { kind: 'suspend', question: this.#question };
     if (error instanceof TaskFailure) return { kind: 'fail', ...failureOf(error) };
     const isOwn = error !== undefined && !(error instanceof Suspended);
@@ -217,6 +218,6 @@ export class Attempt {
 }
 
 function manyRefused([first, ...others]: readonly unknown[]): Error {
-  const told = first instanceof Error ? first.message : '';
-  return new Error(`${told} (and ${others.length} more)`, { cause: first });
+  const message = first instanceof Error ? first.message : '';
+  return new Error(`${message} (and ${others.length} more)`, { cause: first });
 }

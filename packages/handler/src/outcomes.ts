@@ -63,7 +63,7 @@ export class Outcomes {
       });
     });
     // Not by its own `then`: this is not the handler who listens.
-    Promise.prototype.then.call(outcome, undefined, () => undefined);
+    void Promise.prototype.then.call(outcome, undefined, () => undefined);
     return outcome;
   }
 

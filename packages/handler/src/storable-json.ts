@@ -5,7 +5,7 @@ import { textFault } from './storable-text.js';
 
 /** Characters that are written in one turn of the event loop: a few milliseconds in the worst shape. */
 const SLICE = 32 * 1024;
-/** What a piece counts at least, however short: it takes the time of so many characters. */
+/** What a piece counts at least, however short: it takes the time of 16 characters. */
 const LEAST_OF_A_PIECE = 16;
 const MANY_NAMES = 10_000;
 /** They would pollute prototypes in careless readers. */
@@ -108,7 +108,7 @@ function* visit(given: unknown, key: string, writer: JsonWriter, before = ''): G
     if (writer.write(`${before}{`)) yield;
     let comma = '';
     const names = Object.keys(value);
-    // To list so many is the longest step of all, so nothing else is done in its turn.
+    // To list them is the longest step of all, so nothing else is done in its turn.
     if (names.length > MANY_NAMES) yield;
     for (const name of names) {
       const member = (value as Record<string, unknown>)[name];

@@ -185,7 +185,7 @@ export const handlers = {
   'both.careless-often': ({ count }, { progress }) => {
     for (let n = 0; n < count; n += 1) void progress(-1);
   },
-  /** Talks on after it was told to stop, and does not listen. */
+  /** Talks on after its signal aborted, and does not listen. */
   'both.talks-on': async (_input, { message, output, signal }) => {
     await message('before');
     await delay(60_000, undefined, { signal }).catch(() => undefined);
