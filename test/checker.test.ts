@@ -248,10 +248,7 @@ describe('packages/checker', () => {
       lines.push({ kind: 'connected', subscriber, taskId, cursor });
       lines.push(...seen.map((envelope) => ({ kind: 'event', subscriber, raw: envelope })), { kind: end, subscriber });
     };
-    const tasks = await Promise.all([
-      create('demo.burst', { events: 120 }),
-      create('demo.greet', { steps: 20, stepMs: 5 }),
-    ]);
+    const tasks = await Promise.all([create('demo.burst', { events: 120 }), create('demo.stream', { intervalMs: 60 })]);
     await create('demo.approval');
     const rawOf = ({ events: seen }: Reader) => seen.map((event) => event.raw);
     for (const taskId of tasks) {

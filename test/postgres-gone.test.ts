@@ -85,6 +85,8 @@ describe.each<[string, (proxy: PostgresProxy) => unknown, (proxy: PostgresProxy)
       60_000,
     );
     await checkInvariants(database.superuserUrl, { quiescent: true });
+    // Two seconds of work without a fault prove it.
+    await eventually('the reaper has recovered', () => told('reaper.recovered') > 0, 10_000);
     // It was tried again and again all the while.
     expect([told('reaper.failed'), told('reaper.recovered')]).toEqual([1, 1]);
   }, 180_000);

@@ -2,7 +2,8 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from '@jest/globals';
 import { Attempt, type LeasedTask } from '#handler/attempt.js';
 import type { HandlerEvent } from '#handler/events.js';
-import { type Ending, type LeaseHolder, LeaseLost, Refused, Unavailable } from '#handler/lease-holder.js';
+import { LeaseLost, Refused, Unavailable } from '#handler/holder-errors.js';
+import type { Ending, LeaseHolder } from '#handler/lease-holder.js';
 import { MAX_BUFFERED_BYTES } from '#handler/limits.js';
 import type { Question } from '#handler/question.js';
 import type { TaskContext, TaskHandler } from '#handler/task-handler.js';
@@ -27,7 +28,7 @@ class Ledger implements LeaseHolder {
   readonly leaseMs = 600;
   readonly sent: Sent[] = [];
   readonly endings: (Ending | Question)[] = [];
-  readonly faults: unknown[] = [];
+  readonly faults: Error[] = [];
   renewals = 0;
   isOver = false;
   /** Appends wait for it. */

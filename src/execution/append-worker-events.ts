@@ -42,7 +42,10 @@ export class AppendWorkerEvents {
     private readonly observer: Observer,
   ) {}
 
-  /** `principalId` is absent for the worker that holds the lease. @throws EventInvalid, which names the index; EventTooLarge; what appending events throws */
+  /**
+   * `principalId` is absent for the worker that holds the lease.
+   * @throws EventInvalid, which names the index; EventTooLarge; what appending events throws
+   */
   execute(taskId: string, batch: WorkerBatch, principalId?: string): Promise<WorkerReceipt> {
     const about = { principalId: principalId ?? 'worker', taskId, quiet: true };
     return this.observer.command('append_events', about, async (note) => {

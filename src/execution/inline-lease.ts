@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { HandlerEvent } from '#handler/events.js';
-import { type Ending, type LeaseHolder, LeaseLost, Refused, Unavailable } from '#handler/lease-holder.js';
+import { LeaseLost, Refused, Unavailable } from '#handler/holder-errors.js';
+import type { Ending, LeaseHolder } from '#handler/lease-holder.js';
 import type { Question } from '#handler/question.js';
 import { SYSTEM_PRINCIPAL_ID } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';

@@ -219,13 +219,12 @@ async function leasedTask({
   traceparent,
 }: Lease): Promise<LeasedTask> {
   const { taskId, taskType } = identity;
-  const [inputTree, metadataTree] = await Promise.all([input, metadata].map((text) => (text ? treeOf(text) : {})));
   return {
     taskId,
     taskType,
     attempt,
-    input: inputTree as JsonObject,
-    metadata: metadataTree as JsonObject,
+    input: ((input && (await treeOf(input))) ?? {}) as JsonObject,
+    metadata: ((metadata && (await treeOf(metadata))) ?? {}) as JsonObject,
     attachments,
     traceparent,
     answers: (await Promise.all(answers.map(treeOf))) as unknown as readonly SuspendAnswer[],

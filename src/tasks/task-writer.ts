@@ -21,7 +21,7 @@ import { openSuspension, settleSuspension } from './store/suspensions.js';
 import { writeTasks, type TaskChange } from './store/write-tasks.js';
 
 /** The largest result, as the JSON of the terminal event. */
-export const MAX_RESULT_BYTES = 1024 * 1024;
+const MAX_RESULT_BYTES = 1024 * 1024;
 
 /** The actor of a change, stored with its events. */
 export interface Actor {

@@ -192,8 +192,8 @@ export const MUTANTS: readonly Mutant[] = [
     changes: [
       {
         file: 'packages/handler/src/attempt.ts',
-        from: '    const [unheard, ...others] = this.#outcomes.unheard;\n',
-        to: '    const [unheard, ...others] = [] as unknown[];\n',
+        from: '    const { unheard } = this.#outcomes;\n',
+        to: '    const unheard: unknown[] = [];\n',
       },
     ],
     caughtBy: { file: 'test/handler-contract.test.ts', tests: 'is refused fails for good when it does not listen' },

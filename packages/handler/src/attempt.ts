@@ -3,7 +3,8 @@ import { EventSender } from './event-sender.js';
 import { failureOf, resultRefused } from './failures.js';
 import { HalfCharacters } from './half-characters.js';
 import { LeaseCalls } from './lease-calls.js';
-import { type Ending, type LeaseHolder, LeaseLost, Refused } from './lease-holder.js';
+import { LeaseLost, Refused } from './holder-errors.js';
+import type { Ending, LeaseHolder } from './lease-holder.js';
 import { MAX_EVENT_BYTES, MAX_RESULT_BYTES } from './limits.js';
 import { Outcomes } from './outcomes.js';
 import { type Question, questionOf } from './question.js';
@@ -20,7 +21,7 @@ import {
   type TaskHandler,
 } from './task-handler.js';
 
-/** The part of a lease that the handler gets. */
+/** What of a lease the handler is given. */
 export interface LeasedTask {
   readonly taskId: string;
   readonly taskType: string;
@@ -33,7 +34,7 @@ export interface LeasedTask {
   readonly answers: readonly SuspendAnswer[];
 }
 
-/** `handler_failed`: it threw an error that clients do not see. `call_refused`: it made a call that was refused. */
+/** `handler_failed`: it threw an error that clients do not see. `call_refused`: what it wanted stored cannot be. */
 export type Report = (kind: 'handler_failed' | 'call_refused', error: unknown) => void;
 
 type Ended = Ending | { readonly kind: 'suspend'; readonly question: Question };
@@ -58,13 +59,13 @@ export class Attempt {
     this.#sender = new EventSender((batchSeq, events) => this.call(() => holder.append(batchSeq, events)));
   }
 
-  /** Aborts the handler's signal. The first reason counts, but a lost lease outweighs all. */
+  /** Has the handler stop. The first reason counts, but a lost lease outweighs all. */
   stop(why: AttemptStopped['why']): void {
     if (!this.#stop.signal.aborted) this.#stop.abort(new AttemptStopped(why));
     if (why === 'lease_lost') this.#lost.abort();
   }
 
-  /** A sign of life, repeated until it is answered. @throws LeaseLost, and further errors of the holder */
+  /** A sign of life, repeated until it is answered. @throws LeaseLost, and what the holder throws besides */
   renew(): Promise<void> {
     return this.watched(this.#calls.renew());
   }
@@ -78,7 +79,7 @@ export class Attempt {
     await Promise.race([this.runToEnd(handler, task), lost]);
   }
 
-  /** Hands the task back while the handler still runs. Nothing of its later calls is stored. */
+  /** Hands the task back although the handler still runs: nothing that it says from now on is stored. */
   async abandon(): Promise<void> {
     await this.call(() => this.holder.end({ kind: 'release' })).catch(() => undefined);
     this.stop('lease_lost');
@@ -89,7 +90,7 @@ export class Attempt {
     try {
       await this.end(ended);
     } catch (error) {
-      // Another call has ended the lease, or this call did and its answer was lost.
+      // Another call has ended the lease, or this very one did and its answer was lost.
       if (error instanceof LeaseLost) return;
       this.report('call_refused', error);
       const failure = ended.kind === 'complete' ? resultRefused(error) : failureOf(error);
@@ -142,11 +143,11 @@ export class Attempt {
     }
   }
 
-  /** `unheard`: refusals that the handler did not listen to. They outweigh everything but its own `TaskFailure`. */
+  /** `unheard`: what was refused while the handler did not listen. It outweighs all but words of its own. */
   private notCompleted(error: unknown, unheard: readonly unknown[]): Ended {
     const [refused] = unheard;
     if (unheard.length > 0) this.report('call_refused', unheard.length === 1 ? refused : manyRefused(unheard));
-    // Also when the handler threw another error meanwhile: the suspension ends it, and it asks again from its start.
+    // Also when the handler let another error out meanwhile: `suspend` ends it, and it asks again from its start.
     if (this.#question && unheard.length === 0) return { kind: 'suspend', question: this.#question };
     if (error instanceof TaskFailure) return { kind: 'fail', ...failureOf(error) };
     const isOwn = error !== undefined && !(error instanceof Suspended);
@@ -182,7 +183,7 @@ export class Attempt {
     const say = (event: () => SizedEvent | undefined) =>
       this.#outcomes.of(() => {
         signal.throwIfAborted();
-        // Code of the handler that runs after its end.
+        // Code of the handler that goes on behind its end.
         if (this.#isDone) throw new LeaseLost();
         return this.say(event());
       });
@@ -210,13 +211,13 @@ export class Attempt {
     if (event === undefined) return undefined;
     const { maxEventBytes = Number.POSITIVE_INFINITY } = this.holder;
     if (event.bytes > maxEventBytes) throw eventTooLarge(maxEventBytes);
-    // A call that only the service can judge does not count as buffered.
+    // What only the service can judge is not called buffered.
     if (event.type !== 'TASK_OUTPUT' || event.bytes > MAX_EVENT_BYTES) return this.#sender.send(event);
     return this.#sender.buffer(event, (error) => this.#outcomes.fail(error));
   }
 }
 
 function manyRefused([first, ...others]: readonly unknown[]): Error {
-  const told = first instanceof Error ? first.message : '';
-  return new Error(`${told} (and ${others.length} more)`, { cause: first });
+  const message = first instanceof Error ? first.message : '';
+  return new Error(`${message} (and ${others.length} more)`, { cause: first });
 }

@@ -1,6 +1,6 @@
 import { addedBytes, Batch, type Piece } from './batch.js';
 import type { HandlerEvent, SizedEvent } from './events.js';
-import { Refused } from './lease-holder.js';
+import { Refused } from './holder-errors.js';
 import { JOIN_BYTES, JOIN_MS, MAX_BUFFERED_BYTES } from './limits.js';
 
 /**

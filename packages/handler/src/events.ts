@@ -1,5 +1,5 @@
 import type { HalfCharacters } from './half-characters.js';
-import { Refused } from './lease-holder.js';
+import { Refused } from './holder-errors.js';
 import { textFault } from './storable-text.js';
 import type { JsonObject } from './task-handler.js';
 

@@ -1,4 +1,5 @@
-import { type Failure, Refused } from './lease-holder.js';
+import { Refused } from './holder-errors.js';
+import type { Failure } from './lease-holder.js';
 import { LONGEST_RETRY_AFTER_MS, MAX_CODE_LENGTH, MAX_MESSAGE_LENGTH, MAX_RESULT_BYTES } from './limits.js';
 import { NotStorable, TooLarge } from './storable-json.js';
 import { storableText } from './storable-text.js';

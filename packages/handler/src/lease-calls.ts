@@ -1,5 +1,6 @@
 import { backoffMs } from './backoff.js';
-import { type LeaseHolder, LeaseLost, Unavailable } from './lease-holder.js';
+import { LeaseLost, Unavailable } from './holder-errors.js';
+import type { LeaseHolder } from './lease-holder.js';
 
 const LONGEST_BACKOFF_MS = 2_000;
 

@@ -2,11 +2,11 @@ import type { Readable } from 'node:stream';
 import type { HandlerEvent } from './events.js';
 import type { Question } from './question.js';
 
-/** The calls of a handler's run under its lease. Every call may be repeated unchanged until it gets an answer. */
+/** What a run of a handler does with its lease. Every call may be made again, the same, until it is answered. */
 export interface LeaseHolder {
   /** Milliseconds that the lease lasts from the last accepted call. */
   readonly leaseMs: number;
-  /** The most bytes of one event's payload; absent when the service has not named it. */
+  /** Bytes of one event's payload that the service takes; absent where it has not said. */
   readonly maxEventBytes?: number;
   /** Stores the batch whole or not at all. Batches are numbered from 1. @throws LeaseLost, Unavailable, Refused */
   append(batchSeq: number, events: readonly HandlerEvent[]): Promise<void>;
@@ -16,7 +16,7 @@ export interface LeaseHolder {
   suspend(question: Question): Promise<void>;
   /** Ends the lease. @throws LeaseLost, Unavailable, Refused */
   end(ending: Ending): Promise<void>;
-  /** The bytes of a file of the task. Over a network, the stream ends with the signal. */
+  /** The bytes of a file of the task. Where they come over a network, the stream ends with the signal. */
   readAttachment(attachmentId: string, signal: AbortSignal): Promise<Readable>;
 }
 
@@ -31,33 +31,4 @@ export interface Failure {
   readonly message: string;
   readonly retryable: boolean;
   readonly retryAfterMs?: number;
-}
-
-/** The lease has expired or is over. Only `renew` tells which. */
-export class LeaseLost extends Error {
-  constructor() {
-    super('The lease is over.');
-  }
-}
-
-/** No answer, or one that says "later". The call may have taken effect, and is repeated. */
-export class Unavailable extends Error {
-  constructor(
-    message: string,
-    readonly retryAfterMs = 0,
-    cause?: unknown,
-  ) {
-    super(message, { cause });
-  }
-}
-
-/** The service refuses to store it, and would refuse it again. Nothing of the call was stored. */
-export class Refused extends Error {
-  constructor(
-    readonly code: string,
-    message: string,
-    options?: ErrorOptions,
-  ) {
-    super(message, options);
-  }
 }

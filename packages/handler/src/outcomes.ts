@@ -1,10 +1,10 @@
 import { Suspended } from './task-handler.js';
 
-/** A promise that records whether any code listened to it. */
+/** A promise that knows whether anybody ever listened to it. */
 class Outcome<T> extends Promise<T> {
   isHeard = false;
 
-  /** `then` returns an ordinary promise. */
+  /** What `then` makes is a promise like any other. */
   static override get [Symbol.species](): PromiseConstructor {
     return Promise;
   }
@@ -20,21 +20,21 @@ class Outcome<T> extends Promise<T> {
 
 interface Rejection {
   readonly error: unknown;
-  /** Undefined when the promise had resolved before. */
+  /** Undefined where the promise had resolved before. */
   readonly outcome?: Outcome<unknown>;
 }
 
 const FIRST_LOOK = 100;
 
 /**
- * The promises that a handler gets. It need not listen to them, and none of them ends the process. Rejections without a listener
- * are recorded.
+ * The promises that a handler is given. It may leave each of them alone, and none of them ends the process; but what was rejected while
+ * nobody listened is not forgotten.
  */
 export class Outcomes {
   #rejected: Rejection[] = [];
   #nextLook = FIRST_LOOK;
 
-  /** `work` may return at once, and may throw. */
+  /** `work` may answer at once, and throw. */
   of<T>(work: () => Promise<T> | T): Promise<T> {
     try {
       const answer = work();
@@ -57,20 +57,20 @@ export class Outcomes {
   private watched<T>(answer: Promise<T>): Promise<T> {
     const outcome: Outcome<T> = new Outcome((resolve, reject) => {
       answer.then(resolve, (error: unknown) => {
-        // This is no refusal: the handler had to end.
+        // Not a refusal: the handler was to end.
         if (!(error instanceof Suspended)) this.rejected({ error, outcome });
         reject(error);
       });
     });
-    // Without its own `then`, because this listener is not the handler.
-    Promise.prototype.then.call(outcome, undefined, () => undefined);
+    // Not by its own `then`: this is not the handler who listens.
+    void Promise.prototype.then.call(outcome, undefined, () => undefined);
     return outcome;
   }
 
   private rejected(rejection: Rejection): void {
     this.#rejected.push(rejection);
     if (this.#rejected.length < this.#nextLook) return;
-    // A handler that listens and runs for days leaves nothing in memory.
+    // A handler that listens, and goes on for days, leaves nothing behind.
     this.#rejected = this.#rejected.filter(({ outcome }) => !outcome?.isHeard);
     this.#nextLook = 2 * this.#rejected.length + FIRST_LOOK;
   }

@@ -1,24 +1,24 @@
 import { MAX_DEPTH } from './limits.js';
 import { textFault } from './storable-text.js';
 
-// Decides, as the only place, which values of JavaScript can be stored: their JSON by JSON.stringify, if the service accepts it.
+// Which values of JavaScript can be stored: what JSON.stringify writes of them, if the service takes it. The one place that decides.
 
 /** Characters that are written in one turn of the event loop: a few milliseconds in the worst shape. */
 const SLICE = 32 * 1024;
-/** The least length that a piece counts for: a short piece takes as long as this number of characters. */
+/** What a piece counts at least, however short: it takes the time of 16 characters. */
 const LEAST_OF_A_PIECE = 16;
 const MANY_NAMES = 10_000;
 /** They would pollute prototypes in careless readers. */
 const FORBIDDEN_NAMES: ReadonlySet<string> = new Set(['__proto__', 'constructor']);
 
-/** The service does not accept the value. The message names the fault, and quotes nothing of the value. */
+/** The service takes no such value. The message says what is in it, and nothing of it. */
 export class NotStorable extends Error {}
 
 export class TooLarge extends Error {}
 
 /**
- * The JSON of a value, undefined when JSON cannot hold it. A large value is written in slices, each in its own turn of the event
- * loop, because an object of 120 000 members would block other work for too long.
+ * The JSON of a value, undefined where JSON has no word for it. A large one is written in slices, each in a turn of the event loop of its
+ * own: an object of 120 000 members takes longer than anybody else may be held up.
  * @throws NotStorable, TooLarge when it has more bytes than that
  */
 export async function storableJson(value: unknown, maxBytes: number, slice = SLICE): Promise<string | undefined> {
@@ -35,7 +35,7 @@ export function smallStorableJson(value: unknown, maxBytes: number): string | un
   return writer.end();
 }
 
-/** Whether the value is complete. Clients see nothing of the errors of a `toJSON`, a getter or a proxy. */
+/** Whether that was all. What a `toJSON`, a getter or a proxy throws says nothing to clients. */
 function next(written: Generator<void, boolean>): boolean {
   try {
     return written.next().done === true;
@@ -83,7 +83,7 @@ class JsonWriter {
   }
 }
 
-/** Yields at the end of each slice. Omits values that JSON cannot hold. */
+/** Yields at the end of each slice. Writes nothing of what JSON has no word for. */
 function* visit(given: unknown, key: string, writer: JsonWriter, before = ''): Generator<void, boolean> {
   const value = asJson(given, key);
   if (typeof value !== 'object' || value === null || isBoxed(value)) {
@@ -108,7 +108,7 @@ function* visit(given: unknown, key: string, writer: JsonWriter, before = ''): G
     if (writer.write(`${before}{`)) yield;
     let comma = '';
     const names = Object.keys(value);
-    // Listing the keys of a large object is the longest step, so it has a turn of its own.
+    // To list them is the longest step of all, so nothing else is done in its turn.
     if (names.length > MANY_NAMES) yield;
     for (const name of names) {
       const member = (value as Record<string, unknown>)[name];
@@ -130,7 +130,7 @@ function asJson(value: unknown, key: string): unknown {
 function scalarJson(value: unknown): string | undefined {
   const json = JSON.stringify(value) as string | undefined;
   if (json === undefined) return undefined;
-  // The value of a boxed primitive, or raw JSON.
+  // What stands in a box, or raw.
   const plain: unknown = typeof value === 'object' && value !== null ? JSON.parse(json) : value;
   const fault = typeof plain === 'string' && textFault(plain);
   if (fault) throw new NotStorable(`a string in it ${fault}`);

@@ -4,7 +4,7 @@ export function textFault(text: string): string | undefined {
   return text.isWellFormed() ? undefined : 'has half a character';
 }
 
-/** Cut to `maxLength` UTF-16 units, never within a character. Characters that cannot be stored become U+FFFD. */
+/** Cut to `maxLength` UTF-16 units, never within a character; what cannot be stored becomes U+FFFD. */
 export function storableText(text: string, maxLength: number): string {
   const end = cutsCharacter(text, maxLength) ? maxLength - 1 : maxLength;
   return text.slice(0, end).replaceAll('\0', '\ufffd').toWellFormed();

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { HandlerEvent } from '../../handler/src/events.js';
-import { type Ending, type LeaseHolder, LeaseLost, Refused, Unavailable } from '../../handler/src/lease-holder.js';
+import { LeaseLost, Refused, Unavailable } from '../../handler/src/holder-errors.js';
+import type { Ending, LeaseHolder } from '../../handler/src/lease-holder.js';
 import type { Question } from '../../handler/src/question.js';
 import type { Lease, SignOfLease } from './lease.js';
 import { type Answer, type Service, ServiceRefused } from './service.js';

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { Unavailable } from '../../handler/src/lease-holder.js';
+import { Unavailable } from '../../handler/src/holder-errors.js';
 
 /** The service said no; the same again would be refused again. */
 export class ServiceRefused extends Error {

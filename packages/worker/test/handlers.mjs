@@ -185,7 +185,7 @@ export const handlers = {
   'both.careless-often': ({ count }, { progress }) => {
     for (let n = 0; n < count; n += 1) void progress(-1);
   },
-  /** Goes on with calls after its signal aborted, and does not listen. */
+  /** Talks on after its signal aborted, and does not listen. */
   'both.talks-on': async (_input, { message, output, signal }) => {
     await message('before');
     await delay(60_000, undefined, { signal }).catch(() => undefined);
@@ -219,7 +219,7 @@ export const handlers = {
     await progress(100, { stage: 's'.repeat(length) });
   },
   'both.question': async ({ name }, { suspend }) => suspend(QUESTIONS[name]()),
-  /** Waits until its signal aborts. */
+  /** Waits until it is told to stop. */
   'both.sleep': async (input, { signal, message, attempt }) => {
     console.log(`began ${attempt}`);
     await message('asleep');
