@@ -1,8 +1,8 @@
 import { Injectable, type CanActivate, type ExecutionContext } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { Request } from 'express';
-import { hasScope, type AuthContext, type Scope } from './auth-context.js';
-import { AccessDenied } from './auth.errors.js';
+import { hasScope, NOBODY, type AuthContext, type Scope } from './auth-context.js';
+import { AccessDenied, NotAuthenticated } from './auth.errors.js';
 import { Callers } from './callers.js';
 import { PUBLIC } from './public.decorator.js';
 import { ALSO_BY_LEASE, leaseTokenOf } from './also-by-lease.decorator.js';
@@ -10,7 +10,10 @@ import { REQUIRED_SCOPE } from './requires.decorator.js';
 
 export type AuthenticatedRequest = Request & { auth?: AuthContext };
 
-/** Every HTTP route but the public ones: who is calling, and whether its scopes allow the route. */
+/**
+ * Every HTTP route but the public ones: who is calling, and whether its scopes allow the route. A route of a host that says nothing
+ * of itself takes every caller who says who it is.
+ */
 @Injectable()
 export class AuthenticationGuard implements CanActivate {
   constructor(
@@ -27,7 +30,9 @@ export class AuthenticationGuard implements CanActivate {
     if (this.reflector.getAllAndOverride<boolean>(ALSO_BY_LEASE, target) && leaseTokenOf(request) !== undefined)
       return true;
     const auth = await this.callers.of(request);
-    demandScope(auth, this.reflector.getAllAndOverride<Scope>(REQUIRED_SCOPE, target));
+    const scope = this.reflector.getAllAndOverride<Scope | undefined>(REQUIRED_SCOPE, target);
+    if (scope !== undefined) demandScope(auth, scope);
+    else if (auth === NOBODY) throw new NotAuthenticated('This route needs a caller who says who it is.');
     request.auth = auth;
     return true;
   }

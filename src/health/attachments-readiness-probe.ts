@@ -1,9 +1,8 @@
-import type { AttachmentStore } from '../uploads/attachment-store.js';
 import { type Readiness, ReadinessProbe, readinessOf } from './readiness-probe.js';
 
-/** Whether the files of tasks can be reached. */
+/** Whether the files of tasks can be reached. `checkHealth` rejects when they cannot. */
 export class AttachmentsReadinessProbe extends ReadinessProbe {
-  constructor(private readonly store: Pick<AttachmentStore, 'checkHealth'>) {
+  constructor(private readonly store: { checkHealth(): Promise<unknown> }) {
     super();
   }
 

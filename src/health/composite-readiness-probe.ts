@@ -3,19 +3,22 @@ import { withinDeadline } from '../deadline.js';
 import { type Readiness, ReadinessProbe } from './readiness-probe.js';
 
 export interface CompositeOptions {
-  /** Probes that are shown as they are, but do not decide. Defaults to none. */
+  /** Names of probes that are shown as they are, but do not decide. Defaults to none. */
   readonly degraded?: readonly string[];
-  /** What one probe may take. Defaults to 1000. */
+  /** How long one probe may take; then it is not ready. Defaults to 1000. */
   readonly deadlineMilliseconds?: number;
   /** How long an answer is given again: however many ask, dependencies are asked once a second. Defaults to 1000. */
   readonly cacheMilliseconds?: number;
   /** Milliseconds of a clock that never goes back. Defaults to `performance.now`. */
   readonly now?: () => number;
-  /** Is told when a probe changes its mind. */
+  /** Gets a line when a part is lost, and one when it is back. Defaults to none. */
   readonly log?: Log;
 }
 
-/** Several probes at once; ready when all are that decide. */
+/**
+ * Several probes at once, by the names that `/ready` shows; ready when all are that decide. A probe that rejects, throws or is late is
+ * not ready, and harms no other.
+ */
 export class CompositeReadinessProbe extends ReadinessProbe {
   private readonly underWay = new Map<string, Promise<Readiness>>();
   private readonly last = new Map<string, boolean>();

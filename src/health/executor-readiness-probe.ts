@@ -1,9 +1,8 @@
-import type { TaskExecutor } from '../execution/task-executor.js';
 import { type Readiness, ReadinessProbe, readinessOf } from './readiness-probe.js';
 
-/** Whether work can be handed out; not whether a worker is there to take it. */
+/** Whether work can be handed out; not whether a worker is there to take it. `checkHealth` rejects when it cannot. */
 export class ExecutorReadinessProbe extends ReadinessProbe {
-  constructor(private readonly executor: Pick<TaskExecutor, 'checkHealth'>) {
+  constructor(private readonly executor: { checkHealth(): Promise<unknown> }) {
     super();
   }
 

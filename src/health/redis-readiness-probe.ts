@@ -8,13 +8,14 @@ import { type Readiness, ReadinessProbe, readinessOf } from './readiness-probe.j
 const TIMEOUT_MILLISECONDS = 900;
 
 /**
- * Does what the live log does, so that Redis is ready where that works. On a connection of its own: a question behind the live log's
+ * Does what the service's live log does, so that Redis is ready where that works. On a connection of its own: a question behind the live log's
  * blocking read would wait for that. A lost connection is made anew by the next check.
  */
 export class RedisReadinessProbe extends ReadinessProbe implements OnModuleDestroy {
   private readonly redis: Redis;
   private trouble: Error | undefined;
 
+  /** @param url `redis://` or `rediss://` */
   constructor(url: string) {
     super();
     this.redis = new Redis(url, {

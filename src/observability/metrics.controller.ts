@@ -8,7 +8,7 @@ import { RouteNotFound } from '../http/http.errors.js';
 import { BeforeScrape } from './before-scrape.js';
 import { OpsGate } from './ops-gate.js';
 
-/** What the base class does for the global registry, for this application's own. The module sets the path. */
+/** What the base class does for the registry of the process, behind the gate, and once all is measured. The module sets the path. */
 @Public()
 @ApiExcludeController()
 @Controller()
