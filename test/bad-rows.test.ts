@@ -48,8 +48,8 @@ beforeAll(async () => {
 }, 120_000);
 
 afterAll(async () => {
-  await Promise.all(services.map((service) => service.stop()));
   await superuser.end();
+  await Promise.all(services.map((service) => service.stop()));
   await database.drop();
 });
 
