@@ -115,15 +115,11 @@ describe('A body whose DTO does not say that it nests', () => {
     ['nests within another DTO', { inner: [{ name: 'a' }, { name: 'b', more: { c: [1] } }] }, ['inner[1].more']],
     ['has lists in the place of another DTO', { inner: [[{ name: 'a' }]] }, ['inner[0]']],
   ])('is refused where it %s, and never emptied in silence', async (_, body, paths) => {
-    // Above 64 KiB it is read elsewhere.
-    for (const filling of ['', ' '.repeat(100_000)]) {
-      const text = JSON.stringify(body).replace('{', `{${filling}`);
-      const errors = paths.map((path) => ({ path, message: 'is larger than this route takes, or nests deeper' }));
-      await expect(read(text, OuterDto)).rejects.toMatchObject({
-        code: 'REQUEST_VALIDATION_ERROR',
-        details: { errors },
-      });
-    }
+    const errors = paths.map((path) => ({ path, message: 'is larger than this route takes, or nests deeper' }));
+    await expect(read(JSON.stringify(body), OuterDto)).rejects.toMatchObject({
+      code: 'REQUEST_VALIDATION_ERROR',
+      details: { errors },
+    });
   });
 });
 
