@@ -13,7 +13,7 @@ import { jsonEdge } from '../http/json-edge.js';
 import { OriginPolicy } from '../http/origin-policy.js';
 import { securityHeaders } from '../http/security-headers.js';
 import { AccessLog } from '../observability/access-log.js';
-import { NestLog } from '../observability/nest-log.js';
+import { nestLogger } from '../observability/nest-logger.js';
 import { OpsGate } from '../observability/ops-gate.js';
 import { takesUploads } from '../tasks/upload.interceptor.js';
 import { AttachmentStore } from '../uploads/attachment-store.js';
@@ -38,7 +38,7 @@ const LONGEST_REQUEST_MS = 3_000_000;
 export async function createApplication(parts: Parts): Promise<NestExpressApplication> {
   const app = await NestFactory.create<NestExpressApplication>(AppModule.register(parts), {
     bodyParser: false,
-    logger: new NestLog(parts.logger),
+    logger: nestLogger(parts.logger),
     abortOnError: false,
   });
   app.disable('x-powered-by');

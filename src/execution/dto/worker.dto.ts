@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { AnyJson } from '../../http/any-json.decorator.js';
-import { AsText, Elements, JsonObjectText } from '../../http/body-shape.js';
+import { AsText, Elements, JsonObjectText, Shallow } from '../../http/body-shape.js';
 import { JsonText } from '../../http/json-text.js';
 import {
   ArrayMaxSize,
@@ -67,6 +67,7 @@ export class AppendedEventDto {
   type!: (typeof APPENDABLE)[number];
 
   @IsObject()
+  @Shallow()
   @ApiProperty({ type: 'object', additionalProperties: true })
   payload!: Record<string, unknown>;
 }
