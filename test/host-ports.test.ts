@@ -1,8 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type Answer, Client, type Created, expectError, uniqueId } from './support/client.js';
+import { connected } from './support/fold.js';
 import { followSse, followWebSocket } from './support/follow.js';
 import { field, file, formOf } from './support/form.js';
 import { Metrics } from './support/metrics.js';
@@ -397,6 +399,21 @@ describe.each(['takes 10 s', 'never answers'])(
     });
 
     afterAll(() => set({}));
+
+    it('no transaction waits for it', async () => {
+      await eventually('the policy is asked', async () => {
+        const asked = (await (await fetch(control)).json()) as Record<string, number>;
+        return (asked['OwnershipPolicy.mayControl'] ?? 0) > 0;
+      });
+      const idle = await connected(database.superuserUrl, async (db) => {
+        // Long enough for a transaction that goes on, and far below the patience with a port.
+        await delay(1_000);
+        const sql = `SELECT query FROM pg_stat_activity WHERE datname = current_database()
+          AND state LIKE 'idle in transaction%' AND state_change < now() - interval '500 ms'`;
+        return (await db.query(sql)).rows;
+      });
+      expect(idle).toEqual([]);
+    });
 
     it('everybody else is served meanwhile, and every commit stands', async () => {
       for (let n = 0; n < 2; n += 1) await othersAreUnhurt({ readiness: false });

@@ -18,6 +18,8 @@ const PROVEN_AFTER_MS = 2_000;
 
 /** How often a holder that lives sends a renewal within a lease. */
 const RENEWALS_OF_A_LEASE = 3;
+/** Renewals for which a process that stood still waits. With one, a holder on a busy machine would be a moment too late. */
+const PATIENCE_RENEWALS = 2;
 
 /** Sees to it that nobody waits for ever for somebody who is gone. Every replica has one; they do not get in each other's way. */
 @Injectable()
@@ -70,12 +72,12 @@ export class Reaper {
   }
 
   /**
-   * Whether this process stood still, just now or a renewal ago. What expired meanwhile is left alone: its own renewals come first,
-   * and those that wait in its sockets. Other replicas do not wait.
+   * Whether this process stood still, just now or two renewals ago. What expired meanwhile is left alone: its own renewals come
+   * first, and those that wait in its sockets. Other replicas do not wait.
    */
   private isLate(dueAt: number): boolean {
     const now = performance.now();
-    if (now - dueAt > this.#renewalMs) this.#patientUntil = now + this.#renewalMs;
+    if (now - dueAt > this.#renewalMs) this.#patientUntil = now + PATIENCE_RENEWALS * this.#renewalMs;
     return now < this.#patientUntil || this.inlineWorker.isBehind;
   }
 

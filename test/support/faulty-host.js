@@ -24,10 +24,12 @@ import {
 
 const { DATA_DIR } = process.env;
 let faults = {};
+/** How often a fault was met, by `<port>.<method>`. */
+const asked = {};
 
 const control = createServer(async (request, response) => {
-  faults = await json(request);
-  response.end();
+  if (request.method === 'POST') faults = await json(request);
+  response.end(JSON.stringify(asked));
 });
 await once(control.listen(0, '127.0.0.1'), 'listening');
 process.stdout.write(`${JSON.stringify({ control: control.address().port })}\n`);
@@ -151,7 +153,9 @@ function able(port, method, honest, { always = false } = {}) {
   return (...parameters) => {
     const fault = faults[`${port}.${method}`];
     const work = () => honest(...parameters);
-    return fault !== undefined && (always || isVictim(method, parameters)) ? FAULT[fault](work, parameters) : work();
+    if (fault === undefined || !(always || isVictim(method, parameters))) return work();
+    asked[`${port}.${method}`] = (asked[`${port}.${method}`] ?? 0) + 1;
+    return FAULT[fault](work, parameters);
   };
 }
 
