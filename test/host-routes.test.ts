@@ -1,7 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { Client, expectError } from './support/client.js';
+import { Client, expectError, newPrincipal, uniqueId } from './support/client.js';
+import { followSse } from './support/follow.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 import { runToExit, type Service, startService, temporaryDirectory } from './support/service.js';
 
@@ -66,6 +67,21 @@ describe.each([
     const answer = await answerTo(new Client(service.url, 'ada'), { 'X-Principal-Scopes': 'tasks:execute' });
     expect(answer.status).toBe(toSomebodyWithScope);
   });
+});
+
+it('A host may be TypeScript as it is, without a compiler, where it has no decorators', async () => {
+  const HOST_MODULE = join(directory, 'host.ts');
+  const source = `import { TASK_HANDLERS, type TaskHandlers } from 'taskbridge';
+    const handlers: TaskHandlers = { 'acme.double': async (input) => ({ doubled: 2 * (input['number'] as number) }) };
+    export default { module: class Host {}, providers: [{ provide: TASK_HANDLERS, useValue: handlers }] };`;
+  await writeFile(HOST_MODULE, source);
+  const service = await startService({ DATABASE_URL: database.appUrl, HOST_MODULE });
+  const client = newPrincipal(service.url);
+  const task = { clientRequestId: uniqueId(), taskType: 'acme.double', input: { number: 21 } };
+  const { taskId } = (await client.create(task)).body;
+  await followSse(service.url, taskId, null, client.headers).end();
+  expect((await client.snapshot(taskId)).body.result).toEqual({ doubled: 42 });
+  await service.stop();
 });
 
 it.each(['Requires()', "Requires('')", 'Requires(null)'])('A host whose route has @%s is refused', async (marks) => {
