@@ -1,10 +1,9 @@
 import { isNativeError } from 'node:util/types';
-import { type ErrorKind, TaskBridgeError } from '../taskbridge-error.js';
+import { ProtocolError } from '../taskbridge-error.js';
 
 /** PostgreSQL cannot be asked right now. A single statement outside a transaction may have taken effect all the same. */
-export class DatabaseUnavailable extends TaskBridgeError {
+export class DatabaseUnavailable extends ProtocolError {
   override readonly code = 'SERVICE_UNAVAILABLE';
-  override readonly kind: ErrorKind = 'unavailable';
   override readonly retryAfterSeconds = 1;
 
   constructor(cause: unknown) {
@@ -13,9 +12,8 @@ export class DatabaseUnavailable extends TaskBridgeError {
 }
 
 /** The connection was lost at COMMIT: the transaction is whole, or it is not there at all, and only a look can tell. */
-export class CommitUnknown extends TaskBridgeError {
+export class CommitUnknown extends ProtocolError {
   override readonly code = 'SERVICE_UNAVAILABLE';
-  override readonly kind: ErrorKind = 'unavailable';
   override readonly retryAfterSeconds = 1;
 
   constructor(cause: unknown) {

@@ -6,9 +6,10 @@ import { Caller } from '../auth/caller.decorator.js';
 import { Requires } from '../auth/requires.decorator.js';
 import { Produces } from '../http/accept.guard.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
+import { answers } from '../http/api-schemas.js';
 import { OriginPolicy } from '../http/origin-policy.js';
 import { DeliveryConfig } from './delivery.config.js';
-import { EventPageDto, LongPollDto, StreamQueryDto } from './dto/long-poll.dto.js';
+import { LongPollDto, StreamQueryDto } from './dto/long-poll.dto.js';
 import { FeedStream } from './feed-stream.js';
 import { OpenSubscription } from './open-subscription.js';
 import { PollEvents } from './poll-events.js';
@@ -33,7 +34,7 @@ export class EventsController {
   @Header('Cache-Control', 'no-store')
   @Header('Content-Type', 'application/json; charset=utf-8')
   @ApiOperation({ summary: 'Read a page of events, waiting while there is none (long-poll)' })
-  @ApiOkResponse({ type: EventPageDto })
+  @ApiOkResponse(answers('EventPage'))
   async poll(
     @Caller() caller: AuthContext,
     @Param('taskId') taskId: string,

@@ -1,14 +1,12 @@
 import type { INestApplicationContext } from '@nestjs/common';
 import { WsAdapter } from '@nestjs/platform-ws';
 import type { RawData, WebSocket, WebSocketServer } from 'ws';
+import { MULTIPLEX } from '#protocol/frames.js';
+import { MAX_FRAME_BYTES } from '#protocol/limits.js';
 import { answerOnSocket } from '../http/client-error.js';
 import { MalformedJson } from '../http/http.errors.js';
 import { parseStrictJson } from '../http/strict-json.js';
 import { FrameRefused } from './delivery.errors.js';
-import { MULTIPLEX } from './multiplex-writer.js';
-
-/** Bytes of one client frame; more is answered with 1009. */
-const MAX_FRAME_BYTES = 64 * 1024;
 
 /** Where frames go that no handler may see. No client can name it: the parser alone hands out events. */
 export const REFUSED = 'refused';
@@ -46,6 +44,7 @@ export class WebSocketAdapter extends WsAdapter {
   override create(port: number, options: Parameters<WsAdapter['create']>[1]): unknown {
     const server = super.create(port, {
       ...options,
+      // More is answered with 1009.
       maxPayload: MAX_FRAME_BYTES,
       perMessageDeflate: false,
       // A frame in each turn of the event loop: a flood of small ones waits for others, and nobody for the flood.

@@ -1,4 +1,6 @@
 import { Injectable } from '@nestjs/common';
+import { MAX_BATCH_BYTES } from '#protocol/limits.js';
+import type { WorkerReceipt } from '#protocol/snapshots.js';
 import { PayloadTooLarge } from '../http/http.errors.js';
 import { Observer } from '../observability/observer.js';
 import { AppendEvents } from '../tasks/append-events.js';
@@ -10,17 +12,8 @@ import { attemptOf } from '../tasks/task-writer.js';
 import { TasksConfig } from '../tasks/tasks.config.js';
 import { AppendEventsDto } from './dto/worker.dto.js';
 
-/** Payload bytes of one batch. */
-const MAX_BATCH_BYTES = 256 * 1024;
 /** The claim of the first attempt has stored it; a worker that says so too is right. */
 const STARTED_EVENT_ID = '1';
-
-export interface WorkerReceipt {
-  /** For each event of the batch; those that were stored as one have the same. */
-  readonly eventIds: readonly string[];
-  readonly leaseExpiresAt: string;
-  readonly cancellationRequested: boolean;
-}
 
 /** A remote worker's batch: checked event by event, adjacent output joined, stored whole or not at all. */
 @Injectable()

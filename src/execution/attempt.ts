@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
+import { MAX_RESULT_BYTES } from '#protocol/limits.js';
 import { treeOf } from '../http/json-tree.js';
 import { JsonText } from '../http/json-text.js';
 import { jsonOf } from '../http/json-writer.js';
@@ -10,7 +11,6 @@ import type { Question } from '../tasks/domain/suspension.js';
 import type { JsonObject, NewEvent } from '../tasks/domain/task-event.js';
 import { EventTooLarge, LeaseLost, TaskAside } from '../tasks/domain/tasks.errors.js';
 import type { Ending } from '../tasks/end-attempt.js';
-import { MAX_RESULT_BYTES } from '../tasks/task-writer.js';
 import { EventSender } from './event-sender.js';
 import {
   Suspended,

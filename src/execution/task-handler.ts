@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
-import type { SuspensionKind } from '../tasks/domain/suspension.js';
+import type { SuspensionKind } from '#protocol/events.js';
+import type { Attachment } from '#protocol/snapshots.js';
 import type { JsonObject } from '../tasks/domain/task-event.js';
-import type { Attachment } from '../tasks/store/attachments.js';
 
 /** What a handler can say and ask while it runs. Every call resolves when the event is stored; await it, or do not. */
 export interface TaskContext {

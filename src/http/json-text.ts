@@ -26,6 +26,15 @@ export class JsonText {
   }
 }
 
+/** An object of the wire, whose members that are objects may be a text. */
+export type WithText<T> = {
+  readonly [N in keyof T]: NonNullable<T[N]> extends readonly unknown[]
+    ? T[N]
+    : NonNullable<T[N]> extends object
+      ? T[N] | JsonText
+      : T[N];
+};
+
 /** What `JSON.stringify` writes of an object, with the members that are a `JsonText` as they are. */
 export function writeObject(members: object): string {
   const written: string[] = [];

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import type { Cancellation } from '#protocol/snapshots.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { TaskExecutor } from '../execution/task-executor.js';
@@ -13,11 +14,6 @@ import { readTaskHead } from './store/read-task.js';
 import { TaskWriter } from './task-writer.js';
 import { isTaskId } from './task-id.js';
 
-export interface Cancelled {
-  readonly taskId: string;
-  readonly status: 'CANCELLATION_REQUESTED' | 'ALREADY_TERMINAL';
-}
-
 /** Asks a task to end. Durable before the answer; whoever runs it is told, and made to after the grace period. */
 @Injectable()
 export class CancelTask {
@@ -31,7 +27,7 @@ export class CancelTask {
   ) {}
 
   /** @throws TaskNotFound when there is no such task that the caller may control */
-  execute(auth: AuthContext, taskId: string, reason = 'cancelled_by_user'): Promise<Cancelled> {
+  execute(auth: AuthContext, taskId: string, reason = 'cancelled_by_user'): Promise<Cancellation> {
     return this.observer.command('cancel_task', { principalId: auth.subject, taskId }, async (note) => {
       const head = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
       // Asked before the row is locked: a policy takes its time, and whose a task is never changes.

@@ -1,5 +1,6 @@
+import type { TaskStatus } from '#protocol/snapshots.js';
 import { JsonText } from '../../http/json-text.js';
-import { isOver, type Task, type TaskStatus } from '../domain/task.js';
+import { isOver, type Task } from '../domain/task.js';
 
 /** What identifies a task to policies, logs and clients; set at creation, never changed. */
 export interface TaskIdentity {
