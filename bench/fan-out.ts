@@ -7,7 +7,7 @@ import type { Served, Stage } from './stage.js';
 import type { Drive, Gathering } from './swarm-process.js';
 import { runningTasks, waitingTasks } from './tasks.js';
 
-/** A process that serves subscribers, whichever. */
+/** A process that serves subscribers: the service or a yardstick. */
 export interface Serving {
   readonly url: string;
   readonly source: SourceKind;

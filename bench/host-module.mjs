@@ -20,7 +20,7 @@ const handlers = {
 const commands = {
   /** How many are running. */
   running: () => contexts.filter(Boolean).length,
-  /** Events a second of so many writers, each waiting for the last one to be stored. */
+  /** Events a second of `writers` writers. Each waits until its last event is stored. */
   async writers({ writers, seconds }) {
     const startedAt = performance.now();
     let stored = 0;
@@ -40,7 +40,7 @@ const commands = {
     calledAt = [];
     return calls ?? [];
   },
-  /** Milliseconds that each of so many appends to one task took. */
+  /** Milliseconds of each of `rounds` appends to one task. */
   async appends({ index, rounds }) {
     const took = [];
     for (let n = 0; n < rounds; n += 1) {

@@ -38,7 +38,7 @@ async function load({ url, connections, seconds }: Load, work: (connection: Http
 answerCalls({
   create: (asked: Load) => load(asked, async (connection) => (await create(connection), 1)),
 
-  /** So many of one owner, for others to work on. */
+  /** Creates `tasks` tasks of one owner for the workers. */
   async prepare(url: string, tasks: number): Promise<void> {
     let left = tasks;
     const makers = Array.from({ length: MAKERS }, async () => {
@@ -57,7 +57,7 @@ answerCalls({
       return leases.length;
     }),
 
-  /** So many workers that wait for a task from now on. */
+  /** From now on `workers` workers wait for a task. */
   async wait(url: string, workers: number): Promise<void> {
     const connections = await Promise.all(Array.from({ length: workers }, () => HttpConnection.open(url)));
     idle = { connections, leased: () => undefined };

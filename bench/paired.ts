@@ -2,9 +2,9 @@ import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { buildOf, buildOfWorkingTree } from './builds.js';
 import { OPERATIONS, type Operation } from './contender.js';
-import { PairedSide } from './paired-side.js';
 import { measurePair, type Outcome, outcomeOf, type Pair, PARTS, ratioOf } from './pairs.js';
 import { circumstances } from './report.js';
+import { Stand } from './stand.js';
 
 // `npm run bench:paired`: whether the build in dist takes more CPU than another. See README.md.
 
@@ -61,23 +61,24 @@ function positive(name: string, text: string): number {
   return value;
 }
 
-const sides: PairedSide[] = [];
+const stands: Stand[] = [];
 
 async function close(): Promise<void> {
-  await Promise.allSettled(sides.splice(0).map((side) => side.close()));
+  await Promise.allSettled(stands.splice(0).map((stand) => stand.close()));
 }
 
 async function run({ base, operations, pairs, count, limit, json }: Asked): Promise<void> {
   const [ourBuild, baseBuild] = [await buildOfWorkingTree(), await buildOf(base)];
-  const start = async (build: string) => {
-    const side = await PairedSide.start(build);
-    sides.push(side);
-    return side;
+  const start = async () => {
+    const stand = await Stand.start();
+    stands.push(stand);
+    return stand;
   };
-  const both = { ours: await start(ourBuild.dist), base: await start(baseBuild.dist) };
+  const builds = { ours: ourBuild.dist, base: baseBuild.dist };
+  const both: [Stand, Stand] = [await start(), await start()];
   const found: Record<Operation, Pair>[] = [];
   for (let nth = 0; nth < pairs; nth += 1) {
-    const pair = await measurePair(both, count, nth);
+    const pair = await measurePair(builds, both, count, nth);
     found.push(pair);
     const ratios = operations.map((operation) => `${operation} ${ratioOf(pair[operation], PARTS.both).toFixed(3)}`);
     console.log(`pair ${nth + 1} of ${pairs}: ${ratios.join(', ')}`);

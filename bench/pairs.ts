@@ -1,6 +1,6 @@
 import { median } from './median.js';
 import { type Contender, type Cpu, OPERATIONS, type Operation } from './contender.js';
-import type { PairedSide } from './paired-side.js';
+import type { Stand } from './stand.js';
 
 export type Sides<Of> = Readonly<Record<'ours' | 'base', Of>>;
 
@@ -33,18 +33,25 @@ export interface Outcome extends Record<keyof typeof PARTS, PartOutcome> {
 /** Operations of a turn: as few as keep all connections busy, so that what the machine does meanwhile befalls both sides. */
 const TURN = 32;
 
-/** Does `count` of each operation on each side. Each side gets a new process and database for it. */
+/**
+ * Does `count` of each operation on each side. Each side gets a new process and database for it. From pair to pair the sides
+ * change their stands, and which of them starts and is tidied first: what a stand or a place in the order costs befalls both.
+ */
 export async function measurePair(
-  sides: Sides<PairedSide>,
+  builds: Sides<string>,
+  stands: readonly [Stand, Stand],
   count: number,
   nth: number,
 ): Promise<Record<Operation, Pair>> {
-  const both = { ours: await sides.ours.renew(), base: await sides.base.renew() };
+  const names: (keyof Pair)[] = nth % 2 === 0 ? ['ours', 'base'] : ['base', 'ours'];
+  const contenders: Partial<Record<keyof Pair, Contender>> = {};
+  for (const [place, name] of names.entries()) contenders[name] = await (stands[place] as Stand).renew(builds[name]);
+  const both = contenders as Sides<Contender>;
   // What V8 compiles at first is no part of an operation.
   for (const operation of OPERATIONS) await takeTurns(both, operation, count, nth);
   const found: Partial<Record<Operation, Pair>> = {};
   for (const operation of OPERATIONS) {
-    for (const contender of [both.ours, both.base]) await contender.tidy();
+    for (const name of names) await both[name].tidy();
     const before = await cpuOf(both);
     await takeTurns(both, operation, count, nth);
     const after = await cpuOf(both);

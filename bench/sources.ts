@@ -19,7 +19,7 @@ export type SourceKind =
   | { readonly kind: 'live log'; readonly url: string }
   /** A stream for each task. */
   | { readonly kind: 'streams'; readonly url: string }
-  /** A process that makes them itself when it is told to. */
+  /** A process that makes them itself on command. */
   | {
       readonly kind: 'control';
       readonly path: string /** Its number for the swarm's first task. */;

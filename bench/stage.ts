@@ -14,7 +14,7 @@ const HOST_MODULE = fileURLToPath(new URL('host-module.mjs', import.meta.url));
 /** The service, in a process of its own, with a database and a Redis that nobody else uses. */
 export interface Served {
   readonly url: string;
-  /** The socket on which host-module.mjs is told what to append. */
+  /** The socket with the commands for host-module.mjs. */
   readonly control: string;
   readonly database: TestDatabase;
   readonly redis: TestRedis;
@@ -59,7 +59,7 @@ export class Stage {
     return redis;
   }
 
-  /** As `npm start` would have it, with Redis, remote workers, and a handler that appends what it is told to. */
+  /** As `npm start` starts it, with Redis, remote workers, and a handler that appends on command. */
   async service(env: Readonly<Record<string, string>> = {}): Promise<Served> {
     const [database, redis, folder] = [await this.database(), await this.redis(), await this.folder()];
     const control = join(folder, 'control');

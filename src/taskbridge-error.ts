@@ -1,8 +1,8 @@
 import { type ErrorCode, type ErrorKind, kindOf } from '#protocol/errors.js';
 
 /**
- * An answer that is not the one the caller hoped for. Subclasses are named by the situation; `code` and `details` are
- * public and part of the wire contract, `message` is for a person and never carries a secret or a client's payload.
+ * A refusal, as an answer to the caller. Subclasses are named by the situation; `code` and `details` are public and part of the
+ * wire contract, `message` is for a person and never carries a secret or a client's payload.
  */
 export abstract class TaskBridgeError extends Error {
   abstract readonly code: string;

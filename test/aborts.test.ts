@@ -172,10 +172,31 @@ describe('A client that hangs up', () => {
     const lines = await linesOf(async () => {
       for (let n = 0; n < CLIENTS; n += 1) await hangUp(bytesOf(requestOf()), random, n);
     });
-    await settled();
-    expect(lines().filter(({ level }) => level !== 'info' && level !== 'debug')).toEqual([]);
-    expect(lines().filter(({ status = 0 }) => status >= 500)).toEqual([]);
-    expect(service.stderr()).toBe('');
+    await isNoFault(lines);
+  });
+
+  it('in the moment in which its file is sent is no fault of the service, however often it does', async () => {
+    const random = seededRandom(8);
+    const request = bytesOf([`GET /api/v1/tasks/${taskId}/attachments/${files.small}`]);
+    const lines = await linesOf(async () => {
+      for (let n = 0; n < 600; n += 2) {
+        // Near the answer of this machine, which a client that reads it would have in full.
+        await Promise.all([n, n + 1].map((i) => hangUp(request, random, 3 * i + 1, 8)));
+      }
+    });
+    await isNoFault(lines);
+  });
+
+  it('while its files are taken leaves no upload that goes on', async () => {
+    const random = seededRandom(9);
+    const lines = await linesOf(async () => {
+      for (let n = 0; n < 120; n += 1) {
+        const parts = [field('clientRequestId', uniqueId()), field('taskType', 'demo.attachments')];
+        const form = formOf([...parts, file('a.bin', Buffer.alloc(1024 * 1024, 1), 'application/octet-stream')]);
+        await hangUp(bytesOf(['POST /api/v1/tasks', form.headers, form.body]), random, 3 * n + 1, 30);
+      }
+    });
+    await isNoFault(lines);
   });
 
   it('at once after it asked for a file is an aborted request, and nothing more', async () => {
@@ -215,13 +236,29 @@ describe('A client that hangs up', () => {
     return socket;
   };
 
+  /** Not what the service says is a fault, nor what it does not say: each use-case that began is over. */
+  async function isNoFault(lines: () => readonly Line[]): Promise<void> {
+    await settled();
+    expect(lines().filter(({ level }) => level !== 'info' && level !== 'debug')).toEqual([]);
+    expect(lines().filter(({ status = 0 }) => status >= 500)).toEqual([]);
+    expect(service.stderr()).toBe('');
+    await eventually('whatever began is over', () => {
+      const open = new Map<string, number>();
+      for (const { msg } of lines()) {
+        const [, name = '', what] = /^(\w+)\.(start|success|denied|failed)$/.exec(msg) ?? [];
+        if (what !== undefined) open.set(name, (open.get(name) ?? 0) + (what === 'start' ? 1 : -1));
+      }
+      return [...open.values()].every((count) => count <= 0);
+    });
+  }
+
   /** After part of the request, or all of it, or part of the answer; by a reset or by an end. */
-  async function hangUp(request: Buffer, random: () => number, n: number): Promise<void> {
+  async function hangUp(request: Buffer, random: () => number, n: number, withinMs = 12): Promise<void> {
     const socket = await opened();
     const isWhole = n % 3 !== 0;
     socket.write(request.subarray(0, isWhole ? undefined : Math.floor(random() * request.length)));
     if (n % 3 === 2) socket.pause();
-    await delay(random() * 12);
+    await delay(random() * withinMs);
     const closed = once(socket, 'close');
     if (n % 2 === 0) socket.resetAndDestroy();
     else socket.destroy();

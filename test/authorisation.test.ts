@@ -65,7 +65,7 @@ const proven = (id: string, tenant: string, more: Record<string, string> = {}) =
 const scopes = (list: string) => proven(OWNER, TENANT, { 'X-Principal-Scopes': list });
 const asWorker = { Authorization: `Bearer ${WORKER_TOKEN}` };
 
-/** Who asks: all the ways to be it, which have to come to the same. `mate*` is `mate` where the tenant may read. */
+/** A caller: all ways to act as it, which have to give the same result. `mate*` is `mate` where the tenant may read. */
 const CALLERS: Readonly<Record<string, (lease: Lease) => readonly Record<string, string>[]>> = {
   nobody: () => [{}],
   'no proof': () => [

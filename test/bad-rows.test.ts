@@ -326,7 +326,7 @@ describe('Rows that cannot be written, among many that can', () => {
       'unanswered in time': 'ended as FAILED with NOT_REPAIRABLE, behind 1 event above its head',
     });
     for (const { taskId } of bad.values()) expect((await snapshotOf(taskId)).aside).toBeUndefined();
-    // Those that go on are there for whoever claims them.
+    // Workers can claim those that continue.
     const over = async () => {
       const open = await Promise.all([...bad.values()].map(({ taskId }) => snapshotOf(taskId)));
       const going = open.filter(({ finishedAt }) => finishedAt === undefined);
@@ -354,7 +354,7 @@ describe('A worker whose task cannot be written', () => {
   ];
 
   it.each(CALLS.filter(([name]) => name !== 'heartbeat'))(
-    'is told so by the first %s, and by all after it',
+    'learns it from the first %s, and from all after it',
     async (_, call) => {
       const lease = await leased();
       await addEvent(lease.taskId);

@@ -33,7 +33,7 @@ function production(changes: Env = {}): Env {
   };
 }
 
-/** Nobody asks for it on this cluster; it must not be told all the same. */
+/** This cluster does not ask for it. No output may have it. */
 function withPassword(url: string): string {
   return url.replace('@/', `:${PASSWORD}@/`);
 }

@@ -13,7 +13,7 @@ import { type Lease, message, output, question, WorkerClient } from './support/w
 
 const canaries = new Map<string, string>();
 
-/** A text that occurs nowhere else: wherever it turns up, it was put there by who should not have. */
+/** A text that occurs nowhere else. Where it appears, code that should not put it there has done so. */
 function canary(what: string): string {
   const text = canaries.get(what) ?? `canary${randomBytes(16).toString('hex')}`;
   canaries.set(what, text);

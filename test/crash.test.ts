@@ -207,7 +207,7 @@ describe('A service that is killed', () => {
         .split('\n')
         .find((line) => line.includes('"reaper.attempt_ended"')),
     );
-    // Where whoever complains about the request looks for it.
+    // The correlation id of the request leads to it.
     expect(JSON.parse(told)).toMatchObject({
       taskId,
       correlation_id: headers.get('x-correlation-id'),

@@ -105,11 +105,13 @@ describe('The service without any settings but PORT and DATA_DIR', () => {
     let doneId: string;
     let openId: string;
     let goneWithinMs: number;
+    let firstReadyAfterMs: number;
     let restarted: Service;
 
     beforeAll(async () => {
       directory = await temporaryDirectory();
       const service = await startEmbedded(directory);
+      firstReadyAfterMs = service.readyAfterMs;
       doneId = await greeted(service);
       const body = { clientRequestId: uniqueId(), taskType: 'demo.sleep', input: { ms: 600_000 } };
       openId = (await clientOf(service).create(body)).body.taskId;
@@ -129,8 +131,9 @@ describe('The service without any settings but PORT and DATA_DIR', () => {
       expect(goneWithinMs).toBeLessThan(3_000);
     });
 
-    it('is ready again within 3 s', () => {
-      expect(restarted.readyAfterMs).toBeLessThan(3_000);
+    // Of the same machine in the same minute: a figure of its own would say how busy the machine is.
+    it('is ready again sooner than it was the first time', () => {
+      expect(restarted.readyAfterMs).toBeLessThan(firstReadyAfterMs);
     });
 
     it('keeps every task', async () => {

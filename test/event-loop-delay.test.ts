@@ -22,7 +22,7 @@ const TRIES = 4;
 /** Of what was too slow: others on the machine may have been the reason. */
 const MORE_TRIES = 8;
 
-/** `{"a":[…]}` or `{…}` of so many bytes at most. */
+/** `{"a":[…]}` or `{…}` of at most `bytes` bytes. */
 const listOf = (element: (i: number) => string) => (bytes: number) => `{"a":[${repeated(element, bytes - 8)}]}`;
 const objectOf = (member: (i: number) => string) => (bytes: number) => `{${repeated(member, bytes - 2)}}`;
 

@@ -184,7 +184,7 @@ describe('A handler', () => {
     ]);
   });
 
-  it('that throws is told of in the log', async () => {
+  it('that throws has a line in the log', async () => {
     const replica = await workerWith(() => {
       throw new RangeError('out of range');
     });
@@ -707,7 +707,7 @@ describe('A worker that stops', () => {
 });
 
 describe('Ends that race', () => {
-  it('leave one terminal event, whichever comes first', async () => {
+  it('leave one terminal event, in either order', async () => {
     const replica = await idleReplica({ env: { CANCEL_GRACE_SECONDS: '0', DATABASE_POOL_MAX: '20' } });
     const [endAttempt, endLost] = [replica.get(EndAttempt), replica.get(EndLostAttempts)];
     for (let round = 0; round < 8; round += 1) {

@@ -231,7 +231,7 @@ describe.each(QUESTIONS.map((question) => [`${question.port}.${question.method}`
 
     if (question.nonsense.length > 0) {
       it.each(question.nonsense)('that answers %s costs its own request', async (fault) => {
-        // What cannot be told from a rejection is one.
+        // What looks like a rejection counts as one.
         const isFailure = ['odd then', 'trap', 'a listener that throws'].includes(fault);
         await costsItsOwnRequest(question, fault, isFailure ? 'threw' : 'nonsense');
       });
@@ -430,7 +430,7 @@ describe.each(['takes 10 s', 'never answers'])(
     });
 
     it.each(QUESTIONS.map(({ port, method }) => `${port}.${method}`))(
-      '%s costs its own request, for so long',
+      '%s costs its own request, for its deadline',
       async (name) => {
         const { answer, ms } = await (outcomes.get(name) as Promise<Outcome>);
         // Ten seconds are as long as a port is given: either may be first.

@@ -101,7 +101,7 @@ function start(command: readonly string[], env: Record<string, string> = {}): Ch
       ...built.env,
       ...env,
     },
-    // Who is not root is nobody to change files either: they are not writable for their owner.
+    // A user other than root cannot change files either: they are not writable for their owner.
     ...(isRoot && { uid: NOBODY, gid: NOBODY }),
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -338,7 +338,7 @@ class Real {
   }
 }
 
-/** What it says, or the code of its refusal with what a client is told besides. */
+/** Its answer, or the code of its refusal with the details that a client gets. */
 async function outcome<T>(call: Promise<T>, text: (answer: T) => string): Promise<Outcome> {
   const answer = await outcomeOf(call, text);
   answers.add(answer.replaceAll(/\d+(,\d+)*/g, 'n'));
@@ -430,7 +430,7 @@ function onTask<Details extends object>(
   return fc.tuple(task, details).map(([n, given]) => new OnTask(name, n, given, (on, real) => play(on, real, given)));
 }
 
-/** A call that ends an attempt, under the token of whoever. */
+/** A call that ends an attempt, under the token of the given holder. */
 function ending<Details extends { readonly whose: Whose }>(
   name: string,
   details: fc.Arbitrary<Details>,

@@ -151,7 +151,7 @@ describe('Two replicas', () => {
     }
   });
 
-  /** A task with so many events, 50 ms apart. */
+  /** A task with `chunks` events, 50 ms apart. */
   async function created(chunks: number, taskType = 'demo.stream'): Promise<string> {
     const body = { clientRequestId: uniqueId(), taskType, input: { chunks, intervalMs: 50 } };
     const startedAt = performance.now();

@@ -189,7 +189,7 @@ describe('A client that does not read', () => {
     connection.leave();
   }, 60_000);
 
-  it('and goes on asking is closed with 4013, and not answered for ever', async () => {
+  it('and goes on asking is closed with 4013, and not answered without end', async () => {
     // More answers than the sockets of both sides hold.
     const asked = 60_000;
     const { taskId } = (

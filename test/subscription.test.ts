@@ -332,7 +332,7 @@ describe('A subscription', () => {
     await expect(nextEvents(subscription)).rejects.toThrow(TaskNotFound);
   });
 
-  it('ends with TaskNotFound for whoever waits for a task that was removed', async () => {
+  it('ends with TaskNotFound for a reader that waits for a removed task', async () => {
     const author = await Author.begin();
     const subscription = await open(author.taskId, 1);
     const next = nextEvents(subscription);

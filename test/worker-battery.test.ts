@@ -181,7 +181,7 @@ describe('Two instances', () => {
     await checkInvariants(database.superuserUrl, { quiescent: true });
   }, 300_000);
 
-  it('share the line: who waits at one gets the task that the other accepts', async () => {
+  it('share the line: a claim at one gets the task that the other accepts', async () => {
     const [here, there] = services.map(({ url }) => url) as [string, string];
     const taskType = uniqueId('type');
     const waiting = new WorkerClient(there).lease(taskType);
@@ -248,7 +248,7 @@ describe('A worker that ignores a cancellation', () => {
     const took = Date.parse(log.at(-1)?.createdAt ?? '') - Date.parse(requested.updatedAt);
     expect(took).toBeGreaterThan(800);
     expect(took).toBeLessThan(5_000);
-    // It went on all the time, and was told so with every answer until it was refused.
+    // It worked all the time, and every answer asked it to stop, until it was refused.
     const refused = deaf.lines.findIndex(({ status }) => status === 409);
     const told = deaf.lines.slice(0, refused).at(-1)?.body;
     expect(told).toMatchObject({ cancellationRequested: true });
@@ -435,7 +435,7 @@ describe('A crash at any database round trip', () => {
       goOn: async ({ taskType, taskId }) => {
         let { leases } = (await worker().claim({ taskTypes: [taskType] })).body;
         if (leases.length === 0) {
-          // It was leased, and nobody was told to whom.
+          // It was leased, and no answer named the lease.
           await expireLeaseOf(taskId);
           await eventually('it is taken back', async () => (await typesOf(taskId)).at(-1) === 'TASK_RETRYING');
           await skipBackoffs();
@@ -464,7 +464,7 @@ describe('A crash at any database round trip', () => {
     expect(trips).toBeGreaterThanOrEqual(1);
   }, 120_000);
 
-  it('of a question asks it once, and the repeat is told under which id', async () => {
+  it('of a question asks it once, and the repeat gets its id', async () => {
     const trips = await interruptedEverywhere({
       prepare: leased,
       names: ({ taskId }) => [taskId],
@@ -606,7 +606,7 @@ describe('A thousand waiting claims', () => {
     console.log(figures.join('\n'));
 
     over = true;
-    // Who drains answers them all.
+    // The draining replica answers them all.
     const [exit] = await Promise.all([service.stop(), ...idlers]);
     expect(exit).toEqual({ code: 0, signal: null });
     agent.destroy();

@@ -43,7 +43,7 @@ const ofBareWs = async (stage: Stage) => {
   return { ...serving, rssKiB: () => rssKiB(serving.child.pid) };
 };
 
-/** A task that runs and has so many events, and the means to measure it. */
+/** A running task with `events` events, and the means to measure it. */
 async function withHistory(stage: Stage, events: number): Promise<{ served: Served; taskId: string }> {
   const served = await stage.service({ MAX_EVENTS_PER_TASK: '100000000' });
   const [taskId] = (await runningTasks(served, 1)) as [string];
@@ -154,7 +154,7 @@ function redisCpuInTurn(tasksOf: (stage: Stage) => number) {
 const manyTasks = ({ sizes }: Stage) => sizes.manyTasks;
 const fewTasks = ({ sizes }: Stage) => sizes.tasks;
 
-/** PostgreSQL and Redis connections of a replica with so many subscribers, while events are delivered. */
+/** PostgreSQL and Redis connections of a replica with these subscribers, while it delivers events. */
 function connectionsAt(subscribersOf: (stage: Stage) => number) {
   return async (stage: Stage): Promise<Side> => {
     const serving = await durably(stage);

@@ -64,7 +64,7 @@ function claimLatency(workersOf: (stage: Stage) => number) {
   };
 }
 
-/** Subscribers who come back all at once, each with so many events to catch up with: seconds until the last one has them. */
+/** Subscribers reconnect all at once, each with the events after `from` to catch up: seconds until the last one has them. */
 function reconnect(serve: (stage: Stage) => Promise<Serving & { served?: Served }>, from: number) {
   return async (stage: Stage): Promise<Side> => {
     const serving = await serve(stage);

@@ -43,7 +43,7 @@ function stream(request: IncomingMessage, response: ServerResponse): void {
 }
 
 answerCalls({
-  /** `history` events are there from the beginning, and sent to who subscribes. */
+  /** `history` events are there from the beginning, and go to every subscriber. */
   async start(taskIds: readonly string[], controlPath: string, history = 0): Promise<string> {
     tasks = taskIds.map((taskId) => ({ taskId, sockets: [], responses: [], last: 0, history: [] }));
     byId = new Map(tasks.map((task) => [task.taskId, task]));

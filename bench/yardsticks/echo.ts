@@ -12,7 +12,7 @@ answerCalls({
     return (server.address() as AddressInfo).port;
   },
 
-  /** Milliseconds of so many round trips of as many bytes as an event has. */
+  /** Milliseconds of `rounds` round trips with the bytes of an event. */
   async roundTrips(port: number, rounds: number): Promise<number[]> {
     const socket = connect(port, '127.0.0.1').setNoDelay(true);
     await once(socket, 'connect');

@@ -2,7 +2,7 @@ import { ProtocolError } from '../taskbridge-error.js';
 
 export class NotAuthenticated extends ProtocolError {
   readonly code = 'AUTHENTICATION_ERROR';
-  constructor(message = 'The request does not prove who is calling.') {
+  constructor(message = 'The request does not prove its principal.') {
     super(message);
   }
 }

@@ -7,7 +7,7 @@ const MESSAGES = {
   multiplex_only: 'This belongs to the multiplex subprotocol.',
 } as const;
 
-/** A client's frame that is answered with the end of the connection. */
+/** A frame of a client that ends its connection. */
 export class FrameRefused extends ProtocolError {
   readonly code = 'INVALID_REQUEST';
   constructor(readonly problem: keyof typeof MESSAGES) {
@@ -15,7 +15,7 @@ export class FrameRefused extends ProtocolError {
   }
 }
 
-/** A second subscribe to a task that this connection follows; the first one goes on. */
+/** A second subscribe to a task that this connection follows; the first one continues. */
 export class AlreadySubscribed extends ProtocolError {
   readonly code = 'ALREADY_SUBSCRIBED';
   constructor() {

@@ -5,7 +5,7 @@ import { comeBackAfterMs } from './return-time.js';
 import type { Subscription } from './subscription.js';
 import { type ClientFrame, WebSocketWriter } from './web-socket-writer.js';
 
-/** The same frames, and those that say of one task what a close code says of a connection. */
+/** The same frames, and further ones that say for one task what a close code says for a connection. */
 export class MultiplexWriter extends WebSocketWriter {
   override readonly carriesMany = true;
 
@@ -17,7 +17,7 @@ export class MultiplexWriter extends WebSocketWriter {
     this.sendJson({ type: 'CAUGHT_UP', taskId, headEventId: String(headEventId) });
   }
 
-  /** Silence is that of the connection, so its heartbeat names no task. */
+  /** The silence is that of the connection, so its heartbeat names no task. */
   override heartbeat(): void {
     this.sendJson({ type: 'HEARTBEAT', live: true });
   }

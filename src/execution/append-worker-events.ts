@@ -12,7 +12,7 @@ import { attemptOf } from '../tasks/task-writer.js';
 import { TasksConfig } from '../tasks/tasks.config.js';
 import { AppendEventsDto } from './dto/worker.dto.js';
 
-/** The claim of the first attempt has stored it; a worker that says so too is right. */
+/** The claim of the first attempt has stored it. A worker may send it, too. */
 const STARTED_EVENT_ID = '1';
 
 /** A remote worker's batch: checked event by event, adjacent output joined, stored whole or not at all. */

@@ -108,7 +108,7 @@ export class Attempt {
       const ending = await this.handled(handler, token);
       return this.#question ? { kind: 'suspend', token, question: this.#question } : ending;
     } catch (error) {
-      // Also when the handler let another error out meanwhile: it was told to end, and asks again from its start.
+      // Also when the handler threw another error meanwhile: the suspension ends it, and it asks again from its start.
       if (this.#question && !this.#stop.signal.aborted) return { kind: 'suspend', token, question: this.#question };
       const reason: unknown = this.#stop.signal.aborted ? this.#stop.signal.reason : undefined;
       if (reason instanceof AttemptStopped && reason.why === 'cancelled')
@@ -203,7 +203,7 @@ function failureOf(error: unknown, token: string): Ending {
   };
 }
 
-/** Whoever set the task aside has ended its lease, too. */
+/** Setting the task aside has also ended its lease. */
 function isLost(error: unknown): boolean {
   return error instanceof LeaseLost || error instanceof TaskAside;
 }

@@ -225,8 +225,8 @@ export class InlineWorker implements LeaseHolder {
         else if (state.cancellationRequested) this.#running.get(leaseToken)?.attempt.stop('cancelled');
       }
     } catch {
-      // PostgreSQL does not answer. Whoever it lets claim the task next must be the only one to run it. A question from before the
-      // end of the lease proves nothing: its time may have run out while this process stood still.
+      // PostgreSQL does not answer. The executor that claims the task next must be the only one to run it. A question from before
+      // the end of the lease proves nothing: its time may have run out while this process stood still.
       for (const { attempt, leaseEndsAt } of this.#running.values()) {
         if (askedAt > leaseEndsAt) attempt.stop('lease_lost');
       }

@@ -4,7 +4,7 @@ import type { Lease } from '../tasks/claim-tasks.js';
 
 const EMPTY = new JsonText('{}');
 
-/** A lease as the worker protocol shows it; the answers stay the texts that are stored. */
+/** A lease in the form of the worker protocol. The answers stay the texts that are stored. */
 export type WireLease = Omit<WithText<WorkerLease>, 'answers'> & { readonly answers: JsonText };
 
 export function wireLease(lease: Lease): WireLease {

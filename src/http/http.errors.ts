@@ -1,7 +1,7 @@
 import type { ErrorKind } from '#protocol/errors.js';
 import { ProtocolError } from '../taskbridge-error.js';
 
-/** The request is wrong in a way that no other status says more precisely. */
+/** The request is wrong, and no other status is more precise. */
 export class InvalidRequest extends ProtocolError {
   override readonly code = 'INVALID_REQUEST';
 
@@ -25,13 +25,13 @@ export class MalformedJson extends ProtocolError {
   }
 }
 
-/** The JSON is sound, but some members are not what the route takes. */
+/** The JSON is well-formed, but the route refuses some members. */
 export class RequestValidationError extends ProtocolError {
   override readonly code = 'REQUEST_VALIDATION_ERROR';
   override readonly details: { readonly errors: readonly FieldError[] };
 
   constructor(errors: readonly FieldError[]) {
-    super('The request has members that are missing, unknown or not allowed');
+    super('Members of the request are missing, unknown or not allowed');
     this.details = { errors };
   }
 }
@@ -94,7 +94,7 @@ export class UpgradeRequired extends ProtocolError {
   }
 
   constructor() {
-    super('A WebSocket is opened here');
+    super('This address accepts only WebSockets');
   }
 }
 
@@ -106,7 +106,7 @@ export class RouteNotFound extends ProtocolError {
   }
 }
 
-/** Something the service needs is gone, or the service is draining. */
+/** A dependency of the service does not answer, or the service is draining. */
 export class ServiceUnavailable extends ProtocolError {
   override readonly code = 'SERVICE_UNAVAILABLE';
 

@@ -2,13 +2,13 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 
 /** Characters that are written in one turn of the event loop: a few milliseconds in the worst shape. */
 const SLICE = 32 * 1024;
-/** What a piece counts at least, however short: it takes the time of so many characters. */
+/** The least length that a piece counts for: a short piece takes as long as this number of characters. */
 const LEAST_OF_A_PIECE = 16;
 const MANY_NAMES = 10_000;
 
 /**
- * What `JSON.stringify` makes of a value of code in this process. A large one is written in slices, each in a turn of the event loop of its
- * own: an object of 120 000 members takes longer than anybody else may be held up.
+ * The text that `JSON.stringify` makes of a value, for code in this process. A large value is written in slices, each in its own
+ * turn of the event loop, because an object of 120 000 members would block other work for too long.
  */
 export async function jsonOf(value: unknown, slice = SLICE): Promise<string | undefined> {
   const writer = new JsonWriter(slice);
@@ -47,7 +47,7 @@ class JsonWriter {
   }
 }
 
-/** Yields at the end of each slice. Writes nothing of what JSON has no word for. */
+/** Yields at the end of each slice. Omits values that JSON cannot hold. */
 function* visit(given: unknown, key: string, writer: JsonWriter, before = ''): Generator<void, boolean> {
   const value = asJson(given, key);
   if (typeof value !== 'object' || value === null || isBoxed(value)) {
@@ -69,7 +69,7 @@ function* visit(given: unknown, key: string, writer: JsonWriter, before = ''): G
     if (writer.write(`${before}{`)) yield;
     let comma = '';
     const names = Object.keys(value);
-    // To list so many is the longest step of all, so nothing else is done in its turn.
+    // Listing the keys of a large object is the longest step, so it has a turn of its own.
     if (names.length > MANY_NAMES) yield;
     for (const name of names) {
       const member = (value as Record<string, unknown>)[name];

@@ -1,11 +1,11 @@
 import { ProtocolError } from '../taskbridge-error.js';
 
-/** The multipart body is not well-formed, or a file in it is not what it is said to be. */
+/** The multipart body is not well-formed, or a file in it is not of its declared type. */
 export class UploadInvalid extends ProtocolError {
   override readonly code = 'UPLOAD_VALIDATION_ERROR';
 }
 
-/** This principal may not attach files, or not so much. */
+/** This principal may not attach files, or not of this size. */
 export class UploadForbidden extends ProtocolError {
   override readonly code = 'UPLOAD_FORBIDDEN';
 }
@@ -20,7 +20,7 @@ export class AttachmentStoreUnavailable extends ProtocolError {
   }
 }
 
-/** PostgreSQL knows the file and the store does not: somebody removed it there. A fault of ours, not the caller's. */
+/** PostgreSQL has the file and the store does not, so it was removed there. It is our fault, not the caller's. */
 export class AttachmentMissing extends Error {
   constructor(readonly attachmentId: string) {
     super(`the attachment store has no ${attachmentId}`);

@@ -35,7 +35,7 @@ const MAX_RESULT_BYTES = 2 ** 20;
 /** What can be asked of tasks, and the rules of it. Every method may be replaced by a mutant. */
 export class MemoryTasks {
   readonly all: MemoryTask[] = [];
-  /** Who waits for a task that may be claimed. */
+  /** Claims that wait for a task. */
   readonly claims = new Set<() => void>();
 
   /** Milliseconds that this process had: a lease does not run out while a machine is too busy to let anybody renew it. */

@@ -9,7 +9,7 @@ const RECONNECT_MS = 50;
 /** The run itself says when it has been long enough. This is the longest time that a timer takes. */
 const NO_DEADLINE_MS = 2 ** 31 - 1;
 
-/** What one subscriber was told of one task. */
+/** What one subscriber learned of one task. */
 export interface Followed {
   /** In the form that packages/checker reads. */
   readonly history: readonly object[];
@@ -25,7 +25,7 @@ export interface SubscriberOptions {
   readonly transport: keyof typeof transports;
   readonly headers: Headers;
   readonly random: () => number;
-  /** It leaves after up to so many events, half of the times. */
+  /** Half of the times it leaves after at most this number of events. */
   readonly maxRun: number;
   /** Aborts when it has been long enough. */
   readonly giveUp: AbortSignal;

@@ -1,4 +1,4 @@
-// A host module whose handlers ask. They say what they know at every step, so that a log shows what each invocation was told.
+// A host module whose handlers ask. They output their knowledge at every step, so that a log shows what each invocation got.
 // Nothing is imported: what is under test is what any deployment could mount.
 
 const text = (answer) => (answer ? `${answer.suspendId}=${answer.actionType}` : 'none');

@@ -1,4 +1,4 @@
-/** Ends a run with `N passed, N failed`, alone on the last line, for whoever reads the end of a log. */
+/** Ends a run with `N passed, N failed`, alone on the last line, for readers of the end of a log. */
 export default class ClosingLineReporter {
   onRunComplete(_testContexts, results) {
     // A file that does not load has no failed test to show for it, and must not look like success.

@@ -95,7 +95,7 @@ async function fetchFromDebian({ name, packages }: DebianProgram): Promise<void>
     const archives = (await readdir(join(directory, 'archives'))).filter((file) => file.endsWith('.deb'));
     for (const archive of archives) await run('dpkg', ['-x', join(directory, 'archives', archive), directory]);
     await rm(join(directory, 'archives'), { recursive: true });
-    // Whoever comes first provides it: test files run beside each other.
+    // The first test file provides it: test files run beside each other.
     await rename(directory, join(cacheDirectory, name)).catch((error: unknown) => {
       if (!['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
     });

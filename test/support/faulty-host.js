@@ -1,4 +1,4 @@
-// A host module that brings every port. Each does its work until it is told otherwise, over HTTP, as
+// A host module that brings every port. Each does its work until a fault is ordered over HTTP, as
 // {"<port>.<method>": "<fault>"}. What is asked about a principal or a task type fails only for those named
 // victim.<method>….
 import { once } from 'node:events';

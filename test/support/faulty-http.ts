@@ -44,7 +44,7 @@ async function relay(target: string, fault: Fault, req: IncomingMessage, res: Se
   const { host: _, ...headers } = req.headers;
   const path = req.url?.startsWith(PREFIX) ? req.url.slice(PREFIX.length) : '/outside';
   const onward = forward(`${target}${path}`, { method: req.method ?? 'GET', headers });
-  // Whoever waits and hangs up, hangs up at the service too.
+  // A client that hangs up here hangs up at the service, too.
   res.on('close', () => onward.destroy());
   onward.end(body);
   const [answer] = (await once(onward, 'response')) as [IncomingMessage];

@@ -33,7 +33,7 @@ function buildPackageIfStale(name, output, carried = []) {
 
 /**
  * Tests that start what was built must neither pass nor fail because of what was there yesterday. Where the sources do not build
- * nothing is there: those tests fail, and all others can still be run by whoever is in the middle of a change.
+ * nothing is there: those tests fail, and all others can still run in the middle of a change.
  */
 function buildIfStale(folders, settings, output, command) {
   const sources = folders.flatMap((folder) =>

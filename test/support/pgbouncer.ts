@@ -21,7 +21,7 @@ export interface PgBouncerOptions {
   /** Who may log in, without a password. */
   readonly role: string;
   readonly mode: 'transaction' | 'session';
-  /** What it is told to overlook at the start of a session. */
+  /** The parameters that it ignores at the start of a session. */
   readonly ignored: readonly string[];
 }
 

@@ -102,7 +102,7 @@ class TestHost {}
 /** The owner of every task that these builders make. */
 export const OWNER: AuthContext = { subject: 'owner', scopes: new Set(['tasks:read', 'tasks:write']), attributes: {} };
 
-/** A task that waits, without anybody being told of it. Answers its id. */
+/** A task that waits, without a hint to any worker. Returns its id. */
 export async function waitingTask(database: Queryable, taskType = 'test.any'): Promise<string> {
   const taskId = uuidv7();
   await insertTask(

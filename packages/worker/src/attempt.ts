@@ -112,7 +112,7 @@ export class Attempt {
       // JSON has no word for undefined, nor for a function.
       return { call: 'complete', members: { result: json === '{}' ? null : result } };
     } catch (error) {
-      // Also when the handler let another error out meanwhile: it was told to end, and asks again from its start.
+      // Also when the handler threw another error meanwhile: the suspension ends it, and it asks again from its start.
       if (this.#question && !signal.aborted) return { call: 'suspend', members: this.#question };
       const reason: unknown = signal.aborted ? signal.reason : undefined;
       if (reason instanceof AttemptStopped && reason.why === 'cancelled') return { call: 'cancelled' };

@@ -19,7 +19,7 @@ export class LeaseLost extends Error {
   }
 }
 
-/** Who is told what comes back with any answer. */
+/** Gets the news that any answer brings. */
 export interface LeaseListener {
   cancelled(): void;
   lost(): void;
@@ -115,7 +115,7 @@ export class HeldLease {
   }
 
   private async beat(): Promise<void> {
-    // Lost is told to the listener; refused for another reason, the next one may not be.
+    // The listener learns of a lost lease. After another refusal the next heartbeat may succeed.
     await this.call('heartbeat').catch(() => this.beatLater());
   }
 }

@@ -22,7 +22,7 @@ export interface TaskContext {
   readonly resume?: SuspendAnswer;
   /**
    * Asks the owner. Ends this invocation: the promise rejects, let that through. When the answer is there the handler runs again
-   * from its start, on whichever worker, and the same call returns it.
+   * from its start, on any worker, and the same call returns it.
    */
   suspend(question: SuspendRequest): Promise<SuspendAnswer>;
   /** `progress` is 0 to 100. */
@@ -56,7 +56,7 @@ export interface SuspendRequest {
   readonly schemaVersion?: number;
   /** When the task fails with SUSPENSION_EXPIRED if nobody answered. Defaults to never. */
   readonly expiresAt?: Date | string | number;
-  /** For whoever shows the question. */
+  /** For the client that shows the question. */
   readonly uiHints?: JsonObject;
   readonly interaction?: JsonObject;
 }

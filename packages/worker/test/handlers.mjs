@@ -68,7 +68,7 @@ export const handlers = {
   'both.fail-beyond-limits': () => {
     throw new TaskFailure('C'.repeat(300), 'm'.repeat(9_000), { retryAfterMs: 1.5 });
   },
-  /** Waits until it is told to stop. */
+  /** Waits until its signal aborts. */
   'both.sleep': async (input, { signal, message, attempt }) => {
     console.log(`began ${attempt}`);
     await message('asleep');

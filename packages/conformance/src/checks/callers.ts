@@ -72,7 +72,7 @@ export const foreignByMultiplex: Check = async (scene) => {
   demandSame('the frame about a foreign task', await answerTo(taskId), await answerTo(ABSENT_TASK));
 };
 
-/** Who shows no credentials is refused, unless the installation lets everybody in. */
+/** A request without credentials is refused, unless the installation accepts it. */
 export const unauthenticated: Check = async (scene) => {
   const answer = await scene.stranger.list({ limit: 1 });
   if (answer.status === 200) throw new NotChecked('the service also answers those who show no credentials');

@@ -28,20 +28,19 @@ class Endings {
   }
 }
 
-/** A build, with a PostgreSQL and a Redis of its own. */
-export class PairedSide {
+/** A PostgreSQL and a Redis, on which one build after the other runs. */
+export class Stand {
   /** Of one pair. */
   readonly #pair = new Endings();
 
   private constructor(
-    private readonly build: string,
     private readonly cluster: TestCluster,
     private readonly postmaster: number,
     private readonly redisUrl: string,
     private readonly endings: Endings,
   ) {}
 
-  static async start(build: string): Promise<PairedSide> {
+  static async start(): Promise<Stand> {
     const endings = new Endings();
     try {
       const cluster = await startTestCluster({ durable: true });
@@ -54,7 +53,7 @@ export class PairedSide {
           `SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1) AS pid, pg_reload_conf()`,
         );
       });
-      return new PairedSide(build, cluster, Number(rows[0]?.pid), redis.url, endings);
+      return new Stand(cluster, Number(rows[0]?.pid), redis.url, endings);
     } catch (error) {
       await endings.run();
       throw error;
@@ -62,11 +61,11 @@ export class PairedSide {
   }
 
   /** Another process on an empty database, and the end of the one before: no two behave the same, also of one build. */
-  async renew(): Promise<Contender> {
+  async renew(build: string): Promise<Contender> {
     await this.#pair.run();
     await this.cluster.createDatabase(DATABASE);
     this.#pair.add(() => this.cluster.dropDatabase(DATABASE));
-    await migrateBuilt(this.build, this.cluster.ownerUrl(DATABASE));
+    await migrateBuilt(build, this.cluster.ownerUrl(DATABASE));
     const admin = new pg.Client({ connectionString: this.cluster.superuserUrl(DATABASE) });
     await admin.connect();
     this.#pair.add(() => admin.end());
@@ -77,7 +76,7 @@ export class PairedSide {
       REDIS_URL: this.redisUrl,
       OPEN_TASKS_PER_PRINCIPAL: '0',
     };
-    const service = await startBuilt(this.build, folder, { env });
+    const service = await startBuilt(build, folder, { env });
     this.#pair.add(() => service.stop());
     const connections: HttpConnection[] = [];
     this.#pair.add(() => connections.forEach((connection) => connection.close()));
