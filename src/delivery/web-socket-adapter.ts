@@ -3,7 +3,7 @@ import { WsAdapter } from '@nestjs/platform-ws';
 import type { RawData, WebSocket, WebSocketServer } from 'ws';
 import { MULTIPLEX } from '#protocol/frames.js';
 import { MAX_FRAME_BYTES } from '#protocol/limits.js';
-import { answerOnSocket } from '../http/client-error.js';
+import { answerOnSocket, type SocketRefusal } from '../http/client-error.js';
 import { MalformedJson } from '../http/http.errors.js';
 import { parseStrictJson } from '../http/strict-json.js';
 import { FrameRefused } from './delivery.errors.js';
@@ -12,7 +12,11 @@ import { FrameRefused } from './delivery.errors.js';
 export const REFUSED = 'refused';
 const ACTIONS: ReadonlySet<unknown> = new Set(['subscribe', 'unsubscribe']);
 
-const BAD_HANDSHAKE = { status: 400, code: 'INVALID_REQUEST', message: 'The handshake of the WebSocket is malformed' };
+const BAD_HANDSHAKE: SocketRefusal = {
+  status: 400,
+  code: 'INVALID_REQUEST',
+  message: 'The handshake of the WebSocket is malformed',
+};
 
 type Binding = Parameters<WsAdapter['bindMessageHandlers']>;
 

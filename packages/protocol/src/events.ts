@@ -54,7 +54,12 @@ export const EVENTS = {
   },
   TASK_OUTPUT: {
     meaning: 'streamed output, such as the tokens of a model',
-    payload: { channel: text(), op: oneOf('append', 'replace'), data: text(), attempt: integer(1) },
+    payload: {
+      channel: text(),
+      op: described('What `data` does to the text of its channel.', oneOf('append', 'replace')),
+      data: text(),
+      attempt: integer(1),
+    },
     isAppendable: true,
     added: ['attempt'],
   },
@@ -111,7 +116,6 @@ export type TaskEvent = {
 export const EVENT_TYPES = Object.keys(EVENTS) as readonly EventType[];
 const rowOf = (type: EventType): EventRow => EVENTS[type];
 export const APPENDABLE_TYPES = EVENT_TYPES.filter((type) => rowOf(type).isAppendable) as readonly AppendableType[];
-export const TERMINAL_TYPES = EVENT_TYPES.filter((type) => rowOf(type).ends) as readonly TerminalType[];
 export const SUSPENSION_KINDS = EVENTS.TASK_SUSPENDED.payload.kind.enum as readonly SuspensionKind[];
 export type SuspensionKind = EventPayload<'TASK_SUSPENDED'>['kind'];
 

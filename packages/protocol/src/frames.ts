@@ -53,15 +53,15 @@ export const FRAMES = {
     },
   },
   CAUGHT_UP: {
-    summary: 'The events up to the head at the subscription were delivered; what follows is live. Once a subscription.',
+    summary: 'The client has everything that was stored when it subscribed. What follows is live.',
     members: { type: constant('CAUGHT_UP'), taskId: TASK_ID, headEventId: HEAD_EVENT_ID },
   },
   SUBSCRIPTION_ENDED: {
-    summary: 'The last frame of a subscription: the terminal event was delivered, or the client unsubscribed.',
+    summary: 'The last frame of a subscription. `reason` is `terminal`, after the terminal event, or `unsubscribed`.',
     members: { type: constant('SUBSCRIPTION_ENDED'), taskId: TASK_ID, reason: oneOf('terminal', 'unsubscribed') },
   },
   ERROR: {
-    summary: 'One subscription or frame is refused; the connection lives on.',
+    summary: 'About one subscription or frame only. `ref` is that of the `subscribe` which it answers.',
     members: {
       type: constant('ERROR'),
       taskId: optional(TASK_ID),
@@ -71,7 +71,7 @@ export const FRAMES = {
     },
   },
   RECONNECT: {
-    summary: 'The replica is going away: the close with 1012 follows at once. Come back after that time.',
+    summary: 'The service drains: the connection closes now, with 1012. Come back after `afterMs`.',
     members: { type: constant('RECONNECT'), afterMs: integer(0), reason: constant('draining') },
   },
   heartbeat: {
@@ -79,7 +79,7 @@ export const FRAMES = {
     members: { type: constant('HEARTBEAT'), taskId: TASK_ID, live: constant(true) },
   },
   multiplexHeartbeat: {
-    summary: 'Nothing happened for a while, and the connection lives; also while it follows nothing.',
+    summary: 'There was no event of any of the tasks for 15 s.',
     members: { type: constant('HEARTBEAT'), live: constant(true) },
   },
   streamHeartbeat: {

@@ -11,6 +11,9 @@ export const TASK_UUID = text({ pattern: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[
 /** `clientRequestId` and `clientActionId`. */
 export const CLIENT_ID = text({ title: '1 to 255 visible ASCII characters', pattern: '^[\\x21-\\x7e]{1,255}$' });
 
+/** Ids of workers and of questions, which have a length of their own. */
+export const VISIBLE_ASCII = text({ title: 'visible ASCII characters', pattern: '^[\\x21-\\x7e]+$' });
+
 export const TASK_TYPE = text({
   title: '1 to 128 characters of A-Z a-z 0-9 . _ : -',
   pattern: '^[A-Za-z0-9._:-]{1,128}$',

@@ -173,7 +173,8 @@ function expectedOfType(type: string, schema: JsonSchema): string {
   return type === 'object' ? 'an object' : 'a string';
 }
 
-function listed(words: readonly string[]): string {
+/** Such as "one, two or three". */
+export function listed(words: readonly string[]): string {
   return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
 }
 

@@ -116,10 +116,7 @@ export type SuspendAnswer = TypeOf<typeof ANSWER>;
 
 const LEASED_ATTACHMENT = object({
   ...ATTACHMENT_MEMBERS,
-  url: described(
-    'Where the bytes are, for whoever sends the lease token in `X-Lease-Token`; relative to the service.',
-    text(),
-  ),
+  url: described('Where the bytes are, with the lease token in `X-Lease-Token`; relative to the service.', text()),
 });
 
 const LEASE = object({

@@ -1,5 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { APPENDABLE_TYPES, type AppendableType, SUSPENSION_KINDS, type SuspensionKind } from '#protocol/events.js';
+import { patternOf, VISIBLE_ASCII } from '#protocol/ids.js';
 import {
   CLAIM_WAIT_MS,
   LONGEST_RETRY_AFTER_MS,
@@ -37,11 +38,11 @@ import { Optional, Present } from '../../http/optional.decorator.js';
 import { Timestamp } from '../../http/timestamp.decorator.js';
 import { A_TASK_TYPE } from '../../tasks/dto/create-task.dto.js';
 
-const VISIBLE_ASCII = /^[\x21-\x7e]+$/;
+const IN_VISIBLE_ASCII = patternOf(VISIBLE_ASCII);
 
 export class ClaimDto {
   /** Names the worker in logs; unique among workers. */
-  @Matches(VISIBLE_ASCII)
+  @Matches(IN_VISIBLE_ASCII)
   @MaxLength(MAX_WORKER_ID_LENGTH)
   workerId!: string;
 
@@ -49,6 +50,7 @@ export class ClaimDto {
   @ArrayMinSize(1)
   @ArrayMaxSize(MAX_TASK_TYPES)
   @Matches(A_TASK_TYPE, { each: true })
+  @ApiProperty({ maxItems: MAX_TASK_TYPES })
   taskTypes!: string[];
 
   @IsInt()
@@ -98,13 +100,14 @@ export class AppendEventsDto extends LeaseTokenDto {
   @IsObject({ each: true })
   @ValidateNested({ each: true })
   @Elements(() => AppendedEventDto)
+  @ApiProperty({ maxItems: MAX_BATCH_EVENTS })
   events!: AppendedEventDto[];
 }
 
 export class SuspendDto extends LeaseTokenDto {
   /** The place in the handler that asks; made up when absent. A task asks once under one id. */
   @Optional()
-  @Matches(VISIBLE_ASCII)
+  @Matches(IN_VISIBLE_ASCII)
   @MaxLength(MAX_NAME_LENGTH)
   suspendId?: string;
 
@@ -123,6 +126,7 @@ export class SuspendDto extends LeaseTokenDto {
   @IsString({ each: true })
   @MinLength(1, { each: true })
   @MaxLength(MAX_NAME_LENGTH, { each: true })
+  @ApiProperty({ maxItems: MAX_ALLOWED_ACTIONS })
   allowedActions!: string[];
 
   @IsInt()

@@ -33,7 +33,7 @@ const LOST_LEASE: Task['run'] = { state: 'leased', token: '', expired: true };
 export function replayed(task: Task, event: FoundEvent): Task {
   const { type } = event;
   const payload = isObject(event.payload) ? event.payload : {};
-  // Whoever wrote it: where a member that counts is missing, the fold makes of it what it can.
+  // Nobody judges the payload here: it counts as it is, also where the table would not allow it.
   const after = isEventType(type)
     ? evolve(task, { type, payload } as unknown as NewEvent)
     : { ...task, headEventId: task.headEventId + 1 };
