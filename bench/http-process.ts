@@ -17,7 +17,7 @@ const MAKERS = 64;
 
 let idle: { readonly connections: HttpConnection[]; leased: (lease: Lease) => void } | undefined;
 
-/** What all connections did together until the time was over, and in how long. */
+/** The work of all connections together, and the time that it took. */
 async function load({ url, connections, seconds }: Load, work: (connection: HttpConnection) => Promise<number>) {
   const open = await Promise.all(Array.from({ length: connections }, () => HttpConnection.open(url)));
   const startedAt = performance.now();

@@ -22,7 +22,7 @@ export interface Served {
   rssKiB(): Promise<number>;
 }
 
-/** Everything that a goal starts, and the end of it. */
+/** Starts everything that a goal needs, and ends it. */
 export class Stage {
   readonly #endings: (() => Promise<unknown>)[] = [];
 
@@ -78,7 +78,7 @@ export class Stage {
     return { url, control, database, redis, cpuSeconds: () => cpuSeconds(pid), rssKiB: () => rssKiB(pid) };
   }
 
-  /** The same, with nothing on it. */
+  /** The same, without tasks. */
   another(): Stage {
     return new Stage(this.sizes, this.build, this.profiles);
   }

@@ -9,7 +9,7 @@ import { Subscriber, type Target } from './subscriber.js';
 /** Silence for this time means that an event was lost. */
 const STALLED_MS = 10_000;
 const OPENING_AT_A_TIME = 100;
-/** Sooner than any server gives a client up that answers no ping. */
+/** Shorter than the time after which a server drops a client without pongs. */
 const PONG_EVERY_MS = 8_000;
 /** Connections from one address, which has 28 000 ports. */
 const FROM_ONE_ADDRESS = 20_000;
@@ -20,7 +20,7 @@ interface Task {
   readonly subscribers: Subscriber[];
   /** The id of the last event there is. */
   last: number;
-  /** Subscribers who do not have it yet. */
+  /** The subscribers that do not have it yet. */
   pending: number;
 }
 
@@ -31,7 +31,7 @@ export interface Gathering {
   readonly subscribers: number;
   /** The last event of each task, before anything is measured, */
   readonly head?: number;
-  /** and the cursor that they come with. */
+  /** and the cursor of the subscribers. */
   readonly lastEventId?: number;
   readonly source?: SourceKind;
 }
@@ -55,7 +55,7 @@ function received(task: Task, subscriber: Subscriber): void {
   if (subscriber.last === task.last && --task.pending === 0) caughtUp(task);
 }
 
-/** Resolves when all are connected and have what there is; the seconds that took. */
+/** Resolves when all are connected and have all stored events. Returns the seconds that it took. */
 async function gather(gathering: Gathering): Promise<number> {
   const { url, transport, taskIds, subscribers, head = 0, lastEventId = 0 } = gathering;
   if (gathering.source) source = await openSource(gathering.source);
@@ -146,7 +146,7 @@ function leave(): void {
   tasks = [];
 }
 
-/** @throws what makes the run void */
+/** @throws the reason that makes the run void */
 async function unlessStalled(done: Promise<unknown>): Promise<void> {
   let isDone = false;
   void done.then(() => (isDone = true));

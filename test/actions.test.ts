@@ -80,7 +80,7 @@ interface Asked {
   readonly lease: Lease;
 }
 
-/** A question of a remote worker's task: after the answer nobody goes on with it unless the test does. */
+/** A question of a remote worker's task: after the answer only the test continues it. */
 const asked = async (overrides: Question = {}, taskType = uniqueId('type')): Promise<Asked> => {
   const taskId = await created(taskType);
   const lease = await worker.lease(taskType);
@@ -100,8 +100,8 @@ const outcome = ({ status, body }: Answer<ActionResult>) => [status, body.status
 const refusal = ({ status, body }: Answer<unknown>) => [status, (body as ErrorBody).code];
 
 /**
- * Sends an action that is judged after the question has expired and before any reaper has seen that: reapers skip a row that is
- * locked, and what is refused waits for no lock.
+ * Sends an action that is judged after the question has expired and before any reaper has seen that: reapers skip a locked row,
+ * and a refusal waits for no lock.
  */
 const actedAfterExpiry = async (taskId: string, expiresAt: string, action: Action): Promise<Answer<ActionResult>> => {
   await superuser.query('BEGIN');

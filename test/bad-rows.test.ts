@@ -48,8 +48,8 @@ beforeAll(async () => {
 }, 120_000);
 
 afterAll(async () => {
-  await Promise.all(services.map((service) => service.stop()));
   await superuser.end();
+  await Promise.all(services.map((service) => service.stop()));
   await database.drop();
 });
 
@@ -65,7 +65,7 @@ async function leased(taskType = uniqueId('bad')): Promise<Lease> {
   return worker.lease(taskType);
 }
 
-/** What a restored backup, a bug or a hand leaves: an event that the task does not know of. */
+/** The effect of a restored backup, a bug or a manual change: an event above the task's head. */
 const addEvent = (taskId: string, { type = 'TASK_PROGRESS', payload = '{"progress":50}', above = 1 } = {}) =>
   superuser.query(
     `INSERT INTO taskbridge.events (task_id, event_id, type, payload, correlation_id, principal_id)
@@ -163,7 +163,7 @@ describe('Rows that cannot be written, among many that can', () => {
 
     const asked = await leased();
     expect((await worker.suspend(asked, question({ expiresAt: '2020-01-01T00:00:00Z' }))).status).toBe(200);
-    // The reaper may have been faster than the event: then the question is over, and there is nothing to test.
+    // The reaper may be faster than the event. Then the question is over, and the test is void.
     const slow = await leased();
     const soon = new Date(Date.now() + 2_000).toISOString();
     expect((await worker.suspend(slow, question({ expiresAt: soon }))).status).toBe(200);

@@ -21,7 +21,7 @@ afterAll(() => database.drop());
 
 type Env = Record<string, string>;
 
-/** What production needs, and nothing more. Nobody listens at REDIS_URL: Redis may be absent at boot. */
+/** The settings that production needs, and no others. No server listens at REDIS_URL: Redis may be absent at boot. */
 function production(changes: Env = {}): Env {
   return {
     APP_ENV: 'prod',

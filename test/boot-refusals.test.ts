@@ -131,7 +131,7 @@ describe('A service is refused by a PostgreSQL', () => {
         lineOf(`postgres://taskbridge_app@127.0.0.1:${port}/taskbridge`),
       );
     expect(await behind([])).toMatch(
-      /^DATABASE_URL: a pooler is in between, which .*: unsupported startup parameter: \w+ \(08P01\); connect to PostgreSQL itself$/,
+      /^DATABASE_URL: a pooler in between does not pass on the options of a session: unsupported startup parameter: \w+ \(08P01\); connect to PostgreSQL itself$/,
     );
     const ignored = ['options', 'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout'];
     expect(await behind(ignored)).toMatch(

@@ -264,7 +264,7 @@ describe('decide', () => {
   });
 });
 
-/** Whose token a step shows: that of the last claim, that of an earlier one, or one that never was. */
+/** The token of a step: that of the last claim, that of an earlier one, or an unknown one. */
 type Whose = 'last' | 'earlier' | 'invented';
 
 type Step =

@@ -37,7 +37,7 @@ beforeEach(async () => {
   await superuser.query('TRUNCATE taskbridge.events, taskbridge.proj_tasks');
 });
 
-/** After every test, whatever it was about: the log is whole, and the row is what the log says. */
+/** After every test: the log is whole, and the row agrees with the log. */
 afterEach(async () => {
   await Promise.all(replicas.splice(0).map((replica) => replica.stop()));
   await checkInvariants(test.superuserUrl);
@@ -116,7 +116,7 @@ async function ended(taskId: string): Promise<LoggedEvent> {
   return (await logOf(taskId)).at(-1) as LoggedEvent;
 }
 
-/** What the clock does in its own time: the backoff is over, the lease has expired, the grace period too. */
+/** Advances time: the backoff, the lease and the grace period end. */
 async function passBackoff(taskId: string, replica: Replica): Promise<void> {
   const sql = 'UPDATE taskbridge.proj_tasks SET claimable_at = now() WHERE task_id = $1 AND claimable_at IS NOT NULL';
   await superuser.query(sql, [taskId]);

@@ -100,7 +100,7 @@ const WAYS: Readonly<Record<string, (taskId: string, attachmentId: string) => Pr
   'a cancel that is malformed': async (taskId) => (await stranger.cancel(taskId, { reason: 1 })).status,
 };
 
-/** What one request costs at PostgreSQL. What the service asks for itself names other tasks, or none. */
+/** The statements of one request at PostgreSQL. The service's own queries name other tasks, or none. */
 async function cost(taskId: string, ask: () => Promise<unknown>): Promise<Asked & { readonly answer: unknown }> {
   const before = proxy.trips.length;
   const answer = await ask();

@@ -10,7 +10,7 @@ import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 import { eventually, runToExit, type Service, startService, temporaryDirectory } from './support/service.js';
 
 const HOST_MODULE = fileURLToPath(new URL('./support/faulty-host.js', import.meta.url));
-/** What any request may take that has nothing to do with the port at fault. Far below the ten seconds that a port is given. */
+/** The time limit of requests that do not use the faulty port. It is far below the ten seconds of a port. */
 const UNHURT_MS = 5_000;
 const PATIENCE_MS = 10_000;
 
@@ -272,7 +272,7 @@ describe('A download whose store', () => {
     await set({});
   });
 
-  // On a connection that is kept, what is too much or missing would be taken for, or from, the next answer.
+  // On a kept connection, surplus bytes would become part of the next answer, and missing ones would be taken from it.
   it.each(['a stream that is too short', 'a stream that is too long'])('gives %s is cut off', async (fault) => {
     const path = await uploaded(victim('open'));
     await set({ 'AttachmentStore.open': fault });
@@ -485,6 +485,14 @@ describe('At the start', () => {
     return `useClass: class extends ${port} { taskTypes = []; ${whole.join(' ')} ${more} }`;
   };
 
+  // Half a minute of waiting, beside the others.
+  let neverMade: Promise<string>;
+  beforeAll(() => {
+    const source = hosting('OwnershipPolicy', 'useFactory: () => new Promise(() => setInterval(() => {}, 1000))');
+    neverMade = refusal('never', source);
+    neverMade.catch(() => undefined);
+  });
+
   it.each(Object.keys(PORTS) as (keyof typeof PORTS)[])(
     'a %s that does not come up is named in one line',
     async (port) => {
@@ -541,10 +549,7 @@ describe('At the start', () => {
   });
 
   it('a port that is never made is given up', async () => {
-    const source = hosting('OwnershipPolicy', 'useFactory: () => new Promise(() => setInterval(() => {}, 1000))');
-    expect(await refusal('never', source)).toBe(
-      'HOST_MODULE: OwnershipPolicy cannot be built: no answer within 30000 ms',
-    );
+    expect(await neverMade).toBe('HOST_MODULE: OwnershipPolicy cannot be built: no answer within 30000 ms');
   }, 60_000);
 
   it.each([

@@ -17,8 +17,8 @@ import { checkInvariants, storedEnvelopes } from './support/fold.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 import { createReplica, type Replica } from './support/replica.js';
 
-// What clients and workers are promised, once more and in small: a task as an object in memory, written after the protocol
-// documents and without a look at `decide`. The same commands go to it and to the real use-cases on a real PostgreSQL.
+// The promises to clients and workers, as a small model: a task as an object in memory, written after the protocol documents and
+// without a look at `decide`. The same commands go to it and to the real use-cases on a real PostgreSQL.
 
 const full = process.env['FULL'] === '1';
 const MAX_ATTEMPTS = 3;
@@ -359,7 +359,7 @@ interface Model {
   readonly tasks: TaskModel[];
 }
 
-/** Whose token a call shows: that of the last lease, that of the one before, or one that never was. */
+/** The token of a call: that of the last lease, that of the one before, or an unknown one. */
 type Whose = 'last' | 'earlier' | 'invented';
 const tokenOf = (task: TaskModel, whose: Whose): string =>
   (whose === 'invented' ? undefined : task.tokens.at(whose === 'last' ? -1 : -2)) ?? '1.invented';

@@ -125,7 +125,7 @@ describe('A tab of a browser', () => {
   it.each(['SIGTERM', 'SIGKILL'] as const)(
     'comes back after a restart of the only replica (%s): by itself behind nginx, by the lines of PROTOCOL.md behind another proxy',
     async (signal) => {
-      const taskId = await created(60);
+      const taskId = await created(24);
       const tabs = await Promise.all([1, 2, 3].map(() => plain(behindNginx, `${nginx.url}/page`, taskId)));
       const byLines = await byTheLines(taskId);
       const dead = await plain(behindOther, `http://127.0.0.1:${other.port}/page`, taskId);

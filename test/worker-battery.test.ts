@@ -63,7 +63,7 @@ const openAmong = async (ids: readonly string[]): Promise<number> => {
 const skipBackoffs = () =>
   superuser.query('UPDATE taskbridge.proj_tasks SET claimable_at = now() WHERE claimable_at > now()');
 
-/** What counts of a task's output: what came after a retry has taken the place of what came before. */
+/** The valid output of a task: output after a retry replaces the output before it. */
 function foldedOutput(log: readonly Envelope[]): string {
   let pieces: { id: number; data: string }[] = [];
   for (const { type, eventId, payload } of log) {
@@ -376,8 +376,8 @@ describe('A crash at any database round trip', () => {
 
   /**
    * Stops the conversation with PostgreSQL at every round trip of a call, before PostgreSQL sees it and after it has answered; by
-   * cutting the connection, and after the commit (in full: everywhere) also by a `kill -9` of the service. Answers how many trips
-   * there were.
+   * cutting the connection, and after the commit (in full: everywhere) also by a `kill -9` of the service. Returns the number of
+   * trips.
    */
   async function interruptedEverywhere<Held>({ prepare, names, call, goOn }: Operation<Held>): Promise<number> {
     let trips = 0;
@@ -621,7 +621,7 @@ describe('A thousand waiting claims', () => {
   }, 120_000);
 });
 
-/** A port that was free a moment ago, for a service that comes back under the same address. */
+/** A free port, for a service that comes back under the same address. */
 async function freePort(): Promise<string> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -5,8 +5,8 @@ import { WebSocketServer, type WebSocket } from 'ws';
 import { answerCalls } from '../child.js';
 import { TEXT } from '../text.js';
 
-// As little as a server can do that has the events itself: one buffer for each event, sent to every socket of its task. Nothing is
-// stored, checked or resumed.
+// The smallest server that has the events itself: one buffer for each event, sent to every socket of its task. It stores, checks
+// and resumes nothing.
 
 interface Task {
   readonly taskId: string;

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import { answerCalls } from '../child.js';
 import { TEXT } from '../text.js';
 
-// What two processes on this machine need at least to say something to each other and back.
+// The shortest round trip between two processes on this machine.
 
 answerCalls({
   async serve(): Promise<number> {

@@ -10,7 +10,7 @@ import { TEXT } from '../text.js';
 
 // The service's own statements in a loop, with nothing around them.
 
-/** What the service has when nobody says otherwise. */
+/** The default of the service. */
 const POOL_MAX = 10;
 const LIMITS = { leaseSeconds: 3_600, maxEventsPerTask: 1_000_000 };
 

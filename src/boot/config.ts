@@ -141,7 +141,7 @@ type Problems = Map<string, string>;
 /** A setting with a problem has no value. `refuseProblems` runs before any use of these values. */
 function readSettings(env: NodeJS.ProcessEnv): {
   values: SettingValues;
-  /** The value in the environment, without the default. */
+  /** The settings that the environment has, without those that have only their default. */
   given: ReadonlySet<SettingName>;
   productionLike: boolean;
   problems: Problems;

@@ -18,6 +18,8 @@ const PROVEN_AFTER_MS = 2_000;
 
 /** How often a holder that lives sends a renewal within a lease. */
 const RENEWALS_OF_A_LEASE = 3;
+/** Renewals for which a process that stood still waits. With one, a holder on a busy machine would be a moment too late. */
+const PATIENCE_RENEWALS = 2;
 
 /**
  * Ends attempts without a living worker, overdue cancellations and expired questions. Every replica has a reaper, and reapers do
@@ -73,12 +75,12 @@ export class Reaper {
   }
 
   /**
-   * Whether this process stood still, within the last renewal interval. Leases that expired meanwhile are left alone, because
+   * Whether this process stood still within the last two renewals. Leases that expired meanwhile are left alone, because
    * renewals come first: its own, and those that wait in its sockets. Other replicas do not wait.
    */
   private isLate(dueAt: number): boolean {
     const now = performance.now();
-    if (now - dueAt > this.#renewalMs) this.#patientUntil = now + this.#renewalMs;
+    if (now - dueAt > this.#renewalMs) this.#patientUntil = now + PATIENCE_RENEWALS * this.#renewalMs;
     return now < this.#patientUntil || this.inlineWorker.isBehind;
   }
 

@@ -7,11 +7,11 @@ export interface CompositeOptions {
   readonly degraded?: readonly string[];
   /** How long one probe may take, in milliseconds. Defaults to 1000. */
   readonly deadlineMilliseconds?: number;
-  /** How long an answer stays valid, in milliseconds. One second has one question, for any number of requests. Defaults to 1000. */
+  /** How long an answer stays valid, in milliseconds. Defaults to 1000: one question a second, for any number of requests. */
   readonly cacheMilliseconds?: number;
   /** Milliseconds of a clock that never goes back. Defaults to `performance.now`. */
   readonly now?: () => number;
-  /** Called when the answer of a probe changes. */
+  /** Gets a line when the answer of a probe changes. */
   readonly log?: Log;
 }
 

@@ -4,7 +4,8 @@ import { startTracing } from '../observability/tracing.js';
 
 // For `node --import ./dist/telemetry/register.js dist/main.js`: spans of express, pg and ioredis need their patches in place
 // before main imports these. That is before main validates the settings. So this reads a few of them itself, and ignores wrong
-// values: main refuses them by name a moment later. eslint-disable-next-line no-restricted-syntax
+// values: main refuses them by name a moment later.
+// eslint-disable-next-line no-restricted-syntax
 const env = process.env;
 const files = readFiles(env, ['OTEL_EXPORTER', 'OTEL_SERVICE_NAME', 'OTEL_SAMPLER_RATIO']);
 const setting = (name: string) => env[name]?.trim() || files.texts.get(name);

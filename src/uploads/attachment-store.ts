@@ -32,7 +32,7 @@ export abstract class AttachmentStore {
 
   /**
    * Resolves when the store answers, for readiness. The service asks at most once a second, and waits at most a second. Defaults
-   * to yes, for stores in this process.
+   * to yes, for local stores.
    * @throws AttachmentStoreUnavailable
    */
   async checkHealth(): Promise<void> {}

@@ -8,7 +8,7 @@ export interface Stage {
   readonly database: TestDatabase;
   readonly redis: TestRedis;
   readonly replicas: Replicas;
-  /** Absent where the cluster is shared with others. */
+  /** Absent for a shared cluster. */
   readonly crashPostgres?: () => Promise<void>;
 }
 

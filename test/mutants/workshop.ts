@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { cp, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 /** Of no use to a test run, or made by it. The packages and a Redis that was fetched are linked. */
 const LEFT_OUT = ['.git', '.taskbridge', 'coverage', 'dist'];
 const LINKED = ['node_modules', '.cache'];
-const RUN_MS = 180_000;
+const RUN_MS = 600_000;
 
 /** Tests by their full names; undefined for a run that did not come to its end. */
 export type Results = ReadonlyMap<string, 'passed' | 'failed'> | undefined;
@@ -37,6 +37,7 @@ export class Workshop {
       if (!isLeftOut(name)) await cp(join(root, name), join(directory, name), { recursive: true });
     }
     for (const name of LINKED) await symlink(join(root, name), join(directory, name));
+    execFileSync('npm', ['run', '--silent', 'build'], { cwd: directory, stdio: 'inherit' });
     return new Workshop(directory);
   }
 
@@ -46,10 +47,10 @@ export class Workshop {
   }
 
   /**
-   * Breaks it, runs `work`, and repairs it. Source and build both: of the build, only the files that are broken are made again.
+   * Breaks the source and the build, runs `work`, and repairs both. It rebuilds only the broken files.
    * @throws MutantOutdated
    */
-  async broken<T>({ changes }: Mutant, work: () => Promise<T>): Promise<T> {
+  async broken<T>({ changes }: Pick<Mutant, 'changes'>, work: () => Promise<T>): Promise<T> {
     const whole = new Map<string, string>();
     const put = async (path: string, text: string) => {
       if (!whole.has(path)) whole.set(path, await readFile(path, 'utf8'));
@@ -108,7 +109,13 @@ export class Workshop {
       await readFile(join(root, 'tsconfig.json'), 'utf8'),
     );
     const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, this.directory);
-    return ts.transpileModule(source, { compilerOptions: options, fileName: join(this.directory, file) }).outputText;
+    // Without package.json at hand NodeNext would make CommonJS of it, which fails every test that starts the service.
+    const compilerOptions = {
+      ...options,
+      module: ts.ModuleKind.ESNext,
+      moduleResolution: ts.ModuleResolutionKind.Bundler,
+    };
+    return ts.transpileModule(source, { compilerOptions, fileName: join(this.directory, file) }).outputText;
   }
 
   async #touchBuild(): Promise<void> {
@@ -117,12 +124,12 @@ export class Workshop {
   }
 }
 
-/** Also the services that its tests left behind. */
+/** Ends also the services that its tests left behind. */
 function endGroup({ pid }: ChildProcess): void {
   try {
     if (pid !== undefined) process.kill(-pid, 'SIGKILL');
   } catch {
-    // Nobody is left.
+    // No process is left.
   }
 }
 

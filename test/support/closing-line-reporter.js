@@ -4,7 +4,7 @@ export default class ClosingLineReporter {
     // A file that does not load has no failed test to show for it, and must not look like success.
     const failed = results.numFailedTests + results.numRuntimeErrorTestSuites;
     const skipped = results.numPendingTests;
-    // At exit, because Jest goes on to print its summary, the coverage table, and what the global tear-down says.
+    // At exit, because Jest still prints its summary, the coverage table, and the output of the global tear-down.
     process.once('exit', () => {
       console.log(`${results.numPassedTests} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
     });

@@ -26,10 +26,10 @@ export interface DebianProgram {
 }
 
 /**
- * The variable, else the PATH, else Debian's packages, unpacked into the cache with all they depend on and this machine lacks, and
- * not installed: neither root nor an installation is needed.
+ * The variable, else the PATH, else Debian's packages, unpacked into the cache with all they depend on and this machine lacks,
+ * and not installed: neither root nor an installation is needed.
  *
- * @throws when it is not to be had: a test that needs it fails, and is never skipped
+ * @throws when there is none: a test that needs it fails, and is never skipped
  */
 export async function debianProgram(wanted: DebianProgram): Promise<Program> {
   const given = process.env[wanted.variable];

@@ -46,7 +46,7 @@ const context = (members) => ({ subject: 'victim', scopes: new Set(['tasks:read'
 const allowance = (members) => ({ maxFiles: 1, maxFileBytes: 10, maxTotalBytes: 10, ...members });
 const endless = () => new Readable({ read() {} });
 
-/** What a fault does in place of the honest work. */
+/** The effect of each fault, instead of the honest work. */
 const FAULT = {
   throws: () => {
     throw new Error('the host failed');

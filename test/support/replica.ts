@@ -40,7 +40,7 @@ export interface Replica {
   get<T>(token: Type<T> | (abstract new (...args: never) => T)): T;
   /** Claims and runs tasks from now on. */
   startWorker(): void;
-  /** Hands back what runs; from handlers that do not obey after so long. */
+  /** Hands running attempts back, also those of handlers that do not obey in time. */
   stopWorker(obeyWithinMs?: number): Promise<void>;
   stop(): Promise<void>;
 }
@@ -86,7 +86,7 @@ export async function createReplica(url: string, options: ReplicaOptions = {}): 
   };
 }
 
-/** What a deployment would do with a host module. */
+/** The effect of a host module in a deployment. */
 function hostOf({ liveLog, handlers }: ReplicaOptions) {
   const providers = [
     ...(liveLog ? [{ provide: LiveLog, useValue: liveLog }] : []),

@@ -3,7 +3,7 @@ import { HistoryInvalid } from './history-invalid.mjs';
 
 /** A follower of one task, over any number of connections. It is judged by each connection, and at the end by the log. */
 export class Subscriber {
-  /** What it was given, as [id, digest]; compared with the log when that is known. */
+  /** The events that it got, as [id, digest]. They are compared with the log when the log is known. */
   #delivered = [];
   /** The greatest id it has. */
   #last = 0;
@@ -55,13 +55,13 @@ export class Subscriber {
     this.#isOver = true;
   }
 
-  /** It follows the task no more, and was not told to stop. */
+  /** It stopped following the task by itself. */
   leave() {
     this.disconnect();
     this.#hasLeft = true;
   }
 
-  /** What is missing below the greatest id of a connection did not come late: it did not come. */
+  /** An id missing below the greatest id of a connection never came. */
   disconnect() {
     const missing = this.#highest - this.#cursor - [...this.#seen].filter((id) => id > this.#cursor).length;
     if (missing > 0) {

@@ -26,7 +26,7 @@ import * as sockets from './checks/web-sockets.js';
 
 type Row =
   | readonly [id: string, sentence: string, needs: readonly Need[], check: Check, waitsSeconds?: number]
-  /** What cannot be checked from outside, and why. */
+  /** A clause that cannot be checked from outside, with the reason. */
   | readonly [id: string, sentence: string, reason: string];
 
 const PROTOCOL = 'PROTOCOL.md';

@@ -36,7 +36,10 @@ const demandEqualAnswers = async (scene: Scene, asks: Readonly<Record<string, As
   }
 };
 
-/** All that a client can tell two answers by: the status, the names of headers, and the body but for its time and its correlation id. */
+/**
+ * Everything by which a client could distinguish two answers: the status, the names of headers, and the body without its time and
+ * correlation id.
+ */
 function seenBy({ status, headers, text, body }: Answer<unknown>, taskId: string) {
   const { timestamp, correlationId } = (body ?? {}) as { timestamp?: string; correlationId?: string };
   const bytes = text

@@ -10,10 +10,11 @@ const TEXTS = [
     (folder) => `${folder}/**/*.{cjs,conf,js,json,md,mjs,py,sh,sql,template,toml,ts,yaml,yml}`,
   ),
 ];
-const NOT_OURS = /(^|\/)(node_modules|dist|coverage)\/|^\.ci\/words\.js$/;
+/** These two files name the habits. */
+const NOT_OURS = /(^|\/)(node_modules|dist|coverage)\/|^(\.ci|test)\/words(\.test)?\.ts$/;
 
 /** What to write instead of each. */
-const HABITS = [
+const HABITS: readonly (readonly [habit: RegExp, instead: string])[] = [
   [/\bwho(ever|ssoever|mever)\b/i, 'name the subject: the client, the caller, the worker'],
   [
     /\b(by|up to|of|has|have|takes|with|for|are|than|made) so (many|much|few|long)\b(?! (as|that)\b)/i,
@@ -30,14 +31,14 @@ const HABITS = [
   [/\bin so many words\b|\bno more than that\b/i, 'write the fact itself'],
 ];
 
-function complaintsOf(file) {
-  const text = readFileSync(file, 'utf8');
+/** A line for each fault of the text, with its file and its line. */
+export function complaintsOf(file: string, text: string): readonly string[] {
   const found = text.split('\n').flatMap((line, at, all) => {
     // With the line below it, so that a phrase is found also where it is wrapped.
     const wrapped = `${line} ${(all[at + 1] ?? '').replace(/^\s*(\*|\/\/|#)?\s*/, '')}`;
     return HABITS.flatMap(([pattern, instead]) => {
-      const { 0: phrase, index = line.length } = pattern.exec(wrapped) ?? [];
-      return index < line.length ? [`${file}:${at + 1}: "${phrase.trim()}": ${instead}`] : [];
+      const match = pattern.exec(wrapped);
+      return match !== null && match.index < line.length ? [`${file}:${at + 1}: "${match[0].trim()}": ${instead}`] : [];
     });
   });
   if (!file.endsWith('.md')) return found;
@@ -49,36 +50,38 @@ function complaintsOf(file) {
   return [...found, ...long];
 }
 
+interface Sentence {
+  readonly line: number;
+  readonly words: readonly string[];
+}
+
 /** A sentence ends with its mark or with its block: a paragraph, an item, a heading, a cell of a table. Code counts as one word. */
-function sentencesOf(markdown) {
-  const sentences = [];
-  let block = { line: 1, text: '' };
-  const endBlock = () => {
-    for (const sentence of block.text.split(/(?<=[.!?][*)"]*)\s+|\s·\s/)) {
-      const words = sentence.split(/\s+/).filter((word) => /[\p{L}\p{N}]/u.test(word));
-      if (words.length > 0) sentences.push({ line: block.line, words });
-    }
-    block = undefined;
-  };
-  const begin = (line, text) => {
-    if (block !== undefined) endBlock();
-    block = { line, text };
-  };
+function sentencesOf(markdown: string): readonly Sentence[] {
   const prose = markdown
     .replace(/^```[\s\S]*?^```$|<!--[\s\S]*?-->/gm, (hidden) => hidden.replace(/[^\n]/g, ''))
     .replace(/`[^`\n]+`/g, 'code')
     .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1');
+  const blocks = [{ line: 1, text: '' }];
   prose.split('\n').forEach((text, at) => {
-    if (text.startsWith('|')) for (const cell of text.split(/[|;]/)) begin(at + 1, cell);
-    else if (text.trim() === '' || /^\s*([-*]|\d+\.|#+)\s/.test(text)) begin(at + 1, text);
-    else if (block === undefined || block.text.trim() === '') begin(at + 1, text);
+    const line = at + 1;
+    const block = blocks.at(-1);
+    if (text.startsWith('|'))
+      blocks.push(...text.split(/[|;]/).map((cell) => ({ line, text: cell })), { line, text: '' });
+    else if (text.trim() === '' || /^\s*([-*]|\d+\.|#+)\s/.test(text)) blocks.push({ line, text });
+    else if (block === undefined || block.text.trim() === '') blocks.push({ line, text });
     else block.text += ` ${text}`;
   });
-  endBlock();
-  return sentences;
+  return blocks.flatMap(({ line, text }) =>
+    text.split(/(?<=[.!?][*)"]*)\s+|\s·\s/).map((sentence) => ({
+      line,
+      words: sentence.split(/\s+/).filter((word) => /[\p{L}\p{N}]/u.test(word)),
+    })),
+  );
 }
 
-const files = [...new Set(TEXTS.flatMap((pattern) => globSync(pattern)))].filter((file) => !NOT_OURS.test(file)).sort();
-const complaints = files.flatMap(complaintsOf);
-for (const complaint of complaints) console.log(complaint);
-process.exitCode = complaints.length === 0 ? 0 : 1;
+if (import.meta.main) {
+  const files = [...new Set(TEXTS.flatMap((pattern) => globSync(pattern)))].filter((file) => !NOT_OURS.test(file));
+  const complaints = files.sort().flatMap((file) => complaintsOf(file, readFileSync(file, 'utf8')));
+  for (const complaint of complaints) console.log(complaint);
+  process.exitCode = complaints.length === 0 ? 0 : 1;
+}
