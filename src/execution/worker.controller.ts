@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { Body, Controller, Header, HttpCode, Param, Post, Res, StreamableFile, UseGuards } from '@nestjs/common';
 import { ApiBearerAuth, ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
-import type { RenewedLease, WorkerReceipt } from '#protocol/snapshots.js';
+import type { Answer, RenewedLease, WorkerReceipt } from '#protocol/snapshots.js';
 import { Public } from '../auth/public.decorator.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
 import { answers } from '../http/api-schemas.js';
@@ -80,7 +80,7 @@ export class WorkerController {
   @HttpCode(200)
   @ApiOperation({ summary: 'Ask; the lease ends, and the task is leased again with the answer' })
   @ApiOkResponse(answers('TaskSuspension'))
-  async suspend(@Param('taskId') taskId: string, @Body() body: SuspendDto) {
+  async suspend(@Param('taskId') taskId: string, @Body() body: SuspendDto): Promise<Answer<'TaskSuspension'>> {
     const { leaseToken: token, suspendId = suspendIdOf(token), ...rest } = body;
     const { eventId } = await this.end(taskId, { kind: 'suspend', token, question: { suspendId, ...rest } });
     return { suspendId, eventId };
@@ -90,7 +90,10 @@ export class WorkerController {
   @HttpCode(200)
   @ApiOperation({ summary: 'End the task with a result' })
   @ApiOkResponse(answers('TaskEnd'))
-  async complete(@Param('taskId') taskId: string, @Body() { leaseToken: token, result }: CompleteDto) {
+  async complete(
+    @Param('taskId') taskId: string,
+    @Body() { leaseToken: token, result }: CompleteDto,
+  ): Promise<Answer<'TaskEnd'>> {
     const { eventId } = await this.end(taskId, { kind: 'complete', token, result });
     return { eventId };
   }
@@ -99,7 +102,10 @@ export class WorkerController {
   @HttpCode(200)
   @ApiOperation({ summary: 'End the attempt with a failure' })
   @ApiOkResponse(answers('AttemptFailure'))
-  async fail(@Param('taskId') taskId: string, @Body() { leaseToken: token, ...failure }: FailDto): Promise<Ended> {
+  async fail(
+    @Param('taskId') taskId: string,
+    @Body() { leaseToken: token, ...failure }: FailDto,
+  ): Promise<Answer<'AttemptFailure'>> {
     return this.end(taskId, { kind: 'fail', token, ...failure });
   }
 
@@ -107,7 +113,10 @@ export class WorkerController {
   @HttpCode(200)
   @ApiOperation({ summary: 'Obey a cancellation' })
   @ApiOkResponse(answers('TaskEnd'))
-  async cancelled(@Param('taskId') taskId: string, @Body() { leaseToken: token, reason }: CancelledDto) {
+  async cancelled(
+    @Param('taskId') taskId: string,
+    @Body() { leaseToken: token, reason }: CancelledDto,
+  ): Promise<Answer<'TaskEnd'>> {
     const { eventId } = await this.end(taskId, {
       kind: 'confirm_cancellation',
       token,

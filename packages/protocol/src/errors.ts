@@ -91,18 +91,18 @@ export const ERRORS = {
   INTERNAL_ERROR: { kind: 'fault', meaning: 'a fault of the service; the correlation id leads to it' },
 } as const satisfies Readonly<Record<string, ErrorRow>>;
 
-/** Codes of an ERROR frame about a subscription that never become an HTTP answer or a close. */
+/** Codes of an ERROR frame about a subscription. They never become an HTTP answer or a close. */
 const FRAME_ERRORS = {
-  ALREADY_SUBSCRIBED: { kind: 'conflict', meaning: 'the first subscription goes on' },
-  NOT_SUBSCRIBED: { kind: 'conflict', meaning: 'the connection does not follow the task' },
-} as const satisfies Readonly<Record<string, ErrorRow>>;
+  ALREADY_SUBSCRIBED: { kind: 'conflict' },
+  NOT_SUBSCRIBED: { kind: 'conflict' },
+} as const satisfies Readonly<Record<string, Pick<ErrorRow, 'kind'>>>;
 
-/** Codes that only workers get; docs/workers.md says when. */
+/** Codes that only workers get. docs/workers.md says when. */
 const WORKER_ERRORS = {
-  LEASE_LOST: { kind: 'conflict', meaning: 'the lease is over; nothing was stored' },
-  BATCH_OUT_OF_ORDER: { kind: 'conflict', meaning: 'a batch before this one is missing' },
-  INVALID_TASK_STATE: { kind: 'conflict', meaning: 'the task has asked under this `suspendId` before' },
-} as const satisfies Readonly<Record<string, ErrorRow>>;
+  LEASE_LOST: { kind: 'conflict' },
+  BATCH_OUT_OF_ORDER: { kind: 'conflict' },
+  INVALID_TASK_STATE: { kind: 'conflict' },
+} as const satisfies Readonly<Record<string, Pick<ErrorRow, 'kind'>>>;
 
 const ALL_ERRORS = { ...ERRORS, ...FRAME_ERRORS, ...WORKER_ERRORS };
 

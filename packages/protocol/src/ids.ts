@@ -1,9 +1,9 @@
-import { type JsonSchema, type Shape, text } from './json-schema.js';
+import { type JsonSchema, text } from './json-schema.js';
 
-/** Names that clients and workers choose, and ids that the service gives. All are strings. */
+// Names that clients and workers choose, and ids that the service gives. All are strings.
 
-/** What a client may send in the place of a task id. Only a UUID names a task; any other is answered as one that does not exist. */
-export const TASK_ID: Shape<string> = text({ title: 'a task id', pattern: '^[a-zA-Z0-9][a-zA-Z0-9._@-]{0,254}$' });
+/** What a client may send in the place of a task id. Only a UUID names a task. */
+export const TASK_ID = text({ title: 'a task id', pattern: '^[a-zA-Z0-9][a-zA-Z0-9._@-]{0,254}$' });
 
 /** As the service gives them. */
 export const TASK_UUID = text({ pattern: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' });
@@ -19,13 +19,13 @@ export const TASK_TYPE = text({
   pattern: '^[A-Za-z0-9._:-]{1,128}$',
 });
 
-export const EVENT_ID: Shape<string> = text({
+export const EVENT_ID = text({
   title: 'an event id',
   description: "The place in the task's log: decimal, from 1, without a gap.",
   pattern: '^[1-9][0-9]*$',
 });
 
-export const HEAD_EVENT_ID: Shape<string> = text({
+export const HEAD_EVENT_ID = text({
   title: 'an event id or 0',
   description: 'The id of the last event that is stored; 0 without any.',
   pattern: '^(0|[1-9][0-9]*)$',

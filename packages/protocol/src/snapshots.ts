@@ -201,3 +201,5 @@ export const SCHEMAS = {
 } as const satisfies Readonly<Record<string, JsonSchema>>;
 
 export type SchemaName = keyof typeof SCHEMAS;
+/** The type of an answer, by the name of its schema. */
+export type Answer<N extends SchemaName> = TypeOf<(typeof SCHEMAS)[N]>;

@@ -4,7 +4,7 @@ import { writeObject } from '../../http/json-text.js';
 import { evolve } from './evolve.js';
 import { isOver, type Task } from './task.js';
 import type { AcceptedAction, Question } from './suspension.js';
-import { newEvent, type NewEvent } from './task-event.js';
+import { newEvent, type NewEvent, type Payload } from './task-event.js';
 import { BatchOutOfOrder, LeaseLost, TaskAside } from './tasks.errors.js';
 
 /** What somebody wants of a task. `token` is the fence: only the attempt that holds the lease knows it. */
@@ -160,8 +160,8 @@ function retried(task: Task, reason: string, claimableInMs: number): Decision {
 }
 
 /** Of a payload some of which came as text, and stays so. */
-function withText<T extends EventType>(type: T, payload: NewEvent<T>['payload']): NewEvent<T> {
-  return newEvent(type, payload as never, writeObject(payload));
+function withText<T extends EventType>(type: T, payload: Payload<T>): NewEvent<T> {
+  return newEvent(type, payload, writeObject(payload));
 }
 
 /** One place is kept for the terminal event. */

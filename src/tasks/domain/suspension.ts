@@ -1,8 +1,8 @@
 import type { EventPayload } from '#protocol/events.js';
-import type { NewEvent } from './task-event.js';
+import type { Payload } from './task-event.js';
 
 /** What is asked, and what may be answered. `suspendId` is unique within the task: the place in the handler that asks. */
-export type Question = NewEvent<'TASK_SUSPENDED'>['payload'];
+export type Question = Payload<'TASK_SUSPENDED'>;
 
 export type AcceptedAction = EventPayload<'TASK_ACTION_ACCEPTED'>;
 

@@ -4,11 +4,14 @@ import type { WithText } from '../../http/json-text.js';
 
 export type { JsonObject };
 
+/** Members that are objects may be the text as which they came. */
+export type Payload<T extends EventType> = WithText<EventPayload<T>>;
+
 /** An event that is decided but not yet stored: it has no id and no time. */
 export type NewEvent<T extends EventType = EventType> = {
   [E in T]: {
     readonly type: E;
-    readonly payload: WithText<EventPayload<E>>;
+    readonly payload: Payload<E>;
     /** The payload's text. Serialised here, once: every reader frames these very bytes. */
     readonly json: string;
   };
@@ -17,7 +20,7 @@ export type NewEvent<T extends EventType = EventType> = {
 /** Absent optional members are absent, never null: `undefined` ones do not reach the text. */
 export function newEvent<T extends EventType>(
   type: T,
-  payload: WithText<EventPayload<T>>,
+  payload: Payload<T>,
   json = JSON.stringify(payload),
 ): NewEvent<T> {
   return { type, payload, json } as NewEvent<T>;
