@@ -154,10 +154,13 @@ export function problemInAppended(type: AppendableType, payload: unknown): Probl
   return problemIn(APPENDED[type], payload);
 }
 
-/** The members of a payload that is right, in their order. */
+const NAMES = byType((type) => Object.keys(EVENTS[type].payload));
+
+/** The members of a payload that is right, in their order. Absent ones are `undefined`. */
 export function ordered<T extends EventType>(type: T, payload: EventPayload<T>): EventPayload<T> {
-  const members = payload as Readonly<Record<string, unknown>>;
-  return Object.fromEntries(Object.keys(EVENTS[type].payload).map((name) => [name, members[name]])) as EventPayload<T>;
+  const members: Record<string, unknown> = {};
+  for (const name of NAMES[type]) members[name] = payload[name as keyof EventPayload<T>];
+  return members as EventPayload<T>;
 }
 
 function byType<V>(value: (type: EventType) => V): Readonly<Record<EventType, V>> {

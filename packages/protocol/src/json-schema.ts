@@ -125,30 +125,45 @@ export interface Problem {
 
 const LONGEST_NAME = 64;
 
-/** The first thing about the value that the schema does not allow. A member that is `undefined` counts as absent. */
-export function problemIn(schema: JsonSchema, value: unknown, path = ''): Problem | undefined {
-  if (!fits(schema, value)) return { path, problem: `must be ${expected(schema)}` };
-  if (Array.isArray(value)) return firstProblem(value.map((one, at) => [`${path}[${at}]`, schema.items ?? {}, one]));
-  const { properties, required = [], additionalProperties } = schema;
-  if (properties === undefined) return undefined;
-  const members = value as JsonObject;
-  const at = (name: string) => (path === '' ? name : `${path}.${name}`);
-  const unknown = Object.keys(members).find((name) => !Object.hasOwn(properties, name));
-  if (unknown !== undefined && additionalProperties === false)
-    return { path: at(unknown.slice(0, LONGEST_NAME)), problem: 'is not a known member' };
-  return firstProblem(
-    Object.entries(properties)
-      .filter(([name]) => required.includes(name) || members[name] !== undefined)
-      .map(([name, member]) => [at(name), member, members[name]]),
-  );
+/**
+ * The first thing about the value that the schema does not allow. A member that is `undefined` counts as absent. Every appended event passes
+ * here, so it makes nothing until it has found a problem.
+ */
+export function problemIn(schema: JsonSchema, value: unknown): Problem | undefined {
+  if (!fits(schema, value)) return { path: '', problem: `must be ${expected(schema)}` };
+  if (schema.properties !== undefined) return problemInMembers(schema, schema.properties, value as JsonObject);
+  return schema.items !== undefined && Array.isArray(value) ? problemInElements(schema.items, value) : undefined;
 }
 
-function firstProblem(parts: readonly (readonly [string, JsonSchema, unknown])[]): Problem | undefined {
-  for (const [path, schema, value] of parts) {
-    const problem = problemIn(schema, value, path);
-    if (problem) return problem;
+function problemInMembers(
+  { required = [], additionalProperties }: JsonSchema,
+  properties: Readonly<Record<string, JsonSchema>>,
+  members: JsonObject,
+): Problem | undefined {
+  if (additionalProperties === false) {
+    for (const name of Object.keys(members)) {
+      if (!Object.hasOwn(properties, name))
+        return { path: name.slice(0, LONGEST_NAME), problem: 'is not a known member' };
+    }
+  }
+  for (const name in properties) {
+    if (members[name] === undefined && !required.includes(name)) continue;
+    const problem = problemIn(properties[name] ?? {}, members[name]);
+    if (problem) return within(name, problem);
   }
   return undefined;
+}
+
+function problemInElements(items: JsonSchema, elements: readonly unknown[]): Problem | undefined {
+  for (const [at, element] of elements.entries()) {
+    const problem = problemIn(items, element);
+    if (problem) return within(`[${at}]`, problem);
+  }
+  return undefined;
+}
+
+function within(parent: string, { path, problem }: Problem): Problem {
+  return { path: path === '' || path.startsWith('[') ? parent + path : `${parent}.${path}`, problem };
 }
 
 /** In words, such as "info, warning or debug". */
@@ -183,7 +198,9 @@ function fits(schema: JsonSchema, value: unknown): boolean {
   if (schema.const !== undefined) return value === schema.const;
   if (schema.enum !== undefined) return schema.enum.includes(value);
   if (schema.type === undefined) return true;
-  return [schema.type].flat().some((type) => isOfType(type, schema, value));
+  return typeof schema.type === 'string'
+    ? isOfType(schema.type, schema, value)
+    : schema.type.some((type) => isOfType(type, schema, value));
 }
 
 function isOfType(type: string, schema: JsonSchema, value: unknown): boolean {
