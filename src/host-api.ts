@@ -49,7 +49,7 @@ export {
   type TaskHandlers,
 } from '#handler/task-handler.js';
 export { TASK_HANDLERS } from './execution/handlers.js';
-export type { SuspensionKind } from './tasks/domain/suspension.js';
+export type { SuspensionKind } from '#protocol/events.js';
 
 // Readiness.
 export { AlwaysReadyProbe } from './health/always-ready-probe.js';
@@ -72,4 +72,5 @@ export {
 } from './observability/transport-diagnostics-sink.js';
 
 // Refusals.
-export { TaskBridgeError, type ErrorKind } from './taskbridge-error.js';
+export type { ErrorKind } from '#protocol/errors.js';
+export { TaskBridgeError } from './taskbridge-error.js';

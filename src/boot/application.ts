@@ -17,6 +17,7 @@ import { nestLogger } from '../observability/nest-logger.js';
 import { OpsGate } from '../observability/ops-gate.js';
 import { takesUploads } from '../tasks/upload.interceptor.js';
 import { AttachmentStore } from '../uploads/attachment-store.js';
+import { withSchemas } from '../http/api-schemas.js';
 import { withUploadForm } from './upload-form.js';
 
 /** Longer than the idle time of the proxies in front, which otherwise reuse a connection at the moment it is closed. */
@@ -91,7 +92,7 @@ function documentApi(app: NestExpressApplication, { config }: Parts): void {
     .setDescription('Accept a long-running task once, and follow it to its end without losing an event.')
     .setVersion('1.0')
     .build();
-  const document = () => withUploadForm(SwaggerModule.createDocument(app, outline));
+  const document = () => withSchemas(withUploadForm(SwaggerModule.createDocument(app, outline)));
   SwaggerModule.setup('docs', app, document, {
     jsonDocumentUrl: 'openapi.json',
     ui: !config.environment.productionLike,
