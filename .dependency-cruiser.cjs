@@ -198,13 +198,13 @@ module.exports = {
     ),
     withinSrc(
       'delivery-is-not-execution',
-      'Readers follow the log, whoever writes it; delivery never learns how a task runs.',
+      'Readers follow the log, for every writer; delivery never learns how a task runs.',
       '^src/delivery/',
       ['^src/(delivery|tasks|auth|ownership|database|http)/'],
     ),
     withinSrc(
       'execution-is-not-delivery',
-      'Whoever runs a task writes through use-cases and never speaks to a reader.',
+      'Executors write through use-cases and never speak to a reader.',
       '^src/execution/',
       ['^src/(execution|tasks|auth|ownership|uploads|database|http)/', ...TASK_PORTS],
     ),

@@ -28,7 +28,7 @@ LABEL org.opencontainers.image.title="TaskBridge" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
-# tini is process 1: it passes signals on and reaps what others leave behind. /data is for ATTACHMENT_STORE=filesystem: with
+# tini is process 1: it passes signals on and reaps orphaned processes. /data is for ATTACHMENT_STORE=filesystem: with
 # a read-only root file system, mount a volume there.
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends tini \
@@ -48,7 +48,7 @@ COPY package.json LICENSE ./
 USER 1000:1000
 EXPOSE 3000
 
-# Liveness, not readiness: a replica without its database is to be left alone, not restarted. A balancer asks /ready.
+# Liveness, not readiness: a replica without its database needs no restart. A balancer asks /ready.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=40s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:' + (process.env.PORT || 3000) + '/health').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 
@@ -56,7 +56,7 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=40s --retries=3 \
 #   docker stop --timeout 30, terminationGracePeriodSeconds: 40
 #
 # A host module of your own (handlers, authentication, ownership) is mounted below /app, where it finds `taskbridge` (the
-# ports), Nest and whatever else the service has; other packages it brings along in a node_modules beside it:
+# ports), Nest and the other packages of the service. It brings further packages in a node_modules beside it:
 #   docker run -v "$PWD/host:/app/host:ro" -e HOST_MODULE=/app/host/index.mjs …
 #
 # The other commands: node dist/migrate.js, node dist/retention.js, node dist/repair.js, node packages/checker/bin/check.mjs

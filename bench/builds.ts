@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const cache = join(root, '.cache/builds');
 
-/** A `dist` folder, and what it was made of. */
+/** A `dist` folder, and its source. */
 export interface Build {
   readonly dist: string;
   readonly name: string;
@@ -27,7 +27,7 @@ export async function buildOfWorkingTree(): Promise<Build> {
   return { dist, name: 'the working tree' };
 }
 
-/** A commit, built the first time that it is asked for, below .cache/builds; or the folder of a build. */
+/** A commit, built below .cache/builds at its first use, or the folder of a build. */
 export async function buildOf(base: string): Promise<Build> {
   if (existsSync(join(base, 'main.js'))) return { dist: resolve(base), name: resolve(base) };
   const commit = await run(root, 'git', 'rev-parse', '--verify', '--quiet', '--end-of-options', `${base}^{commit}`)
@@ -40,10 +40,10 @@ export async function buildOf(base: string): Promise<Build> {
   return { dist: join(folder, 'dist'), name: commit };
 }
 
-/** With the packages that its own lockfile names. */
+/** With the packages of its own lockfile. */
 async function checkOut(commit: string, folder: string): Promise<void> {
   await mkdir(cache, { recursive: true });
-  // Under another name until it is whole: an interrupted build is never taken for a build.
+  // It has another name until it is whole, so an interrupted build is never used.
   const unfinished = await mkdtemp(`${folder}-`);
   try {
     const archive = `${unfinished}.tar`;
@@ -65,7 +65,7 @@ function lockfile(folder: string): Promise<string> {
   return readFile(join(folder, 'package-lock.json'), 'utf8');
 }
 
-/** 0 for what is not there. */
+/** 0 for a missing file. */
 function changedAt(path: string): Promise<number> {
   return stat(path).then(
     ({ mtimeMs }) => mtimeMs,
@@ -74,7 +74,7 @@ function changedAt(path: string): Promise<number> {
 }
 
 async function run(cwd: string, command: string, ...args: string[]): Promise<string> {
-  // npm marks its children: a project below this one would be taken for this one.
+  // npm marks its children, so it would mistake a project below this one for this one.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('npm_')));
   const { stdout } = await promisify(execFile)(command, args, { cwd, env, maxBuffer: 64 << 20 });
   return stdout;

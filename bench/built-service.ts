@@ -27,7 +27,7 @@ const ENV = {
   LEASE_SECONDS: '3600',
 };
 
-/** The service of a `dist` folder as `npm start` beside it would have it, with remote workers. Its log is a file in `folder`. */
+/** The service of a `dist` folder, started as by `npm start` beside it, with remote workers. Its log is a file in `folder`. */
 export async function startBuilt(
   build: string,
   folder: string,
@@ -75,7 +75,7 @@ async function listeningUrl(log: string): Promise<string | undefined> {
   return line === undefined ? undefined : (JSON.parse(line) as { url: string }).url;
 }
 
-/** Asked first, so that a profile is written. */
+/** The inspector is asked first, so that it writes a profile. */
 async function ended(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, 'exit');

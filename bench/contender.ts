@@ -3,7 +3,7 @@ import { append, claim, complete, create, type Lease } from './requests.js';
 import { TEXT } from './text.js';
 import { cpuSeconds, familyCpuSeconds } from './usage.js';
 
-/** In the order in which they are done: each works on what the one before it left. */
+/** In their order: each uses the tasks that the one before it left. */
 export const OPERATIONS = ['create', 'claim', 'append', 'end'] as const;
 export type Operation = (typeof OPERATIONS)[number];
 
@@ -13,7 +13,7 @@ export interface Cpu {
   readonly postgres: number;
 }
 
-/** The cost of a claim goes with the number of owners who wait. A few do not hide what else it takes. */
+/** The cost of a claim depends on the number of waiting owners. Few owners do not hide its other costs. */
 const OWNERS = 20;
 /** Tasks of a claim, and events of an append: one and a few, in turn. */
 const AT_ONCE = [1, 4];

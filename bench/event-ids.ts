@@ -2,8 +2,8 @@ const MARK = Buffer.from('"eventId":"');
 const QUOTE = 0x22;
 
 /**
- * The ids of the events in a byte stream, whatever frames it: what the client has to do costs the same on every transport and
- * little. No payload of the bench contains the mark.
+ * The ids of the events in a byte stream, in any framing. So the client's work is small, and the same on every transport. No
+ * payload of the bench contains the mark.
  */
 export class EventIds {
   #rest: Buffer | undefined;

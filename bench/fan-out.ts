@@ -7,7 +7,7 @@ import type { Served, Stage } from './stage.js';
 import type { Drive, Gathering } from './swarm-process.js';
 import { runningTasks, waitingTasks } from './tasks.js';
 
-/** A process that serves subscribers, whichever. */
+/** A process that serves subscribers: the service or a yardstick. */
 export interface Serving {
   readonly url: string;
   readonly source: SourceKind;
@@ -24,7 +24,7 @@ export async function throughRedis(stage: Stage, tasks = stage.sizes.tasks): Pro
   return { ...partOf(served), served, taskIds, head: 0, source: { kind: 'live log', url: served.redis.url } };
 }
 
-/** The service, whose handlers append: stored in PostgreSQL before anybody hears of it. */
+/** The service, whose handlers append: PostgreSQL stores an event before a subscriber gets it. */
 export async function durably(stage: Stage, tasks = stage.sizes.tasks): Promise<Serving & { served: Served }> {
   const served = await stage.service();
   const taskIds = await runningTasks(served, tasks);
@@ -55,7 +55,7 @@ function partOf<P extends Pick<Serving, 'cpuSeconds'> & { url?: string }>(proces
   return { url: process.url ?? '', cpuSeconds: () => process.cpuSeconds() };
 }
 
-/** A load generator of its own, whose subscribers have all that there is. */
+/** Its own load generator, whose subscribers have all stored events. */
 export async function swarmOn(stage: Stage, serving: Serving, gathering: Partial<Gathering> = {}): Promise<Child> {
   const swarm = stage.child('swarm-process.ts');
   const { url, taskIds, head, source } = serving;
@@ -64,7 +64,7 @@ export async function swarmOn(stage: Stage, serving: Serving, gathering: Partial
   return swarm;
 }
 
-/** Deliveries a second. Beside it: CPU of the server for one delivery, and how busy the two sides were. */
+/** Deliveries a second, with the server's CPU for one delivery, and the load of both sides. */
 export function deliveryRate(stage: Stage, serving: Serving, swarm: Child, drive: Partial<Drive> = {}): Side {
   return async () => {
     const { deliveries, seconds, serverCpu, swarmCpu } = await driven(stage, serving, swarm, drive);

@@ -1,6 +1,6 @@
 import type { Stage } from './stage.js';
 
-/** What one repetition found: the figure that is compared, and whatever else is worth a look, by name. */
+/** The result of one repetition: the compared figure, and further figures by name. */
 export interface Finding {
   readonly figure: number;
   readonly [detail: string]: number;
@@ -15,11 +15,11 @@ export type Limit = { readonly atLeast: number } | { readonly atMost: number };
 export interface Goal {
   readonly name: string;
   readonly title: string;
-  /** What the yardstick is, in a few words. */
+  /** A short description of the yardstick. */
   readonly against: string;
   /** Of the figures of both sides. */
   readonly unit: string;
-  /** What gate and stretch are about: ours divided by the yardstick, or ours as it is. */
+  /** The figure that gate and stretch judge: ours divided by the yardstick, or ours alone. */
   readonly judged: 'ratio' | 'figure';
   /** Absent: measured, and not judged. */
   readonly gate?: Limit;

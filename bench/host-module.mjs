@@ -1,11 +1,11 @@
-// The service under test loads this: a handler whose tasks run until the service stops, and append what a socket says.
+// The service under test loads this: a handler whose tasks run until the service stops, and append on commands from a socket.
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { TASK_HANDLERS } from 'taskbridge';
 
 const TEXT = 'x'.repeat(150);
 const contexts = [];
-/** When something was appended because the socket said so, in ms of the machine's clock. Not kept before somebody wants to know. */
+/** The times of appends on command, in ms of the machine's clock. Kept only from the first request for them. */
 let calledAt;
 
 const handlers = {
@@ -18,9 +18,9 @@ const handlers = {
 };
 
 const commands = {
-  /** How many are running. */
+  /** The number of running tasks. */
   running: () => contexts.filter(Boolean).length,
-  /** Events a second of so many writers, each waiting for the last one to be stored. */
+  /** Events a second of `writers` writers. Each waits until its last event is stored. */
   async writers({ writers, seconds }) {
     const startedAt = performance.now();
     let stored = 0;
@@ -34,13 +34,13 @@ const commands = {
     );
     return stored / ((performance.now() - startedAt) / 1000);
   },
-  /** The calls to append since this was last asked. */
+  /** The number of appends since the last call. */
   calls() {
     const calls = calledAt;
     calledAt = [];
     return calls ?? [];
   },
-  /** Milliseconds that each of so many appends to one task took. */
+  /** Milliseconds of each of `rounds` appends to one task. */
   async appends({ index, rounds }) {
     const took = [];
     for (let n = 0; n < rounds; n += 1) {

@@ -6,7 +6,7 @@ export interface Answer {
   readonly text: string;
 }
 
-/** A bare keep-alive connection with one request under way: a client that costs little beside the server that is measured. */
+/** A bare keep-alive connection with one request under way: a client that costs little beside the measured server. */
 export class HttpConnection {
   private constructor(private readonly socket: Socket) {}
 

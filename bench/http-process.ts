@@ -17,7 +17,7 @@ const MAKERS = 64;
 
 let idle: { readonly connections: HttpConnection[]; leased: (lease: Lease) => void } | undefined;
 
-/** What all connections did together until the time was over, and in how long. */
+/** The work of all connections together, and the time that it took. */
 async function load({ url, connections, seconds }: Load, work: (connection: HttpConnection) => Promise<number>) {
   const open = await Promise.all(Array.from({ length: connections }, () => HttpConnection.open(url)));
   const startedAt = performance.now();
@@ -38,7 +38,7 @@ async function load({ url, connections, seconds }: Load, work: (connection: Http
 answerCalls({
   create: (asked: Load) => load(asked, async (connection) => (await create(connection), 1)),
 
-  /** So many of one owner, for others to work on. */
+  /** Creates `tasks` tasks of one owner for the workers. */
   async prepare(url: string, tasks: number): Promise<void> {
     let left = tasks;
     const makers = Array.from({ length: MAKERS }, async () => {
@@ -57,7 +57,7 @@ answerCalls({
       return leases.length;
     }),
 
-  /** So many workers that wait for a task from now on. */
+  /** From now on `workers` workers wait for a task. */
   async wait(url: string, workers: number): Promise<void> {
     const connections = await Promise.all(Array.from({ length: workers }, () => HttpConnection.open(url)));
     idle = { connections, leased: () => undefined };

@@ -14,13 +14,13 @@ export interface Outcome {
   readonly yardstick: Series;
   /** Ours divided by the yardstick, repetition by repetition. */
   readonly ratio: { readonly median: number; readonly lowest: number; readonly highest: number };
-  /** The same for another build, when there is one: the middle, and that of ours divided by it. */
+  /** The same for another build, when there is one: its median, and the median of ours divided by it. */
   readonly before?: Series & { readonly ratio: number };
 }
 
 type Sides = Record<'ours' | 'yardstick', Side> & { readonly before?: Side };
 
-/** Interleaved, and each repetition in another order, so that what the machine does meanwhile befalls all sides. */
+/** Interleaved, with another order in each repetition, so that other load of the machine affects all sides. */
 export async function measure(
   goal: Goal,
   stage: Stage,

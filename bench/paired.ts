@@ -21,9 +21,9 @@ interface Asked {
 function readArguments(): Asked {
   const { values } = parseArgs({
     options: {
-      /** What to compare with: a commit, or the folder of a build. */
+      /** The base of the comparison: a commit, or the folder of a build. */
       base: { type: 'string' },
-      /** Names, with commas. The others are done as well, and not judged. */
+      /** Names, with commas. The others run, too, and are not judged. */
       only: { type: 'string', default: OPERATIONS.join(',') },
       pairs: { type: 'string', default: '10' },
       /** Of each operation, for each side of a pair. */

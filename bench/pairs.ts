@@ -4,7 +4,7 @@ import type { Stand } from './stand.js';
 
 export type Sides<Of> = Readonly<Record<'ours' | 'base', Of>>;
 
-/** What one operation took in one pair. */
+/** The CPU of one operation in one pair. */
 export type Pair = Sides<Cpu>;
 
 /** Service and PostgreSQL together, and each alone. */
@@ -30,7 +30,7 @@ export interface Outcome extends Record<keyof typeof PARTS, PartOutcome> {
   readonly pairs: readonly Pair[];
 }
 
-/** Operations of a turn: as few as keep all connections busy, so that what the machine does meanwhile befalls both sides. */
+/** Operations of a turn: the fewest that keep all connections busy, so that other load of the machine affects both sides. */
 const TURN = 32;
 
 /**
@@ -47,7 +47,7 @@ export async function measurePair(
   const contenders: Partial<Record<keyof Pair, Contender>> = {};
   for (const [place, name] of names.entries()) contenders[name] = await (stands[place] as Stand).renew(builds[name]);
   const both = contenders as Sides<Contender>;
-  // What V8 compiles at first is no part of an operation.
+  // V8's first compilations are no part of an operation.
   for (const operation of OPERATIONS) await takeTurns(both, operation, count, nth);
   const found: Partial<Record<Operation, Pair>> = {};
   for (const operation of OPERATIONS) {

@@ -30,7 +30,7 @@ export function tableRow(goal: Goal, { ours, yardstick, ratio, before }: Outcome
   return `${row(cells)}${before ? `  ${short(before.ratio)} of the build before` : ''}`;
 }
 
-/** What else each side found, in the middle. */
+/** The medians of each side's further figures. */
 export function details({ ours, yardstick, before }: Outcome): string[] {
   const names = Object.keys(ours.repetitions[0] ?? {}).filter((name) => name !== 'figure');
   const middle = (side: Outcome['ours'], name: string) =>
@@ -41,7 +41,7 @@ export function details({ ours, yardstick, before }: Outcome): string[] {
   });
 }
 
-/** Where and when: without it a figure says nothing. */
+/** The machine and the date, without which a figure means nothing. */
 export function circumstances(build: string): object {
   return {
     date: new Date().toISOString(),

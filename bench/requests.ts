@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { WORKER_TOKEN } from '../test/support/worker-client.js';
 import type { Answer, HttpConnection } from './http-connection.js';
 
-// The requests of clients and workers, as bare as they can be. Each fails when it is answered otherwise than it should be.
+// The requests of clients and workers, as small as possible. Each fails on another answer than the expected one.
 
 export interface Lease {
   readonly taskId: string;

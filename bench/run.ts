@@ -20,7 +20,7 @@ const { values } = parseArgs({
     /** Names, with commas. */
     only: { type: 'string' },
     list: { type: 'boolean', default: false },
-    /** Tiny sizes: whether the bench works. */
+    /** Tiny sizes, to test the bench itself. */
     smoke: { type: 'boolean', default: false },
     json: { type: 'string', default: 'bench-results.json' },
     repetitions: { type: 'string' },
@@ -33,7 +33,7 @@ const { values } = parseArgs({
   },
 });
 
-/** What runs now, for an interruption. */
+/** The running stage, for an interruption. */
 const stages = new Set<Stage>();
 
 const build = fileURLToPath(new URL('../dist', import.meta.url));

@@ -1,4 +1,4 @@
-/** How much of everything. */
+/** The sizes of all goals. */
 export interface Sizes {
   readonly repetitions: number;
   /** Of one repetition of a rate. */
@@ -31,7 +31,7 @@ export const FULL: Sizes = {
   returning: 2_000,
 };
 
-/** Everything once and small: shows that the bench works, and says nothing about speed. */
+/** All goals once and small: a test of the bench, without a meaning for speed. */
 export const SMOKE: Sizes = {
   repetitions: 1,
   seconds: 0.05,

@@ -6,7 +6,7 @@ import { STREAM_ENTRIES, STREAM_KEY } from '../src/delivery/redis-stream.js';
 import { StoredEvent } from '../src/tasks/stored-event.js';
 import { TEXT } from './text.js';
 
-/** What makes events: one more for each of the tasks, `burst` times. */
+/** A source of events: one more for each of the tasks, `burst` times. */
 export interface Source {
   publish(
     tasks: readonly { readonly index: number; readonly taskId: string; readonly last: number }[],
@@ -15,11 +15,11 @@ export interface Source {
 }
 
 export type SourceKind =
-  /** What a replica tells the others after a commit. */
+  /** Publishes as a replica does after a commit. */
   | { readonly kind: 'live log'; readonly url: string }
   /** A stream for each task. */
   | { readonly kind: 'streams'; readonly url: string }
-  /** A process that makes them itself when it is told to. */
+  /** A process that makes them itself on command. */
   | {
       readonly kind: 'control';
       readonly path: string /** Its number for the swarm's first task. */;

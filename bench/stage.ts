@@ -14,7 +14,7 @@ const HOST_MODULE = fileURLToPath(new URL('host-module.mjs', import.meta.url));
 /** The service, in a process of its own, with a database and a Redis that nobody else uses. */
 export interface Served {
   readonly url: string;
-  /** The socket on which host-module.mjs is told what to append. */
+  /** The socket with the commands for host-module.mjs. */
   readonly control: string;
   readonly database: TestDatabase;
   readonly redis: TestRedis;
@@ -22,7 +22,7 @@ export interface Served {
   rssKiB(): Promise<number>;
 }
 
-/** Everything that a goal starts, and the end of it. */
+/** Starts everything that a goal needs, and ends it. */
 export class Stage {
   readonly #endings: (() => Promise<unknown>)[] = [];
 
@@ -59,7 +59,7 @@ export class Stage {
     return redis;
   }
 
-  /** As `npm start` would have it, with Redis, remote workers, and a handler that appends what it is told to. */
+  /** As `npm start` starts it, with Redis, remote workers, and a handler that appends on command. */
   async service(env: Readonly<Record<string, string>> = {}): Promise<Served> {
     const [database, redis, folder] = [await this.database(), await this.redis(), await this.folder()];
     const control = join(folder, 'control');
@@ -78,7 +78,7 @@ export class Stage {
     return { url, control, database, redis, cpuSeconds: () => cpuSeconds(pid), rssKiB: () => rssKiB(pid) };
   }
 
-  /** The same, with nothing on it. */
+  /** The same, without tasks. */
   another(): Stage {
     return new Stage(this.sizes, this.build, this.profiles);
   }

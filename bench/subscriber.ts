@@ -10,13 +10,13 @@ export interface Target {
   readonly from?: string;
 }
 
-/** Shared by all: each is done with it before the next one reads. */
+/** Shared by all: each has finished with it before the next one reads. */
 const READ_BUFFER = Buffer.allocUnsafeSlow(256 * 1024);
 /** Final, masked, empty. */
 const PONG = Buffer.from([0x8a, 0x80, 0, 0, 0, 0]);
 const CONFIRMED = { websocket: '"SUBSCRIPTION_CONFIRMED"', sse: 'retry:' } as const;
 
-/** One client of one task on a bare TCP socket, as cheap as a client can be. Knows whether an event is missing. */
+/** One client of one task on a bare TCP socket, as cheap as a client can be. It notices a missing event. */
 export class Subscriber {
   last: number;
   readonly confirmed: Promise<void>;

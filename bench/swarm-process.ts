@@ -3,13 +3,13 @@ import { answerCalls } from './child.js';
 import { openSource, type Source, type SourceKind } from './sources.js';
 import { Subscriber, type Target } from './subscriber.js';
 
-// The load generator: subscribers, and who has events made for them. A task gets its next events when all of its subscribers have
+// The load generator: subscribers, and the orders for their events. A task gets its next events when all of its subscribers have
 // the last, so that neither side can run ahead of the other, and every hole is a hole.
 
-/** Nothing for so long: something was lost. */
+/** Silence for this time means that an event was lost. */
 const STALLED_MS = 10_000;
 const OPENING_AT_A_TIME = 100;
-/** Sooner than any server gives a client up that answers no ping. */
+/** Shorter than the time after which a server drops a client without pongs. */
 const PONG_EVERY_MS = 8_000;
 /** Connections from one address, which has 28 000 ports. */
 const FROM_ONE_ADDRESS = 20_000;
@@ -20,7 +20,7 @@ interface Task {
   readonly subscribers: Subscriber[];
   /** The id of the last event there is. */
   last: number;
-  /** Subscribers who do not have it yet. */
+  /** The subscribers that do not have it yet. */
   pending: number;
 }
 
@@ -31,7 +31,7 @@ export interface Gathering {
   readonly subscribers: number;
   /** The last event of each task, before anything is measured, */
   readonly head?: number;
-  /** and the cursor that they come with. */
+  /** and the cursor of the subscribers. */
   readonly lastEventId?: number;
   readonly source?: SourceKind;
 }
@@ -55,7 +55,7 @@ function received(task: Task, subscriber: Subscriber): void {
   if (subscriber.last === task.last && --task.pending === 0) caughtUp(task);
 }
 
-/** Resolves when all are connected and have what there is; the seconds that took. */
+/** Resolves when all are connected and have all stored events. Returns the seconds that it took. */
 async function gather(gathering: Gathering): Promise<number> {
   const { url, transport, taskIds, subscribers, head = 0, lastEventId = 0 } = gathering;
   if (gathering.source) source = await openSource(gathering.source);
@@ -71,7 +71,7 @@ async function gather(gathering: Gathering): Promise<number> {
     for (let task = places.shift(); task; task = places.shift()) {
       const owner = task;
       const address = Math.floor(opened++ / FROM_ONE_ADDRESS);
-      // Only where there are so many: the kernel looks long for a port of an address that is asked for.
+      // Only with many sockets: the kernel searches long for a port of a named address.
       const from = address > 0 && { from: `127.0.0.${1 + address}` };
       const target = { url, transport, taskId: task.taskId, lastEventId, ...from };
       const subscriber = new Subscriber(
@@ -90,7 +90,7 @@ async function gather(gathering: Gathering): Promise<number> {
   return (performance.now() - startedAt) / 1000;
 }
 
-/** Has events made for so long, once at least, and waits until all have arrived. */
+/** Orders events for `seconds`, at least once, and waits until all have arrived. */
 async function drive({ seconds, burst = 1, tasksAtATime = tasks.length }: Drive) {
   const startedAt = performance.now();
   const before = deliveries;
@@ -123,7 +123,7 @@ async function drive({ seconds, burst = 1, tasksAtATime = tasks.length }: Drive)
   return { deliveries: deliveries - before, seconds: (performance.now() - startedAt) / 1000 };
 }
 
-/** Has so many events of the first task made, each when the last has arrived; when each arrived, in ms of the machine's clock. */
+/** Orders `rounds` events of the first task, each after the arrival of the last. Returns their arrivals in ms of the machine's clock. */
 async function oneByOne(rounds: number): Promise<number[]> {
   const [task] = tasks as [Task];
   const arrivals: number[] = [];
@@ -146,7 +146,7 @@ function leave(): void {
   tasks = [];
 }
 
-/** @throws what makes the run void */
+/** @throws the reason that makes the run void */
 async function unlessStalled(done: Promise<unknown>): Promise<void> {
   let isDone = false;
   void done.then(() => (isDone = true));

@@ -6,12 +6,12 @@ import type { Served } from './stage.js';
 
 const AT_A_TIME = 50;
 
-/** Tasks that nobody runs; their logs are empty. Answers their ids. */
+/** Creates tasks that nothing runs, with empty logs. Returns their ids. */
 export function waitingTasks({ url }: Served, count: number): Promise<string[]> {
   return created(url, count, () => ({ taskType: 'bench.wait' }));
 }
 
-/** Tasks that run in the service and append what its control socket says; their logs have one event. */
+/** Creates tasks that run in the service and append on commands of its control socket. Their logs have one event. */
 export async function runningTasks(served: Served, count: number): Promise<string[]> {
   const taskIds = await created(served.url, count, (index) => ({ taskType: 'bench.append', input: { index } }));
   await eventually('the tasks run', async () => (await callControl(served, 'running')) === count, 60_000);

@@ -1,12 +1,12 @@
 import { readdir, readFile } from 'node:fs/promises';
 
-// What Linux says about a process. Without it there is no CPU and no memory to report.
+// Figures of Linux about a process. Other systems have no CPU and memory to report.
 
 /** Of all threads, user and system. */
 export async function cpuSeconds(pid: number): Promise<number> {
   const threads = await readdir(`/proc/${pid}/task`);
   const spent = await Promise.all(
-    // A thread that is over took its share with it; those that are measured here stay.
+    // An ended thread takes its share with it. The measured threads stay.
     threads.map((thread) => readFile(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').catch(() => '0')),
   );
   return spent.reduce((sum, line) => sum + Number(line.split(' ')[0]), 0) / 1e9;

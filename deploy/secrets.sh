@@ -1,11 +1,11 @@
 #!/bin/sh
-# Makes the secrets that docker-compose.yml names, in deploy/secrets, which git ignores; what is there already stays as it is.
-#   deploy/secrets.sh [user]        the user who may log in, alice unless you say another
+# Makes the secrets of docker-compose.yml in deploy/secrets, which git ignores. Existing ones stay as they are.
+#   deploy/secrets.sh [user]        the user that may log in; default: alice
 set -eu
 user=${1:-alice}
 cd "$(dirname "$0")"
-# Nobody else on this machine gets into the directory. The files themselves are readable, because each is mounted for a process
-# that runs as a user of its own.
+# Other users of this machine cannot enter the directory. The files themselves are readable, because each is mounted for a
+# process with its own user.
 mkdir -p secrets
 chmod 700 secrets
 cd secrets
@@ -29,5 +29,5 @@ touch users
 if ! grep -q "^$user:" users; then
   password=$(openssl rand -hex 12)
   printf '%s:%s\n' "$user" "$(printf '%s\n' "$password" | openssl passwd -6 -stdin)" >>users
-  echo "log in as $user with $password; it is written down nowhere"
+  echo "log in as $user with $password; the password is stored nowhere"
 fi

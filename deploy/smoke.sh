@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts docker-compose.yml with all of its profiles, tries it as people would, and takes it down with its volumes. Needs Docker with
+# Starts docker-compose.yml with all of its profiles, tests it from outside, and takes it down with its volumes. Needs Docker with
 # Compose, curl and openssl. For a fresh checkout: with secrets of its own, and so a database of its own.
 set -eu
 cd "$(dirname "$0")/.."

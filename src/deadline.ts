@@ -1,4 +1,4 @@
-/** There was no answer in time. */
+/** No answer came in time. */
 export class DeadlineExceeded extends Error {
   constructor(milliseconds: number) {
     super(`no answer within ${milliseconds} ms`);
@@ -6,8 +6,8 @@ export class DeadlineExceeded extends Error {
 }
 
 /**
- * What `work` gives, or a rejection when it gives nothing in time.
- * @throws DeadlineExceeded. `work` itself goes on, and what becomes of it is ignored
+ * The result of `work`, or a rejection when it does not settle in time.
+ * @throws DeadlineExceeded. `work` itself continues, and its outcome is ignored
  */
 export function withinDeadline<T>(milliseconds: number, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {

@@ -13,10 +13,10 @@ import { createLogger } from './observability/log.js';
 import { shutdownTracing } from './observability/tracing.js';
 import { logWarnings } from './observability/warnings.js';
 
-// Config → PostgreSQL → boot guard → application → listen → drain. What refuses to start says why, in a line a rule, and ends
-// with a code that is not 0; nothing listens before everything is checked.
+// Config → PostgreSQL → boot guard → application → listen → drain. A refusal to start has one line for each rule, and a code
+// other than 0. Nothing listens before all checks have passed.
 
-/** What an exit takes by itself, so that it is over inside the grace period. */
+/** The time of the exit itself, so that it fits into the grace period. */
 const LAST_MS = 500;
 
 /** In the order in which they were started; stopped in reverse. */
@@ -27,13 +27,13 @@ let graceMs = 0;
 
 process.on('SIGTERM', (signal) => void stop(0, signal));
 process.on('SIGINT', (signal) => void stop(0, signal));
-// Node then says it on stderr and ends the process; whoever reads the log is to find it there, too.
+// Node then prints it on stderr and ends the process. The log gets it, too.
 process.on('uncaughtExceptionMonitor', (err) => {
-  // What a host's code left behind is contained, and told there.
+  // Faults of a host's forgotten promises are contained, and logged there.
   if (currentHostCall() === undefined) logger?.error({ err }, 'service.crashed');
 });
 await start().catch((error: unknown) => {
-  // What fails because it is being stopped has nothing to say.
+  // A failure caused by the stop gets no line.
   if (stopping) return;
   for (const line of refusal(error)) console.error(line);
   return stop(1);
@@ -65,18 +65,18 @@ async function start(): Promise<void> {
     void stop(1, 'embedded PostgreSQL');
   });
 
-  // Nest is loaded only now: what is refused is refused at once.
+  // Nest is loaded only now, so refusals come at once.
   const { serve } = await import('./boot/serve.js');
   if (stopping) return;
   const serving = serve({ config, database, logger: log, isAlone: embedded !== undefined, crash });
-  // A stop that comes while it is wired waits for that, and drains it as usual. Where it fails, `start` says why.
+  // A stop during the wiring waits for it, and then drains as usual. If the wiring fails, `start` reports it.
   started.push(async () => (await serving.catch(() => undefined))?.drain());
   const { url, opsUrl } = await serving;
   log.info({ url, ...(opsUrl && { ops_url: opsUrl }), environment: config.environment.name }, 'service.listening');
   if (process.stdout.isTTY) console.log(welcome(url, config));
 }
 
-/** As Node itself does, where nobody listens for the exception. */
+/** As Node itself does without a listener for the exception. */
 function crash(error: unknown): void {
   console.error(error);
   process.exit(1);
@@ -89,7 +89,7 @@ async function embeddedPostgres({ database }: Config): Promise<EmbeddedPostgres>
   return embedded;
 }
 
-/** A second signal changes nothing; what takes longer than the grace period is cut off: nothing that was answered is lost. */
+/** A second signal changes nothing. Work beyond the grace period is cut off. Nothing that was answered is lost. */
 async function stop(code: number, reason?: string): Promise<void> {
   if (stopping) return;
   stopping = true;

@@ -51,7 +51,7 @@ function taskIdOf(args: string[]): string {
     const { task } = parseArgs({ args, options: { task: { type: 'string' } } }).values;
     if (task !== undefined && isTaskId(task)) return task;
   } catch {
-    // Said below.
+    // The lines below report it.
   }
   throw new RepairRefused(
     '--task: must be the id of a task: npm run repair -- --task 01a20008-c848-7513-9292-28deaa2b6a3f',

@@ -7,7 +7,7 @@ import { isConnectionFailure, sqlStateOf } from './database/database.errors.js';
 import { removeFinishedTasks } from './database/remove-finished-tasks.js';
 
 const INSUFFICIENT_PRIVILEGE = '42501';
-/** A lock or a statement that took too long, a deadlock: somebody else works on the same tasks, and will be done. */
+/** A lock or a statement that took too long, or a deadlock: another session works on the same tasks, and will end. */
 const MAY_PASS = ['55P03', '57014', '40P01', '40001'];
 const TRIES = 5;
 const PAUSE_MS = 1_000;
@@ -35,7 +35,7 @@ try {
   process.exitCode = 1;
 }
 
-/** A step that was undone because it took too long is repeated, a few times. */
+/** Repeats a step that was rolled back because it took too long, a few times. */
 async function patiently(step: () => Promise<number>): Promise<number> {
   for (let attempt = 1; ; attempt += 1) {
     try {
@@ -55,7 +55,7 @@ function lineOf(error: unknown): string | undefined {
     return 'RETENTION_DATABASE_URL: this role may not remove tasks; connect as taskbridge_retention';
   }
   if (state !== undefined && MAY_PASS.includes(state)) {
-    return `RETENTION_DATABASE_URL: somebody else holds what is to be removed, at ${TRIES} tries (${state}): run it again`;
+    return `RETENTION_DATABASE_URL: another session locked the tasks to remove, at ${TRIES} tries (${state}): run it again`;
   }
   // PostgreSQL's words name objects, never a secret. A lost connection's may name an address.
   if (state !== undefined && isNativeError(error)) {

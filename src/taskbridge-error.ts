@@ -1,4 +1,4 @@
-/** What sort of refusal an error is. One table turns it into an HTTP status, another into a WebSocket close code. */
+/** The kind of a refusal. One table turns it into an HTTP status, another into a WebSocket close code. */
 export type ErrorKind =
   | 'invalid'
   | 'unauthenticated'
@@ -16,8 +16,8 @@ export type ErrorKind =
   | 'unavailable';
 
 /**
- * An answer that is not the one the caller hoped for. Subclasses are named by the situation; `code` and `details` are
- * public and part of the wire contract, `message` is for a person and never carries a secret or a client's payload.
+ * A refusal, as an answer to the caller. Subclasses are named by the situation; `code` and `details` are public and part of the
+ * wire contract, `message` is for a person and never carries a secret or a client's payload.
  */
 export abstract class TaskBridgeError extends Error {
   abstract readonly code: string;

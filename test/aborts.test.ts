@@ -236,7 +236,7 @@ describe('A client that hangs up', () => {
     return socket;
   };
 
-  /** Not what the service says is a fault, nor what it does not say: each use-case that began is over. */
+  /** The log has no fault, and no use-case without its end. */
   async function isNoFault(lines: () => readonly Line[]): Promise<void> {
     await settled();
     expect(lines().filter(({ level }) => level !== 'info' && level !== 'debug')).toEqual([]);
@@ -265,7 +265,7 @@ describe('A client that hangs up', () => {
     await closed;
   }
 
-  /** What is under way is over: no request is answered before those that came before it had their share. */
+  /** All earlier work is over: this request gets its answer only after the requests before it. */
   async function settled(): Promise<void> {
     let [before, now] = ['', service.stdout()];
     while (now !== before) {

@@ -80,7 +80,7 @@ interface Asked {
   readonly lease: Lease;
 }
 
-/** A question of a remote worker's task: after the answer nobody goes on with it unless the test does. */
+/** A question of a remote worker's task: after the answer only the test continues it. */
 const asked = async (overrides: Question = {}, taskType = uniqueId('type')): Promise<Asked> => {
   const taskId = await created(taskType);
   const lease = await worker.lease(taskType);
@@ -100,8 +100,8 @@ const outcome = ({ status, body }: Answer<ActionResult>) => [status, body.status
 const refusal = ({ status, body }: Answer<unknown>) => [status, (body as ErrorBody).code];
 
 /**
- * Sends an action that is judged after the question has expired and before any reaper has seen that: reapers skip a row that is
- * locked, and what is refused waits for no lock.
+ * Sends an action that is judged after the question has expired and before any reaper has seen that: reapers skip a locked row,
+ * and a refusal waits for no lock.
  */
 const actedAfterExpiry = async (taskId: string, expiresAt: string, action: Action): Promise<Answer<ActionResult>> => {
   await superuser.query('BEGIN');
@@ -337,7 +337,7 @@ describe('One hundred actions at once on two instances', () => {
       ),
     );
 
-  it('have one winner, and the others are told so', async () => {
+  it('have one winner, and the others get that answer', async () => {
     for (let round = 0; round < (full ? 20 : 3); round++) {
       const { taskId, suspendId, lease } = await asked();
       const answers = await storm(taskId, suspendId);
@@ -564,7 +564,7 @@ describe('A handler that asks', () => {
     return { colour, size };
   };
 
-  it('twice is told the first answer again without asking again', async () => {
+  it('twice gets the first answer again without asking again', async () => {
     const taskId = await created('ask.twice');
     const { colour, size } = await answerBoth(taskId);
     const { status, attempt, result } = await ended(taskId);
@@ -587,7 +587,7 @@ describe('A handler that asks', () => {
     ]);
   });
 
-  it('and then fails is told all answers in its next attempts', async () => {
+  it('and then fails gets all answers in its next attempts', async () => {
     const taskId = await created('ask.twice', { failures: 2 });
     await answerBoth(taskId);
     expect(await ended(taskId)).toMatchObject({ status: 'COMPLETED', attempt: 3 });
@@ -632,7 +632,7 @@ describe('A handler that asks', () => {
     expect([dataOf(log.slice(0, question)), dataOf(log.slice(question))]).toEqual([text, text]);
   });
 
-  it('more than an event can hold is told so', async () => {
+  it('more than an event can hold gets that error', async () => {
     const taskId = await created('ask.too_much');
     expect((await ended(taskId)).result).toEqual({ refused: 'PAYLOAD_TOO_LARGE' });
   });

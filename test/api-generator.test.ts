@@ -18,7 +18,7 @@ const ANSWER_WITHIN_MS = 20_000;
 const MAY_WAIT = ['POST /worker/v1/leases', 'GET /api/v1/tasks/{taskId}/events'];
 const WAIT_MS = 500;
 const LEASES = 120;
-/** For each operation, as the document has it and about what no other request touches: these are accepted. */
+/** Accepted requests for each operation of the document, about objects that no other request touches. */
 const PLAIN = 3;
 const OPERATIONS_AT_MOST = 40;
 
@@ -153,7 +153,9 @@ interface Existing {
   readonly own: readonly Pick<Existing, 'leases' | 'asked'>[];
 }
 
-/** Something to ask about: leases of a worker, open questions, files, tasks that are over. All of nobody in particular. */
+/**
+ * Objects for the requests: leases of a worker, open questions, files, tasks that are over. They belong to the system principal.
+ */
 async function existing(url: string): Promise<Existing> {
   const worker = new WorkerClient(url);
   const taskType = uniqueId('generated');

@@ -67,7 +67,7 @@ const nameOf = ({ principalId }: AppendRequest): string => principalId ?? '';
 /** Everything that follows without the clock. */
 const settled = () => jest.advanceTimersByTimeAsync(0);
 const pass = (ms: number) => jest.advanceTimersByTimeAsync(ms);
-/** Until what was locked is tried again, which the fake clock has happen a millisecond after the turn in which it is time to. */
+/** The time until a locked request is tried again. The fake clock adds a millisecond. */
 const passRetry = () => pass(6);
 
 let log: WaitingStore;
@@ -83,7 +83,7 @@ afterEach(() => {
   jest.useRealTimers();
 });
 
-/** Appends in a turn of its own, and notes how it ended; a test that is about something else need not wait for it. */
+/** Appends in its own turn, and records the outcome. Tests about other things need not wait for it. */
 function append(name: string, eventCount?: number): { ended?: Settled['outcome'] | Error } {
   const noted = appendWithOthers(name, eventCount);
   jest.advanceTimersByTime(0);
@@ -350,7 +350,7 @@ const move: fc.Arbitrary<Move> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('pass' as const), ms: fc.constantFrom(1, 5, 50, 100, 150) }) },
 );
 
-/** One run of the queue against a store that does all it may: each answer is given to a request at most once as `stored`. */
+/** One run of the queue against a store with all allowed outcomes. Each request gets `stored` at most once. */
 async function play(moves: readonly Move[]) {
   log = new WaitingStore();
   queue = new AppendQueue(log.store);

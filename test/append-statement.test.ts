@@ -298,7 +298,7 @@ describe('Batches at the same moment', () => {
     return outcomes;
   }
 
-  it('store each number of a task once, with dense ids, whoever else changes its row', async () => {
+  it('store each number of a task once, with dense ids, while others change its row', async () => {
     // The tasks above need not make sense beyond what an append looks at; these do.
     await superuser.query('TRUNCATE taskbridge.proj_tasks, taskbridge.events');
     const tasks = Array.from({ length: 4 }, () => aTask());

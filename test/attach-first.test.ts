@@ -15,7 +15,7 @@ import { createTestDatabase } from './support/postgres.js';
 import { createReplica, OWNER, type Replica, waitingTask } from './support/replica.js';
 import { nextEvents } from './support/next-events.js';
 
-/** Lets something happen between the answer of PostgreSQL and whoever asked. */
+/** Lets something happen between the answer of PostgreSQL and its caller. */
 class SteppingDatabase extends Database {
   afterAnswer: (answers: number) => Promise<unknown> = () => Promise.resolve();
   #answers = 0;

@@ -16,12 +16,12 @@ import { type Service, startService, temporaryDirectory } from './support/servic
 import { type Lease, question, WITH_WORKERS, WORKER_TOKEN, WorkerClient } from './support/worker-client.js';
 
 /**
- * What everybody gets from every route, and from every kind of frame in both modes of the WebSocket: an HTTP status, a close code,
- * `ok` for a frame that is obeyed, `e404` for an ERROR frame of that kind, `none` where no subscription is there to end. The rows are compared with what the code declares, so that
- * a route cannot be added without one.
+ * The answer for each caller from every route, and from every kind of frame in both modes of the WebSocket: an HTTP status, a
+ * close code, `ok` for an obeyed frame, `e404` for an ERROR frame of that kind, `none` where no subscription is there to end. The
+ * rows are compared with what the code declares, so that a route cannot be added without one.
  *
- * All are asked about one task: it belongs to `owner` in a tenant, is leased to `worker`, and has a file and, for actions, an open
- * question.
+ * All are asked about one task: it belongs to `owner` in a tenant, is leased to `worker`, and has a file and, for actions, an
+ * open question.
  */
 const MATRIX = `
                                                      nobody  no proof  reserved  other  namesake  mate  mate*  writer  reader  owner  worker  stale  lease  admin
@@ -65,7 +65,7 @@ const proven = (id: string, tenant: string, more: Record<string, string> = {}) =
 const scopes = (list: string) => proven(OWNER, TENANT, { 'X-Principal-Scopes': list });
 const asWorker = { Authorization: `Bearer ${WORKER_TOKEN}` };
 
-/** Who asks: all the ways to be it, which have to come to the same. `mate*` is `mate` where the tenant may read. */
+/** A caller: all ways to act as it, which have to give the same result. `mate*` is `mate` where the tenant may read. */
 const CALLERS: Readonly<Record<string, (lease: Lease) => readonly Record<string, string>[]>> = {
   nobody: () => [{}],
   'no proof': () => [
@@ -92,7 +92,7 @@ const CALLERS: Readonly<Record<string, (lease: Lease) => readonly Record<string,
   admin: () => [proven('admin', 'elsewhere', { 'X-Principal-Scopes': 'tasks:admin' })],
 };
 
-/** What a call says beside who asks. The worker's calls take the lease token from the header above into their body. */
+/** The members of a call besides its caller. The worker's calls take the lease token from the header above into their body. */
 const BODIES: Readonly<Record<string, (lease: Lease & { suspendId?: string }) => object>> = {
   'POST /api/v1/tasks': () => ({ clientRequestId: uniqueId(), taskType: 'matrix.idle' }),
   'POST /api/v1/tasks/:taskId/cancel': () => ({}),
@@ -276,7 +276,7 @@ describe('Everybody gets what the matrix says from', () => {
     const asked = name.endsWith('/actions');
     let about = await leased(asked);
     const found: Record<string, string> = {};
-    // Refusals first, all on one task: had one of them changed it, those who may would find out.
+    // Refusals first, all on one task: the later accepted calls would notice a change.
     const inOrder = [...columns].sort((a, b) => Number(isRefusal(cells[b] ?? '')) - Number(isRefusal(cells[a] ?? '')));
     for (const column of inOrder) {
       const ways = CALLERS[column]?.(about) ?? [];
@@ -299,7 +299,7 @@ describe('A task of somebody else looks like one that does not exist', () => {
   const mate = proven('mate', TENANT);
   const scopedRows = rows.filter(({ name }) => name.includes(' /api/') && name.includes(':taskId'));
 
-  /** All of an answer but what is said to differ: when, which one of the requests, and the id that was asked for. */
+  /** All of an answer except the parts that may differ: time, correlation id, and the requested id. */
   async function seen(url: string, name: string, about: Held, headers: Record<string, string>) {
     const [method = '', path = ''] = name.split(' ');
     const address = url + path.replace(':taskId', about.taskId).replace(':attachmentId', about.attachmentId);

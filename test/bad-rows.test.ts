@@ -65,7 +65,7 @@ async function leased(taskType = uniqueId('bad')): Promise<Lease> {
   return worker.lease(taskType);
 }
 
-/** What a restored backup, a bug or a hand leaves: an event that the task does not know of. */
+/** The effect of a restored backup, a bug or a manual change: an event above the task's head. */
 const addEvent = (taskId: string, { type = 'TASK_PROGRESS', payload = '{"progress":50}', above = 1 } = {}) =>
   superuser.query(
     `INSERT INTO taskbridge.events (task_id, event_id, type, payload, correlation_id, principal_id)
@@ -163,7 +163,7 @@ describe('Rows that cannot be written, among many that can', () => {
 
     const asked = await leased();
     expect((await worker.suspend(asked, question({ expiresAt: '2020-01-01T00:00:00Z' }))).status).toBe(200);
-    // The reaper may have been faster than the event: then the question is over, and there is nothing to test.
+    // The reaper may be faster than the event. Then the question is over, and the test is void.
     const slow = await leased();
     const soon = new Date(Date.now() + 2_000).toISOString();
     expect((await worker.suspend(slow, question({ expiresAt: soon }))).status).toBe(200);
@@ -326,7 +326,7 @@ describe('Rows that cannot be written, among many that can', () => {
       'unanswered in time': 'ended as FAILED with NOT_REPAIRABLE, behind 1 event above its head',
     });
     for (const { taskId } of bad.values()) expect((await snapshotOf(taskId)).aside).toBeUndefined();
-    // Those that go on are there for whoever claims them.
+    // Workers can claim those that continue.
     const over = async () => {
       const open = await Promise.all([...bad.values()].map(({ taskId }) => snapshotOf(taskId)));
       const going = open.filter(({ finishedAt }) => finishedAt === undefined);
@@ -354,7 +354,7 @@ describe('A worker whose task cannot be written', () => {
   ];
 
   it.each(CALLS.filter(([name]) => name !== 'heartbeat'))(
-    'is told so by the first %s, and by all after it',
+    'learns it from the first %s, and from all after it',
     async (_, call) => {
       const lease = await leased();
       await addEvent(lease.taskId);

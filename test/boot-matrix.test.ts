@@ -21,7 +21,7 @@ afterAll(() => database.drop());
 
 type Env = Record<string, string>;
 
-/** What production needs, and nothing more. Nobody listens at REDIS_URL: Redis may be absent at boot. */
+/** The settings that production needs, and no others. No server listens at REDIS_URL: Redis may be absent at boot. */
 function production(changes: Env = {}): Env {
   return {
     APP_ENV: 'prod',
@@ -33,7 +33,7 @@ function production(changes: Env = {}): Env {
   };
 }
 
-/** Nobody asks for it on this cluster; it must not be told all the same. */
+/** This cluster does not ask for it. No output may have it. */
 function withPassword(url: string): string {
   return url.replace('@/', `:${PASSWORD}@/`);
 }

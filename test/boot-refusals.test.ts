@@ -6,7 +6,7 @@ import { withPgBouncer } from './support/pgbouncer.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 import { eventually, runToExit } from './support/service.js';
 
-/** No part of it may be told. */
+/** No output may have a part of it. */
 const PASSWORD = 'hunter2nottobetold';
 
 /** The one line of a service that is refused for its DATABASE_URL. */
@@ -65,7 +65,7 @@ describe('A service is refused by a PostgreSQL', () => {
     [
       'without a password',
       () => url('with_password'),
-      'there is no connection to PostgreSQL: PostgreSQL wants a password',
+      'there is no connection to PostgreSQL: PostgreSQL requires a password',
     ],
     [
       'as a role that does not exist',
@@ -131,11 +131,11 @@ describe('A service is refused by a PostgreSQL', () => {
         lineOf(`postgres://taskbridge_app@127.0.0.1:${port}/taskbridge`),
       );
     expect(await behind([])).toMatch(
-      /^DATABASE_URL: a pooler is in between, which .*: unsupported startup parameter: \w+ \(08P01\); connect to PostgreSQL itself$/,
+      /^DATABASE_URL: a pooler in between does not pass on the options of a session: unsupported startup parameter: \w+ \(08P01\); connect to PostgreSQL itself$/,
     );
     const ignored = ['options', 'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout'];
     expect(await behind(ignored)).toMatch(
-      /^DATABASE_URL: search_path is not the pinned one, .*; a pooler such as PgBouncer drops what it is asked for$/,
+      /^DATABASE_URL: search_path is not the pinned one, .*; a pooler such as PgBouncer drops the options of a session$/,
     );
   });
 

@@ -265,7 +265,7 @@ describe('A page of the same host', () => {
   ])('is known by its host alone %s, whatever X-Forwarded-Proto says', async (_how, proof) => {
     for (const told of ['https', 'http', 'nonsense']) {
       const lines = page('http://tasks.example', 'tasks.example', told);
-      // Who is calling is not proved either.
+      // The caller is not proved either.
       expect(await tried([...proof, ...lines])).toEqual(['401+', '401+', '204+', '401+', '400']);
     }
   });
@@ -282,7 +282,7 @@ describe('A client that is no browser', () => {
     expect({ status: answer.status, cors: corsHeaders(answer) }).toEqual({ status: 201, cors: [] });
   });
 
-  it('is told by OPTIONS what it may do, as by any other method', async () => {
+  it('learns from OPTIONS what it may do, as from any other method', async () => {
     const answer = await send('OPTIONS', '/api/v1/tasks');
     expectError(answer, 405, 'METHOD_NOT_ALLOWED');
     expect(answer.headers.get('allow')).toBe('GET, HEAD, POST');

@@ -13,7 +13,7 @@ import { type Lease, message, output, question, WorkerClient } from './support/w
 
 const canaries = new Map<string, string>();
 
-/** A text that occurs nowhere else: wherever it turns up, it was put there by who should not have. */
+/** A text that occurs nowhere else. Where it appears, code that should not put it there has done so. */
 function canary(what: string): string {
   const text = canaries.get(what) ?? `canary${randomBytes(16).toString('hex')}`;
   canaries.set(what, text);
@@ -27,7 +27,7 @@ const SECRETS = {
   AWS_SECRET_ACCESS_KEY: canary('AWS_SECRET_ACCESS_KEY'),
 };
 
-/** Runs through all that the service does, and through all of its refusals, with a canary wherever a text can be put. */
+/** Uses all features and causes all refusals of the service, with a canary in every possible text. */
 describe('What the service writes', () => {
   let database: TestDatabase;
   let redis: TestRedis;
@@ -199,7 +199,7 @@ describe('What the service writes', () => {
     await new Promise((resolve) => multiplexed.once('close', resolve));
   }
 
-  /** What it depends on goes away: errors of drivers and of their connections hold more than ours do. */
+  /** The dependencies fail: errors of drivers and of their connections contain more than ours. */
   async function everyFailure(): Promise<void> {
     await s3.stop();
     await upload('demo.echo');

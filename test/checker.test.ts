@@ -192,7 +192,7 @@ describe('packages/checker', () => {
     ],
     ['a subscriber that was not told of the end', { unfinished: 1 }, [connected(), ...events(...LOG), ...stored()]],
     [
-      'a subscriber that was told once and resumed',
+      'a subscriber that learned of the end once and resumed',
       { unfinished: 1 },
       [connected(), ...events(...LOG), ended, connected('4'), ...stored()],
     ],

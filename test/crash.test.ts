@@ -6,7 +6,7 @@ import { createTestDatabase } from './support/postgres.js';
 import { type Matcher, PostgresProxy } from './support/postgres-proxy.js';
 import { eventually, type Service, startService } from './support/service.js';
 
-/** More round trips than any of the operations has: the loop must end because the operation does. */
+/** More round trips than any operation has, so only the end of the operation ends the loop. */
 const TOO_MANY = 40;
 const UUID_V7 = /[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}/g;
 
@@ -39,7 +39,7 @@ describe('A service that is killed', () => {
   const taskIds = new Map<string, string>();
 
   const start = async (env: Record<string, string> = {}) => {
-    // Attempts without end, unless a test is about them: a task may be hit by the kills that are meant for later ones.
+    // Unlimited attempts, except in tests about them: kills for later tasks may hit a task.
     const settings = { LEASE_SECONDS: '1', TASK_MAX_ATTEMPTS: '1000', CANCEL_GRACE_SECONDS: '1' };
     service = await startService({ DATABASE_URL: proxy.url, ...settings, ...env }, { lifetime: 'file' });
   };
@@ -71,7 +71,7 @@ describe('A service that is killed', () => {
 
   /**
    * Kills the service at every round trip of an operation, first before and then after PostgreSQL sees it; each time starts it
-   * again and repeats. Answers how often it was killed. `operate` ends when the operation does or the service is gone.
+   * again and repeats. Returns the number of kills. `operate` ends when the operation does or the service is gone.
    */
   const killedEverywhere = async (operation: {
     prepare(key: string): Promise<void>;
@@ -207,7 +207,7 @@ describe('A service that is killed', () => {
         .split('\n')
         .find((line) => line.includes('"reaper.attempt_ended"')),
     );
-    // Where whoever complains about the request looks for it.
+    // The correlation id of the request leads to it.
     expect(JSON.parse(told)).toMatchObject({
       taskId,
       correlation_id: headers.get('x-correlation-id'),

@@ -315,7 +315,10 @@ describe('a role is refused that', () => {
     expect(violations.filter((line) => !line.includes(' lacks '))).toEqual(lines);
   });
 
-  /** What else PostgreSQL can give, the line without its beginning, what removes the object, and the first version that has it. */
+  /**
+   * Further privileges of PostgreSQL: the line without its beginning, the statement that removes the object, and the first
+   * version that has it.
+   */
   const GRANTS: readonly (readonly [grant: string, line: string, cleanup?: string | undefined, since?: number])[] = [
     ...['SET', 'ALTER SYSTEM'].flatMap((privilege) =>
       ['session_replication_role', 'fsync', 'log_statement'].map(

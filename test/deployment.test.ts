@@ -14,7 +14,7 @@ import { migrate } from '../src/database/migrate.js';
 import { startTestCluster, type TestCluster } from './support/postgres.js';
 import { temporaryDirectory } from './support/service.js';
 
-// What a container engine or a cluster would do with these files is tried by .github/workflows/ci.yml, and nowhere here.
+// .github/workflows/ci.yml tries these files with a container engine and a cluster. The tests here do not.
 
 const root = fileURLToPath(new URL('../', import.meta.url));
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
@@ -115,7 +115,7 @@ describe('docker-compose.yml', () => {
     await cp(join(root, 'deploy/secrets.sh'), join(directory, 'secrets.sh'));
     const make = async (...args: string[]) => (await run(join(directory, 'secrets.sh'), args)).stdout;
     const first = await make();
-    expect(first).toMatch(/^log in as alice with [0-9a-f]{24}; it is written down nowhere\n$/);
+    expect(first).toMatch(/^log in as alice with [0-9a-f]{24}; the password is stored nowhere\n$/);
     const made = () =>
       readdirSync(join(directory, 'secrets')).map((name) => [
         name,

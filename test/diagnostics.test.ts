@@ -44,7 +44,7 @@ describe('A TransportDiagnosticsSink', () => {
       .split('\n')
       .flatMap((line) => (line.startsWith('{"diagnostics"') && line.endsWith('}') ? [JSON.parse(line) as Said] : []));
   const heard = (fits: Partial<Said>, of: Service = service) =>
-    eventually(`it is told ${JSON.stringify(fits)}`, () =>
+    eventually(`it hears ${JSON.stringify(fits)}`, () =>
       said(of).find((call) => Object.entries(fits).every(([name, value]) => call[name as keyof Said] === value)),
     );
   const created = async (taskType: string, input = {}) =>
@@ -120,7 +120,7 @@ describe('A TransportDiagnosticsSink', () => {
     for (let n = 0; n < 30; n++)
       await task.append(...Array.from({ length: 4 }, () => output('x'.repeat(60_000), uniqueId())));
     await eventually(
-      'it is told',
+      'it hears of the slow consumer',
       () => said().some(({ diagnostics, taskId }) => diagnostics === 'slowConsumer' && taskId === task.taskId),
       20_000,
     );

@@ -241,7 +241,7 @@ describe('decide', () => {
     expect(events[0]?.json).toBe('{"reason":"cancelled_by_worker"}');
   });
 
-  it('prefers the reason of whoever asked for a cancellation to that of the worker that obeys', () => {
+  it('prefers the reason of a request to cancel to that of the worker that obeys', () => {
     const obeyed: Command = { kind: 'confirm_cancellation', token: HELD, reason: 'as you wish' };
     expect(decide(STATES.cancelling, obeyed, rules()).events[0]?.payload).toEqual({ reason: 'enough' });
     expect(decide(STATES.leased, obeyed, rules()).events[0]?.payload).toEqual({ reason: 'as you wish' });
@@ -267,7 +267,7 @@ describe('decide', () => {
   });
 });
 
-/** Whose token a step shows: that of the last claim, that of an earlier one, or one that never was. */
+/** The token of a step: that of the last claim, that of an earlier one, or an unknown one. */
 type Whose = 'last' | 'earlier' | 'invented';
 
 type Step =
@@ -313,7 +313,7 @@ function live(given: Rules, steps: readonly Step[]): Life {
       moments.push({ before, after: task });
       continue;
     }
-    // Whoever accepts an action has seen, under the same lock, that its question is open.
+    // The caller that accepts an action has seen, under the same lock, that its question is open.
     if (step.kind === 'answer' && (task.run.state !== 'suspended' || task.run.expired)) continue;
     const command = commandOf(step, task, tokens);
     const whose = 'whose' in step ? { whose: step.whose } : {};
@@ -475,13 +475,13 @@ describe('Whatever is asked of a task', () => {
     });
   });
 
-  it('it is over for whoever runs it exactly when its status says so', () => {
+  it('it is over for its executor exactly when its status says so', () => {
     always(({ moments }) => {
       for (const { after: then } of moments) expect(then.run.state === 'over').toBe(isOver(then.status));
     });
   });
 
-  it('a token that is not the lease’s, or whose lease expired, stores nothing and is told LeaseLost', () => {
+  it('a token that is not the lease’s, or whose lease expired, stores nothing and gets LeaseLost', () => {
     always(({ moments }) => {
       for (const { before, after: then, command, refusal } of moments) {
         if (!command || !('token' in command) || command.kind === 'claim') continue;
@@ -590,7 +590,7 @@ describe('Whatever is asked of a task', () => {
     });
   });
 
-  it('it waits after a spent attempt for 1 s doubled, 10 s at most, each ± 50 %, or as long as it was told', () => {
+  it('it waits after a spent attempt for 1 s doubled, 10 s at most, each ± 50 %, or as long as the failure said', () => {
     always(({ moments }) => {
       for (const { after: then, command, decision } of moments) {
         const retry = decision?.events.find(({ type }) => type === 'TASK_RETRYING');

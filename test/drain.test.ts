@@ -61,7 +61,7 @@ describe('A drain', () => {
       body: JSON.stringify({ workerId: 'w', taskTypes: ['nobody'], maxTasks: 1, waitTimeoutMs: 30_000 }),
     });
 
-    // Each is stored when it is answered so, and else refused in so many words, or there is nobody any more who would listen.
+    // Each is stored and acknowledged, or refused with an error, or no server listens any more.
     const acknowledged: string[] = [];
     const outcomes = new Map<string, number>();
     const note = (outcome: string) => outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
@@ -112,7 +112,7 @@ describe('A drain', () => {
     const ready = async () => (await fetch(`${service.url}/ready`)).status;
     await eventually('it is not ready', async () => (await ready()) === 503);
     expect([...sockets, ...streams].filter(({ outcome }) => outcome !== undefined)).toEqual([]);
-    // Who keeps a connection for the next request is told not to, so that none is on its way when the port closes.
+    // Answers ask clients not to keep their connections, so no request is on its way when the port closes.
     expect(await exchange(Number(new URL(service.url).port), 'GET /health HTTP/1.1\r\nHost: a\r\n\r\n')).toMatchObject({
       status: 200,
       headers: { connection: 'close' },

@@ -59,7 +59,7 @@ describe('The embedded PostgreSQL', () => {
     return postgres;
   };
 
-  /** A process of its own that starts it on `directory`, and says in one JSON line how that went. */
+  /** Its own process, which starts it on `directory` and prints the result as a JSON line. */
   const startElsewhere = (): { child: ChildProcess; outcome: Promise<Outcome> } => {
     const child = spawn(process.execPath, ['--import', './test/support/typescript-hooks.js', '--eval', SERVICE], {
       cwd: repository,
@@ -208,7 +208,7 @@ describe('The embedded PostgreSQL', () => {
     it('starts again while the PostgreSQL of the dead service is still on its way out', async () => {
       const { child, outcome } = startElsewhere();
       const { started: served } = await outcome;
-      // Stopped, it cannot shut down; its supervisor needs all of its patience to be rid of it.
+      // A stopped process cannot shut down, so its supervisor waits its full time before it kills it.
       process.kill(served!.pid, 'SIGSTOP');
       child.kill('SIGKILL');
       const postgres = await start();

@@ -131,7 +131,7 @@ describe('The service without any settings but PORT and DATA_DIR', () => {
       expect(goneWithinMs).toBeLessThan(3_000);
     });
 
-    // Of the same machine in the same minute: a figure of its own would say how busy the machine is.
+    // Compared with a figure of the same machine in the same minute, because an absolute figure depends on its load.
     it('is ready again sooner than it was the first time', () => {
       expect(restarted.readyAfterMs).toBeLessThan(firstReadyAfterMs);
     });

@@ -11,7 +11,10 @@ const PRELOADED = fileURLToPath(new URL('./support/loop-delay.js', import.meta.u
 /** A body of the largest size, less what is around the shape. */
 const BODY_BYTES = 1024 * 1024 - 512;
 const MAX_RATIO = 10;
-/** What nobody notices: below it a ratio says nothing. Of the processor's time, and by a clock that runs on while others have the processor. */
+/**
+ * Delays that no client notices. Below them a ratio means nothing. One is CPU time, the other real time, which also counts other
+ * processes.
+ */
 const FLOOR_MS = { processor: 25, clock: 60 };
 /** What nothing may take of the processor's time, however long the one string takes. */
 const MOST_MS = 100;
@@ -22,7 +25,7 @@ const TRIES = 4;
 /** Of what was too slow: others on the machine may have been the reason. */
 const MORE_TRIES = 8;
 
-/** `{"a":[…]}` or `{…}` of so many bytes at most. */
+/** `{"a":[…]}` or `{…}` of at most `bytes` bytes. */
 const listOf = (element: (i: number) => string) => (bytes: number) => `{"a":[${repeated(element, bytes - 8)}]}`;
 const objectOf = (member: (i: number) => string) => (bytes: number) => `{${repeated(member, bytes - 2)}}`;
 
@@ -89,7 +92,7 @@ describe('The event loop of a service', () => {
     const port = await eventually('the probe listens', () => /loop-delay (\d+)/.exec(service.stderr())?.[1]);
     probe = `http://127.0.0.1:${port}`;
     worker = new WorkerClient(service.url);
-    // What runs for the first time is compiled, and the thread that reads large bodies begins.
+    // The first run compiles code and starts the thread for large bodies.
     for (let i = 0; i < 3; i += 1) await create('test.warm', objectOf((n) => `"${n}":0`)(BODY_BYTES));
   }, 90_000);
 
@@ -105,7 +108,7 @@ describe('The event loop of a service', () => {
     return { clock: delayMs ?? NaN, processor: processorMs ?? NaN };
   }
 
-  /** What the request itself costs shows every time; what others on the machine do shows sometimes, and is measured again. */
+  /** The request's own cost shows every time. Other load shows sometimes, so the test measures again. */
   async function within(limits: Delays, prepare: () => Promise<() => Promise<unknown>>): Promise<string[]> {
     const best = { clock: Infinity, processor: Infinity };
     const excess = () => KINDS.filter((kind) => best[kind] > limits[kind]);

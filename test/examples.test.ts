@@ -108,7 +108,7 @@ describe('examples/host-module', () => {
   const sum: CreateBody = { taskType: 'acme.sum', input: { numbers: [1, 2, 39] } };
   const created = async (client: Client) => (await client.create({ clientRequestId: uniqueId(), ...sum })).body.taskId;
 
-  it('runs its handler for whoever has a valid token', async () => {
+  it('runs its handler for a caller with a valid token', async () => {
     expect(await resultOf(await signedIn(), sum)).toEqual({ status: 'COMPLETED', result: { sum: 42 } });
   });
 

@@ -35,7 +35,7 @@ beforeEach(async () => {
   await superuser.query('TRUNCATE taskbridge.events, taskbridge.proj_tasks');
 });
 
-/** After every test, whatever it was about: the log is whole, and the row is what the log says. */
+/** After every test: the log is whole, and the row agrees with the log. */
 afterEach(async () => {
   await Promise.all(replicas.splice(0).map((replica) => replica.stop()));
   await checkInvariants(test.superuserUrl);
@@ -114,7 +114,7 @@ async function ended(taskId: string): Promise<LoggedEvent> {
   return (await logOf(taskId)).at(-1) as LoggedEvent;
 }
 
-/** What the clock does in its own time: the backoff is over, the lease has expired, the grace period too. */
+/** Advances time: the backoff, the lease and the grace period end. */
 async function passBackoff(taskId: string, replica: Replica): Promise<void> {
   const sql = 'UPDATE taskbridge.proj_tasks SET claimable_at = now() WHERE task_id = $1 AND claimable_at IS NOT NULL';
   await superuser.query(sql, [taskId]);
@@ -182,7 +182,7 @@ describe('A handler', () => {
     ]);
   });
 
-  it('that throws is told of in the log', async () => {
+  it('that throws has a line in the log', async () => {
     const replica = await workerWith(() => {
       throw new RangeError('out of range');
     });
@@ -709,7 +709,7 @@ describe('A worker that stops', () => {
 });
 
 describe('Ends that race', () => {
-  it('leave one terminal event, whichever comes first', async () => {
+  it('leave one terminal event, in either order', async () => {
     const replica = await idleReplica({ env: { CANCEL_GRACE_SECONDS: '0', DATABASE_POOL_MAX: '20' } });
     const [endAttempt, endLost] = [replica.get(EndAttempt), replica.get(EndLostAttempts)];
     for (let round = 0; round < 8; round += 1) {

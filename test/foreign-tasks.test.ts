@@ -65,7 +65,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** Every way to name a task, as a stranger. Each answers what the stranger is told. */
+/** Every way to name a task, as a stranger. Each resolves to the stranger's answer. */
 const WAYS: Readonly<Record<string, (taskId: string, attachmentId: string) => Promise<unknown>>> = {
   read: async (taskId) => (await stranger.snapshot(taskId)).status,
   'read, with a version': async (taskId) => (await stranger.snapshot(taskId, { 'If-None-Match': '*' })).status,
@@ -100,7 +100,7 @@ const WAYS: Readonly<Record<string, (taskId: string, attachmentId: string) => Pr
   'a cancel that is malformed': async (taskId) => (await stranger.cancel(taskId, { reason: 1 })).status,
 };
 
-/** What one request costs at PostgreSQL. What the service asks for itself names other tasks, or none. */
+/** The statements of one request at PostgreSQL. The service's own queries name other tasks, or none. */
 async function cost(taskId: string, ask: () => Promise<unknown>): Promise<Asked & { readonly answer: unknown }> {
   const before = proxy.trips.length;
   const answer = await ask();
@@ -135,7 +135,7 @@ it('the owner is read the rest, so that the test would see it', async () => {
 });
 
 /** Said, not judged: a busy machine takes its time. */
-it(`takes so long for ${PAIRS} pairs of a missing and a large foreign task`, async () => {
+it(`times ${PAIRS} pairs of a missing and a large foreign task`, async () => {
   const direct = await startService({ DATABASE_URL: database.appUrl, DATA_DIR: await temporaryDirectory() });
   const client = new Client(direct.url, stranger.principal);
   const timed = async (taskId: string) => {

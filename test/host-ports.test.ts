@@ -1,8 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type Answer, Client, type Created, expectError, uniqueId } from './support/client.js';
+import { connected } from './support/fold.js';
 import { followSse, followWebSocket } from './support/follow.js';
 import { field, file, formOf } from './support/form.js';
 import { Metrics } from './support/metrics.js';
@@ -10,7 +12,7 @@ import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 import { eventually, runToExit, type Service, startService, temporaryDirectory } from './support/service.js';
 
 const HOST_MODULE = fileURLToPath(new URL('./support/faulty-host.js', import.meta.url));
-/** What any request may take that has nothing to do with the port at fault. Far below the ten seconds that a port is given. */
+/** The time limit of requests that do not use the faulty port. It is far below the ten seconds of a port. */
 const UNHURT_MS = 5_000;
 const PATIENCE_MS = 10_000;
 
@@ -231,7 +233,7 @@ describe.each(QUESTIONS.map((question) => [`${question.port}.${question.method}`
 
     if (question.nonsense.length > 0) {
       it.each(question.nonsense)('that answers %s costs its own request', async (fault) => {
-        // What cannot be told from a rejection is one.
+        // What looks like a rejection counts as one.
         const isFailure = ['odd then', 'trap', 'a listener that throws'].includes(fault);
         await costsItsOwnRequest(question, fault, isFailure ? 'threw' : 'nonsense');
       });
@@ -272,7 +274,7 @@ describe('A download whose store', () => {
     await set({});
   });
 
-  // On a connection that is kept, what is too much or missing would be taken for, or from, the next answer.
+  // On a kept connection, surplus bytes would become part of the next answer, and missing ones would be taken from it.
   it.each(['a stream that is too short', 'a stream that is too long'])('gives %s is cut off', async (fault) => {
     const path = await uploaded(victim('open'));
     await set({ 'AttachmentStore.open': fault });
@@ -425,12 +427,27 @@ describe.each(['takes 10 s', 'never answers'])(
 
     afterAll(() => set({}));
 
+    it('no transaction waits for it', async () => {
+      await eventually('the policy is asked', async () => {
+        const asked = (await (await fetch(control)).json()) as Record<string, number>;
+        return (asked['OwnershipPolicy.mayControl'] ?? 0) > 0;
+      });
+      const idle = await connected(database.superuserUrl, async (db) => {
+        // Long enough for a transaction that goes on, and far below the patience with a port.
+        await delay(1_000);
+        const sql = `SELECT query FROM pg_stat_activity WHERE datname = current_database()
+          AND state LIKE 'idle in transaction%' AND state_change < now() - interval '500 ms'`;
+        return (await db.query(sql)).rows;
+      });
+      expect(idle).toEqual([]);
+    });
+
     it('everybody else is served meanwhile, and every commit stands', async () => {
       for (let n = 0; n < 2; n += 1) await othersAreUnhurt({ readiness: false });
     });
 
     it.each(QUESTIONS.map(({ port, method }) => `${port}.${method}`))(
-      '%s costs its own request, for so long',
+      '%s costs its own request, for its deadline',
       async (name) => {
         const { answer, ms } = await (outcomes.get(name) as Promise<Outcome>);
         // Ten seconds are as long as a port is given: either may be first.

@@ -75,7 +75,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true });
 });
 
-/** The packages of the build are those of this checkout, which the same command installed; the rest is done as it says. */
+/** The build uses the packages of this checkout, which the same command installed. All other steps run as written. */
 async function performed(command: string, workingDirectory: string): Promise<boolean> {
   if (command.startsWith('apt-get ')) return false;
   if (command === 'npm ci --ignore-scripts') {
@@ -87,7 +87,7 @@ async function performed(command: string, workingDirectory: string): Promise<boo
   return true;
 }
 
-/** What `docker run --user … --read-only` would start: nothing in the environment but this and what the image has set. */
+/** Starts the same as `docker run --user … --read-only`. The environment has only these variables and those of the image. */
 function start(command: readonly string[], env: Record<string, string> = {}): ChildProcess {
   const [program, ...args] = [...entrypoint, ...command] as [string, ...string[]];
   const child = spawn(program, args, {
@@ -101,7 +101,7 @@ function start(command: readonly string[], env: Record<string, string> = {}): Ch
       ...built.env,
       ...env,
     },
-    // Who is not root is nobody to change files either: they are not writable for their owner.
+    // A user other than root cannot change files either: they are not writable for their owner.
     ...(isRoot && { uid: NOBODY, gid: NOBODY }),
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -273,7 +273,7 @@ function request(line: string, headers: Record<string, string>, body: string | U
   return [head(line, { ...headers, 'Content-Length': Buffer.byteLength(body) }), body];
 }
 
-/** The text of a JSON object of so many bytes. */
+/** The text of a JSON object of `bytes` bytes. */
 function objectOf(bytes: number): Buffer {
   return Buffer.from(`{"a":"${'x'.repeat(bytes - 8)}"}`);
 }

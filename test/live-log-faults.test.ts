@@ -67,7 +67,7 @@ const handlers = {
   },
 };
 
-/** Submits a task, follows it twice on `reader`, and compares what came, and how late, with what is stored. */
+/** Submits a task, follows it twice on `reader`, and compares the arrived events, and their delays, with the stored ones. */
 async function submitAndFollow(writer: Replica, reader: Replica, superuserUrl: string): Promise<void> {
   const { taskId } = await writer
     .get(SubmitTask)

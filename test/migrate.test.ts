@@ -78,7 +78,7 @@ describe('an owner without CREATEROLE', () => {
   const owner = 'plain_owner';
   const ownerUrl = (database: string) => cluster.ownerUrl(database).replace('taskbridge_owner', owner);
 
-  it('is told what an administrator has to run, and needs no more than that', async () => {
+  it('names what an administrator has to run, and needs nothing else', async () => {
     const database = await newDatabase();
     await superuser(database, `CREATE ROLE ${owner} LOGIN`, `ALTER DATABASE ${database} OWNER TO ${owner}`);
     expect(await refusal(migrate(ownerUrl(database)))).toBe(
@@ -288,7 +288,7 @@ describe('npm run migrate', () => {
     });
   });
 
-  it('waits no longer than its limit for whoever took its lock, and says who that is', async () => {
+  it('waits no longer than its limit for the holder of its lock, and names that session', async () => {
     const database = await newDatabase();
     await migrate(cluster.ownerUrl(database));
     const url = `${cluster.appUrl(database)}&application_name=stranger`;

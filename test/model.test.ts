@@ -17,8 +17,8 @@ import { checkInvariants, storedEnvelopes } from './support/fold.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 import { createReplica, type Replica } from './support/replica.js';
 
-// What clients and workers are promised, once more and in small: a task as an object in memory, written after the protocol
-// documents and without a look at `decide`. The same commands go to it and to the real use-cases on a real PostgreSQL.
+// The promises to clients and workers, as a small model: a task as an object in memory, written after the protocol documents and
+// without a look at `decide`. The same commands go to it and to the real use-cases on a real PostgreSQL.
 
 const full = process.env['FULL'] === '1';
 const MAX_ATTEMPTS = 3;
@@ -338,7 +338,7 @@ class Real {
   }
 }
 
-/** What it says, or the code of its refusal with what a client is told besides. */
+/** Its answer, or the code of its refusal with the details that a client gets. */
 async function outcome<T>(call: Promise<T>, text: (answer: T) => string): Promise<Outcome> {
   const answer = await outcomeOf(call, text);
   answers.add(answer.replaceAll(/\d+(,\d+)*/g, 'n'));
@@ -359,7 +359,7 @@ interface Model {
   readonly tasks: TaskModel[];
 }
 
-/** Whose token a call shows: that of the last lease, that of the one before, or one that never was. */
+/** The token of a call: that of the last lease, that of the one before, or an unknown one. */
 type Whose = 'last' | 'earlier' | 'invented';
 const tokenOf = (task: TaskModel, whose: Whose): string =>
   (whose === 'invented' ? undefined : task.tokens.at(whose === 'last' ? -1 : -2)) ?? '1.invented';
@@ -430,7 +430,7 @@ function onTask<Details extends object>(
   return fc.tuple(task, details).map(([n, given]) => new OnTask(name, n, given, (on, real) => play(on, real, given)));
 }
 
-/** A call that ends an attempt, under the token of whoever. */
+/** A call that ends an attempt, under the token of the given holder. */
 function ending<Details extends { readonly whose: Whose }>(
   name: string,
   details: fc.Arbitrary<Details>,

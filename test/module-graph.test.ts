@@ -135,7 +135,7 @@ describe('Every route', () => {
     expect(open.map(nameOf).sort()).toEqual(PUBLIC_ROUTES);
   });
 
-  it('refuses whoever does not say who is calling', async () => {
+  it('refuses requests without a principal', async () => {
     for (const route of routes().filter((one) => !PUBLIC_ROUTES.includes(nameOf(one)))) {
       const answer = await request(route, {});
       expect(`${nameOf(route)} ${answer.status}`).toBe(`${nameOf(route)} 401`);

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { request } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { WebSocket } from 'ws';
 import { type Client, newPrincipal, uniqueId } from './support/client.js';
@@ -8,7 +9,7 @@ import { MultiplexClient, SUBPROTOCOL } from './support/multiplex-client.js';
 import { createTestDatabase } from './support/postgres.js';
 import { RemoteTask } from './support/remote-task.js';
 import { eventually, type Service, startService } from './support/service.js';
-import { WITH_WORKERS } from './support/worker-client.js';
+import { output, WITH_WORKERS, type WorkerEvent } from './support/worker-client.js';
 
 const ABSENT = '01890000-0000-7000-8000-000000000000';
 
@@ -372,7 +373,7 @@ describe('The multiplex subprotocol', () => {
   });
 
   it('counts each subscription as a stream, until it is over', async () => {
-    const limited = await startService({ DATABASE_URL: database.appUrl, STREAMS_PER_PRINCIPAL: '2' });
+    const limited = await startService({ DATABASE_URL: database.appUrl, STREAMS_PER_PRINCIPAL: '2', ...WITH_WORKERS });
     const caller = newPrincipal(limited.url);
     const sleeping = await Promise.all(
       Array.from({ length: 4 }, async () => {
@@ -399,6 +400,19 @@ describe('The multiplex subprotocol', () => {
     await connection.until(() => connection.ended(b));
     other.subscribe(c);
     await other.frame(({ type }) => type === 'CAUGHT_UP');
+    other.unsubscribe(c);
+    // Also the place of a stream that cannot end yet, because its client does not read what it was sent.
+    const large = await RemoteTask.begin(caller);
+    for (let n = 0; n < 50; n += 1) await large.append(...Array<WorkerEvent>(4).fill(output('x'.repeat(60_000))));
+    other.subscribe(large.taskId);
+    await other.frame(({ taskId }) => taskId === large.taskId);
+    other.socket.pause();
+    await delay(500);
+    other.unsubscribe(large.taskId);
+    other.subscribe(a, { ref: 'a' });
+    await delay(500);
+    other.socket.resume();
+    await other.frame(({ type, taskId }) => type === 'CAUGHT_UP' && taskId === a);
     connection.leave();
     other.leave();
     await limited.stop();

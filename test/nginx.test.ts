@@ -22,7 +22,7 @@ const USERS = { alice: 'password-of-alice', mallory: 'password-of-mallory', caro
 
 const basic = (name: keyof typeof USERS) => `Basic ${Buffer.from(`${name}:${USERS[name]}`).toString('base64')}`;
 
-/** Every header by which the service or a proxy before it is told who is calling. */
+/** Every header that names the caller to the service or to a proxy before it. */
 const IDENTITY = {
   'X-Principal-Id': 'alice',
   'X-Principal-Scopes': 'tasks:read tasks:write tasks:upload tasks:execute tasks:admin',
@@ -83,7 +83,7 @@ describe('nginx with the configuration of deploy/nginx', () => {
   ) => (await client.create({ clientRequestId: uniqueId(), taskType, input })).body.taskId;
 
   describe('who is calling', () => {
-    it('is whoever logged in, with the scopes of principals.conf', async () => {
+    it('is the user that logged in, with the scopes of principals.conf', async () => {
       const taskId = await create(alice);
       expect((await alice.snapshot(taskId)).status).toBe(200);
       expect((await mallory.snapshot(taskId)).status).toBe(404);
@@ -403,7 +403,7 @@ describe('nginx with the configuration of deploy/nginx', () => {
   });
 });
 
-/** Through the proxy: who is calling is said by a password. */
+/** Through the proxy: a password names the caller. */
 class LoggedIn extends Client {
   constructor(
     url: string,

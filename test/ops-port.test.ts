@@ -108,7 +108,7 @@ it('OPS_PORT that somebody else has is refused in one line, before PORT opens', 
   const exit = await runToExit({ DATABASE_URL: database.appUrl, OPS_PORT: String(port) });
   other.close();
   expect([exit.code, exit.listened]).toEqual([1, false]);
-  expect(exit.stderr).toBe(`OPS_PORT: ${port} is taken by another process\n`);
+  expect(exit.stderr).toBe(`OPS_PORT: ${port} is taken by another process; set OPS_PORT to another port\n`);
 });
 
 it('OPS_PORT that is PORT is refused by name', async () => {

@@ -42,7 +42,7 @@ it('no statement of a task’s way reads a whole table, however small', async ()
   await replica.stop();
 
   await connected(database.superuserUrl, async (db) => {
-    // Sessions tell what they did when they end. Of each task: a claim, an append, an end; and one more append.
+    // Sessions report their statistics when they end. Each task has a claim, an append and an end; then there is one more append.
     await eventually('PostgreSQL has counted it all', async () => {
       const { rows } = await db.query<{ updates: string }>(
         `SELECT n_tup_upd AS updates FROM pg_stat_user_tables WHERE relname = 'proj_tasks'`,

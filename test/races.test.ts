@@ -140,7 +140,7 @@ describe('Two instances on one database', () => {
     );
     const started = "SELECT 1 FROM taskbridge.proj_tasks WHERE task_id = ANY ($1::uuid[]) AND status = 'RUNNING'";
     await eventually('all run', async () => (await query(started, [ids])).length === ids.length);
-    // Each by the instance that did not accept it; whichever runs it has to hear of it.
+    // Each by the instance that did not accept it. The instance that runs it has to hear of it.
     await Promise.all(ids.map((taskId, n) => oneOf(clients, n + 1).cancel(taskId)));
     await eventually('all are cancelled', async () => {
       const cancelled = "SELECT 1 FROM taskbridge.proj_tasks WHERE task_id = ANY ($1::uuid[]) AND status = 'CANCELLED'";

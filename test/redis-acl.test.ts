@@ -115,12 +115,12 @@ describe('With the documented user of Redis', () => {
     }
   });
 
-  it('a password that Redis does not ask for is told in the log, as every line is', async () => {
+  it('a password that Redis does not ask for has a line in the log, like all others', async () => {
     const open = await startRedis();
     const url = open.url.replace('//', '//:needless@');
     const service = await startService({ DATABASE_URL: database.appUrl, REDIS_URL: url });
     try {
-      await eventually('it is told', () => service.stdout().includes('"msg":"process.warning"'));
+      await eventually('it has a line', () => service.stdout().includes('"msg":"process.warning"'));
       expect(service.stderr()).toBe('');
     } finally {
       await service.stop();

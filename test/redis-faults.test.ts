@@ -10,7 +10,7 @@ import { eventually, type Service, startService } from './support/service.js';
 
 /** What the head comparison promises, with room for a machine that is busy. */
 const LATEST_MS = 2_500;
-/** A stream of events for longer than a second has one that is later than this, unless the live log brings them. */
+/** Without the live log, a stream of more than a second has an event that is later than this. */
 const AT_ONCE_MS = 500;
 
 interface Fault {
@@ -151,7 +151,7 @@ describe('Two replicas', () => {
     }
   });
 
-  /** A task with so many events, 50 ms apart. */
+  /** A task with `chunks` events, 50 ms apart. */
   async function created(chunks: number, taskType = 'demo.stream'): Promise<string> {
     const body = { clientRequestId: uniqueId(), taskType, input: { chunks, intervalMs: 50 } };
     const startedAt = performance.now();
@@ -164,7 +164,7 @@ describe('Two replicas', () => {
   interface Followed {
     readonly taskId: string;
     readonly stream: Reader;
-    /** At the end of the stream: milliseconds from the storing of an event to its arrival, of the latest. */
+    /** At the end of the stream: the largest delay from storing to arrival, in milliseconds. */
     readonly latest: Promise<number>;
   }
 
@@ -203,7 +203,7 @@ describe('Two replicas', () => {
     return [writer, reader].reduce((sum, service) => sum + service.stdout().split(`"${event}"`).length - 1, 0);
   }
 
-  /** What each replica says of Redis; it decides where it is required, and is only shown where it is not. */
+  /** The answer of each replica about Redis. It decides with `required`, and is only shown with `degraded`. */
   async function expectReadiness(status: 'ready' | 'not_ready'): Promise<void> {
     const expected = [status === 'ready' ? 200 : 503, 200].map((code) => ({ code, redis: { status } }));
     await eventually(`redis is ${status}`, async () => {

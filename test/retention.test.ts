@@ -182,7 +182,7 @@ describe('npm run retention', () => {
     expect(run).toEqual({
       status: 1,
       stdout: '',
-      stderr: 'RETENTION_DATABASE_URL: somebody else holds what is to be removed, at 5 tries (55P03): run it again\n',
+      stderr: 'RETENTION_DATABASE_URL: another session locked the tasks to remove, at 5 tries (55P03): run it again\n',
     });
   }, 90_000);
 

@@ -13,7 +13,7 @@ import { WITH_WORKERS } from './support/worker-client.js';
 
 const CLIENTS = 100;
 
-/** Follows one task by either protocol over any number of connections, and keeps nothing but its place and what is wrong. */
+/** Follows one task by either protocol over any number of connections, and keeps only its cursor and the faults. */
 class Follower {
   last: number;
   readonly wrong: string[] = [];
@@ -162,7 +162,7 @@ describe('A client that does not read', () => {
     for (const { socket } of followers) socket?.terminate();
     const mebibytes = [before, highest].map((bytes) => Math.round(bytes / 1024 ** 2)).join(' MiB before, ');
     console.log(`${CLIENTS} clients that do not read, events up to 60 kB: ${mebibytes} MiB at most`);
-    // Each may keep its cap and one write beyond, together 25 MiB; all of the log for each of them would be a gibibyte.
+    // Each may keep its cap and one more write, together 25 MiB. The whole log for each would be a gibibyte.
     expect(highest / before).toBeLessThan(1.75);
   }, 120_000);
 
@@ -189,7 +189,7 @@ describe('A client that does not read', () => {
     connection.leave();
   }, 60_000);
 
-  it('and goes on asking is closed with 4013, and not answered for ever', async () => {
+  it('and goes on asking is closed with 4013, and not answered without end', async () => {
     // More answers than the sockets of both sides hold.
     const asked = 60_000;
     const { taskId } = (

@@ -18,7 +18,7 @@ import { PostgresProxy, type RoundTrip } from './support/postgres-proxy.js';
 import { createReplica, OWNER, type Replica, waitingTask } from './support/replica.js';
 import { nextEvents } from './support/next-events.js';
 
-/** A live log that keeps what is published until a test delivers it, to everybody, as often and in whatever order it likes. */
+/** A live log that keeps published events until a test delivers them: to all followers, any number of times, in any order. */
 class HeldLiveLog extends LiveLog {
   /** What is on its way, by task. */
   readonly wire = new Map<string, StoredEvent[]>();
@@ -153,7 +153,7 @@ async function soon<T>(what: string, outcome: Promise<T>, withinMs = 5_000): Pro
 
 type Move =
   | { readonly kind: 'commit'; readonly messages: readonly string[] }
-  /** Some hint of those on their way arrives, 0 the newest; `again` leaves it there, to arrive once more. */
+  /** One of the waiting hints arrives, 0 the newest. `again` keeps it, so that it can arrive once more. */
   | { readonly kind: 'hint'; readonly which: number; readonly again: boolean }
   | { readonly kind: 'lose'; readonly which: number }
   | { readonly kind: 'subscribe'; readonly cursor: number; readonly pace: number }
@@ -195,7 +195,7 @@ const story: fc.Arbitrary<Story> = fc.record({
   rest: fc.constantFrom('lost', 'delivered', 'delivered backwards'),
 });
 
-/** Plays one story, and answers what each of its subscribers received beside what it should have. */
+/** Plays one story. Returns the received and the expected events of each subscriber. */
 async function play({ moves, rest }: Story): Promise<{ received: string[]; expected: string[] }[]> {
   const author = await Author.begin();
   const wire = liveLog.of(author.taskId);
@@ -332,7 +332,7 @@ describe('A subscription', () => {
     await expect(nextEvents(subscription)).rejects.toThrow(TaskNotFound);
   });
 
-  it('ends with TaskNotFound for whoever waits for a task that was removed', async () => {
+  it('ends with TaskNotFound for a reader that waits for a removed task', async () => {
     const author = await Author.begin();
     const subscription = await open(author.taskId, 1);
     const next = nextEvents(subscription);

@@ -227,7 +227,7 @@ it('A collector that is gone costs a line and holds nothing up', async () => {
   );
   const client = newPrincipal(service.url);
   for (let n = 0; n < 20; n++) expect((await client.list()).status).toBe(200);
-  await eventually('it is told', () => service.stdout().includes('"tracing.problem"'));
+  await eventually('it has a line', () => service.stdout().includes('"tracing.problem"'));
   for (let n = 0; n < 20; n++) expect((await client.list()).status).toBe(200);
   const stoppedAt = performance.now();
   expect(await service.stop()).toEqual({ code: 0, signal: null });

@@ -53,7 +53,7 @@ describe('The three transports', () => {
     return taskId;
   };
 
-  /** A task with so many stored events, the last one terminal; with none it waits until tomorrow. */
+  /** A task with `events` stored events, the last one terminal. With none it waits until tomorrow. */
   const fabricated = async (events: number): Promise<string> => {
     const taskId = randomUUID();
     await connected(database.superuserUrl, async (db) => {
@@ -433,7 +433,7 @@ describe('The three transports', () => {
       expect(dechunked(body)).toBe(await expectedText(taskId));
     });
 
-    it('come without chunks to who speaks HTTP/1.0', async () => {
+    it('come without chunks to a client of HTTP/1.0', async () => {
       const taskId = await fabricated(2);
       const { port } = new URL(service.url);
       const asked = head(`GET ${path(taskId)}`, client.headers).replace('HTTP/1.1', 'HTTP/1.0');

@@ -77,7 +77,7 @@ describe('A variable that looks like a setting', () => {
     ]);
   });
 
-  it.each(WRONG)('is told elsewhere: %s means %s', (written, meant) => {
+  it.each(WRONG)('has a line elsewhere: %s means %s', (written, meant) => {
     expect(readConfig({ [written]: 'hunter2' }).unknownSettings).toEqual([
       { name: written, why: `is no setting; did you mean ${meant}?` },
     ]);
@@ -196,7 +196,7 @@ describe('What stands in the environments of ordinary machines', () => {
     expect(readConfig({ ...env }).unknownSettings).toBeUndefined();
   });
 
-  it('is told where it only looks like a service of Kubernetes', () => {
+  it('has a line where it only looks like a service of Kubernetes', () => {
     expect(linesOf({ ...PRODUCTION, TASKBRIDGE_PORT: '8080' })).toEqual([
       'TASKBRIDGE_PORT: is no setting; did you mean PORT?',
     ]);

@@ -636,7 +636,7 @@ describe('A file of a task', () => {
     expect(JSON.parse(answer.bytes.toString())).toMatchObject({ code: 'INVALID_REQUEST' });
   });
 
-  it('answers HEAD with the headers alone, and who has it already with 304', async () => {
+  it('answers HEAD with the headers alone, and a client that has it with 304', async () => {
     const head = await get({}, 'HEAD');
     expect([head.status, head.headers.get('content-length'), head.bytes.length]).toEqual([200, '5000', 0]);
     const fresh = await get({ 'If-None-Match': `"${sha256(bytes)}"` });

@@ -63,7 +63,7 @@ const openAmong = async (ids: readonly string[]): Promise<number> => {
 const skipBackoffs = () =>
   superuser.query('UPDATE taskbridge.proj_tasks SET claimable_at = now() WHERE claimable_at > now()');
 
-/** What counts of a task's output: what came after a retry has taken the place of what came before. */
+/** The valid output of a task: output after a retry replaces the output before it. */
 function foldedOutput(log: readonly Envelope[]): string {
   let pieces: { id: number; data: string }[] = [];
   for (const { type, eventId, payload } of log) {
@@ -181,7 +181,7 @@ describe('Two instances', () => {
     await checkInvariants(database.superuserUrl, { quiescent: true });
   }, 300_000);
 
-  it('share the line: who waits at one gets the task that the other accepts', async () => {
+  it('share the line: a claim at one gets the task that the other accepts', async () => {
     const [here, there] = services.map(({ url }) => url) as [string, string];
     const taskType = uniqueId('type');
     const waiting = new WorkerClient(there).lease(taskType);
@@ -248,7 +248,7 @@ describe('A worker that ignores a cancellation', () => {
     const took = Date.parse(log.at(-1)?.createdAt ?? '') - Date.parse(requested.updatedAt);
     expect(took).toBeGreaterThan(800);
     expect(took).toBeLessThan(5_000);
-    // It went on all the time, and was told so with every answer until it was refused.
+    // It worked all the time, and every answer asked it to stop, until it was refused.
     const refused = deaf.lines.findIndex(({ status }) => status === 409);
     const told = deaf.lines.slice(0, refused).at(-1)?.body;
     expect(told).toMatchObject({ cancellationRequested: true });
@@ -376,8 +376,8 @@ describe('A crash at any database round trip', () => {
 
   /**
    * Stops the conversation with PostgreSQL at every round trip of a call, before PostgreSQL sees it and after it has answered; by
-   * cutting the connection, and after the commit (in full: everywhere) also by a `kill -9` of the service. Answers how many trips
-   * there were.
+   * cutting the connection, and after the commit (in full: everywhere) also by a `kill -9` of the service. Returns the number of
+   * trips.
    */
   async function interruptedEverywhere<Held>({ prepare, names, call, goOn }: Operation<Held>): Promise<number> {
     let trips = 0;
@@ -435,7 +435,7 @@ describe('A crash at any database round trip', () => {
       goOn: async ({ taskType, taskId }) => {
         let { leases } = (await worker().claim({ taskTypes: [taskType] })).body;
         if (leases.length === 0) {
-          // It was leased, and nobody was told to whom.
+          // It was leased, and no answer named the lease.
           await expireLeaseOf(taskId);
           await eventually('it is taken back', async () => (await typesOf(taskId)).at(-1) === 'TASK_RETRYING');
           await skipBackoffs();
@@ -464,7 +464,7 @@ describe('A crash at any database round trip', () => {
     expect(trips).toBeGreaterThanOrEqual(1);
   }, 120_000);
 
-  it('of a question asks it once, and the repeat is told under which id', async () => {
+  it('of a question asks it once, and the repeat gets its id', async () => {
     const trips = await interruptedEverywhere({
       prepare: leased,
       names: ({ taskId }) => [taskId],
@@ -606,7 +606,7 @@ describe('A thousand waiting claims', () => {
     console.log(figures.join('\n'));
 
     over = true;
-    // Who drains answers them all.
+    // The draining replica answers them all.
     const [exit] = await Promise.all([service.stop(), ...idlers]);
     expect(exit).toEqual({ code: 0, signal: null });
     agent.destroy();
@@ -621,7 +621,7 @@ describe('A thousand waiting claims', () => {
   }, 120_000);
 });
 
-/** A port that was free a moment ago, for a service that comes back under the same address. */
+/** A free port, for a service that comes back under the same address. */
 async function freePort(): Promise<string> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');

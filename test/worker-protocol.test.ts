@@ -251,7 +251,7 @@ describe('A claim', () => {
     await worker.claim({ taskTypes: [taskType] });
     gone.abort();
     expect(await claim).toBe('gone');
-    // The service hears of it on the connection of its own; whoever asks after that gets the task.
+    // The service hears of it on the connection of its own; a later claim gets the task.
     const taskId = await created(taskType);
     expect((await worker.lease(taskType)).taskId).toBe(taskId);
   });
@@ -639,7 +639,7 @@ describe('A lease', () => {
       }
     });
 
-    it('is proved by the token alone, whichever worker and worker token it comes from', async () => {
+    it('is proved by the token alone, from any worker and with any worker token', async () => {
       const lease = await leased();
       const other = new WorkerClient(service.url, uniqueId('other'), OTHER_TOKEN);
       expect((await call(other, lease)).status).toBe(name === 'release' ? 204 : 200);
@@ -727,7 +727,7 @@ describe('A cancellation', () => {
     expect((await worker.events(lease, 1, [progress(1)])).body.cancellationRequested).toBe(true);
   });
 
-  it('is obeyed with the reason of whoever asked', async () => {
+  it('is obeyed with the reason of the request', async () => {
     const lease = await cancelling('too slow');
     const answer = await worker.cancelled(lease, 'as you wish');
     expect([answer.status, answer.body]).toEqual([200, { eventId: '2' }]);
@@ -735,7 +735,7 @@ describe('A cancellation', () => {
     expect((await client.snapshot(lease.taskId)).body.status).toBe('CANCELLED');
   });
 
-  it('says cancelled_by_user when whoever asked gave no reason', async () => {
+  it('says cancelled_by_user when the request gave no reason', async () => {
     const lease = await cancelling();
     await worker.cancelled(lease);
     expect((await lastOf(lease.taskId))?.payload).toEqual({ reason: 'cancelled_by_user' });

@@ -58,7 +58,7 @@ describe('docs/workers.md', () => {
     await symlink(join(root, 'examples'), join(directory, 'examples'));
     for (const { file, text } of blocks) if (file !== undefined) await writeFile(join(directory, file), text);
 
-    // One shell for all, as for whoever types them; a line that no command prints stands between two.
+    // One shell for all, as for a person who types them; a line that no command prints stands between two.
     const boundary = '--- next ---';
     const commands = steps.map(({ command }) => command.replace('http://127.0.0.1:3000', service.url));
     const bash = spawn('bash', ['-euo', 'pipefail', '-c', commands.join(`echo '${boundary}'\n`)], {

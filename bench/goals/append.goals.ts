@@ -5,7 +5,7 @@ import { median } from '../median.js';
 import type { Stage } from '../stage.js';
 import { runningTasks } from '../tasks.js';
 
-/** The service's statements without the service. */
+/** Runs the service's statements without the service. */
 async function rawSql(stage: Stage, tasks: number) {
   const database = await stage.database();
   const child = stage.child('yardsticks/raw-sql.ts');

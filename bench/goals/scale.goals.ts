@@ -9,10 +9,12 @@ import { connections, runningTasks } from '../tasks.js';
 import { rssKiB } from '../usage.js';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Until the memory of connecting has settled. */
+/** How long memory settles after the connections. */
 const SETTLE_MS = 2_000;
 
-/** Resident memory for each of many subscribers who hear nothing. Each repetition is a process of its own: memory does not come back. */
+/**
+ * Resident memory for each of many silent subscribers. Each repetition has its own process, because a process keeps its memory.
+ */
 function idleSubscribers(
   serve: (stage: Stage) => Promise<Serving & { rssKiB(): Promise<number> }>,
   gathering: Partial<Gathering>,
@@ -43,7 +45,7 @@ const ofBareWs = async (stage: Stage) => {
   return { ...serving, rssKiB: () => rssKiB(serving.child.pid) };
 };
 
-/** A task that runs and has so many events, and the means to measure it. */
+/** A running task with `events` events, and the means to measure it. */
 async function withHistory(stage: Stage, events: number): Promise<{ served: Served; taskId: string }> {
   const served = await stage.service({ MAX_EVENTS_PER_TASK: '100000000' });
   const [taskId] = (await runningTasks(served, 1)) as [string];
@@ -103,7 +105,7 @@ function appendTo(eventsOf: (stage: Stage) => number) {
 const long = ({ sizes }: Stage) => sizes.history;
 const short = () => SHORT;
 
-/** One subscriber a task; as many tasks get events at a time, however many there are. */
+/** One subscriber for each task. The number of tasks that get events at a time is fixed. */
 async function inTurn(stage: Stage, serving: Serving) {
   const swarm = await swarmOn(stage, serving, { subscribers: serving.taskIds.length });
   const drive = () => driven(stage, serving, swarm, { tasksAtATime: stage.sizes.tasks });
@@ -112,8 +114,8 @@ async function inTurn(stage: Stage, serving: Serving) {
 }
 
 /**
- * In the CPU that a bare server takes for the same, as the kernel's share grows with the number of sockets by itself: those of 10 000
- * do not fit into the caches.
+ * In units of a bare server's CPU for the same work. The kernel's share grows with the number of sockets: 10 000 do not fit into
+ * the caches.
  */
 function cpuInTurn(tasksOf: (stage: Stage) => number) {
   return async (stage: Stage): Promise<Side> => {
@@ -154,12 +156,12 @@ function redisCpuInTurn(tasksOf: (stage: Stage) => number) {
 const manyTasks = ({ sizes }: Stage) => sizes.manyTasks;
 const fewTasks = ({ sizes }: Stage) => sizes.tasks;
 
-/** PostgreSQL and Redis connections of a replica with so many subscribers, while events are delivered. */
+/** PostgreSQL and Redis connections of a replica with these subscribers, while it delivers events. */
 function connectionsAt(subscribersOf: (stage: Stage) => number) {
   return async (stage: Stage): Promise<Side> => {
     const serving = await durably(stage);
     const swarm = await swarmOn(stage, serving, { subscribers: subscribersOf(stage) });
-    // All that the pool may have: it opens them when they are wanted and keeps them for a minute.
+    // The limit of the pool: it opens connections on demand and keeps them for a minute.
     const warm = () => Promise.all(serving.taskIds.map((taskId) => fetch(`${serving.url}/api/v1/tasks/${taskId}`)));
     return async () => {
       await warm();

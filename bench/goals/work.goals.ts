@@ -6,7 +6,7 @@ import type { Served, Stage } from '../stage.js';
 import { connections } from '../tasks.js';
 
 const WORKERS = 8;
-/** More than are worked on in a second of a repetition. */
+/** More tasks than a repetition finishes in a second. */
 const TASKS_A_SECOND = 4_000;
 const HISTORY = 50;
 const LOOK_MS = 20;
@@ -16,7 +16,7 @@ interface Done {
   readonly seconds: number;
 }
 
-/** Claims that find nothing are no work: there must have been something to claim all the time. */
+/** Claims without a task are no work, so there must always be waiting tasks. */
 function rateOf(stage: Stage, { count, seconds }: Done): { readonly figure: number } {
   if (count > tasksFor(stage) - WORKERS * 10) throw new Error('there was nothing left to claim');
   return { figure: count / seconds };
@@ -25,7 +25,7 @@ function rateOf(stage: Stage, { count, seconds }: Done): { readonly figure: numb
 const tasksFor = ({ sizes }: Stage) => Math.ceil(TASKS_A_SECOND * sizes.seconds) + WORKERS * 20;
 
 async function overHttp(stage: Stage): Promise<Side> {
-  // What a repetition leaves waiting is there in the next.
+  // Tasks that a repetition leaves waiting are there in the next.
   const { url } = await stage.service({ OPEN_TASKS_PER_PRINCIPAL: '0' });
   const client = stage.child('http-process.ts');
   return async () => {
@@ -64,7 +64,7 @@ function claimLatency(workersOf: (stage: Stage) => number) {
   };
 }
 
-/** Subscribers who come back all at once, each with so many events to catch up with: seconds until the last one has them. */
+/** Subscribers reconnect all at once, each with the events after `from` to catch up: seconds until the last one has them. */
 function reconnect(serve: (stage: Stage) => Promise<Serving & { served?: Served }>, from: number) {
   return async (stage: Stage): Promise<Side> => {
     const serving = await serve(stage);

@@ -4,7 +4,7 @@ import { EndAttempt } from '../../src/tasks/end-attempt.js';
 import { createReplica, type Replica, waitingTask } from '../../test/support/replica.js';
 import { answerCalls } from '../child.js';
 
-// Claims and completions without HTTP: the transactions of the service, one after the other, of so many workers.
+// Claims and completions without HTTP: several workers run the transactions of the service one after the other.
 
 const WORKER = { workerId: 'bench', principalId: 'worker:bench' };
 /** Of one claim. */

@@ -5,8 +5,8 @@ import { WebSocketServer, type WebSocket } from 'ws';
 import { answerCalls } from '../child.js';
 import { TEXT } from '../text.js';
 
-// As little as a server can do that has the events itself: one buffer for each event, sent to every socket of its task. Nothing is
-// stored, checked or resumed.
+// The smallest server that has the events itself: one buffer for each event, sent to every socket of its task. It stores, checks
+// and resumes nothing.
 
 interface Task {
   readonly taskId: string;
@@ -43,7 +43,7 @@ function stream(request: IncomingMessage, response: ServerResponse): void {
 }
 
 answerCalls({
-  /** `history` events are there from the beginning, and sent to who subscribes. */
+  /** `history` events are there from the beginning, and go to every subscriber. */
   async start(taskIds: readonly string[], controlPath: string, history = 0): Promise<string> {
     tasks = taskIds.map((taskId) => ({ taskId, sockets: [], responses: [], last: 0, history: [] }));
     byId = new Map(tasks.map((task) => [task.taskId, task]));

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import { answerCalls } from '../child.js';
 import { TEXT } from '../text.js';
 
-// What two processes on this machine need at least to say something to each other and back.
+// The shortest round trip between two processes on this machine.
 
 answerCalls({
   async serve(): Promise<number> {
@@ -12,7 +12,7 @@ answerCalls({
     return (server.address() as AddressInfo).port;
   },
 
-  /** Milliseconds of so many round trips of as many bytes as an event has. */
+  /** Milliseconds of `rounds` round trips with the bytes of an event. */
   async roundTrips(port: number, rounds: number): Promise<number[]> {
     const socket = connect(port, '127.0.0.1').setNoDelay(true);
     await once(socket, 'connect');

@@ -7,7 +7,7 @@ import { answerCalls } from '../child.js';
 
 // The least that stores the same row for a request: no checks, no log, one commit a request.
 
-/** What the service has when nobody says otherwise. */
+/** The default of the service. */
 const POOL_MAX = 10;
 
 const INSERT = {

@@ -10,7 +10,7 @@ import { TEXT } from '../text.js';
 
 // The service's own statements in a loop, with nothing around them.
 
-/** What the service has when nobody says otherwise. */
+/** The default of the service. */
 const POOL_MAX = 10;
 const LIMITS = { leaseSeconds: 3_600, maxEventsPerTask: 1_000_000 };
 
@@ -78,7 +78,7 @@ answerCalls({
     return stored / ((performance.now() - startedAt) / 1000);
   },
 
-  /** Milliseconds of so many appends of a lone writer through the queue, and without it: by turns, so that both meet the same. */
+  /** Milliseconds of `rounds` appends of a lone writer through the queue, and without it. They take turns, so both meet the same load. */
   async lone(rounds: number): Promise<{ queued: number[]; direct: number[] }> {
     const queue = new AppendQueue((requests) => appendBatch(database, requests, LIMITS));
     const [task] = running as [Running];
@@ -90,7 +90,7 @@ answerCalls({
     return { queued, direct };
   },
 
-  /** Milliseconds of so many commits of one row of the log. */
+  /** Milliseconds of `rounds` commits of one row of the log. */
   commits(rounds: number): Promise<number[]> {
     const { taskId } = running[0] as Running;
     let eventId = 1_000_000_000 + Math.floor(performance.now() * 1000);

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run once by the image's entry point, on an empty volume. Three roles and no more than that: what two of them may do is granted
-# by the migrations, and the owner, which finds them made, needs no right to make roles.
+# The image's entry point runs this once, on an empty volume. It makes three roles only. The migrations grant two of them their
+# privileges. The roles exist then, so the owner needs no right to make roles.
 set -eu
 psql --set ON_ERROR_STOP=1 --username "${POSTGRES_USER:-postgres}" --dbname taskbridge <<'SQL'
 \set owner `cat /run/secrets/owner_password`

@@ -1,4 +1,4 @@
-// A host module: who is calling (a JWT), whose tasks those are (the tenant's), and a task type of your own. See README.md.
+// A host module: callers by JWT, tasks that belong to a tenant, and a task type of your own. See README.md.
 import { createLocalJWKSet, createRemoteJWKSet, errors, jwtVerify } from 'jose';
 import {
   AuthContextResolver,
@@ -15,7 +15,7 @@ if (!issuer || !audience) throw new Error('JWT_ISSUER and JWT_AUDIENCE are requi
 if (!JWT_JWKS_URL && !JWT_JWKS) throw new Error('JWT_JWKS_URL or JWT_JWKS is required');
 
 const keys = JWT_JWKS ? createLocalJWKSet(JSON.parse(JWT_JWKS)) : createRemoteJWKSet(new URL(JWT_JWKS_URL));
-// Asymmetric ones only: whoever can check a token must not be able to make one.
+// Asymmetric algorithms only: a service that checks tokens must not be able to make one.
 const rules = { issuer, audience, algorithms: ['RS256', 'PS256', 'ES256', 'EdDSA'], requiredClaims: ['sub', 'exp'] };
 
 /** Names that are fit for logs and URLs. The id of nobody, all zeros, is the service's own. */
@@ -50,7 +50,7 @@ class JwtResolver extends AuthContextResolver {
   }
 }
 
-/** Everybody in the tenant may watch; whoever created a task, and the tenant's admins, may also end it. */
+/** Every principal of the tenant may watch a task. Its creator and the tenant's admins may also end it. */
 class TenantOwnership extends OwnershipPolicy {
   mayCreate(auth, { taskType }) {
     return taskType.startsWith('acme.');

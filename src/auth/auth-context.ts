@@ -1,4 +1,4 @@
-/** Who acts when nobody has to say who they are. No header or token may claim it. */
+/** The principal of requests that need not name one. No header or token may claim it. */
 export const SYSTEM_PRINCIPAL_ID = '00000000-0000-0000-0000-000000000000';
 
 export const SCOPES = ['tasks:write', 'tasks:upload', 'tasks:read', 'tasks:execute', 'tasks:admin'] as const;
@@ -12,7 +12,7 @@ export function isReserved(subject: string): boolean {
 const MAX_NAME_CHARACTERS = 128;
 const CONTROL = /\p{Cc}/u;
 
-/** Whether this can name a principal, a tenant or an app: it can be stored as it is, and shown in a log. */
+/** Whether this text can be the id of a principal, a tenant or an app. It has to be storable, and safe in a log. */
 export function isName(text: string): boolean {
   return text !== '' && text.length <= MAX_NAME_CHARACTERS && text.isWellFormed() && !CONTROL.test(text);
 }
@@ -24,17 +24,17 @@ export interface AuthContext {
   readonly scopes: ReadonlySet<string>;
   readonly tenantId?: string;
   readonly appId?: string;
-  /** Whatever else a host's resolver and policies want to share. */
+  /** Further facts that a host's resolver shares with its policies. */
   readonly attributes: Readonly<Record<string, unknown>>;
 }
 
-/** What a principal may do when nobody says which scopes it has. */
+/** The scopes of a principal when the request names none. */
 export const UNSCOPED: readonly Scope[] = ['tasks:write', 'tasks:upload', 'tasks:read'];
 
-/** A request that did not have to say whose it is, and did not. */
+/** The caller of a request that needs no principal and names none. */
 export const NOBODY: AuthContext = { subject: SYSTEM_PRINCIPAL_ID, scopes: new Set(UNSCOPED), attributes: {} };
 
-/** Whether the caller has the scope. Whoever reads all, `tasks:admin`, reads. */
+/** Whether the caller has the scope. `tasks:admin` includes `tasks:read`. */
 export function hasScope({ scopes }: AuthContext, scope: Scope): boolean {
   return scopes.has(scope) || (scope === 'tasks:read' && scopes.has('tasks:admin'));
 }

@@ -1,4 +1,4 @@
-/** What counts as proof of who is calling. */
+/** How a caller proves its identity. */
 export abstract class AuthConfig {
   /** Without a principal header: 401 when true, the system principal when false. From REQUIRE_AUTHENTICATED_PRINCIPAL. */
   abstract readonly requireAuthenticatedPrincipal: boolean;

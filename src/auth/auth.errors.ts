@@ -3,7 +3,7 @@ import { TaskBridgeError } from '../taskbridge-error.js';
 export class NotAuthenticated extends TaskBridgeError {
   readonly code = 'AUTHENTICATION_ERROR';
   readonly kind = 'unauthenticated';
-  constructor(message = 'The request does not prove who is calling.') {
+  constructor(message = 'The request does not prove its principal.') {
     super(message);
   }
 }

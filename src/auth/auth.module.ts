@@ -7,7 +7,7 @@ import { Callers } from './callers.js';
 import { ProxyHeaderResolver } from './proxy-header-resolver.js';
 import { ProxyProof } from './proxy-proof.js';
 
-/** Who is calling. */
+/** Resolves callers and checks their scopes. */
 @Module({})
 export class AuthModule {
   static register(hosted: Hosted): DynamicModule {

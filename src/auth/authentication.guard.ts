@@ -10,7 +10,7 @@ import { REQUIRED_SCOPE } from './requires.decorator.js';
 
 export type AuthenticatedRequest = Request & { auth?: AuthContext };
 
-/** Every HTTP route but the public ones: who is calling, and whether its scopes allow the route. */
+/** Guards every HTTP route but the public ones: resolves the caller, and checks its scopes against the route. */
 @Injectable()
 export class AuthenticationGuard implements CanActivate {
   constructor(

@@ -4,15 +4,15 @@ import { isName, isReserved, NOBODY, type AuthContext } from './auth-context.js'
 import { AuthContextResolver } from './auth-context-resolver.js';
 import { NotAuthenticated } from './auth.errors.js';
 
-/** Who is calling, for HTTP, SSE and the WebSocket upgrade alike. Here and nowhere else what a resolver says is taken in. */
+/** Resolves callers for HTTP, SSE and the WebSocket upgrade. This class alone accepts the answer of a resolver. */
 @Injectable()
 export class Callers {
   constructor(private readonly resolver: AuthContextResolver) {}
 
   /**
-   * Reserved ids are refused whichever resolver they come from: an identity provider lets people choose names, and nobody may be
-   * the service itself, or look like a worker in the log of a task.
-   * @throws NotAuthenticated, and whatever else the resolver throws
+   * Reserved ids are refused from every resolver. Identity providers let people choose names, and no person may act as the
+   * service itself or look like a worker in a task's log.
+   * @throws NotAuthenticated, and every other error of the resolver
    */
   async of(request: IncomingMessage): Promise<AuthContext> {
     const auth = await this.resolver.resolve(request);

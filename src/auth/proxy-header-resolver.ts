@@ -27,7 +27,7 @@ export class ProxyHeaderResolver extends AuthContextResolver {
     const appId = single(request, 'x-app-id');
     if (subject === undefined) {
       if (this.config.requireAuthenticatedPrincipal) throw new NotAuthenticated();
-      // Otherwise a client could choose a tenant while it stays nobody.
+      // Otherwise a client without a principal could choose a tenant.
       if (scopes ?? tenantId ?? appId) throw new NotAuthenticated('X-Principal-Id is missing.');
       return NOBODY;
     }

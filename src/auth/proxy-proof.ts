@@ -12,7 +12,7 @@ export class ProxyProof {
     this.#secrets = proxySecrets.map(digest);
   }
 
-  /** Whether there is a secret to know. */
+  /** Whether a secret is configured. */
   get isPossible(): boolean {
     return this.#secrets.length > 0;
   }
@@ -21,7 +21,7 @@ export class ProxyProof {
   isGiven({ headersDistinct }: IncomingMessage): boolean {
     const [given = '', ...others] = headersDistinct['x-auth-proxy-secret'] ?? [];
     const digested = digest(given);
-    // Every secret is compared, in constant time, so that an answer's time tells nothing about which one is near.
+    // Every secret is compared in constant time, so the time of an answer reveals nothing about the secrets.
     const matches = this.#secrets.filter((secret) => timingSafeEqual(secret, digested)).length;
     return matches > 0 && others.length === 0;
   }

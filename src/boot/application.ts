@@ -22,11 +22,14 @@ import { withUploadForm } from './upload-form.js';
 /** Longer than the idle time of the proxies in front, which otherwise reuse a connection at the moment it is closed. */
 const KEEP_ALIVE_MS = 75_000;
 const HEADERS_MS = 15_000;
-/** How late the two limits may be noticed. Node looks every 30 s, and so would give 45 s to who sends a header a second. */
+/**
+ * How late Node may notice the two limits. By default it looks every 30 s, which would give 45 s to a client that sends one
+ * header a second.
+ */
 const LOOK_FOR_LATE_MS = 1_000;
 /** From the first byte to the last of a request. Answers may take longer: streams do. */
 const REQUEST_MS = 300_000;
-/** About 1.4 Mbit/s: the slowest line over which an upload of the largest size is in time. */
+/** About 1.4 Mbit/s: the slowest connection that uploads the largest size in time. */
 const SLOWEST_UPLOAD_BYTES_PER_MS = 175;
 /** After an hour the sweeper takes an upload for abandoned. */
 const LONGEST_REQUEST_MS = 3_000_000;
@@ -39,7 +42,7 @@ export async function createApplication(parts: Parts): Promise<NestExpressApplic
     abortOnError: false,
   });
   app.disable('x-powered-by');
-  // Entity tags are given where they mean something; one made of every body costs a hash of it.
+  // Routes with versions send entity tags. Express would hash every body for one.
   app.disable('etag');
   // Express answers `If-None-Match: *` with 304 on every route; those that have versions answer it themselves.
   const express = app.getHttpAdapter().getInstance() as { readonly request: object };
@@ -71,12 +74,12 @@ export async function createApplication(parts: Parts): Promise<NestExpressApplic
   return app;
 }
 
-/** What every server of ours has beyond Node's defaults. */
+/** The settings of each of our servers that differ from Node's defaults. */
 export function harden(server: Server): void {
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.headersTimeout = HEADERS_MS;
   server.requestTimeout = REQUEST_MS;
-  // Read when it begins to listen; only the types say that it is for the constructor alone.
+  // Node reads it when it begins to listen. Only the types say that it is for the constructor.
   Object.assign(server, { connectionsCheckingInterval: LOOK_FOR_LATE_MS });
   answerEverything(server);
 }

@@ -20,13 +20,13 @@ export class BootRefused extends Error {
 export interface BootWait {
   /** How long PostgreSQL may take to answer. */
   readonly bootWaitSeconds: number;
-  /** Told once, when PostgreSQL is not there at the first try. */
+  /** Called once, when PostgreSQL does not answer the first try. */
   readonly onWait?: (reason: string) => void;
 }
 
 /**
- * Returns when this database may be served, by this role, with this build. The embedded one is judged no more mildly. What cuts the
- * examination off, such as a restart or a statement that took too long, is waited out as an absence is.
+ * Returns when this build may serve this database with this role. The rules for the embedded one are the same. It waits out
+ * interruptions, such as a restart or a slow statement, like an absent PostgreSQL.
  */
 export async function checkBoot(databaseUrl: string, { bootWaitSeconds, onWait }: BootWait): Promise<void> {
   try {

@@ -20,7 +20,7 @@ import {
 } from './settings.js';
 import { type UnknownSetting, unknownSettings } from './unknown-settings.js';
 
-/** Everything an operator decided, read once, validated, frozen. Each module is given its own slice and no more. */
+/** All settings of the operator, read once, validated, frozen. Each module gets only its own slice. */
 export interface Config {
   readonly environment: { readonly name: Environment; readonly productionLike: boolean };
   readonly database: DatabaseConfig;
@@ -41,7 +41,10 @@ export interface Config {
   readonly unknownSettings?: readonly UnknownSetting[];
 }
 
-/** The environment cannot be served with. One line a setting; names and rules, never a value: these lines end up in logs. */
+/**
+ * The service cannot serve with this environment. One line for each setting has its name and its rule, never its value, because
+ * logs keep these lines.
+ */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 
@@ -61,7 +64,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     rule('REDIS_URL', values.REDIS_URL === undefined, `is required ${why}: replicas need it to reach each other`);
     rule('REQUIRE_AUTHENTICATED_PRINCIPAL', values.REQUIRE_AUTHENTICATED_PRINCIPAL !== true, `must be true ${why}`);
   }
-  // An image sets NODE_ENV; what the installation is, an operator has to say.
+  // An image sets NODE_ENV. The operator has to say what the installation is.
   const isProduction = env.NODE_ENV?.trim().toLowerCase() === 'production';
   rule(
     'APP_ENV',
@@ -73,7 +76,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     given.has('DRAIN_DELAY_SECONDS') && values.DRAIN_DELAY_SECONDS > values.SHUTDOWN_GRACE_SECONDS,
     'must not be more than SHUTDOWN_GRACE_SECONDS',
   );
-  // Whoever holds a worker token could otherwise speak as the proxy, that is as any principal.
+  // Otherwise the holder of a worker token could act as the proxy, and so as any principal.
   rule(
     'WORKER_TOKENS',
     values.WORKER_TOKENS?.some((token) => values.AUTH_PROXY_SECRET?.includes(token)) === true,
@@ -111,7 +114,9 @@ export function readRetentionConfig(env: NodeJS.ProcessEnv = process.env) {
   return Object.freeze({ retentionUrl: url, retentionDays, waitSeconds });
 }
 
-/** The connection of a command, as `whose`. Nothing but what it needs is looked at: it runs where the service is not configured. */
+/**
+ * The connection of a command, as `whose`. Only the settings that it needs are read: it runs where the service is not configured.
+ */
 function readCommand(
   env: NodeJS.ProcessEnv,
   urlName: 'MIGRATION_DATABASE_URL' | 'RETENTION_DATABASE_URL',
@@ -133,10 +138,10 @@ function readCommand(
 /** By the name of the variable. */
 type Problems = Map<string, string>;
 
-/** Where there is a problem there is no value; `refuseProblems` stands between these values and their use. */
+/** A setting with a problem has no value. `refuseProblems` runs before any use of these values. */
 function readSettings(env: NodeJS.ProcessEnv): {
   values: SettingValues;
-  /** What the environment says, and no default does. */
+  /** The settings that the environment has, without those that have only their default. */
   given: ReadonlySet<SettingName>;
   productionLike: boolean;
   problems: Problems;

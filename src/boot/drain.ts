@@ -11,12 +11,12 @@ import { WaitingClaims } from '../execution/waiting-claims.js';
 import { DrainState } from '../http/drain-state.js';
 import { UploadSweeper } from '../uploads/upload-sweeper.js';
 
-/** Over how long streams are sent away, at most: their clients come back to the other replicas in the same rhythm. */
+/** The longest time over which the ends of streams are spread. Their clients reconnect to other replicas in the same rhythm. */
 const LONGEST_SPREAD_MS = 3_000;
 
 /**
- * Leaves nothing half done: first the load balancer learns of it, then streams are sent elsewhere, then what is in flight
- * finishes, then what runs inline is handed back. Nest's own close cuts sockets, so it comes last.
+ * Leaves nothing half done. The order: the load balancer learns of it, streams end, requests in flight finish, inline attempts go
+ * back. Nest's own close cuts sockets, so it comes last.
  */
 export async function drain(
   app: NestExpressApplication,
@@ -29,9 +29,9 @@ export async function drain(
   await app.get(Streams).drain(Math.min(LONGEST_SPREAD_MS, left / 4));
   const server = app.getHttpServer() as Server;
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  // Also those that become idle from here on: a stream that has ended, a client that keeps its connection all the same.
+  // Also connections that become idle later: a stream that ended, a client that keeps its connection anyway.
   const idle = setInterval(() => server.closeIdleConnections(), 50);
-  // Claims that wait are answered with nothing, so that their connections end.
+  // Waiting claims get an empty answer, so their connections end.
   await app.get(WaitingClaims).stop();
   await app.get(InlineWorker).stop();
   await app.get(Reaper).stop();
@@ -41,7 +41,7 @@ export async function drain(
   server.closeAllConnections();
   await app.get(Hub).stop();
   await app.get(LiveLog).stop();
-  // Probes and scrapes see the drain to its end.
+  // Probes and scrapes are answered until the end of the drain.
   await ops?.stop();
   await app.close();
 }

@@ -17,7 +17,7 @@ export async function listen(server: Server, setting: 'PORT' | 'OPS_PORT', port:
 
 function refusalOf(error: NodeJS.ErrnoException, setting: string, port: number): Error {
   const lines: Readonly<Record<string, string>> = {
-    EADDRINUSE: `${setting}: ${port} is taken by another process`,
+    EADDRINUSE: `${setting}: ${port} is taken by another process; set ${setting} to another port`,
     EACCES: `${setting}: this user may not listen on ${port}`,
     EADDRNOTAVAIL: 'HOST: this machine has no such address',
     ENOTFOUND: 'HOST: there is no such name',

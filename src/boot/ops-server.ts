@@ -11,7 +11,7 @@ export interface OpsServer {
   stop(): Promise<void>;
 }
 
-/** The same application on OPS_PORT, of which it shows there what is for the operator, and nothing else. */
+/** The same application on OPS_PORT. There it shows only what is for the operator. */
 export async function startOpsServer(
   app: NestExpressApplication,
   { http, observability: { opsPort } }: Config,

@@ -23,10 +23,10 @@ const PAIRS = commaList<string>({
   parse: (pair) => (/^[^=\s]+\s*=/.test(pair) ? pair : undefined),
 });
 
-/** JSON where nothing else is said, as always; a collector takes either. */
+/** JSON is the default, as before. A collector accepts both. */
 const PROTOCOL = choice('http/json', 'http/protobuf');
 
-/** Of the exporter: each also with TRACES_, which wins. */
+/** Variables of the exporter. Each also exists with TRACES_, which wins. */
 const OF_EXPORTER = {
   ENDPOINT: httpUrl,
   PROTOCOL,
@@ -38,7 +38,7 @@ const OF_EXPORTER = {
   CLIENT_CERTIFICATE: FILE,
 } as const;
 
-/** What of OpenTelemetry's variables is honoured where OTEL_EXPORTER is otlp. */
+/** The variables of OpenTelemetry that are honoured when OTEL_EXPORTER is otlp. */
 const HONOURED: Readonly<Record<string, Kind<unknown>>> = {
   ...Object.fromEntries(
     Object.entries<Kind<unknown>>(OF_EXPORTER).flatMap(([name, kind]) => [
@@ -62,11 +62,11 @@ const HONOURED: Readonly<Record<string, Kind<unknown>>> = {
   OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT: COUNT,
   OTEL_SPAN_EVENT_COUNT_LIMIT: COUNT,
   OTEL_SPAN_LINK_COUNT_LIMIT: COUNT,
-  // Of instrumentations and of tools around the process; nothing here follows from them.
+  // Variables of instrumentations and of tools around the process. They change nothing here.
   OTEL_SEMCONV_STABILITY_OPT_IN: text('names of conventions'),
 };
 
-/** The others of the specification, and why they are not. */
+/** The other variables of the specification, and why they are not honoured. */
 const REASONS: readonly (readonly [names: RegExp, why: string])[] = [
   [/^OTEL_TRACES_SAMPLER/, 'is not honoured: set OTEL_SAMPLER_RATIO'],
   [/^OTEL_LOG_LEVEL$/, 'is not honoured: what goes wrong with traces is in the log, as tracing.problem'],
@@ -78,7 +78,7 @@ const REASONS: readonly (readonly [names: RegExp, why: string])[] = [
   [/^OTEL_/, 'is not honoured'],
 ];
 
-/** Bad values of what is honoured, by name. Never the value. */
+/** Problems of honoured variables, by name, never with the value. */
 export function otlpProblems(env: NodeJS.ProcessEnv): ReadonlyMap<string, string> {
   const problems = new Map<string, string>();
   for (const [name, kind] of Object.entries(HONOURED)) {
@@ -88,7 +88,7 @@ export function otlpProblems(env: NodeJS.ProcessEnv): ReadonlyMap<string, string
   return problems;
 }
 
-/** What is set, and would be overlooked. */
+/** Variables that are set and would have no effect. */
 export function notHonoured(env: NodeJS.ProcessEnv): readonly UnknownSetting[] {
   return Object.entries(env).flatMap(([name, value = '']) => {
     if (!name.startsWith('OTEL_') || value.trim() === '' || name in HONOURED) return [];
@@ -99,7 +99,7 @@ export function notHonoured(env: NodeJS.ProcessEnv): readonly UnknownSetting[] {
 
 export type OtlpProtocol = 'http/json' | 'http/protobuf';
 
-/** As the exporter is to speak. A value that is none of them is refused elsewhere. */
+/** The exporter's protocol. Other values are refused elsewhere. */
 export function otlpProtocol(env: NodeJS.ProcessEnv): OtlpProtocol {
   const { OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: ofTraces, OTEL_EXPORTER_OTLP_PROTOCOL: ofAll } = env;
   return PROTOCOL.parse(ofTraces?.trim() || ofAll?.trim() || 'http/json') ?? 'http/json';

@@ -29,9 +29,9 @@ export interface Ground {
   readonly config: Config;
   readonly database: Database;
   readonly logger: Logger;
-  /** Nobody else is on this database. */
+  /** No other process uses this database. */
   readonly isAlone: boolean;
-  /** Ends the process as an exception that nobody caught does. */
+  /** Ends the process as an uncaught exception does. */
   readonly crash: (error: unknown) => void;
 }
 
@@ -58,7 +58,7 @@ export async function serve({ config, database, logger, isAlone, crash }: Ground
   }
   app.get(BeforeScrape).add(() => app.get(MeasureBacklog).execute());
   app.get(BeforeScrape).add(() => app.get(ServiceReadiness).check());
-  // Nobody else can hold a lease: what was running when the last process ended goes on at once.
+  // No other process can hold a lease. Tasks that ran when the last process ended can continue at once.
   if (isAlone) await app.get(EndLostAttempts).endAll();
   await app.get(LiveLog).start().catch(refused);
   app.get(Hub).start();

@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 
-/** What libraries read from the environment on their own, and may come by file all the same. */
+/** Variables that libraries read themselves, and that may also come by file. */
 const OF_LIBRARIES = [
   'AWS_ACCESS_KEY_ID',
   'AWS_SECRET_ACCESS_KEY',
@@ -9,13 +9,13 @@ const OF_LIBRARIES = [
   'OTEL_EXPORTER_OTLP_TRACES_HEADERS',
 ] as const;
 
-/** A secret, or a list of them; not a log that grew into the wrong place. */
+/** Enough for a list of secrets. A larger file is the wrong file. */
 const MAX_BYTES = 64 * 1024;
 
 export interface Files {
   /** By the name of the setting, without `_FILE`. */
   readonly texts: ReadonlyMap<string, string>;
-  /** By the name of the variable. Never what is in a file. */
+  /** Problems by the name of the variable, never with the content of a file. */
   readonly problems: ReadonlyMap<string, string>;
 }
 
@@ -37,7 +37,7 @@ export function readFiles(env: NodeJS.ProcessEnv, names: readonly string[]): Fil
   return { texts, problems };
 }
 
-/** Puts what libraries are to find into `env`, in place of the name of its file. */
+/** Puts the values for libraries into `env`, in place of the names of their files. */
 export function adoptFilesOfLibraries(env: NodeJS.ProcessEnv): Files['problems'] {
   const { texts, problems } = readFiles(env, OF_LIBRARIES);
   for (const [name, text] of texts) {

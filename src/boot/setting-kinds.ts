@@ -23,7 +23,7 @@ export const flag: Kind<boolean> = {
   parse: (value) => (value === 'true' ? true : value === 'false' ? false : undefined),
 };
 
-/** Digits only: no sign, exponent, leading zero or unit, so that nobody has to guess how it was read. */
+/** Digits only, without a sign, exponent, leading zero or unit. So a value has one reading. */
 export function integer(min: number, max: number): Kind<number> {
   return {
     accepts: `an integer from ${min} to ${max}`,
@@ -42,14 +42,14 @@ export function choice<const Name extends string>(...names: readonly Name[]): Ki
   return { accepts: alternatives(names), parse: (value) => names.find((name) => name === value) };
 }
 
-/** A choice that people write in capitals: `PROD` is `prod`, and so just as strict. */
+/** A choice that may be in capitals: `PROD` is `prod`, with the same strictness. */
 export function choiceInAnyCase<const Name extends string>(...names: readonly Name[]): Kind<Name> {
   return { accepts: alternatives(names), parse: (value) => names.find((name) => name === value.toLowerCase()) };
 }
 
 /**
- * One bad or empty item refuses the list: a comma too many in a list of secrets must not be read as an empty secret. What is there
- * twice is there once.
+ * One bad or empty item refuses the list: a comma too many in a list of secrets must not be read as an empty secret. Repeated
+ * items count once.
  */
 export function commaList<T>(item: Kind<T>): Kind<readonly T[]> {
   return {
@@ -61,7 +61,7 @@ export function commaList<T>(item: Kind<T>): Kind<readonly T[]> {
   };
 }
 
-/** Visible ASCII only: what travels in a header unchanged. */
+/** Visible ASCII only, which headers carry unchanged. */
 export function secret(minLength: number): Kind<string> {
   return {
     accepts: `of ${minLength} or more visible ASCII characters`,

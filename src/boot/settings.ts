@@ -42,7 +42,7 @@ export const SETTINGS = {
     meaning:
       'what this installation is; staging, production and prod are production-like: the boot guard is strict there',
   },
-  PORT: { kind: integer(0, 65_535), default: '3000', meaning: 'where it listens; 0 is any free port' },
+  PORT: { kind: integer(0, 65_535), default: '3000', meaning: 'the port it listens on; 0 means any free port' },
   HOST: {
     kind: hostName,
     default: '127.0.0.1',
@@ -53,17 +53,17 @@ export const SETTINGS = {
     kind: integer(0, 65_535),
     unset: 'both are on PORT',
     meaning:
-      'a second port for `/metrics` and the details of `/ready`, which PORT then does not show; 0 is any free port',
+      'a second port for `/metrics` and the details of `/ready`, which PORT then does not show; 0 means any free port',
   },
   LOG_LEVEL: {
     kind: choice('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
     default: 'info',
-    meaning: 'the lowest level that is logged',
+    meaning: 'the lowest logged level',
   },
   DATA_DIR: {
     kind: path('a directory'),
     default: '.taskbridge',
-    meaning: 'where the embedded PostgreSQL and filesystem attachments live',
+    meaning: 'the directory of the embedded PostgreSQL and of filesystem attachments',
   },
   DATABASE_URL: {
     kind: postgresUrl,
@@ -99,7 +99,7 @@ export const SETTINGS = {
   READINESS_REDIS: {
     kind: choice('required', 'degraded'),
     default: 'required',
-    meaning: 'degraded: Redis gone does not take the replica out of service',
+    meaning: 'with degraded, a replica without Redis stays ready',
   },
   HOST_MODULE: {
     kind: path('a path of an ES module'),
@@ -109,7 +109,7 @@ export const SETTINGS = {
   EXECUTOR: {
     kind: commaList(choice('inline', 'worker')),
     default: 'inline',
-    meaning: 'who executes: inline takes the types this process has handlers for, workers all others',
+    meaning: 'the executors: inline takes the types with a handler in this process, workers take all others',
   },
   DEMO_TASKS: {
     kind: flag,
@@ -121,7 +121,7 @@ export const SETTINGS = {
   TASK_MAX_ATTEMPTS: {
     kind: integer(1, 1000),
     default: '3',
-    meaning: 'attempts that may fail or be lost before the task does',
+    meaning: 'failed or lost attempts after which the task fails',
   },
   LEASE_SECONDS: { kind: integer(1, DAY), default: '30', meaning: 'how long a lease lasts without a sign of life' },
   CANCEL_GRACE_SECONDS: {
@@ -141,14 +141,14 @@ export const SETTINGS = {
   },
   AUTH_PROXY_SECRET: {
     kind: commaList(secret(16)),
-    unset: 'principal headers are believed without proof',
+    unset: 'the service accepts principal headers without proof',
     meaning: '`X-Auth-Proxy-Secret` must equal one of these',
   },
   OWNERSHIP_POLICY: { kind: choice('owner', 'tenant'), default: 'owner', meaning: 'who may read and control a task' },
   ALLOWED_ORIGINS: {
     kind: commaList(origin),
     unset: 'none but the same host',
-    meaning: 'origins that browsers may come from, besides the same host',
+    meaning: 'origins of allowed browser pages, besides the same host',
   },
   MAX_REQUEST_BODY_SIZE_BYTES: { kind: integer(1, GIB), default: '1048576', meaning: 'bytes of one JSON body' },
   MAX_EVENT_PAYLOAD_BYTES: { kind: integer(1, GIB / 4), default: '65536', meaning: "bytes of one event's payload" },
@@ -158,23 +158,23 @@ export const SETTINGS = {
     kind: choice('filesystem', 's3', 'none'),
     default: 'filesystem',
     productionDefault: 'none',
-    meaning: 'where attachments are kept; none refuses multipart bodies with 415',
+    meaning: 'the store of attachments; none refuses multipart bodies with 415',
   },
   S3_BUCKET: {
     kind: text('a name of a bucket'),
     unset: 'refused when ATTACHMENT_STORE is s3',
     meaning: 'the bucket of attachments; credentials are found as by AWS tools, AWS_ACCESS_KEY_ID and the like',
   },
-  S3_ENDPOINT: { kind: httpUrl, unset: 'AWS', meaning: 'where an S3-compatible store answers' },
+  S3_ENDPOINT: { kind: httpUrl, unset: 'AWS', meaning: 'the address of an S3-compatible store' },
   S3_REGION: {
     kind: text('a name of a region'),
-    unset: 'what the AWS variables and files say',
+    unset: 'the region of the AWS variables and files',
     meaning: 'the region of the bucket',
   },
   S3_FORCE_PATH_STYLE: {
     kind: flag,
     default: 'false',
-    meaning: 'whether the bucket is part of the path, as most S3-compatible stores want it',
+    meaning: 'whether the bucket is part of the path, which most S3-compatible stores need',
   },
   UPLOAD_MAX_FILE_BYTES: { kind: integer(1, 5 * 1024 * GIB), default: '10485760', meaning: 'bytes of one attachment' },
   UPLOAD_MAX_FILES: { kind: integer(1, 1000), default: '10', meaning: 'attachments of one task' },
@@ -183,7 +183,7 @@ export const SETTINGS = {
     default: '52428800',
     meaning: "bytes of one task's attachments together",
   },
-  UPLOAD_ALLOWED_TYPES: { kind: commaList(mediaType), unset: 'any', meaning: 'types that may be attached' },
+  UPLOAD_ALLOWED_TYPES: { kind: commaList(mediaType), unset: 'any', meaning: 'allowed types of attachments' },
   UPLOAD_QUOTA_BYTES: {
     kind: integer(1, 2 ** 50),
     default: '1073741824',
@@ -192,49 +192,53 @@ export const SETTINGS = {
   HEARTBEAT_SECONDS: {
     kind: integer(1, 3600),
     default: '15',
-    meaning: 'silence after which a stream shows that it lives',
+    meaning: 'seconds without an event before a heartbeat',
   },
   STREAMS_PER_PRINCIPAL: {
     kind: integer(0, 1_000_000),
     default: '100',
-    meaning: 'open streams of one principal; 0 is no cap',
+    meaning: 'open streams of one principal; 0 means no cap',
   },
   OPEN_TASKS_PER_PRINCIPAL: {
     kind: integer(0, 1_000_000),
     default: '10000',
-    meaning: 'tasks of one owner that are not over; 0 is no cap',
+    meaning: 'tasks of one owner that are not over; 0 means no cap',
   },
   STREAM_MAX_SECONDS: {
     kind: integer(1, 30 * DAY),
     default: '3600',
-    meaning: 'age at which a stream ends and is resumed',
+    meaning: 'age at which a stream ends and the client resumes',
   },
   STREAM_MAX_BUFFERED_BYTES: {
     kind: integer(1024, GIB),
     default: '1048576',
-    meaning: 'unsent bytes above which a stream is no longer fed',
+    meaning: 'unsent bytes above which a stream pauses',
   },
   SHUTDOWN_GRACE_SECONDS: { kind: integer(1, 3600), default: '25', meaning: 'time from SIGTERM to the exit' },
   DRAIN_DELAY_SECONDS: {
     kind: integer(0, 3600),
     default: '1',
     productionDefault: '5',
-    meaning: 'how long it keeps serving after it says that it is not ready; at most SHUTDOWN_GRACE_SECONDS',
+    meaning: 'how long it serves after /ready has turned 503; at most SHUTDOWN_GRACE_SECONDS',
   },
   OTEL_EXPORTER: {
     kind: choice('none', 'console', 'otlp'),
     default: 'none',
-    meaning: 'where traces go; otlp honours `OTEL_EXPORTER_OTLP_*`, by HTTP with JSON or protobuf',
+    meaning: 'the target of traces; otlp honours `OTEL_EXPORTER_OTLP_*`, by HTTP with JSON or protobuf',
   },
-  OTEL_SERVICE_NAME: { kind: text('a name without spaces'), default: 'taskbridge', meaning: 'the service in traces' },
-  OTEL_SAMPLER_RATIO: { kind: fraction(), default: '1', meaning: 'the share of traces that is recorded' },
+  OTEL_SERVICE_NAME: {
+    kind: text('a name without spaces'),
+    default: 'taskbridge',
+    meaning: 'the name of the service in traces',
+  },
+  OTEL_SAMPLER_RATIO: { kind: fraction(), default: '1', meaning: 'the share of recorded traces' },
 } as const satisfies Record<string, Setting>;
 
 export type SettingName = keyof typeof SETTINGS;
 
 type Parsed<S extends Setting> = S['kind'] extends Kind<infer T> ? T : never;
 
-/** What the table says after parsing: a value, or undefined where there is no default. */
+/** The table after parsing: a value, or undefined without a default. */
 export type SettingValues = {
   readonly [Name in SettingName]: (typeof SETTINGS)[Name] extends { default: string }
     ? Parsed<(typeof SETTINGS)[Name]>

@@ -7,9 +7,9 @@ export interface UnknownSetting {
 }
 
 const NAMES = Object.keys(SETTINGS);
-/** What OpenTelemetry's own variables are is judged beside them. */
+/** Another file judges OpenTelemetry's own variables. */
 const OWN = NAMES.filter((name) => !name.startsWith('OTEL_'));
-/** From here on, two names that are nearly the same are meant to be: PORT and HOST are close to too many. */
+/** From this length on, two similar names count as the same setting. PORT and HOST resemble too many names. */
 const LONG_ENOUGH = 6;
 
 /**
@@ -21,11 +21,11 @@ const PREFIXES = [
   ...['ATTACHMENT_', 'HEARTBEAT_', 'INLINE_', 'LEASE_', 'OWNERSHIP_', 'READINESS_', 'RETENTION_', 'S3_', 'UPLOAD_'],
 ];
 
-/** What Kubernetes puts into every container, for each service of the namespace, whatever that is called. */
+/** Variables that Kubernetes sets in every container, for each service of the namespace. */
 const SERVICE_LINK = /_SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/;
 const LINK_TARGET = /^(tcp|udp|sctp):\/\//;
 
-/** Variables that look like settings and are none: written wrongly, they would be overlooked. */
+/** Variables that look like misspelt settings, which would have no effect. */
 export function unknownSettings(env: NodeJS.ProcessEnv): readonly UnknownSetting[] {
   return Object.entries(env).flatMap(([name, value = '']) => {
     if (value.trim() === '' || isKnown(name) || !/^[A-Za-z][\w.-]*$/.test(name) || name.startsWith('npm_')) return [];
@@ -63,7 +63,7 @@ function meantBy(name: string): string | undefined {
   return part ?? (PREFIXES.some((prefix) => plain.startsWith(prefix)) ? nearest?.known : undefined);
 }
 
-/** Of OpenTelemetry, and so no slip of the pen for one of ours. */
+/** OpenTelemetry's own variables are no misspelt settings of ours. */
 const isStandard = (name: string) =>
   /^OTEL_(ATTRIBUTE|BLRP|BSP|CONFIG|ENTITIES|EVENT|EXPERIMENTAL|EXPORTER_(JAEGER|OTLP|PROMETHEUS|ZIPKIN)|GO|JAVA|LINK|LOG|LOGRECORD|LOGS|METRIC|METRICS|NODE|PROPAGATORS|PYTHON|RESOURCE|SDK|SEMCONV|SPAN|TRACES)/.test(
     name,
@@ -74,7 +74,7 @@ function tolerance(known: string): number {
   return known.length < 9 ? 1 : known.length < 20 ? 2 : 3;
 }
 
-/** Letters to add, to remove, to change, or to swap with their neighbour. */
+/** How many letters to add, remove, change, or swap with their neighbour. */
 function distance(a: string, b: string): number {
   let before: number[] = [];
   let last = Array.from({ length: b.length + 1 }, (_, j) => j);

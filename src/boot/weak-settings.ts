@@ -11,8 +11,8 @@ export interface WeakSetting {
 }
 
 /**
- * What is allowed and yet weaker than it could be. Each gets one boot line and a gauge: a missing piece is visible, not
- * silent. Settings of what a host module replaces say nothing.
+ * Settings that are allowed, though stronger ones exist. Each gets a line at boot and a gauge, so a missing part is visible.
+ * Settings of parts that a host module replaces are left out.
  */
 export function weakSettings(
   config: Config,
@@ -46,7 +46,7 @@ export function weakSettings(
     !hosted.has(AttachmentStore) &&
       uploads.store === 'filesystem' && {
         name: 'ATTACHMENT_STORE',
-        why: 'attachments are on a local disk: other replicas do not see them, and they are lost with it',
+        why: 'attachments are on a local disk: other replicas do not see them, and a lost disk loses them',
       },
     observability.otelExporter === 'none' && { name: 'OTEL_EXPORTER', why: 'traces are not exported' },
     execution.worker &&
@@ -57,8 +57,8 @@ export function weakSettings(
     (execution.worker || executable.taskTypes.length === 0) && {
       name: 'EXECUTOR',
       why: execution.worker
-        ? 'no worker was seen since the start; the gauge falls to 0 when one is'
-        : 'nobody is known to execute any task: there are no inline handlers',
+        ? 'no worker has come since the start; the gauge falls to 0 when one comes'
+        : 'no task has an executor: there are no inline handlers',
     },
   ];
   return weak.filter((setting) => setting !== false);

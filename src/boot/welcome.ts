@@ -1,6 +1,6 @@
 import type { Config } from './config.js';
 
-/** What a person at a terminal sees: where it listens, and what to try. */
+/** The text for a person at a terminal: the address, and commands to try. */
 export function welcome(url: string, config: Config): string {
   const create = `curl -s ${url}/api/v1/tasks -H 'Content-Type: application/json' \\
     -d '{"clientRequestId":"first","taskType":"demo.greet","input":{"name":"Ada"}}'`;

@@ -4,7 +4,7 @@ import pg, { type ClientConfig } from 'pg';
 import type { Way } from './tls-mode.js';
 
 export interface ConnectionOptions extends ClientConfig {
-  /** Where there are two. Then `ssl` is the one over TLS, whichever comes first. */
+  /** Both ways, where there are two. `ssl` is then the one over TLS, in either order. */
   readonly ways?: readonly [Way, Way];
 }
 
@@ -22,7 +22,7 @@ export class Client extends pg.Client {
 interface PgConnection extends EventEmitter {
   stream: Socket;
   ssl: Way;
-  /** No answer is wanted any more. */
+  /** Nothing waits for an answer any more. */
   readonly _ending: boolean;
   connect(port: number | string, host?: string): void;
   requestSsl(): void;
@@ -31,12 +31,13 @@ interface PgConnection extends EventEmitter {
 
 const PgConnection = pg.Connection as unknown as new (options: object) => PgConnection;
 
-/** No entry of pg_hba.conf lets this login in over this way. */
+/** No entry of pg_hba.conf admits this login in this way. */
 const REFUSED_BY_HBA = '28000';
 
 /**
- * The second way is gone where the server has no TLS, where its certificate or the handshake fails, or where pg_hba.conf refuses the
- * login over the first. Never once a password was asked for. The client knows of one connection only, and always asks for TLS.
+ * The client tries the second way in three cases: the server has no TLS, its certificate or the handshake fails, or pg_hba.conf
+ * refuses the login in the first way. It never does so after the server has asked for a password. `pg` knows of one connection
+ * only, and always asks for TLS.
  */
 class TwoWayConnection extends PgConnection {
   readonly #second: Way;
@@ -69,7 +70,7 @@ class TwoWayConnection extends PgConnection {
       this.emit('sslconnect');
       return;
     }
-    // `pg` ends the connection of a server that has no TLS, where libpq goes on with it in the clear.
+    // `pg` ends the connection to a server without TLS. libpq continues it in the clear.
     const [onAnswer] = this.stream.listeners('data');
     this.stream.removeAllListeners('data').once('data', (answer: Buffer) => {
       if (answer.toString() !== 'N' || this.#second !== false) {
@@ -90,12 +91,12 @@ class TwoWayConnection extends PgConnection {
       return true;
     }
     if (event === 'connect') this.#isOpen = true;
-    // The server asks for the password, or needs none: it is content with the way.
+    // The server asks for the password, or needs none. So it accepts this way.
     if (event.startsWith('authentication')) this.#settle();
     return super.emit(event, ...args);
   }
 
-  /** From now on nothing is looked at: an event comes for each message of the server. */
+  /** The listeners go now, because each message of the server is an event. */
   #settle(): void {
     this.emit = super.emit;
   }

@@ -9,7 +9,7 @@ export { NotConnected } from './not-connected.js';
 
 const PAUSE_MS = 250;
 
-/** A connection as soon as PostgreSQL takes one. What time does not heal, such as a wrong password, is refused at once. */
+/** A connection as soon as PostgreSQL accepts one. A fault that does not pass, such as a wrong password, is refused at once. */
 export function connectWithin(
   waitSeconds: number,
   options: ClientConfig,
@@ -18,7 +18,7 @@ export function connectWithin(
   return repeatWithin(waitSeconds, () => connect(options), onWait);
 }
 
-/** What `examine` finds on a connection, which is made anew as long as PostgreSQL cuts it off or has no time for it. */
+/** The result of `examine` on a connection. It connects again as long as PostgreSQL cuts the connection or is busy. */
 export function examineWithin<T>(
   waitSeconds: number,
   options: ClientConfig,

@@ -2,7 +2,7 @@ import type { ClientBase } from 'pg';
 import { PINNED } from './connection.js';
 import type { Violation } from './violation.js';
 
-/** A connection that must not serve: what it runs under is not what the guarantees rest on. */
+/** A connection that must not serve: its session settings would break the guarantees. */
 export class UnfitConnection extends Error {
   override readonly name = 'UnfitConnection';
 }
@@ -23,7 +23,7 @@ const SESSION = `SELECT current_setting('synchronous_commit') AS synchronous_com
     current_user = session_user AS same_role,
     current_setting('is_superuser') = 'on' AS superuser`;
 
-/** The rules this session breaks. A pooler in between can drop what was asked for at the start of a connection. */
+/** The rules that this session breaks. A pooler in between can drop the options of the start of a connection. */
 export async function sessionViolations(client: ClientBase): Promise<readonly Violation[]> {
   const [session] = (await client.query<SessionRow>(SESSION)).rows;
   if (session === undefined) throw new Error('a SELECT without FROM answered no row');
@@ -37,7 +37,7 @@ export async function sessionViolations(client: ClientBase): Promise<readonly Vi
     [
       'search_path',
       session.search_path !== PINNED.search_path,
-      `search_path is not the pinned one, ${PINNED.search_path}; a pooler such as PgBouncer drops what it is asked for`,
+      `search_path is not the pinned one, ${PINNED.search_path}; a pooler such as PgBouncer drops the options of a session`,
     ],
     [
       'read_only',
@@ -52,7 +52,7 @@ export async function sessionViolations(client: ClientBase): Promise<readonly Vi
   return rules.filter(([, broken]) => broken).map(([rule, , text]) => ({ rule, message: `DATABASE_URL: ${text}` }));
 }
 
-/** For every new connection of the pool: one round trip. */
+/** Runs on every new connection of the pool, and takes one round trip. */
 export async function connectionCheck(client: ClientBase): Promise<void> {
   const violations = await sessionViolations(client);
   if (violations.length > 0) throw new UnfitConnection(violations.map(({ message }) => message).join('; '));

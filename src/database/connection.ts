@@ -2,11 +2,11 @@ import type { ConnectionOptions } from './client.js';
 import { TLS_PARAMETERS, tlsMode } from './tls-mode.js';
 
 /**
- * What every connection runs under, whatever the server, the database or the role has for a default. pg_catalog first and
- * pg_temp last: neither a table of the same name nor a temporary one can take the place of ours. The readings of
- * locks and rows that the statements rely on are those of `read committed`. Every statement is planned once on a connection, for any
- * values: to plan one with arrays anew takes longer than to run it. Every one has its index, so that a plan that was made while a
- * table was small, and is kept while it grows, is not to read all of it.
+ * The settings of every session. They replace defaults of the server, the database and the role. pg_catalog first and pg_temp
+ * last: neither a table of the same name nor a temporary one can take the place of ours. The statements rely on the locks and
+ * snapshots of `read committed`. Every statement is planned once on a connection, for any values, because planning arrays takes
+ * longer than running them. Every statement has its index. Sequential scans are off: on a small table they win, and the cached
+ * plan would stay after the table has grown.
  */
 export const PINNED = {
   search_path: 'pg_catalog,taskbridge,pg_temp',
@@ -21,7 +21,7 @@ export const PINNED = {
   jit: 'off',
 } as const;
 
-/** How long the server may work on one statement, or hold it up. The client gives up a little later, on a dead network. */
+/** How long the server may take for one statement, locks included. The client gives up a little later, for dead networks. */
 const STATEMENT_TIMEOUT_MS = 5_000;
 const LOCK_TIMEOUT_MS = 3_000;
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000;
@@ -36,7 +36,7 @@ const TIMEOUTS = {
 };
 
 /**
- * How everything connects. `pg` has no timeouts of its own, and lets the parameters of a URL win over what is given here.
+ * The options of every connection. `pg` has no timeouts by default, and lets the parameters of a URL win over these options.
  *
  * @throws NotConnected where the URL asks for TLS in a way that cannot be had
  */
@@ -64,7 +64,7 @@ export function connectionOptions(url: string): ConnectionOptions {
   };
 }
 
-/** TLS is for the network: over a socket of the machine libpq does without it, whatever is asked for. */
+/** TLS is for the network: libpq never uses it over a socket of the machine. */
 function isSocket(address: string, parameters: URLSearchParams): boolean {
   const authority = /^\w+:\/\/([^/?]*)/.exec(address)?.[1] ?? '';
   const host = parameters.get('host') || decodeURIComponent(authority.slice(authority.lastIndexOf('@') + 1));

@@ -1,11 +1,14 @@
-/** What `isDatabaseUrl` wants, as a hint to whoever has to mend a URL. It repeats no part of one: any part may be of a password. */
+/**
+ * The rules of `isDatabaseUrl`, as a hint for a person who has to correct a URL. It repeats no part of the URL, because any part
+ * may belong to a password.
+ */
 export const DATABASE_URL_FORM =
   'a URL that begins with postgres:// or postgresql:// and names one host; in a user or a password ' +
   'a space is written %20, # %23, % %25, / %2F, : %3A, ? %3F and @ %40';
 
 /**
- * Whether a text is the URL of one PostgreSQL, read as everybody would read it. WHATWG's parser takes a raw `/`, `?` or `#` in a password
- * for the end of the host, and `pg` then looks for a host or a database that is named as a part of the password.
+ * Whether a text is the URL of one PostgreSQL, with one reading for all parsers. WHATWG's parser takes a raw `/`, `?` or `#` in a
+ * password for the end of the host, and `pg` then looks for a host or a database that is named as a part of the password.
  */
 export function isDatabaseUrl(text: string): boolean {
   const [, authority, path, query] = /^postgres(?:ql)?:\/\/([^/?#\s]*)(\/[^?#\s]*)?(?:\?([^#\s]*))?$/.exec(text) ?? [];

@@ -1,7 +1,7 @@
 import { isNativeError } from 'node:util/types';
 import { type ErrorKind, TaskBridgeError } from '../taskbridge-error.js';
 
-/** PostgreSQL cannot be asked right now. A single statement outside a transaction may have taken effect all the same. */
+/** PostgreSQL does not answer now. A single statement outside a transaction may still have taken effect. */
 export class DatabaseUnavailable extends TaskBridgeError {
   override readonly code = 'SERVICE_UNAVAILABLE';
   override readonly kind: ErrorKind = 'unavailable';
@@ -12,7 +12,7 @@ export class DatabaseUnavailable extends TaskBridgeError {
   }
 }
 
-/** The connection was lost at COMMIT: the transaction is whole, or it is not there at all, and only a look can tell. */
+/** The connection was lost at COMMIT. The transaction took effect as a whole or not at all, and only a query can tell. */
 export class CommitUnknown extends TaskBridgeError {
   override readonly code = 'SERVICE_UNAVAILABLE';
   override readonly kind: ErrorKind = 'unavailable';
@@ -47,7 +47,7 @@ const SESSION_IS_OVER = /^(08...|53...|57P0.|25P03|25P04|25006)$/;
 /** Statement cancelled by its timeout, lock not had in time. */
 const GAVE_UP = /^(57014|55P03)$/;
 
-/** Starting, shutting down, full, busy: worth another try in a moment. `08P01` is a pooler that does not pass on what it is asked for. */
+/** Starting, shutting down, full, busy: try again in a moment. `08P01` comes from a pooler that does not pass the options on. */
 export function healsInTime(error: unknown): boolean {
   const state = sqlStateOf(error) ?? '';
   return state !== POOLER_REFUSES && (SESSION_IS_OVER.test(state) || GAVE_UP.test(state) || isConflict(error));
@@ -56,13 +56,13 @@ export function healsInTime(error: unknown): boolean {
 /** PgBouncer answers so to a start of a session with `options`. */
 export const POOLER_REFUSES = '08P01';
 
-/** Whether the connection may be given to the next one: PostgreSQL answered, and it was not its last word. */
+/** Whether another caller may use the connection: PostgreSQL answered, and did not end the session. */
 export function leavesConnectionFit(error: unknown): boolean {
   const state = sqlStateOf(error);
   return state !== undefined && !SESSION_IS_OVER.test(state);
 }
 
-/** Errors that time heals become `DatabaseUnavailable`; all others are faults and stay what they are. */
+/** Errors that may pass become `DatabaseUnavailable`. All others are faults and stay as they are. */
 export function translated(error: unknown): unknown {
   const state = sqlStateOf(error);
   if (state !== undefined) {
@@ -75,7 +75,7 @@ export function translated(error: unknown): unknown {
 /** `pg` gives its own failures no code; these are its words, and Node's system errors. */
 export function isConnectionFailure(error: unknown): boolean {
   if (!isNativeError(error)) return false;
-  // Not ERR_…: those are faults of a program, or a certificate that time does not heal.
+  // Not ERR_…: those are faults of a program, or of a certificate, and do not pass.
   if ('code' in error && /^E(?!RR_)/.test(String(error.code))) return true;
   return /^(PostgreSQL has answered nothing|Connection terminated|timeout e|Query read timeout|Client (was closed|has encountered)|Cannot use a pool after)/.test(
     error.message,

@@ -1,7 +1,7 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { Database } from './database.js';
 
-/** Gives the one `Database` to everybody. It is made, checked and stopped by main, which knows the order. */
+/** Provides the one `Database`. `main` makes, checks and stops it, because `main` has the order. */
 @Module({})
 export class DatabaseModule {
   static register(database: Database): DynamicModule {

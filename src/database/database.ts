@@ -19,12 +19,12 @@ export interface Transaction extends Queryable {
 }
 
 const MAX_RETRIES = 3;
-/** For the line and a new connection together, so that who is refused is refused in time. */
+/** For waiting and a new connection together, so that a refusal comes in time. */
 const CONNECTED_WITHIN_MS = 2_000;
-/** What a new connection gets also after a line that was long, because PostgreSQL had much to do. */
+/** The time for a new connection also after a long wait, because PostgreSQL was busy. */
 const LEAST_TO_CONNECT_MS = 500;
 
-/** The way to PostgreSQL. Waiting is bounded everywhere; what cannot be had in time is `DatabaseUnavailable`. */
+/** The access to PostgreSQL. Every wait is bounded. When its time is up, it throws `DatabaseUnavailable`. */
 export class Database implements Queryable {
   readonly #pool: Pool;
   readonly #line: Line;
@@ -42,8 +42,8 @@ export class Database implements Queryable {
   }
 
   /**
-   * Commits what `work` did when it returns, undoes it when it throws. `work` runs again after a deadlock or a
-   * serialization failure, so it must have no effect outside the transaction. Throws `CommitUnknown` when nobody can say.
+   * Commits what `work` did when it returns, undoes it when it throws. `work` runs again after a deadlock or a serialization
+   * failure, so it must have no effect outside the transaction. Throws `CommitUnknown` when the outcome is unknown.
    */
   async transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
     return this.#repeatingConflicts(() =>
@@ -61,7 +61,7 @@ export class Database implements Queryable {
     );
   }
 
-  /** After the statements that are under way. */
+  /** Waits for the statements under way. */
   stop(): Promise<void> {
     this.#stopped ??= this.#pool.end();
     return this.#stopped;
@@ -73,7 +73,7 @@ export class Database implements Queryable {
         return await attempt();
       } catch (error) {
         if (retries === MAX_RETRIES || !isConflict(error)) throw translated(error);
-        // Two that met once must not meet again in step.
+        // Two transactions that collided once must not collide again in step.
         await delay(Math.random() * 20 * (retries + 1));
       }
     }
@@ -100,7 +100,7 @@ export class Database implements Queryable {
     try {
       return await Promise.race([connection, tooLate]);
     } catch (error) {
-      // What comes after all is for others.
+      // An answer that arrives later is ignored here.
       connection.then(
         (client) => client.release(),
         () => {},
@@ -112,7 +112,7 @@ export class Database implements Queryable {
   }
 }
 
-/** One connection while it is ours, and whether the next one may have it. */
+/** One connection while we use it, and whether another caller may use it afterwards. */
 class Session implements Transaction {
   #inTransaction = false;
   #fit = true;
@@ -123,7 +123,7 @@ class Session implements Transaction {
     private readonly silence: SilenceWatch,
   ) {}
 
-  /** Whether PostgreSQL answered to the last. */
+  /** Whether PostgreSQL answered every statement. */
   get isFit(): boolean {
     return this.#fit;
   }
@@ -152,14 +152,14 @@ class Session implements Transaction {
 
   async commit(): Promise<void> {
     const { command } = await this.#watched(this.client.query('COMMIT')).catch((error: unknown) => {
-      // A deferred constraint or a conflict: PostgreSQL says that it did not commit. Anything else says nothing.
+      // A deferred constraint or a conflict: PostgreSQL says that it did not commit. Any other error leaves it open.
       this.#inTransaction = false;
       if (/^(23...|40001|40P01)$/.test(sqlStateOf(error) ?? '')) throw error;
       this.#fit = false;
       throw new CommitUnknown(error);
     });
     this.#inTransaction = false;
-    // What PostgreSQL answers, without an error, to the COMMIT of a transaction in which a statement had failed.
+    // PostgreSQL's answer, without an error, to the COMMIT of a transaction with a failed statement.
     if (command !== 'COMMIT')
       throw new Error('a statement of the transaction had failed: it was rolled back, not committed');
   }
@@ -171,7 +171,7 @@ class Session implements Transaction {
     });
   }
 
-  /** A connection of which we do not know where it stands is closed, never reused. */
+  /** A connection in an unknown state is closed, never reused. */
   release(): void {
     this.#released = true;
     this.client.release(!this.#fit);

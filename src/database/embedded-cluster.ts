@@ -56,7 +56,7 @@ async function initialise(
     const removal = { recursive: true, force: true, maxRetries: 5, retryDelay: 100 };
     if (name.startsWith(UNFINISHED)) await rm(join(path, name), removal).catch(() => {});
   }
-  // Also what refuses, before the work, a directory with anything else in it.
+  // This also refuses, before the work, a directory with other content.
   await rmdir(cluster).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error;
   });
@@ -86,8 +86,8 @@ async function syncDirectory(path: string): Promise<void> {
 }
 
 /**
- * Waits for the PostgreSQL of a service that died. Resolves to the pid in a postmaster.pid that now belongs to some
- * other process (after a reboot, in a new container): PostgreSQL would refuse to start for as long as that one lives.
+ * Waits for the PostgreSQL of a service that died. Resolves to the pid in a postmaster.pid that now belongs to some other process
+ * (after a reboot, in a new container): PostgreSQL would refuse to start as long as that process lives.
  */
 export async function awaitDeparture(directory: EmbeddedDirectory): Promise<number | undefined> {
   const cluster = join(directory.path, 'cluster');

@@ -1,6 +1,6 @@
 import { dirname, resolve } from 'node:path';
 
-/** Why the embedded PostgreSQL is not there. The message is one line for the operator and says what to do. */
+/** Why the embedded PostgreSQL does not run. The message is one line for the operator and says what to do. */
 export class EmbeddedPostgresError extends Error {
   override readonly name = 'EmbeddedPostgresError';
 }
@@ -24,7 +24,7 @@ export function dataDir(directory: string): string {
   return `DATA_DIR (${dirname(resolve(directory))})`;
 }
 
-/** Turns what the file system or Node said about `directory` into the operator's line. */
+/** Turns an error of the file system or of Node about `directory` into the operator's line. */
 export function asRefusal(directory: string, error: unknown): EmbeddedPostgresError {
   if (error instanceof EmbeddedPostgresError) return error;
   const { code = '', path, message } = error as NodeJS.ErrnoException;

@@ -16,7 +16,7 @@ import { SupervisedProcess } from './supervised-process.js';
 
 export { EmbeddedPostgresError } from './embedded-postgres-error.js';
 
-/** A PostgreSQL of our own, on a unix socket only, that ends within 2 s of this process however that one ends. */
+/** An embedded PostgreSQL, on a unix socket only. It ends within 2 s of this process, however this process ends. */
 export interface EmbeddedPostgres {
   /** As `taskbridge_owner`, who owns the database, may create roles and is no superuser: for migrations. */
   readonly ownerUrl: string;
@@ -30,9 +30,9 @@ export interface EmbeddedPostgres {
 }
 
 export interface EmbeddedPostgresOptions {
-  /** `DATA_DIR/postgres`; made if it is not there. */
+  /** `DATA_DIR/postgres`, made when it is missing. */
   readonly directory: string;
-  /** False gives up all data in a crash of the machine, for speed: for tests. Defaults to true. */
+  /** False risks all data in a crash of the machine, for speed in tests. Defaults to true. */
   readonly durable?: boolean;
   /** Defaults to 60. */
   readonly maxConnections?: number;
@@ -40,9 +40,9 @@ export interface EmbeddedPostgresOptions {
   readonly binariesPackage?: string;
 }
 
-/** A server that says nothing for this long does not work. */
+/** A server without output for this long counts as broken. */
 const SILENCE_SECONDS = 20;
-/** One that replays its log after a crash says so. To stop it midway would start the replay anew, for ever. */
+/** A server that replays its log after a crash prints that. To stop it midway would restart the replay again and again. */
 const RECOVERY_SECONDS = 300;
 const IN_RECOVERY = '57P03';
 
@@ -76,7 +76,7 @@ async function serve(
     server = new SupervisedProcess([binaries.postgres, '-D', cluster, ...settings(socket, durable, maxConnections)], {
       user: directory.user,
       output: log.fd,
-      // PostgreSQL's own way to be told that a pid in its lock file is not a postmaster.
+      // PostgreSQL's own option to learn that a pid in its lock file is no postmaster.
       environment: foreignPid === undefined ? {} : { PG_GRANDPARENT_PID: String(foreignPid) },
     });
     await prepareDatabase(socket, server, log);
@@ -180,6 +180,6 @@ function endIfAlive(pid: number): void {
   try {
     process.kill(pid, 'SIGINT');
   } catch {
-    // It ended by itself.
+    // PostgreSQL ended by itself.
   }
 }

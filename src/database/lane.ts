@@ -1,6 +1,6 @@
 import type { Queryable, Statement } from './queryable.js';
 
-/** A way to PostgreSQL that takes so many of its connections and no more: who comes then waits in line. */
+/** A way to PostgreSQL that uses a bounded number of its connections. Further callers wait in line. */
 export class Lane implements Queryable {
   #free: number;
   readonly #line: (() => void)[] = [];

@@ -1,10 +1,10 @@
 import { DatabaseUnavailable } from './database.errors.js';
 
-/** More could not be served in time: they are told at once. */
+/** PostgreSQL could not serve more in time, so further callers are refused at once. */
 const MAX_WAITING = 2_000;
-/** How long PostgreSQL may serve nobody before those who wait are told. */
+/** How long PostgreSQL may serve no caller before the waiting callers are refused. */
 const STALLED_AFTER_MS = 2_000;
-/** Nobody waits for longer, however well it goes. */
+/** No caller waits longer, even while the line moves. */
 const LONGEST_WAIT_MS = 5_000;
 const LOOK_EVERY_MS = 100;
 
@@ -15,8 +15,8 @@ interface Waiting {
 }
 
 /**
- * The line in front of the connections, first come, first served. It is patient while PostgreSQL works it off, so that a burst is
- * only slow, and not while PostgreSQL serves nobody.
+ * The line in front of the connections, first come, first served. While PostgreSQL serves callers, the others wait, so a burst is
+ * only slow. When PostgreSQL serves none, they are refused.
  */
 export class Line {
   readonly #waiting = new Set<Waiting>();
@@ -24,12 +24,12 @@ export class Line {
   #lastServed = 0;
   #look: NodeJS.Timeout | undefined;
 
-  /** @param places how many are let through at a time */
+  /** @param places how many callers have a turn at a time */
   constructor(places: number) {
     this.#free = places;
   }
 
-  /** Resolves when it is the caller's turn, who then has to `leave`. Throws `DatabaseUnavailable`. */
+  /** Resolves when it is the caller's turn. The caller then has to `leave`. Throws `DatabaseUnavailable`. */
   async enter(): Promise<void> {
     if (this.#free > 0) {
       this.#free -= 1;
@@ -43,7 +43,7 @@ export class Line {
     });
   }
 
-  /** @param served whether PostgreSQL did what it was asked */
+  /** @param served whether PostgreSQL answered the caller */
   leave(served: boolean): void {
     if (served) this.#lastServed = performance.now();
     const [next] = this.#waiting;

@@ -10,21 +10,21 @@ import { MigrationRefused } from './migration-refused.js';
 export interface MigrateOptions {
   /** Defaults to `migrations/` of this package. */
   readonly directory?: string;
-  /** Told of each migration and of what the operator should know. Defaults to nobody. */
+  /** Gets a line for each migration, and for what the operator should know. Defaults to none. */
   readonly log?: (line: string) => void;
   /** How long PostgreSQL may take to answer. Defaults to 0: one try. */
   readonly waitSeconds?: number;
-  /** How long another migration may hold this one up. Defaults to 30. */
+  /** How long this migration waits for another one. Defaults to 30. */
   readonly lockSeconds?: number;
 }
 
-/** Any number does, as long as every release takes the same. Advisory locks belong to one database. */
+/** Any number works, as long as every release uses the same. Advisory locks belong to one database. */
 const LOCK = 7_461_736;
 const LOCK_SECONDS = 30;
-/** For one statement. */
+/** The limit of one statement. */
 const STATEMENT_TIMEOUT_MS = 600_000;
 const LOCK_NOT_AVAILABLE = '55P03';
-/** A migration that waits for a table makes everybody behind it wait too: rather fail, and be run again. */
+/** A migration that waits for a table also blocks every later session. It fails instead, and can be run again. */
 const LOCK_TIMEOUT_MS = 5_000;
 
 /**
@@ -58,7 +58,7 @@ export async function migrate(
 
 /**
  * One migration at a time, those of earlier releases included: they take this lock, and any role may. So the wait has an end, and
- * says whom it waits for: whoever took the lock without need is found and ended by an administrator.
+ * its message names the session that holds the lock. An administrator can end a session that took it without need.
  */
 async function takeLock(client: Client, seconds: number, log: (line: string) => void): Promise<void> {
   const { rows } = await client.query<{ taken: boolean }>('SELECT pg_try_advisory_lock($1) AS taken', [LOCK]);
@@ -76,7 +76,7 @@ async function takeLock(client: Client, seconds: number, log: (line: string) => 
   }
 }
 
-/** Since when is shown to roles that may see it. */
+/** PostgreSQL shows the start time only to roles that may see it. */
 async function holderOf(client: Client): Promise<string> {
   const { rows } = await client.query<{ holder: string }>(
     `SELECT concat_ws(', ', 'pid ' || l.pid, 'role ' || a.usename, 'application ' || nullif(a.application_name, ''),

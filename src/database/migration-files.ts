@@ -17,7 +17,7 @@ export interface Migration {
 /** The same from src and from dist: both lie beside `migrations/`. */
 export const MIGRATIONS_DIRECTORY = fileURLToPath(new URL('../../migrations/', import.meta.url));
 
-/** In order, without a gap: a number that is missing or taken twice is a merge that went wrong. */
+/** In order, without a gap. A missing or doubled number comes from a wrong merge. */
 export async function readMigrations(directory: string = MIGRATIONS_DIRECTORY): Promise<readonly Migration[]> {
   const names = (await filesOf(directory)).filter((name) => name.endsWith('.sql')).sort();
   const migrations = await Promise.all(names.map((name) => readMigration(directory, name)));
@@ -41,7 +41,7 @@ async function filesOf(directory: string): Promise<string[]> {
 async function readMigration(directory: string, name: string): Promise<Migration> {
   const version = /^(\d{4})_[a-z0-9_]+\.sql$/.exec(name)?.[1];
   if (version === undefined) throw new MigrationRefused(`${name}: is not named NNNN_name.sql`);
-  // A checkout with other line ends is the same migration.
+  // Other line ends in a checkout do not change the migration.
   const sql = (await readFile(join(directory, name), 'utf8')).replaceAll('\r\n', '\n');
   const oldestBuild = /^-- oldest-build: ([1-9]\d*)\n/.exec(sql)?.[1];
   if (oldestBuild === undefined) throw new MigrationRefused(`${name}: the first line is not "-- oldest-build: N"`);

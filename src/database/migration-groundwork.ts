@@ -43,9 +43,9 @@ FROM pg_database d JOIN pg_roles me ON me.rolname = current_user
 WHERE d.datname = current_database()`;
 
 /**
- * What must be there before the first migration, and is looked at again before each: the role that serves, the schema and
- * the list of migrations, nobody with a right to make tables, temporary ones included, that could shadow ours. What the
- * owner may not do itself is refused with the statement for an administrator.
+ * The state that every migration needs, checked before each: the role that serves, the schema, the list of migrations. And no
+ * role may make tables, temporary ones included, that could shadow ours. Where the owner lacks a right, the refusal has the
+ * statement for an administrator.
  */
 export async function layGround(client: ClientBase, log: (line: string) => void): Promise<void> {
   const [ground] = (await client.query<Ground>(GROUND)).rows;
@@ -70,7 +70,7 @@ async function ensureRoles(client: ClientBase, { me, may_create_roles, roles }: 
     try {
       await client.query(`CREATE ROLE ${role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS`);
     } catch (error) {
-      // The migration of another database of this cluster was faster; the lock is per database.
+      // A migration of another database of this cluster was faster. The lock belongs to one database.
       if (!['42710', '23505'].includes(sqlStateOf(error) ?? '')) throw error;
     }
   }

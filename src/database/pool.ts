@@ -5,7 +5,7 @@ import { connectionCheck } from './connection-check.js';
 
 export interface PoolOptions {
   readonly max: number;
-  /** Told of connections that were lost while nobody used them. Without it they are replaced in silence. */
+  /** Called for connections that were lost while idle. Without it the pool replaces them in silence. */
   readonly onConnectionLost?: (error: Error) => void;
 }
 

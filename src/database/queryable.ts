@@ -4,7 +4,7 @@ export interface Statement {
   readonly text: string;
 }
 
-/** What a statement is sent to: a transaction, or the pool when the statement is a transaction of its own. */
+/** Runs statements: a transaction, or the pool, where each statement is its own transaction. */
 export interface Queryable {
   query<Row extends object>(statement: Statement, values: readonly unknown[]): Promise<readonly Row[]>;
 }

@@ -1,7 +1,7 @@
 import { isNativeError } from 'node:util/types';
 import { POOLER_REFUSES, sqlStateOf } from './database.errors.js';
 
-/** Of Node and OpenSSL, whose own sentences have addresses in them: codes that do not say it all. */
+/** Codes of Node and OpenSSL that need a sentence. Their own sentences contain addresses. */
 const MEANINGS: Readonly<Record<string, string>> = {
   ENOTFOUND: 'its host is not known',
   EAI_AGAIN: 'its host cannot be looked up',
@@ -18,11 +18,11 @@ const MEANINGS: Readonly<Record<string, string>> = {
   ),
 };
 
-/** Of `pg`, which has no codes. */
+/** Messages of `pg`, which has no codes. */
 const SENTENCES: readonly (readonly [RegExp, string])[] = [
   [/^The server does not support SSL/, 'the server has no TLS, and sslmode asks for it'],
   [/^There was an error establishing an SSL/, 'what listens there is no PostgreSQL'],
-  [/\bpassword\b/, 'PostgreSQL wants a password'],
+  [/\bpassword\b/, 'PostgreSQL requires a password'],
 ];
 
 /** In a clause: PostgreSQL's own words with their SQLSTATE, or what the code of a failure means. Never a password. */
@@ -45,7 +45,7 @@ export function refusalOf(error: unknown, triedTls: boolean): string {
   const reason = reasonOf(error);
   if (state === '3D000') return 'there is no such database (3D000)';
   if (state === POOLER_REFUSES) {
-    return `a pooler is in between, which does not pass on what a session is asked to be: ${reason}; connect to PostgreSQL itself`;
+    return `a pooler in between does not pass on the options of a session: ${reason}; connect to PostgreSQL itself`;
   }
   if (!state.startsWith('28')) return `there is no connection to PostgreSQL: ${reason}`;
   const hint = !triedTls && /no encryption|SSL off/.test(reason) ? '; sslmode=require asks for TLS' : '';

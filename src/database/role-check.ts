@@ -4,8 +4,8 @@ import { readRoleFindings, type RoleFinding } from './role-findings.js';
 import type { Violation } from './violation.js';
 
 /**
- * The rules of an app role that the connected one breaks, judged by what it may do, never by its name: whoever can change or
- * remove a stored event can break every promise that is made about events. Two round trips.
+ * The rules of an app role that the connected one breaks, judged by its rights, never by its name. A role that can change or
+ * remove a stored event can break every promise about events. Two round trips.
  */
 export async function judgeRole(client: ClientBase): Promise<readonly Violation[]> {
   const session = await sessionViolations(client);
@@ -17,7 +17,7 @@ export async function judgeRole(client: ClientBase): Promise<readonly Violation[
   return [...sentences, ...session.filter(({ rule }) => !sentences.some((violation) => violation.rule === rule))];
 }
 
-/** One line for what is the same but for the privilege or the object, so that an owner is not told off forty times. */
+/** Findings that differ only in the privilege or the object share one line, so an owner does not get forty lines. */
 function grouped(findings: readonly RoleFinding[]): Map<string, string> {
   const groups = new Map<string, RoleFinding[]>();
   for (const finding of findings) {
@@ -28,7 +28,7 @@ function grouped(findings: readonly RoleFinding[]): Map<string, string> {
   return new Map([...groups.values()].map((group) => [sentence(group), ruleOf(group[0] as RoleFinding)]));
 }
 
-/** What it is, and the statement that takes it away. */
+/** The finding, and the statement that takes the privilege away. */
 function sentence(group: readonly RoleFinding[]): string {
   const undo = group[0]?.undo?.replace('$what', () => group.map(({ what }) => what).join(', '));
   return undo === undefined ? description(group) : `${description(group)}: ${undo}`;

@@ -1,6 +1,6 @@
 import type { ClientBase } from 'pg';
 
-/** One thing that the connected role is, may, or may not, and that is not as it must be. */
+/** One attribute or privilege of the connected role that breaks a rule. */
 export interface RoleFinding {
   readonly rule: 'attribute' | 'predefined' | 'owner' | 'admin' | 'excess' | 'missing' | 'default';
   /** The role that has it: the connected one, or one that it is a member of. What PUBLIC has, the connected one has. */
@@ -14,10 +14,10 @@ export interface RoleFinding {
 }
 
 /**
- * Reads the catalogue only; takes no lock that anybody waits for. A membership counts whether its privileges are inherited
- * or come with SET ROLE. A privilege comes from an access list, from ownership or from a predefined role: every access list of the
- * catalogue is read, with what it grants to one of these roles or to PUBLIC, and without what PostgreSQL and its extensions were
- * installed with (pg_init_privs). Superusers are not asked about their privileges, because they have every one.
+ * Reads the catalogue only, and blocks no other session. A membership counts whether its privileges are inherited or come with
+ * SET ROLE. A privilege comes from an access list, from ownership or from a predefined role: every access list of the catalogue
+ * is read, with what it grants to one of these roles or to PUBLIC, and without what PostgreSQL and its extensions were installed
+ * with (pg_init_privs). Superusers are not asked about their privileges, because they have every one.
  */
 const FINDINGS = `
 WITH me AS (

@@ -6,8 +6,8 @@ import type { Violation } from './violation.js';
 export const BUILD_SCHEMA_VERSION = 7;
 
 /**
- * Whether this build can live with the schema as it is. A schema that is newer is welcome, unless one of its migrations
- * says that it needs newer builds: so replicas of two releases run side by side during a rollout.
+ * Whether this build can use the present schema. A newer schema is accepted, unless one of its migrations needs a newer build. So
+ * replicas of two releases run side by side during a rollout.
  */
 export async function checkSchema(
   client: ClientBase,
@@ -45,7 +45,7 @@ async function readApplied(client: ClientBase): Promise<readonly Applied[] | 'un
       await client.query<Applied>('SELECT version, oldest_build FROM taskbridge.schema_migrations ORDER BY version')
     ).rows;
   } catch (error) {
-    // No such table, no such schema: nothing was ever migrated here.
+    // No such table or schema: this database has no migration yet.
     if (['42P01', '3F000'].includes(sqlStateOf(error) ?? '')) return [];
     if (sqlStateOf(error) === '42501') return 'unreadable';
     throw error;

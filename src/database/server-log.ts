@@ -6,7 +6,7 @@ const MAX_BYTES = 10 * 1024 * 1024;
 const TAIL_BYTES = 4096;
 const LITTLE_SPACE_MEBIBYTES = 64;
 
-/** What PostgreSQL and initdb print, in `postgres.log` beside the cluster. Emptied at a start that finds it large. */
+/** The output of PostgreSQL and initdb, in `postgres.log` beside the cluster. A start empties it when it is large. */
 export class ServerLog {
   private readonly path: string;
   private readonly handle: FileHandle;

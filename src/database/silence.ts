@@ -1,10 +1,10 @@
 import { isNativeError } from 'node:util/types';
 
 const TICK_MS = 200;
-/** Two seconds without a word to anybody. Ticks, not time: a process that could not run for long was silent itself. */
+/** Two seconds without an answer to any caller. It counts ticks, not time: a process that stood still was silent itself. */
 const SILENT_TICKS = 10;
 
-/** PostgreSQL has stopped answering, without a word: a network that swallows, a host that is frozen. */
+/** PostgreSQL stopped answering without an error: a network that drops packets, a frozen host. */
 export class Silence extends Error {
   override readonly name = 'Silence';
 
@@ -14,15 +14,15 @@ export class Silence extends Error {
 }
 
 /**
- * Tells a server that is gone from a statement that is slow: while others are answered, one may take its time. The periodic
- * questions of every replica (heads, waiting tasks, leases) are the others where there is no load.
+ * Distinguishes a dead server from a slow statement: while PostgreSQL answers others, one may be slow. Without load the others
+ * are the periodic queries of every replica: heads, waiting tasks, leases.
  */
 export class SilenceWatch {
   readonly #waiting = new Set<(silence: Silence) => void>();
   #ticks = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  /** What the answer is, or a rejection with Silence. The statement itself goes on: its connection is not to be used again. */
+  /** The answer, or a rejection with Silence. The statement itself goes on: its connection is not to be used again. */
   async within<T>(answer: Promise<T>): Promise<T> {
     const { promise: silence, reject } = Promise.withResolvers<never>();
     this.#waiting.add(reject);
@@ -48,7 +48,7 @@ export class SilenceWatch {
   private tick(): void {
     this.#ticks += 1;
     if (this.#ticks < SILENT_TICKS) return;
-    // Whoever asks from now on has their own two seconds.
+    // Later callers have their own two seconds.
     this.#ticks = 0;
     const silence = new Silence();
     for (const reject of this.#waiting) reject(silence);

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { type ConnectionOptions, getCACertificates, type SecureVersion } from 'node:tls';
 import { NotConnected } from './not-connected.js';
 
-/** How a connection may go: in the clear, or over TLS as these options say. */
+/** One way to connect: in the clear, or over TLS with these options. */
 export type Way = false | ConnectionOptions;
 
 const MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const;
@@ -25,10 +25,10 @@ export const TLS_PARAMETERS = [
 ] as const;
 type Parameter = (typeof TLS_PARAMETERS)[number];
 
-/** Without effect here: what they ask for is so in any case, or weakens nothing. */
+/** Without effect here: they demand what always holds, or weaken nothing. */
 const WITHOUT_EFFECT = ['sslcompression', 'sslsni', 'sslcertmode'];
 
-/** By other drivers' words for it: `pg` itself brought `no-verify` and `ssl`. */
+/** The words of other drivers: `no-verify` and `ssl` come from `pg` itself. */
 const OF_SSL: Readonly<Record<string, Mode | 'no-verify'>> = {
   true: 'verify-full',
   1: 'verify-full',
@@ -38,7 +38,7 @@ const OF_SSL: Readonly<Record<string, Mode | 'no-verify'>> = {
 };
 
 export interface TlsMode {
-  /** In this order; the next where the one before is refused. */
+  /** The ways in order: the next one follows a refusal of the one before. */
   readonly ways: readonly [Way] | readonly [Way, Way];
   /** Begins with TLS instead of asking for it. */
   readonly direct: boolean;
@@ -79,7 +79,7 @@ function modeOf(parameters: URLSearchParams, valueOf: ValueOf): Mode | 'no-verif
   if (!isMode(text)) throw new NotConnected(`sslmode accepts ${MODES.join(', ')}`);
   if (ofSystem && text !== 'verify-full' && text !== 'disable') {
     throw new NotConnected(
-      `sslrootcert=system needs sslmode=verify-full: anybody can have a certificate of a public CA`,
+      `sslrootcert=system needs sslmode=verify-full: anybody can get a certificate of a public CA`,
     );
   }
   return text;
@@ -111,10 +111,10 @@ function optionsOf(mode: Mode | 'no-verify', valueOf: ValueOf): ConnectionOption
   };
 }
 
-/** Undefined: nothing is checked. */
+/** Undefined means that nothing is checked. */
 function rootsOf(mode: Mode, valueOf: ValueOf): string | string[] | undefined {
   const named = valueOf('sslrootcert');
-  // Where libpq would look into the home directory and refuse, the roots that everybody trusts are as strict: names are checked.
+  // libpq would look into the home directory and refuse. The public roots are as strict here, because names are checked.
   if (named === 'system' || (named === undefined && mode === 'verify-full')) {
     return [...new Set([...getCACertificates('default'), ...getCACertificates('system')])];
   }

@@ -1,9 +1,9 @@
 import type { StoredEvent } from '../tasks/stored-event.js';
 
-/** By so much may the unsent bytes of a connection exceed their cap, or by one event. */
+/** A write is cut at this size, so a connection exceeds its cap by at most one batch or one larger event. */
 const BATCH_BYTES = 128 * 1024;
 
-/** What is written at once: at least one event. */
+/** One write: at least one event. */
 export interface Batch {
   readonly events: readonly StoredEvent[];
   readonly first: StoredEvent;

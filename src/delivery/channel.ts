@@ -5,27 +5,27 @@ import type { StoredEvent } from '../tasks/stored-event.js';
 import { type Batch, batches } from './batches.js';
 import { RecentEvents } from './recent-events.js';
 
-/** Hears whenever the head moves. Must not throw. */
+/** Is called whenever the head moves. Must not throw. */
 export interface HeadFollower {
   moved(): void;
-  /** The log ends here: what was said to be after it is no event. */
+  /** The log ends here. Live events beyond it were never stored. */
   movedBack(headEventId: number): void;
 }
 
 /**
- * One followed task: how far its log goes as far as this replica knows, and the newest events without a hole. Subscribers hold a
- * cursor and nothing else; what they need is in the ring, or in PostgreSQL.
+ * One followed task: its head, as far as this replica knows, and its newest events without a hole. Subscribers hold only a
+ * cursor. They take events from the ring, or from PostgreSQL.
  */
 export class Channel {
   subscribers = 0;
   #head = 0;
-  /** Until PostgreSQL was asked, what is missing before a live event is history. */
+  /** Until PostgreSQL has named the head, events missing before a live event are history and no hole. */
   #isHeadKnown = false;
   #newestDelivered = 0;
   /** The events up to the head; empty after a hole. */
   readonly #ring = new RecentEvents();
   readonly #followers = new Set<HeadFollower>();
-  /** The last answer of `recent()`, until the head moves: most who are told of it stand at the same place. */
+  /** The last answer of `recent()`, until the head moves: most followers have the same cursor. */
   #cut: { readonly cursor: number; readonly boundary: number; readonly batches: readonly Batch[] } | undefined;
   #reads = new Map<string, Promise<readonly StoredEvent[]>>();
 
@@ -39,8 +39,8 @@ export class Channel {
   }
 
   /**
-   * Repeats are dropped. After a hole the ring begins anew: who needs what is missing reads the log. Nobody is told before
-   * `announce()`, so that what came together is taken together.
+   * Drops repeats. After a hole the ring begins again, and readers get the missing events from the log. Followers are called only
+   * by `announce()`, so they take together what came together.
    */
   receive(event: StoredEvent): 'repeated' | 'next' | 'after a hole' {
     if (event.eventId <= this.#head) return 'repeated';
@@ -51,7 +51,7 @@ export class Channel {
     return isAfterHole && this.#isHeadKnown ? 'after a hole' : 'next';
   }
 
-  /** PostgreSQL says that the log goes at least so far. */
+  /** PostgreSQL says that the log has at least this head. */
   advanceTo(headEventId: number): void {
     this.#isHeadKnown = true;
     if (headEventId <= this.#head) return;
@@ -61,8 +61,8 @@ export class Channel {
   }
 
   /**
-   * Asks PostgreSQL where the log ends, and goes back where it ends before `head`: an event is published after its commit, so what the
-   * live log brought from beyond was never stored.
+   * Asks PostgreSQL for the end of the log, and goes back when it is before `head`. An event is published after its commit, so
+   * live events beyond that end were never stored.
    * @throws TaskNotFound when the task is gone
    */
   async confirm(): Promise<void> {
@@ -72,7 +72,7 @@ export class Channel {
     this.goBackTo(stored.headEventId, seen);
   }
 
-  /** PostgreSQL said, after `seen` was the head here, that the log goes so far. */
+  /** PostgreSQL named this head, after `seen` was the head here. */
   goBackTo(headEventId: number, seen: number): void {
     if (headEventId >= seen) return;
     this.#ring.clear();
@@ -86,24 +86,24 @@ export class Channel {
     this.#cut = undefined;
   }
 
-  /** Tells everybody where the head is. */
+  /** Calls every follower: the head has moved. */
   announce(): void {
     for (const follower of this.#followers) follower.moved();
   }
 
-  /** Whether no client was given any of these events, until now. */
+  /** Whether no client has got any of these events yet. */
   isFirst(firstEventId: number, lastEventId: number): boolean {
     if (firstEventId <= this.#newestDelivered) return false;
     this.#newestDelivered = lastEventId;
     return true;
   }
 
-  /** The task is gone. Whoever follows reads the log, and finds that nothing is there. */
+  /** The task is gone. Its followers read the log, and find nothing there. */
   remove(): void {
     this.advanceTo(this.#head + 1);
   }
 
-  /** What the ring has right after the cursor, no batch beyond `boundary`; undefined when the log must be read. */
+  /** The ring's events right after the cursor, with no batch beyond `boundary`. Undefined when the log must be read. */
   recent(cursor: number, boundary: number): readonly Batch[] | undefined {
     if (this.#cut?.cursor === cursor && this.#cut.boundary === boundary) return this.#cut.batches;
     const events = this.#ring.after(cursor);
@@ -112,7 +112,7 @@ export class Channel {
     return this.#cut.batches;
   }
 
-  /** At most `limit` events after the cursor from PostgreSQL. Subscribers that stand at the same place share one read. */
+  /** At most `limit` events after the cursor from PostgreSQL. Subscribers with the same cursor share one read. */
   logged(cursor: number, limit: number): Promise<readonly StoredEvent[]> {
     const key = `${cursor}+${limit}`;
     let reading = this.#reads.get(key);

@@ -1,8 +1,8 @@
 import type { Redis, RedisOptions } from 'ioredis';
 
 /**
- * What every connection here is: it asks for no more than it is for, so that a user of Redis needs the commands of the live log alone, and
- * neither queues nor sends again. To make a connection anew is for who uses it.
+ * The options of every connection. It sends only the commands of the live log, so its user needs no others. It neither queues nor
+ * sends again. Its user makes a new connection after a loss.
  */
 export const CONNECTION = {
   lazyConnect: true,
@@ -27,7 +27,7 @@ export async function connectRedis(redis: Redis): Promise<void> {
   try {
     await redis.connect();
   } catch (error) {
-    // Which is often no more than "Connection is closed".
+    // ioredis often says only "Connection is closed".
     throw trouble ?? error;
   } finally {
     redis.off('error', listen);

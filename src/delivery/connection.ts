@@ -11,13 +11,13 @@ export type StreamEnd =
   | 'max_age'
   | 'draining'
   | 'no_subscribe'
-  /** The client broke the protocol, or may not do what it asked for. */
+  /** The client broke the protocol, or lacks the right to what it asked for. */
   | 'refused'
   /** The task is gone. */
   | 'removed'
   | 'failed';
 
-/** A client's connection, of whichever transport. It ends once, for one reason, and every stream on it ends with it. */
+/** A client's connection, over any transport. It ends once, for one reason, and every stream on it ends with it. */
 export class Connection {
   readonly #farewells = new Set<() => void>();
   #why: StreamEnd | undefined;
@@ -29,7 +29,7 @@ export class Connection {
     return this.#why;
   }
 
-  /** `farewell` is called at the end, whoever brings it about; at once where that has been. */
+  /** Calls `farewell` at the end, whatever its reason. Calls it at once when the connection has ended already. */
   atEnd(farewell: () => void): void {
     if (this.#why) farewell();
     else this.#farewells.add(farewell);
@@ -40,7 +40,7 @@ export class Connection {
     this.#farewells.delete(farewell);
   }
 
-  /** Called a few times a second: does what is due. `now` is `performance.now()`. */
+  /** Called a few times a second, and does the work that is due. `now` is `performance.now()`. */
   look(_now: number): void {}
 
   /** Only the first call counts. */

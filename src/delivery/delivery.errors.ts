@@ -7,7 +7,7 @@ const MESSAGES = {
   multiplex_only: 'This belongs to the multiplex subprotocol.',
 } as const;
 
-/** A client's frame that is answered with the end of the connection. */
+/** A frame of a client that ends its connection. */
 export class FrameRefused extends TaskBridgeError {
   readonly code = 'INVALID_REQUEST';
   readonly kind = 'invalid';
@@ -16,7 +16,7 @@ export class FrameRefused extends TaskBridgeError {
   }
 }
 
-/** A second subscribe to a task that this connection follows; the first one goes on. */
+/** A second subscribe to a task that this connection follows; the first one continues. */
 export class AlreadySubscribed extends TaskBridgeError {
   readonly code = 'ALREADY_SUBSCRIBED';
   readonly kind = 'conflict';

@@ -17,7 +17,7 @@ import { Streams } from './streams.js';
 import { Upgrades } from './upgrades.js';
 import { TasksGateway } from './web-socket.gateway.js';
 
-/** The way of a committed event to whoever follows its task. */
+/** Brings a committed event to the followers of its task. */
 @Module({})
 export class DeliveryModule {
   static register(hosted: Hosted): DynamicModule {

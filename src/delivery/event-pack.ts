@@ -1,12 +1,12 @@
 import { StoredEvent } from '../tasks/stored-event.js';
 
-/** In characters, about. One event is a pack, whatever its size. */
+/** The size of a pack in characters, about. A larger event is a pack by itself. */
 const PACK_SIZE = 16 * 1024;
 const LINE_END = 10;
 
 /**
- * Events in as few texts as their order and the size allow. Of each event a line, `<taskId> <eventId> <type> <createdAt> <bytes>`, and
- * the so many bytes of its payload. One text costs Redis and both sides as much as one event does.
+ * Events in as few texts as their order and the size allow. Each event has a line, `<taskId> <eventId> <type> <createdAt>
+ * <bytes>`, and then its payload, whose length is `<bytes>`. One text costs Redis and both sides as much as one event.
  */
 export function packs(events: readonly StoredEvent[]): readonly string[] {
   const full: string[] = [];
@@ -21,7 +21,7 @@ export function packs(events: readonly StoredEvent[]): readonly string[] {
   return [...full, pack];
 }
 
-/** The events of a pack that are of tasks which somebody follows, as far as it is what `packs` has made. */
+/** The events of a pack whose tasks have followers. It stops at the first part that `packs` did not make. */
 export function unpacked(pack: Buffer, follows: (taskId: string) => boolean): readonly StoredEvent[] {
   const events: StoredEvent[] = [];
   for (let at = 0; at < pack.length; ) {
@@ -31,7 +31,7 @@ export function unpacked(pack: Buffer, follows: (taskId: string) => boolean): re
     const eventId = Number(id);
     if (lineEnd < 0 || !(at > lineEnd && at <= pack.length) || !Number.isSafeInteger(eventId) || eventId < 1) break;
     if (!follows(taskId)) continue;
-    // Each by itself: a slice of the text would keep all of it as long as the event is there.
+    // Each text is copied: a slice would keep the whole pack in memory as long as the event.
     events.push(new StoredEvent(taskId, eventId, type ?? '', createdAt ?? '', pack.toString('utf8', lineEnd + 1, at)));
   }
   return events;

@@ -44,7 +44,7 @@ export class EventsController {
     const next = page.events.at(-1)?.eventId ?? query.afterEventId;
     const members = [
       `"taskId":"${taskId}"`,
-      // The stored text as it is: parsed and written again it would no longer be the same bytes.
+      // The stored text as it is. Parsed and written again, its bytes would differ.
       `"events":[${page.events.map((event) => event.envelope).join(',')}]`,
       ...(next === undefined || next === '' ? [] : [`"nextAfterEventId":"${next}"`]),
       `"hasMore":${page.hasMore}`,
@@ -76,7 +76,7 @@ export class EventsController {
       const cursor = request.headers['last-event-id']?.toString() ?? query.lastEventId;
       const subscription = await this.openSubscription.execute(caller, taskId, cursor, 'sse');
       if (subscription.isOver) {
-        // What makes an EventSource stop: it reconnects after a stream that ended, but not after this.
+        // 204 makes an EventSource stop. It reconnects after a stream that ended, and not after 204.
         subscription.close();
         release();
         response.status(204).end();
@@ -89,7 +89,7 @@ export class EventsController {
         return;
       }
       const writer = this.streams.join(new SseWriter(response, taskId, this.config.streamMaxBufferedBytes));
-      // Nobody waits for the end: what Nest and Express keep of a call would be kept as long.
+      // No call waits for the end: Nest and Express would keep their objects of the call as long.
       this.feedStream.execute(subscription, writer, release);
     } catch (error) {
       release();

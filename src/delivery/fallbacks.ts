@@ -2,20 +2,20 @@ import { Injectable } from '@nestjs/common';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import type { Transport } from './transport.js';
 
-/** Later than that it is a client that comes back, not one that goes on. */
+/** A client that comes later reconnects, and does not fall back. */
 const GOES_ON_WITHIN_MS = 60_000;
 const MOST_REMEMBERED = 10_000;
 
-/** The more capable, the greater. */
+/** A greater number means a more capable transport. */
 const CAPABILITY: Readonly<Record<Transport, number>> = { websocket: 3, sse: 2, long_poll: 1 };
 
 /**
- * Counts clients that go on with a task over a less capable transport than the one that just ended for them: what a proxy that
- * cuts WebSockets looks like from here. One that never let them through is not seen, nor is who goes on at another replica.
+ * Counts clients that continue a task over a less capable transport than the one that just ended. A proxy that cuts WebSockets
+ * causes that. It does not see a proxy that never lets WebSockets through, or clients that continue at another replica.
  */
 @Injectable()
 export class Fallbacks {
-  /** Of streams that ended before their task did; the oldest first. */
+  /** Streams that ended before their task, oldest first. */
   readonly #ended = new Map<string, { readonly transport: Transport; readonly at: number }>();
 
   constructor(private readonly metrics: MetricsSink) {}
@@ -29,7 +29,7 @@ export class Fallbacks {
   }
 
   ended(reader: string, transport: Transport): void {
-    // Nothing is less capable.
+    // No transport is less capable.
     if (transport === 'long_poll') return;
     this.#ended.delete(reader);
     this.#ended.set(reader, { transport, at: performance.now() });

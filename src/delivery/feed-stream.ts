@@ -8,7 +8,7 @@ import { Feed, type Sinks } from './feed.js';
 import type { StreamWriter } from './stream-writer.js';
 import type { Subscription } from './subscription.js';
 
-/** Brings what a subscription yields to the client, as fast as the client reads and no faster. */
+/** Brings the events of a subscription to the client, as fast as the client reads and no faster. */
 @Injectable()
 export class FeedStream {
   readonly #sinks: Sinks;
@@ -23,8 +23,8 @@ export class FeedStream {
   }
 
   /**
-   * From now until the task, the subscription or the connection is over, which is then told to the writer. `release` is called
-   * right before that.
+   * Feeds the writer until the task, the subscription or the connection is over. Then it calls `release`, and reports the end to
+   * the writer.
    */
   execute(subscription: Subscription, writer: StreamWriter, release: () => void): void {
     writer.onSilence(this.config.heartbeatSeconds * 1000, () => this.beat(writer));
@@ -32,7 +32,7 @@ export class FeedStream {
   }
 
   private beat(writer: StreamWriter): void {
-    // What waits to be read is a sign of life of its own.
+    // Unread bytes are a sign of life themselves.
     if (writer.bufferedBytes > 0) return;
     writer.heartbeat();
     const { taskId, transport } = writer;

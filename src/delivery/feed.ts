@@ -15,19 +15,19 @@ export interface Sinks {
 }
 
 /**
- * One stream that is being fed: what the subscription has goes to the writer in the turn in which the head moved, until the client
- * has enough to read, or there is no more. Not a loop that waits: a promise for each event and client, and what it wakes, cost an
+ * One stream in progress. In the turn in which the head moved, it moves events from the subscription to the writer, until the
+ * client has enough to read or no event is left. It is no loop with promises: one promise for each event and client cost an
  * eighth of a delivery.
  */
 export class Feed {
-  /** It waits for the client to read, or for a page of the log. */
+  /** `waits`: for the client to read, or for a page of the log. */
   #state: 'flows' | 'waits' | 'over' = 'flows';
   readonly #flow = () => this.flow();
 
   constructor(
     private readonly subscription: Subscription,
     private readonly writer: StreamWriter,
-    /** Gives the stream's place back. */
+    /** Frees the stream's place. */
     private readonly release: () => void,
     private readonly story: Story,
     private readonly sinks: Sinks,
@@ -58,7 +58,7 @@ export class Feed {
     }
   }
 
-  /** Nothing is kept for a client that is behind: what does not fit is read again when there is room. */
+  /** Nothing is kept for a slow client. What does not fit is read again when there is room. */
   private deliver(taken: readonly Batch[]): void {
     const { subscription, writer } = this;
     for (const batch of taken) {
@@ -74,7 +74,7 @@ export class Feed {
     const { taskId } = this.subscription;
     const { transport } = this.writer;
     this.sinks.diagnostics.delivered({ taskId, transport, events: events.length, lastEventId: String(last.eventId) });
-    // Once an event and not once a client: one more subscriber costs a comparison.
+    // Measured once for each event, not for each client: one more subscriber costs a comparison.
     if (this.subscription.isFirstWith(batch)) {
       const seconds = (Date.now() - Date.parse(first.createdAt)) / 1000;
       this.sinks.metrics.observe('commit_to_delivery_seconds', Math.max(0, seconds));
@@ -85,7 +85,7 @@ export class Feed {
     if (!(await this.writer.drained())) this.end('slow_consumer');
   }
 
-  /** Flows on when that is done. */
+  /** Continues when that is done. */
   private after(done: Promise<void>): void {
     this.#state = 'waits';
     done.then(
@@ -108,7 +108,7 @@ export class Feed {
     const { subscription, writer, sinks } = this;
     const { taskId } = subscription;
     const { transport } = writer;
-    // The head moved in somebody else's.
+    // The head moved in the story of other work.
     runInStory(this.story, () => {
       if (why === 'failed') sinks.log.error({ taskId, transport, err: error }, 'stream.failed');
       writer.forget(this.#flow);

@@ -1,7 +1,7 @@
 import type { StoredEvent } from '../tasks/stored-event.js';
 import type { LiveLogFollower } from './live-log.js';
 
-/** Those who follow on this replica: each is given the events of the tasks that it follows, and no others. */
+/** The followers on this replica. Each gets the events of the tasks that it follows, and no others. */
 export class Followers implements LiveLogFollower {
   readonly #followers: LiveLogFollower[] = [];
 

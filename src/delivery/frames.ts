@@ -3,7 +3,7 @@ import type { Batch } from './batches.js';
 
 /** Events as bytes of a transport, made once: all subscribers share them. */
 class Frames {
-  /** What was made last: the subscribers of a task are told together, and take the same events one after the other. */
+  /** The last made frames: subscribers of a task are called together, and take the same events one after the other. */
   #last: { readonly first: StoredEvent; readonly last: StoredEvent; readonly bytes: Buffer } | undefined;
 
   constructor(private readonly frame: (event: StoredEvent) => Buffer) {}

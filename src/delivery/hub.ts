@@ -8,12 +8,12 @@ import type { StoredEvent } from '../tasks/stored-event.js';
 import { Channel } from './channel.js';
 import { LiveLog, type LiveLogFollower } from './live-log.js';
 
-/** How often the heads of all followed tasks are compared with PostgreSQL: how late a lost last event may be. */
+/** How often the heads of all followed tasks are compared with PostgreSQL: the longest delay of a lost last event. */
 const HEAD_COMPARISON_MS = 1_000;
 /** How long a live event may take from its commit to here before it counts as lost. */
 const ON_ITS_WAY_MS = 50;
 
-/** Connections for replays: however many clients have however much to catch up with, writers find one. */
+/** Connections for replays. The bound leaves connections for writers, however many clients catch up. */
 const REPLAY_CONNECTIONS = 4;
 
 /**
@@ -98,7 +98,7 @@ export class Hub implements LiveLogFollower {
     }
     const isBehind = ({ taskId, headEventId }: Head) => (this.#channels.get(taskId)?.head ?? headEventId) < headEventId;
     if (!heads.some(isBehind)) return;
-    // What was committed a moment ago is on its way here.
+    // Events of the last moment are still on their way here.
     await delay(ON_ITS_WAY_MS);
     for (const { taskId, headEventId } of heads.filter(isBehind)) {
       this.diagnostics.holeHealed({ taskId });

@@ -2,7 +2,7 @@ import type { StoredEvent } from '../tasks/stored-event.js';
 import { Followers } from './followers.js';
 import { LiveLog, type LiveLogFollower } from './live-log.js';
 
-/** For one replica, or for several that can live with the pace of the head comparison. */
+/** For one replica, or for several whose readers accept the delay of the head comparison. */
 export class InProcessLiveLog extends LiveLog {
   readonly #followers = new Followers();
 

@@ -1,18 +1,18 @@
 import type { StoredEvent } from '../tasks/stored-event.js';
 
-/** Who wants events of tasks that have subscribers here: the hub. */
+/** Receives events of tasks with subscribers here. The hub is one. */
 export interface LiveLogFollower {
   follows(taskId: string): boolean;
   /**
-   * Events of tasks it follows, some perhaps again or late. Answers whether any of them is news. Never throws: it is called where a
-   * write is being answered.
+   * Takes events of tasks that it follows, some perhaps again or late. Returns whether any of them is new. Never throws: the
+   * caller is answering a write.
    */
   receive(events: readonly StoredEvent[]): boolean;
 }
 
 /**
- * Carries committed events to those who follow them. A hint, never the truth: it may lose, repeat and reorder, and its
- * followers heal from PostgreSQL. Publishing is done after the commit and is never waited for.
+ * Carries committed events to their followers. It is a hint, never the truth: it may lose, repeat and reorder events, and its
+ * followers recover from PostgreSQL. The service publishes after the commit, and never waits for it.
  */
 export abstract class LiveLog {
   /** Gives the events to this replica's followers before it returns, and to other replicas' when it can. Never throws. */

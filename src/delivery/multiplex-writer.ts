@@ -8,7 +8,7 @@ import { type ClientFrame, WebSocketWriter } from './web-socket-writer.js';
 /** The subprotocol that a client offers to follow many tasks on one connection. */
 export const MULTIPLEX = 'taskbridge.multiplex.v1';
 
-/** The same frames, and those that say of one task what a close code says of a connection. */
+/** The same frames, and further ones that say for one task what a close code says for a connection. */
 export class MultiplexWriter extends WebSocketWriter {
   override readonly carriesMany = true;
 
@@ -20,7 +20,7 @@ export class MultiplexWriter extends WebSocketWriter {
     this.sendJson({ type: 'CAUGHT_UP', taskId, headEventId: String(headEventId) });
   }
 
-  /** Silence is that of the connection, so its heartbeat names no task. */
+  /** The silence is that of the connection, so its heartbeat names no task. */
   override heartbeat(): void {
     this.sendJson({ type: 'HEARTBEAT', live: true });
   }

@@ -16,7 +16,7 @@ import { Hub } from './hub.js';
 import { Subscription } from './subscription.js';
 import type { Transport } from './transport.js';
 
-/** Settles who may follow, what, and from where, before the first byte of any transport. */
+/** Checks the right to follow, the task and the cursor, before the first byte of any transport. */
 @Injectable()
 export class OpenSubscription {
   constructor(
@@ -41,7 +41,7 @@ export class OpenSubscription {
   ): Promise<Subscription> {
     return this.observer.query('follow_task', { principalId: auth.subject, taskId, transport }, async () => {
       demandScope(auth, 'tasks:read');
-      // Whose it is, first: what a stranger names is not followed, however long the policy takes.
+      // The owner is read first: a stranger's task is not followed, however long the policy takes.
       const named = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
       if (!named || !(await this.ownership.mayRead(auth, named.identity))) throw new TaskNotFound();
       const channel = this.hub.attach(taskId);
@@ -60,7 +60,7 @@ export class OpenSubscription {
           this.hub.detach(c);
           if (!subscription.isOver) this.fallbacks.ended(reader, transport);
         };
-        // A task that was set aside has not ended, whatever its row says: its streams stay open.
+        // A task that was set aside has not ended, whatever its row says. Its streams stay open.
         const isEnded = isOver(task.status) && task.asideCode === null;
         const subscription = new Subscription(channel, cursor, task.headEventId, isEnded, detach);
         return subscription;

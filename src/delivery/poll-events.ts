@@ -16,7 +16,7 @@ export interface EventPage {
   readonly terminal: boolean;
 }
 
-/** One page of a task's log, waited for while there is nothing after the cursor and the task is not over. */
+/** One page of a task's log. It waits while no event follows the cursor and the task is not over. */
 @Injectable()
 export class PollEvents {
   constructor(
@@ -26,7 +26,7 @@ export class PollEvents {
     private readonly diagnostics: TransportDiagnosticsSink,
   ) {}
 
-  /** @throws whatever opening a subscription does. `left` aborts when the client is gone. */
+  /** @throws the errors of opening a subscription. `left` aborts when the client is gone. */
   async execute(
     auth: AuthContext,
     taskId: string,
@@ -53,7 +53,7 @@ export class PollEvents {
     }
   }
 
-  /** One more than asked for is read, in one statement, so that `hasMore` is exact. */
+  /** Reads one more than the client wants, in one statement, so that `hasMore` is exact. */
   private async page(
     subscription: { taskId: string; lastEventId: number; headEventId: number; isOver: boolean },
     maxEvents: number,

@@ -1,8 +1,10 @@
 import type { StoredEvent } from '../tasks/stored-event.js';
 
-/** Recent events of a followed task, so that who is a little behind costs no query; up to twice as many between two cuts. */
+/**
+ * Recent events of a followed task, so that a reader slightly behind costs no query. Up to twice this number between two cuts.
+ */
 const RING_EVENTS = 256;
-/** Characters of payload that they have together: twice what a worker may send at once. The newest stays, however large it is. */
+/** Characters of their payloads together: twice what a worker may send at once. The newest event stays, whatever its size. */
 const RING_CHARACTERS = 512 * 1024;
 
 /** The newest events of a task, ascending and dense. */
@@ -20,8 +22,8 @@ export class RecentEvents {
   }
 
   /**
-   * Forgets all that was here when this was last called. Called in equal intervals, it makes the memory of all rings together a matter
-   * of how much happens, and not of how many tasks are followed.
+   * Forgets the events that were here at its last call. Called in equal intervals, it bounds the memory of all rings by the
+   * recent events, and not by the number of followed tasks.
    */
   age(): void {
     const place = this.placeAfter(this.#aged);
@@ -37,12 +39,12 @@ export class RecentEvents {
     this.#characters = 0;
   }
 
-  /** All that are here after the cursor; undefined when the one right after it is not. */
+  /** All events here after the cursor. Undefined when the event right after it is not here. */
   after(cursor: number): readonly StoredEvent[] | undefined {
     return this.has(cursor) ? this.#events.slice(this.placeAfter(cursor)) : undefined;
   }
 
-  /** Whether the one right after the cursor is here. */
+  /** Whether the event right after the cursor is here. */
   private has(cursor: number): boolean {
     return this.#events[this.placeAfter(cursor)]?.eventId === cursor + 1;
   }

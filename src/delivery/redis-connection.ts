@@ -4,22 +4,25 @@ import type { Log } from '../observability/log.js';
 import { CONNECTION, connectRedis } from './connect-redis.js';
 
 const CONNECT_TIMEOUT_MS = 1_000;
-/** Between attempts, from the first to the longest. With the timeouts above it, Redis is in use again within 5 s of its return. */
+/**
+ * The pauses between attempts, from the first to the longest. With the timeouts above it, Redis is in use again within 5 s of its
+ * return.
+ */
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 1_000;
 
 export interface RedisUse {
   readonly role: 'publish' | 'follow';
-  /** After so long without a reply the connection counts as dead. */
+  /** Without a reply for this time the connection counts as dead. */
   readonly replyTimeoutMs: number;
-  /** Works with the connection until it is lost, then rejects. Calls `works` whenever Redis has done what was asked of it. */
+  /** Uses the connection until it is lost, then rejects. Calls `works` after each command that Redis has obeyed. */
   run(redis: Redis, works: () => void): Promise<void>;
 }
 
 /**
- * One connection, made anew whenever it is lost, silent, or refuses what it is for (read-only, out of memory): the next may reach
- * another server. ioredis would reconnect by itself, but it also queues and sends again, and a use that
- * starts over from the beginning has only one way to recover.
+ * One connection. It is made again when it is lost, silent, or refuses its commands (read-only, out of memory): the next one may
+ * reach another server. ioredis would reconnect by itself, but it also queues and sends again. A use that starts from the
+ * beginning recovers in one way only.
  */
 export class RedisConnection {
   readonly #stopped = new AbortController();
@@ -73,7 +76,7 @@ export class RedisConnection {
       commandTimeout: this.use.replyTimeoutMs,
     });
     let trouble: unknown;
-    // Without a listener ioredis prints; and what it rejects with is often no more than "Connection is closed".
+    // Without a listener ioredis prints the error. Its rejection often says only "Connection is closed".
     redis.on('error', (error) => {
       trouble ??= error;
     });
@@ -90,7 +93,7 @@ export class RedisConnection {
   }
 }
 
-/** Says once that Redis is lost and once that it is back, whichever connections notice. */
+/** Logs once that Redis is lost and once that it is back, for all connections together. */
 export class RedisCondition {
   readonly #lost = new Set<string>();
 

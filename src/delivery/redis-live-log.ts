@@ -8,12 +8,12 @@ import { RedisCondition, RedisConnection } from './redis-connection.js';
 import { RedisPublisher } from './redis-publisher.js';
 import { RedisReader } from './redis-reader.js';
 
-/** How long a stop waits for what was published last. */
+/** How long a stop waits for the last published events. */
 const LAST_WORDS_MS = 500;
 
 /**
- * Carries events between replicas over Redis 6.2 or newer (no Redis Cluster). Two connections whatever the number of tasks and
- * subscribers: reading blocks, and a publish behind a blocking read would wait for it. Whatever Redis does, a writer does not notice.
+ * Carries events between replicas over Redis 6.2 or newer (no Redis Cluster). It has two connections for any number of tasks and
+ * subscribers: reading blocks, and a publish behind a blocking read would wait for it. A writer never waits for Redis.
  */
 export class RedisLiveLog extends LiveLog {
   readonly #followers = new Followers();

@@ -5,17 +5,20 @@ import { packs } from './event-pack.js';
 import type { RedisUse } from './redis-connection.js';
 import { checkWritable, STREAM_ENTRIES, STREAM_KEY } from './redis-stream.js';
 
-/** What may wait while Redis is slow, in bytes of payload and so much more for each event. What is beyond is dropped. */
+/**
+ * The limit of waiting events while Redis is slow, in bytes: their payloads, and a fixed number for each event. Events beyond it
+ * are dropped.
+ */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 const EVENT_BYTES = 200;
 const MAX_BATCH_EVENTS = 500;
 const REPLY_TIMEOUT_MS = 1_000;
-/** How often a connection with nothing to publish is asked whether Redis would take it. */
+/** How often an idle connection asks whether Redis would accept a write. */
 const IDLE_CHECK_MS = 2_000;
 
 /**
- * Adds events to the stream, under the name of who publishes them. Natural batching: what was published during the last round trip
- * goes together. While there is no connection nothing is kept: by the time that there is one, the head comparison has delivered it.
+ * Adds events to the stream, under the name of their publisher. Events of the last round trip go together. Without a connection
+ * nothing is kept: the head comparison delivers it before there is one.
  */
 export class RedisPublisher implements RedisUse {
   readonly role = 'publish';
@@ -25,18 +28,18 @@ export class RedisPublisher implements RedisUse {
   #waiting: StoredEvent[] = [];
   #waitingBytes = 0;
   #wake: () => void = () => {};
-  /** Of what waits first: the round trip is a part of its story. */
+  /** The story of the first waiting event: the round trip is a part of it. */
   #inStory = AsyncLocalStorage.snapshot();
   #settled = Promise.withResolvers<void>();
 
-  /** @param origin by which readers tell what is their own */
+  /** @param origin by which readers recognise their own entries */
   constructor(private readonly origin: string) {}
 
   publish(events: readonly StoredEvent[]): void {
     if (!this.#isOpen || events.length === 0) return;
     if (this.#waiting.length === 0) {
       this.#inStory = AsyncLocalStorage.snapshot();
-      // After all that was committed in the same batch has been published.
+      // Runs after all events of the same batch have been published.
       process.nextTick(() => this.#wake());
     }
     for (const event of events) {
@@ -85,7 +88,7 @@ export class RedisPublisher implements RedisUse {
     this.#settled = Promise.withResolvers();
   }
 
-  /** Until something is published, the connection is closed, or it is time to look whether it is of use. */
+  /** Until an event is published, the connection is closed, or it is time to check the connection. */
   private idle(): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, IDLE_CHECK_MS);

@@ -7,14 +7,18 @@ import { isBefore, STREAM_KEY } from './redis-stream.js';
 
 /** Entries of one reply. */
 const READ_ENTRIES = 500;
-/** A read that finds nothing is answered after so long, so that a connection without answers is known to be dead. */
+/** How long Redis may block a read without news. So a connection without any answer is dead. */
 const BLOCK_MS = 1_000;
 const REPLY_TIMEOUT_MS = 2 * BLOCK_MS;
-/** How often the end of the stream is looked at, in case it began anew with lesser ids (FLUSHALL, and a clock that is behind). */
+/**
+ * How often the reader checks the end of the stream. After FLUSHALL, with a clock that is behind, the stream begins again with
+ * lower ids.
+ */
 const LOOK_MS = 2_000;
 /**
- * After a reply without news, which is what this replica published itself, or what nobody follows here: to read each event of a busy
- * writer back by itself costs a tenth of its way to its readers. By so much may an event of another replica be later.
+ * The pause after a reply without news, that is with this replica's own events, or events that no client follows here. To read
+ * each event of a busy writer by itself costs a tenth of its way to its readers. An event of another replica may be later by this
+ * time.
  */
 const ECHO_PAUSE_MS = 2;
 const BEFORE_THE_FIRST = '0-0';
@@ -26,10 +30,10 @@ export class RedisReader implements RedisUse {
   readonly role = 'follow';
   readonly replyTimeoutMs = REPLY_TIMEOUT_MS;
   readonly #own: Buffer;
-  /** The last id seen; kept over reconnections, so that nothing is missed that Redis still has. */
+  /** The last id seen; kept over reconnections, so the reader misses nothing that Redis still has. */
   #position: string | undefined;
 
-  /** @param origin of entries that need not be read, as the followers here have their events */
+  /** @param origin of entries to skip, because the followers here have their events */
   constructor(
     origin: string,
     private readonly follower: LiveLogFollower,
@@ -58,7 +62,7 @@ export class RedisReader implements RedisUse {
     return events.length > 0 && this.follower.receive(events);
   }
 
-  /** A stream that ends before the last id seen is another one than it was: all of it is new. */
+  /** A stream that ends before the last seen id is a new stream, so all its entries are new. */
   private async begin(redis: Redis): Promise<string> {
     const [last] = await redis.xrevrange(STREAM_KEY, '+', '-', 'COUNT', 1);
     const end = last?.[0] ?? BEFORE_THE_FIRST;

@@ -4,17 +4,20 @@ import type { Redis } from 'ioredis';
 export const STREAM_KEY = 'taskbridge:live:v2';
 
 /**
- * Entries that the stream keeps, about: what a reader may miss while it reconnects. Where events come alone, of 325 bytes, it takes
- * 2 MB of Redis; where they come in full packs, 64 MB; with payloads at their limit of 64 KiB, 256 MB.
+ * The approximate number of entries that the stream keeps for a reader that reconnects. Single events of 325 bytes take 2 MB of
+ * Redis, full packs 64 MB, and payloads at their limit of 64 KiB 256 MB.
  */
 export const STREAM_ENTRIES = 4_000;
 
-/** A write that is refused as all others are (read-only, out of memory, no permission), and writes nothing: there is no such stream. */
+/**
+ * A write that Redis refuses in the same cases as all others (read-only, out of memory, no permission). It writes nothing,
+ * because the stream does not exist.
+ */
 export async function checkWritable(redis: Redis): Promise<void> {
   await redis.xadd(`${STREAM_KEY}:none`, 'NOMKSTREAM', '*', 'a', 'a');
 }
 
-/** Both ways in which the stream is read, without waiting for anything. */
+/** Both reads of the stream, without waiting. */
 export async function checkReadable(redis: Redis): Promise<void> {
   await redis.xrevrange(STREAM_KEY, '+', '-', 'COUNT', 1);
   await redis.xread('COUNT', 1, 'STREAMS', STREAM_KEY, '$');

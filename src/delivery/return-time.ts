@@ -1,4 +1,4 @@
-/** When the clients of a replica that drains shall come back: at random, so that all of them do not come at once. */
+/** When the clients of a draining replica reconnect: at random, so that they do not all come at once. */
 const LEAST_MS = 1_000;
 const MOST_MS = 5_000;
 

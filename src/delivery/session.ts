@@ -11,13 +11,13 @@ import type { WebSocketWriter } from './web-socket-writer.js';
 /** A connection that subscribes to nothing within this time is closed. */
 const SUBSCRIBE_DEADLINE_MS = 10_000;
 
-/** A task that a connection follows, from the frame that asks for it until the stream is over. */
+/** A task that a connection follows, from the subscribe frame until the stream is over. */
 interface Following {
-  /** The client asked for the end of it; another subscribe begins anew. */
+  /** The client asked for its end. Another subscribe begins a new one. */
   isLeft: boolean;
   leave: () => void;
   isOver: boolean;
-  /** Who waits for the end of it. */
+  /** Called at its end: continues the subscribe that waits for it. */
   next?: () => void;
 }
 
@@ -27,7 +27,7 @@ export function sessionOf(socket: WebSocket): Session | undefined {
   return sessions.get(socket);
 }
 
-/** What a client says on its WebSocket, and what comes of it. Frames count in the order in which they arrive. */
+/** Handles the frames that a client sends on its WebSocket, in the order in which they arrive. */
 export class Session {
   readonly #followed = new Map<string, Following>();
   #deadline: NodeJS.Timeout | undefined;
@@ -45,12 +45,12 @@ export class Session {
     },
   ) {
     sessions.set(socket, this);
-    // What a client sends before it is known who it is stays with the network.
+    // Frames that a client sends before its authentication stay in the network's buffers.
     socket.pause();
     void caller
       .catch((error: unknown) => this.refuse(error))
       .finally(() => {
-        // Counted from here: a client whose credentials take their time has said nothing wrong.
+        // The time counts from here: slow credentials are no fault of the client.
         if (!writer.why) this.#deadline = setTimeout(() => writer.end('no_subscribe'), SUBSCRIBE_DEADLINE_MS);
         socket.resume();
       });
@@ -100,9 +100,9 @@ export class Session {
     try {
       const caller = await this.caller.catch(() => undefined);
       if (!caller || this.writer.why) return over();
-      // Admitted before it waits: what a client makes wait here counts as open, and is bounded as that is.
+      // Admitted before the wait, so waiting subscriptions count as open and have the same cap.
       release = streams.admit(caller, 'websocket');
-      // One that was left may still be on its way: its end comes before the next beginning.
+      // A left subscription may still be ending. Its end comes before the next beginning.
       if (earlier?.isOver === false) await new Promise<void>((resolve) => (earlier.next = resolve));
       await runInStory(this.story, async () => {
         const subscription = await openSubscription.execute(caller, taskId, lastEventId, 'websocket');
@@ -126,7 +126,7 @@ export class Session {
     if (this.#followed.get(taskId) === following) this.#followed.delete(taskId);
   }
 
-  /** What comes after the end is not looked at; and who asks and asks, and reads no answer, is not answered for ever. */
+  /** Frames after the end are ignored. A client that sends frames and reads no answers gets answers only up to a limit. */
   private endsNow(): boolean {
     if (this.delivery.streams.isDraining) this.writer.end('draining');
     if (this.writer.isOverrun) this.writer.end('slow_consumer');

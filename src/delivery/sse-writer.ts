@@ -6,9 +6,9 @@ import { SSE_CHUNKS, SSE_FRAMES } from './frames.js';
 import { comeBackAfterMs } from './return-time.js';
 import { StreamWriter } from './stream-writer.js';
 
-/** What a client waits before it reconnects, unless it is sent away. */
+/** How long a client waits before it reconnects, except after a drain. */
 const RETRY_MS = 2_000;
-/** A response whose client does not take its end is cut off. */
+/** How long a client may take to read the end of its response before the connection is cut. */
 const LINGER_MS = 10_000;
 
 export const SSE_HEADERS = {
@@ -18,8 +18,8 @@ export const SSE_HEADERS = {
 } as const;
 
 /**
- * Server-Sent Events on the raw response. Events go past it to its socket, whole chunks between those that Node writes: it would
- * make and write two more pieces for every client, which costs a third of a delivery.
+ * Server-Sent Events on the raw response. Events go past it to its socket, as whole chunks between those that Node writes. Node
+ * would make and write two more pieces for every client, a third of the cost of a delivery.
  */
 export class SseWriter extends StreamWriter {
   readonly #isChunked: boolean;
@@ -39,7 +39,7 @@ export class SseWriter extends StreamWriter {
   private begin(): void {
     const { response } = this;
     response.writeHead(200, SSE_HEADERS);
-    // By themselves, in one packet with what follows: Node keeps the headers' text, which only writing makes one piece.
+    // The headers leave alone, in one packet with what follows: Node keeps their text until the first write joins it.
     response.cork();
     response.flushHeaders();
     response.write(`retry: ${RETRY_MS}\n\n`);
@@ -50,7 +50,7 @@ export class SseWriter extends StreamWriter {
     return this.response.writableLength;
   }
 
-  /** Without an `id:` line, so that it moves nobody's cursor; a type of its own, so that `onmessage` does not see it. */
+  /** Without an `id:` line, so it moves no cursor. It has its own type, so `onmessage` does not see it. */
   override heartbeat(): void {
     const data = {
       type: 'HEARTBEAT',
@@ -64,7 +64,7 @@ export class SseWriter extends StreamWriter {
 
   protected override write(batch: Batch): void {
     const { response } = this;
-    // Without a connection it waits for the answer to an earlier request, which the client pipelined.
+    // Without a connection the response waits for the answer to an earlier request, which the client pipelined.
     if (this.#isChunked && response.socket) response.socket.write(SSE_CHUNKS.of(batch));
     else response.write(SSE_FRAMES.of(batch));
   }

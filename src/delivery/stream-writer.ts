@@ -4,27 +4,27 @@ import { Connection, type StreamEnd } from './connection.js';
 import type { Transport } from './transport.js';
 import type { Subscription } from './subscription.js';
 
-/** How long a client may take to read what it was sent. */
+/** How long a client may take to read what the service sent. */
 const SLOW_CONSUMER_DEADLINE_MS = 10_000;
-/** How often a client that is behind is looked at: soon, and then less and less often. */
+/** When to look at a slow client again: soon, then less and less often. */
 const LOOK_MS = { first: 5, last: 100 } as const;
-/** So far above its cap a connection gets by answers to frames that its client goes on sending, and by nothing else. */
+/** How far answers to a client's frames may exceed the cap. Only such answers exceed it. */
 const OVERRUN_BYTES = 4 * 1024 * 1024;
 
 /**
- * A connection that streams are written to: one, or as many as the client subscribed to. Thin: it frames, and knows how its
- * transport says goodbye.
+ * A connection that carries one stream, or all that the client subscribed to. It frames events, and knows the last words of its
+ * transport.
  */
 export abstract class StreamWriter extends Connection {
   #drained: Promise<boolean> | undefined;
   #beat: { readonly everyMs: number; readonly beat: () => void } | undefined;
-  /** Since the last look. Kept instead of a time, which every event would cost. */
+  /** Whether an event was sent since the last look. A time would cost a clock read for every event. */
   #hasSent = false;
   #silentSince = 0;
 
   constructor(
     transport: Transport,
-    /** Unsent bytes above which no stream is fed. */
+    /** Above this number of unsent bytes no stream is fed. */
     private readonly maxBufferedBytes: number,
   ) {
     super(transport);
@@ -34,7 +34,7 @@ export abstract class StreamWriter extends Connection {
   abstract readonly taskId: string | undefined;
   /** Bytes handed over and not yet taken by the network. */
   abstract readonly bufferedBytes: number;
-  /** Shows that the connection lives, though nothing happens. */
+  /** Sends a sign of life while no event comes. */
   abstract heartbeat(): void;
   /** All events in one write. */
   protected abstract write(batch: Batch): void;
@@ -47,12 +47,12 @@ export abstract class StreamWriter extends Connection {
   /** The history up to the head at the subscription was sent. */
   caughtUp(_subscription: Subscription): void {}
 
-  /** One of its streams ended. Where there is only one, that is the end of the connection. */
+  /** One of its streams ended. With a single stream the connection ends, too. */
   streamEnded(_taskId: string, why: StreamEnd): void {
     this.end(why);
   }
 
-  /** Calls `beat` whenever no event was sent for so long; once is enough for all streams. */
+  /** Calls `beat` whenever no event was sent for this time. One call serves all streams. */
   onSilence(everyMs: number, beat: () => void): void {
     if (this.#beat) return;
     this.#beat = { everyMs, beat };
@@ -66,7 +66,7 @@ export abstract class StreamWriter extends Connection {
     if (isSilent) this.#beat?.beat();
   }
 
-  /** Whether nothing is to be sent now: the client has too much to read, or had and is not far enough yet. */
+  /** Whether to send nothing now: the client has too much to read, or has not yet read enough of it. */
   get isFull(): boolean {
     return this.#drained !== undefined || this.bufferedBytes > this.maxBufferedBytes;
   }
@@ -76,8 +76,8 @@ export abstract class StreamWriter extends Connection {
   }
 
   /**
-   * Resolves true when less than half of what is allowed is left to read, or the connection ended, false when the client took
-   * too long. Streams on one connection wait together, and go on in the order in which they began to wait.
+   * Resolves true when less than half of the allowed bytes are unread, or the connection ended. Resolves false when the client
+   * took too long. Streams of one connection wait together, and continue in the order in which they began to wait.
    */
   drained(): Promise<boolean> {
     this.#drained ??= this.watchDrain().finally(() => (this.#drained = undefined));

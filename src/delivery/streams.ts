@@ -7,15 +7,15 @@ import type { Connection } from './connection.js';
 import { DeliveryConfig } from './delivery.config.js';
 import type { Transport } from './transport.js';
 
-/** Connections of one age do not all come back at once. */
+/** So connections of one age do not all reconnect at once. */
 const AGE_JITTER = 0.1;
-/** How often every connection is looked at: one timer for all of them takes less memory, and less time, than three for each. */
+/** How often the service looks at every connection. One timer for all takes less memory and time than three for each. */
 const LOOK_MS = 250;
 
-/** The streams of this replica, and the connections that carry them: how many a principal may have, and how all of them end. */
+/** The streams of this replica and their connections: the cap of each principal, and the end of all of them. */
 @Injectable()
 export class Streams {
-  /** And the `performance.now()` at which each is too old. */
+  /** Each connection, with the `performance.now()` at which it is too old. */
   readonly #connections = new Map<Connection, number>();
   #looking: NodeJS.Timeout | undefined;
   readonly #perPrincipal = new Map<string, number>();
@@ -26,12 +26,12 @@ export class Streams {
     private readonly metrics: MetricsSink,
   ) {}
 
-  /** Whether connections are being sent away, and no stream is admitted any more. */
+  /** Whether the drain ends connections and admits no stream. */
   get isDraining(): boolean {
     return this.#isDraining;
   }
 
-  /** From now on the connection grows old, does what is due, and is sent away by a drain. */
+  /** From now on the connection has an age limit, is looked at, and ends with a drain. */
   join<C extends Connection>(connection: C): C {
     this.#connections.set(connection, performance.now() + this.maxAgeMs());
     this.#looking ??= setInterval(() => this.look(), LOOK_MS);
@@ -41,7 +41,7 @@ export class Streams {
   }
 
   /**
-   * A place for one stream. Answers how to give it back, which may be done twice.
+   * Takes a place for one stream. Returns the function that frees it, which may be called twice.
    * @throws TooManyRequests above the principal's cap, ServiceUnavailable while draining
    */
   admit(auth: AuthContext, transport: Transport): () => void {
@@ -62,7 +62,7 @@ export class Streams {
     };
   }
 
-  /** Ends every connection, spread over so long that their clients do not come back in one moment, and admits no more. */
+  /** Admits no more, and ends every connection, spread over `overMs` so that their clients do not all reconnect at once. */
   async drain(overMs: number): Promise<void> {
     this.#isDraining = true;
     await Promise.all(

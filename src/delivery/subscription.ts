@@ -8,22 +8,22 @@ import type { Channel, HeadFollower } from './channel.js';
 
 /** How long a reader waits before it asks a PostgreSQL that did not answer again. */
 const UNAVAILABLE_RETRY_MS = 500;
-/** Events in one read of the log: as many as pay off, fewer where the client takes fewer at a time. */
+/** The bounds of events in one read of the log. A client that takes fewer at a time gets fewer. */
 const PAGE_EVENTS = { least: 8, most: 200 } as const;
 
 /**
  * Every event of a task after a cursor, once, in order. It is attached to the task's channel before anything is read, so nothing
- * falls between history and live. Nothing is queued for it: it takes what is there when it is asked, so a reader that is slow
- * costs no memory, and what piled up meanwhile comes in one piece.
+ * falls between history and live. It has no queue: each `take()` reads what is there. So a slow reader costs no memory, and gets
+ * what piled up in one piece.
  */
 export class Subscription implements HeadFollower {
   #over: boolean;
   #closed = false;
   #watcher: (() => void) | undefined;
   #pageEvents: number = PAGE_EVENTS.most;
-  /** Where the log ends, once the cursor turned out to be beyond. */
+  /** The end of the log, when the cursor is beyond it. */
   #endOfLog: number | undefined;
-  /** Read from the log and about to be taken. */
+  /** Events read from the log for the next `take()`. */
   #page: readonly StoredEvent[] | undefined;
   /** The cursor before the last `take()`. */
   #before = 0;
@@ -54,7 +54,7 @@ export class Subscription implements HeadFollower {
     return this.cursor;
   }
 
-  /** From now on `moved` is called whenever there may be more to take, and on `close()`. Must not throw. */
+  /** Calls `moved` whenever there may be more to take, and on `close()`. `moved` must not throw. */
   watch(moved: () => void): void {
     this.#watcher = moved;
   }
@@ -69,15 +69,15 @@ export class Subscription implements HeadFollower {
   }
 
   /**
-   * The next events, at least one; null when the task is over, or after `close()`; undefined when they are not at hand: where
-   * `isBehind`, until they are read, else until they are there.
-   * @throws CursorAhead when what was taken last was never stored
+   * The next events, at least one; null when the task is over, or after `close()`; undefined when no event is at hand: with
+   * `isBehind` until they are read, else until they arrive.
+   * @throws CursorAhead when the last taken event was never stored
    */
   take(): readonly Batch[] | null | undefined {
     if (this.#over || this.#closed) return null;
     if (this.#endOfLog !== undefined) throw new CursorAhead(this.#endOfLog);
     const { cursor, headEventId } = this;
-    // What was there at the beginning is history, and ends a batch.
+    // The history ends with its own batch.
     const boundary = cursor < headEventId ? headEventId : 0;
     const taken = this.#page ? batches(this.#page, boundary) : this.channel.recent(cursor, boundary);
     this.#page = undefined;
@@ -89,12 +89,12 @@ export class Subscription implements HeadFollower {
     return taken;
   }
 
-  /** Whether there is something after the cursor. */
+  /** Whether an event follows the cursor. */
   get isBehind(): boolean {
     return this.channel.head > this.cursor;
   }
 
-  /** Resolves true when there is something after the cursor, false after so long, or on `close()`. In place of `watch()`. */
+  /** Resolves true when an event follows the cursor, false after `timeoutMs` or on `close()`. An alternative to `watch()`. */
   async movedWithin(timeoutMs: number): Promise<boolean> {
     if (!this.isBehind && !this.#closed) {
       await new Promise<void>((resolve) => {
@@ -109,8 +109,8 @@ export class Subscription implements HeadFollower {
   }
 
   /**
-   * Reads a page of the log, which the next `take()` answers. Nothing while PostgreSQL does not answer: the stream stays, and
-   * goes on when it does.
+   * Reads a page of the log, which the next `take()` returns. While PostgreSQL does not answer, the stream stays open, and
+   * continues afterwards.
    * @throws TaskNotFound when the task was removed meanwhile
    */
   async read(): Promise<void> {
@@ -119,7 +119,7 @@ export class Subscription implements HeadFollower {
       this.#page = await this.channel.logged(this.cursor, limit);
       if (this.#page.length === 0) {
         await this.channel.confirm();
-        // The task knows of an event that is not in its log: that is for an operator, and asked for again now and then.
+        // The task's head names an event that its log lacks. An operator has to repair that. The reader asks again now and then.
         if (this.isBehind) await delay(UNAVAILABLE_RETRY_MS);
       }
       this.#pageEvents = Math.min(PAGE_EVENTS.most, 2 * limit);
@@ -134,7 +134,7 @@ export class Subscription implements HeadFollower {
     return first.eventId > this.headEventId && this.channel.isFirst(first.eventId, last.eventId);
   }
 
-  /** What came after this event was not handed on: it is to come again. */
+  /** Events after this one were not sent. They have to come again. */
   rewind(lastEventId: number): void {
     this.#pageEvents = Math.max(PAGE_EVENTS.least, 2 * (lastEventId - this.#before));
     this.cursor = lastEventId;

@@ -1,2 +1,2 @@
-/** How a client follows a task. As labels and fields of logs have it. */
+/** How a client follows a task, in the spelling of labels and log fields. */
 export type Transport = 'websocket' | 'sse' | 'long_poll';

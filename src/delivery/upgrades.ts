@@ -7,8 +7,8 @@ import { Streams } from './streams.js';
 export const WEB_SOCKET_PATH = '/api/v1/tasks/ws';
 
 /**
- * Which connections become WebSockets. All others stay requests and are answered like any: also those that ask for an upgrade
- * elsewhere, or to something else, which HTTP has a server ignore.
+ * Which connections become WebSockets. All others stay requests and get ordinary answers. That includes upgrades elsewhere, or to
+ * another protocol, which HTTP lets a server ignore.
  */
 @Injectable()
 export class Upgrades {
@@ -17,7 +17,7 @@ export class Upgrades {
     private readonly streams: Streams,
   ) {}
 
-  /** For Node's server, which asks of every request that would be upgraded. */
+  /** For Node's server, which calls it for every request with an upgrade. */
   readonly accepts = (request: IncomingMessage): boolean => {
     if (!isForWebSocket(request)) return false;
     try {
@@ -28,11 +28,11 @@ export class Upgrades {
     }
   };
 
-  /** Middleware that tells those that came to the path of the WebSocket, and stayed requests, why. */
+  /** Middleware that answers requests to the WebSocket's path that were not upgraded, with the reason. */
   readonly middleware = (request: IncomingMessage, _response: ServerResponse, next: () => void): void => {
     if (!isForWebSocket(request)) return next();
     this.check(request);
-    // Without `Connection: upgrade` it is none.
+    // Without `Connection: upgrade` the request asks for no upgrade.
     throw new UpgradeRequired();
   };
 

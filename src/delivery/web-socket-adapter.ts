@@ -10,7 +10,7 @@ import { MULTIPLEX } from './multiplex-writer.js';
 /** Bytes of one client frame; more is answered with 1009. */
 const MAX_FRAME_BYTES = 64 * 1024;
 
-/** Where frames go that no handler may see. No client can name it: the parser alone hands out events. */
+/** The event of frames that no handler may see. No client can name it, because only the parser makes events. */
 export const REFUSED = 'refused';
 const ACTIONS: ReadonlySet<unknown> = new Set(['subscribe', 'unsubscribe']);
 
@@ -18,13 +18,13 @@ const BAD_HANDSHAKE = { status: 400, code: 'INVALID_REQUEST', message: 'The hand
 
 type Binding = Parameters<WsAdapter['bindMessageHandlers']>;
 
-/** The `ws` server under Nest's gateways: how large a frame may be, and how it becomes an event. */
+/** The `ws` server under Nest's gateways: the limit of a frame, and its event. */
 export class WebSocketAdapter extends WsAdapter {
   constructor(app: INestApplicationContext) {
     super(app);
   }
 
-  /** Nest's own keeps a chain of observables for each connection, which is 10 KiB. */
+  /** Nest's own method keeps a chain of observables for each connection, which takes 10 KiB. */
   override bindMessageHandlers(client: WebSocket, handlers: Binding[1], transform: Binding[2]): void {
     client.on('message', (raw: RawData, isBinary: boolean) => {
       const { event, data } = messageOf(raw, isBinary);
@@ -37,7 +37,7 @@ export class WebSocketAdapter extends WsAdapter {
     });
   }
 
-  /** Nest's own logs what is wrong with a client's frame, or with its connection, as an error of ours. Its close follows it. */
+  /** Nest's own method logs faults of a client's frame or connection as our errors. The close follows. */
   override bindErrorHandler(server: WebSocketServer): WebSocketServer {
     server.on('connection', (client) => client.on('error', () => undefined));
     return server.on('error', (error) => this.logger.error(error));
@@ -48,9 +48,9 @@ export class WebSocketAdapter extends WsAdapter {
       ...options,
       maxPayload: MAX_FRAME_BYTES,
       perMessageDeflate: false,
-      // A frame in each turn of the event loop: a flood of small ones waits for others, and nobody for the flood.
+      // One frame in each turn of the event loop. So a flood of small frames delays only itself.
       allowSynchronousEvents: false,
-      // `ws` would take the first one offered, whatever it is.
+      // `ws` would select the first offered protocol, known or not.
       handleProtocols: (offered: ReadonlySet<string>) => offered.has(MULTIPLEX) && MULTIPLEX,
     }) as WebSocketServer;
     server.on('wsClientError', (_error, socket) =>
@@ -60,7 +60,7 @@ export class WebSocketAdapter extends WsAdapter {
   }
 }
 
-/** `ws` gives Buffers, unless it is told otherwise. */
+/** `ws` gives Buffers by default. */
 function messageOf(raw: RawData, isBinary: boolean): { event: string; data: unknown } {
   if (isBinary) return { event: REFUSED, data: new FrameRefused('binary') };
   try {

@@ -8,13 +8,13 @@ import { Pings } from './pings.js';
 import { StreamWriter } from './stream-writer.js';
 import type { Subscription } from './subscription.js';
 
-/** What an answer to a frame repeats of it. */
+/** The members of a frame that its answer repeats. */
 export interface ClientFrame {
   readonly taskId: string;
   readonly ref?: string;
 }
 
-/** Protocol 1.0 on a WebSocket: one task, the bare envelopes, and a close code that says what to do next. */
+/** Protocol 1.0 on a WebSocket: one task, bare envelopes, and a close code that says what the client does next. */
 export class WebSocketWriter extends StreamWriter {
   readonly carriesMany: boolean = false;
   readonly #pings: Pings;
@@ -48,7 +48,7 @@ export class WebSocketWriter extends StreamWriter {
     });
   }
 
-  /** Says no to a frame, or without one to the client. */
+  /** Refuses a frame, or without a frame the client. */
   refuse(error: unknown, _frame?: ClientFrame): void {
     const { code, reason } = closeAfterError(error);
     this.socket.close(code, reason);
@@ -80,8 +80,8 @@ export class WebSocketWriter extends StreamWriter {
 }
 
 /**
- * Where `ws` writes its own frames: without compression each of them at once and whole, so that ours stand between them. `ws` would
- * make a header for every subscriber, which costs as much again as the rest of its send.
+ * The socket to which `ws` writes its own frames. Without compression it writes each at once and whole, so ours stand between
+ * them. `ws` would make a header for every subscriber, which doubles the cost of a send.
  */
 function tcpOf(socket: WebSocket): Writable {
   return (socket as unknown as { readonly _socket: Writable })._socket;

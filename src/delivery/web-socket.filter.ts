@@ -4,7 +4,7 @@ import { Log } from '../observability/log.js';
 import { TaskBridgeError } from '../taskbridge-error.js';
 import { sessionOf } from './session.js';
 
-/** What the error filter is for HTTP: a frame that cannot be taken ends the connection, in either protocol. */
+/** The error filter of WebSockets: a bad frame ends the connection, in both protocols. */
 @Catch()
 export class WebSocketErrorFilter implements ExceptionFilter {
   constructor(private readonly log: Log) {}

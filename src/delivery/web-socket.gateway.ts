@@ -23,7 +23,7 @@ import { REFUSED } from './web-socket-adapter.js';
 import { WebSocketErrorFilter } from './web-socket.filter.js';
 import { WebSocketWriter } from './web-socket-writer.js';
 
-/** `/api/v1/tasks/ws`: protocol 1.0, or many tasks on one connection for who offers the subprotocol. */
+/** `/api/v1/tasks/ws`: protocol 1.0, or many tasks on one connection for clients that offer the subprotocol. */
 @WebSocketGateway({ path: WEB_SOCKET_PATH })
 @UseFilters(WebSocketErrorFilter)
 export class TasksGateway implements OnGatewayConnection<WebSocket> {
@@ -43,7 +43,7 @@ export class TasksGateway implements OnGatewayConnection<WebSocket> {
     new Session(socket, writer, caller, story, this);
   }
 
-  /** Does not wait for the stream: what Nest keeps of a call would be kept as long. */
+  /** Does not wait for the stream: Nest would keep its objects of the call as long. */
   @SubscribeMessage('subscribe')
   subscribe(@ConnectedSocket() socket: WebSocket, @MessageBody(EdgeValidationPipe) frame: SubscribeFrameDto): void {
     sessionOf(socket)?.subscribe(frame);
@@ -55,7 +55,7 @@ export class TasksGateway implements OnGatewayConnection<WebSocket> {
   }
 
   @SubscribeMessage(REFUSED)
-  // Of no class: the application's pipe would take an Error for a body and validate it.
+  // Without a class: the application's pipe would validate an Error as a body.
   refuse(@MessageBody() error: unknown): never {
     throw error;
   }

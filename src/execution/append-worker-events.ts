@@ -9,9 +9,9 @@ import { EventInvalid, EventTooLarge } from '../tasks/domain/tasks.errors.js';
 import { attemptOf } from '../tasks/task-writer.js';
 import { TasksConfig } from '../tasks/tasks.config.js';
 
-/** Payload bytes of one batch. */
+/** The limit of a batch in bytes of payload. */
 const MAX_BATCH_BYTES = 256 * 1024;
-/** The claim of the first attempt has stored it; a worker that says so too is right. */
+/** The claim of the first attempt has stored it. A worker may send it, too. */
 const STARTED_EVENT_ID = '1';
 
 export interface WorkerBatch {
@@ -27,7 +27,7 @@ interface WorkerEvent {
 }
 
 export interface WorkerReceipt {
-  /** For each event of the batch; those that were stored as one have the same. */
+  /** One id for each event of the batch. Joined events have the same id. */
   readonly eventIds: readonly string[];
   readonly leaseExpiresAt: string;
   readonly cancellationRequested: boolean;

@@ -8,10 +8,10 @@ import { Handlers } from './handlers.js';
 import { WaitingClaims } from './waiting-claims.js';
 import { wireLease, type WireLease } from './wire-lease.js';
 
-/** Claims that look into the queue at one time; more of them would only take connections from everybody else. */
+/** Claims that query the queue at one time. More would take connections from other work. */
 const MAX_LOOKING = 4;
 
-/** A remote worker's claim, which waits while there is nothing to do. */
+/** A remote worker's claim. It waits while there is no task. */
 @Injectable()
 export class ClaimForWorker {
   #looking = 0;
@@ -27,19 +27,19 @@ export class ClaimForWorker {
 
   /** @returns nothing when the wait is over, or `left` aborts */
   async execute(claim: ClaimDto, left: AbortSignal): Promise<readonly WireLease[]> {
-    // This process takes the types it has handlers for, workers all others.
+    // This process takes the types of its handlers. Workers get all others.
     const taskTypes = claim.taskTypes.filter((taskType) => !this.handlers.has(taskType));
     const deadline = performance.now() + claim.waitTimeoutMs;
-    // Somebody is there to execute what this process does not.
+    // A worker executes the types without a handler here.
     this.metrics.set('weak_setting', 0, { name: 'EXECUTOR' });
-    // Who comes when others stand in line already, or are looking, would find what they leave: nothing. A thousand workers that
-    // come at once, and come back at once, are so a thousand lines in a list.
+    // When other workers already wait for these types, a new claim does not query: it would find nothing. So a thousand workers
+    // that come at once are only a thousand entries of a list.
     let looks = claim.waitTimeoutMs === 0 || (this.#looking < MAX_LOOKING && !this.waiting.isWaitedFor(taskTypes));
     for (;;) {
       const leases = looks && taskTypes.length > 0 && !left.aborted ? await this.claim(claim, taskTypes) : [];
       const remaining = deadline - performance.now();
       if (leases.length > 0) {
-        // Where one was, there may be more: the next in line looks.
+        // After one task there may be another, so the next waiting claim queries.
         for (const taskType of new Set(leases.map(({ identity }) => identity.taskType))) this.waiting.notify(taskType);
         if (left.aborted) await this.handBack(leases);
         return leases.map(wireLease);
@@ -50,7 +50,7 @@ export class ClaimForWorker {
     }
   }
 
-  /** Nobody hears the answer: else these tasks would wait for their leases to expire, and be short of an attempt. */
+  /** The client is gone. Without the release these tasks would wait for their leases to expire, and lose an attempt. */
   private async handBack(leases: readonly Lease[]): Promise<void> {
     const released = leases.map(({ identity: { taskId }, token }) =>
       this.endAttempt.execute(taskId, { kind: 'release', token }, {}),

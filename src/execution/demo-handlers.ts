@@ -73,7 +73,7 @@ export const DEMO_HANDLERS: TaskHandlers = {
   'demo.burst': async (input, { progress, signal }) => {
     const events = count(input, 'events', 100, 100_000);
     for (let sent = 0; sent < events; ) {
-      // Many at a time and none awaited alone: as fast as the service stores them.
+      // Many calls at a time, none awaited alone: as fast as the service stores them.
       const burst = Math.min(250, events - sent);
       await Promise.all(Array.from({ length: burst }, (_, i) => progress((100 * (sent + i + 1)) / events)));
       sent += burst;

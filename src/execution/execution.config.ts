@@ -1,4 +1,4 @@
-/** Who executes tasks. */
+/** Which executors this replica has. */
 export abstract class ExecutionConfig {
   /** Whether this process runs the handlers it has. From EXECUTOR (contains `inline`). Defaults to true. */
   abstract readonly inline: boolean;

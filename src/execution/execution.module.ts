@@ -12,7 +12,7 @@ import { WaitingClaims } from './waiting-claims.js';
 import { WorkerController } from './worker.controller.js';
 import { WorkerTokenGuard } from './worker-token.guard.js';
 
-/** Who executes tasks, and who notices when somebody no longer does. */
+/** Executors of tasks, and the reaper of lost attempts. */
 @Module({})
 export class ExecutionModule {
   static register(hosted: Hosted): DynamicModule {

@@ -193,8 +193,8 @@ export class InlineWorker {
         else if (state.cancellationRequested) this.#running.get(leaseToken)?.attempt.stop('cancelled');
       }
     } catch {
-      // PostgreSQL does not answer. Whoever it lets claim the task next must be the only one to run it. A question from before the
-      // end of the lease proves nothing: its time may have run out while this process stood still.
+      // PostgreSQL does not answer. The executor that claims the task next must be the only one to run it. A question from before
+      // the end of the lease proves nothing: its time may have run out while this process stood still.
       for (const { attempt, lease } of this.#running.values()) {
         if (lease.isOverAt(askedAt)) attempt.stop('lease_lost');
       }

@@ -7,7 +7,7 @@ import { InlineWorker } from './inline-worker.js';
 import { TaskExecutor } from './task-executor.js';
 import { WaitingClaims } from './waiting-claims.js';
 
-/** Tasks wait in PostgreSQL until somebody claims them under a lease; whoever waits on this replica is told at once. */
+/** Tasks wait in PostgreSQL until a worker claims them under a lease. A new task wakes a claim that waits on this replica. */
 @Injectable()
 export class LeaseExecutor extends TaskExecutor {
   constructor(
@@ -40,7 +40,7 @@ export class LeaseExecutor extends TaskExecutor {
     this.waiting.notify(taskType);
   }
 
-  /** The very statement that hands out work, asked for none. */
+  /** The statement that hands out work, with a limit of none. */
   override async checkHealth(): Promise<void> {
     await this.claimTasks.execute({ workerId: 'health', principalId: SYSTEM_PRINCIPAL_ID }, [], 1);
   }

@@ -8,11 +8,11 @@ import { TasksConfig } from '../tasks/tasks.config.js';
 import type { Written } from '../tasks/task-writer.js';
 import { InlineWorker } from './inline-worker.js';
 
-/** How late the end of a lost attempt may be. */
+/** The pause between two rounds, and so the delay of a lost attempt's end. */
 const EVERY_MS = 500;
 /**
- * How long a kind of work that failed has to go well before it counts as recovered, unless it has ended something: a round that finds
- * nothing may be one in which another replica had the rows.
+ * How long a failed kind of work has to succeed before it counts as recovered. It recovers at once when it ends a task. A round
+ * without a task proves little: another replica may have had the rows.
  */
 const PROVEN_AFTER_MS = 2_000;
 
@@ -21,15 +21,18 @@ const RENEWALS_OF_A_LEASE = 3;
 /** Renewals for which a process that stood still waits. With one, a holder on a busy machine would be a moment too late. */
 const PATIENCE_RENEWALS = 2;
 
-/** Sees to it that nobody waits for ever for somebody who is gone. Every replica has one; they do not get in each other's way. */
+/**
+ * Ends attempts without a living worker, overdue cancellations and expired questions. Every replica has a reaper, and reapers do
+ * not block each other.
+ */
 @Injectable()
 export class Reaper {
   readonly #rounds = new Map<LostWork, { timer: NodeJS.Timeout | undefined; running: Promise<void> }>();
-  /** The kinds of work that fail, and when each did so last. */
+  /** The failing kinds of work, with the time of the last failure. */
   readonly #failing = new Map<LostWork, number>();
   readonly #trouble: Trouble;
   readonly #renewalMs: number;
-  /** Until then, in milliseconds of `performance.now()`, nothing is taken from whoever holds a lease. */
+  /** Until then, in milliseconds of `performance.now()`, this reaper takes no lease from its holder. */
   #patientUntil = 0;
 
   constructor(
@@ -57,7 +60,7 @@ export class Reaper {
     await Promise.all(rounds.map(({ running }) => running));
   }
 
-  /** The next round of this kind begins after this one, however long it took, and waits for no other kind. */
+  /** The next round of this kind begins after this one, however long it takes. It waits for no other kind. */
   private round(work: LostWork, dueAt: number): void {
     const running = this.reap(work, dueAt).then(() => {
       const round = this.#rounds.get(work);
@@ -72,8 +75,8 @@ export class Reaper {
   }
 
   /**
-   * Whether this process stood still, just now or two renewals ago. What expired meanwhile is left alone: its own renewals come
-   * first, and those that wait in its sockets. Other replicas do not wait.
+   * Whether this process stood still within the last two renewals. Leases that expired meanwhile are left alone, because
+   * renewals come first: its own, and those that wait in its sockets. Other replicas do not wait.
    */
   private isLate(dueAt: number): boolean {
     const now = performance.now();
@@ -101,7 +104,7 @@ export class Reaper {
     if (this.#failing.size === 0) this.#trouble.worked();
   }
 
-  /** In the story of the task, where whoever asks what became of it looks. */
+  /** Logs in the story of the task, where an operator looks for its end. */
   private tell({ record: { identity, task, traceparent }, after }: Written): void {
     const { taskId, taskType, correlationId } = identity;
     const story = resumedStory({ correlationId, traceparent, causationId: String(task.headEventId) });

@@ -1,9 +1,9 @@
 /**
- * Whoever sees to it that tasks are executed. It is told after the commit, as a hint: a task it was not told of is found all the
- * same, because the queue is in PostgreSQL.
+ * Brings tasks to execution. The service calls it after the commit, as a hint. A task without a hint is still found, because the
+ * queue is in PostgreSQL.
  */
 export abstract class TaskExecutor {
-  /** The types that somebody is known to execute, for the error message of an unknown one. */
+  /** The types with a known executor, for the error message of an unknown type. */
   abstract readonly taskTypes: readonly string[];
   abstract accepts(taskType: string): boolean;
 
@@ -11,6 +11,9 @@ export abstract class TaskExecutor {
   abstract cancelled(task: { readonly taskId: string }): void;
   abstract resumed(task: { readonly taskId: string; readonly taskType: string }): void;
 
-  /** Whether work can be handed out: the claim path answers. Not that a worker is there. Rejects when it cannot. */
+  /**
+   * Resolves when the service can hand out work, that is when the claim path answers. It says nothing about workers. Rejects
+   * otherwise.
+   */
   abstract checkHealth(): Promise<void>;
 }

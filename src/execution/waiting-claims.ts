@@ -2,18 +2,18 @@ import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database.js';
 import { waitingTaskTypes } from '../tasks/store/lock-tasks.js';
 
-/** How soon a task is found that another replica accepted, or whose backoff is over. */
+/** How soon a waiting claim finds a task of another replica, or one whose backoff is over. */
 const LOOK_MS = 500;
 
 interface Waiter {
   readonly taskTypes: ReadonlySet<string>;
-  /** Told whether there may be a task. */
+  /** Called with whether there may be a task. */
   readonly wake: (maybe: boolean) => void;
 }
 
 /**
- * Everybody on this replica who waits for a task. They cost no connection, and one query for all of them now and then; a task that
- * this replica accepted wakes one of them at once. One at a time: who finds work passes the word on.
+ * All claims that wait on this replica. They hold no connection, and one query now and then serves all of them. A task that this
+ * replica accepted wakes one of them at once. A claim that finds a task wakes the next one.
  */
 @Injectable()
 export class WaitingClaims {
@@ -39,15 +39,15 @@ export class WaitingClaims {
     await this.#looking;
   }
 
-  /** Whether there is, for each of these types, somebody who would be told of a task. */
+  /** Whether each of these types has a waiting claim, which a task would wake. */
   isWaitedFor(taskTypes: readonly string[]): boolean {
     const waiters = [...this.#waiters];
     return taskTypes.every((taskType) => waiters.some((waiter) => waiter.taskTypes.has(taskType)));
   }
 
   /**
-   * Resolves when a task of one of the types may be claimable, after so long, or when the signal aborts. @returns whether there may
-   * be a task
+   * Resolves when a task of one of the types may be claimable, when the time is over, or when the signal aborts. @returns whether
+   * there may be a task
    */
   async wait(taskTypes: readonly string[], timeoutMs: number, signal: AbortSignal): Promise<boolean> {
     if (this.#stopped || signal.aborted) return false;
@@ -66,7 +66,7 @@ export class WaitingClaims {
     });
   }
 
-  /** A task of this type may be claimable: whoever has waited longest for such a one looks. */
+  /** A task of this type may be claimable. Wakes the claim that has waited longest for this type. */
   notify(taskType: string): void {
     for (const waiter of this.#waiters) {
       if (waiter.taskTypes.has(taskType)) return waiter.wake(true);

@@ -4,7 +4,7 @@ import type { Attachment } from '../tasks/store/attachments.js';
 
 const EMPTY = new JsonText('{}');
 
-/** A lease as the worker protocol shows it. */
+/** A lease in the form of the worker protocol. */
 export interface WireLease {
   readonly taskId: string;
   readonly attempt: number;
@@ -20,7 +20,7 @@ export interface WireLease {
   readonly headEventId: string;
   readonly traceparent: string | null;
   readonly cancellationRequested: boolean;
-  /** The answer that the attempt goes on with. */
+  /** The last answer, with which the attempt continues. */
   readonly resume?: JsonText;
   /** All answers so far, oldest first: for handlers that run again from their start. */
   readonly answers: JsonText;

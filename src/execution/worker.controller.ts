@@ -58,7 +58,7 @@ export class WorkerController {
   ): Promise<string | StreamableFile> {
     const left = new AbortController();
     response.once('close', () => left.abort());
-    // Inputs and answers are written as they are stored.
+    // Inputs and answers leave as their stored text.
     const leases = await this.claim.execute(body, left.signal);
     return inPieces(around('{"leases":[', leases, writeObject, ']}'));
   }
@@ -136,13 +136,13 @@ export class WorkerController {
   }
 }
 
-/** There is no lease on what cannot be a task; a worker learns no more of a foreign id than of a stale token. */
+/** An id that names no task has no lease. So a foreign id and a stale token get the same answer. */
 function known(taskId: string): string {
   if (!isTaskId(taskId)) throw new LeaseLost();
   return taskId;
 }
 
-/** The same for the same call repeated; tells nothing of the token. */
+/** The same key for a repeated call. It reveals nothing of the token. */
 function suspendIdOf(leaseToken: string): string {
   return createHash('sha256').update(leaseToken).digest('hex').slice(0, 32);
 }

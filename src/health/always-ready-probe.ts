@@ -1,6 +1,6 @@
 import { type Readiness, ReadinessProbe } from './readiness-probe.js';
 
-/** For a host that judges readiness elsewhere. */
+/** For hosts that decide readiness elsewhere. */
 export class AlwaysReadyProbe extends ReadinessProbe {
   override async checkReadiness(): Promise<Readiness> {
     return { ready: true, details: {} };

@@ -1,7 +1,7 @@
 import type { AttachmentStore } from '../uploads/attachment-store.js';
 import { type Readiness, ReadinessProbe, readinessOf } from './readiness-probe.js';
 
-/** Whether the files of tasks can be reached. */
+/** Ready when the attachment store answers. */
 export class AttachmentsReadinessProbe extends ReadinessProbe {
   constructor(private readonly store: Pick<AttachmentStore, 'checkHealth'>) {
     super();

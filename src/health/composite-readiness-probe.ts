@@ -3,19 +3,19 @@ import { withinDeadline } from '../deadline.js';
 import { type Readiness, ReadinessProbe } from './readiness-probe.js';
 
 export interface CompositeOptions {
-  /** Probes that are shown as they are, but do not decide. Defaults to none. */
+  /** Probes that are shown and do not decide. Defaults to none. */
   readonly degraded?: readonly string[];
-  /** What one probe may take. Defaults to 1000. */
+  /** How long one probe may take, in milliseconds. Defaults to 1000. */
   readonly deadlineMilliseconds?: number;
-  /** How long an answer is given again: however many ask, dependencies are asked once a second. Defaults to 1000. */
+  /** How long an answer stays valid, in milliseconds. Defaults to 1000: one question a second, for any number of requests. */
   readonly cacheMilliseconds?: number;
   /** Milliseconds of a clock that never goes back. Defaults to `performance.now`. */
   readonly now?: () => number;
-  /** Is told when a probe changes its mind. */
+  /** Gets a line when the answer of a probe changes. */
   readonly log?: Log;
 }
 
-/** Several probes at once; ready when all are that decide. */
+/** Asks several probes at once. Ready when all deciding probes are ready. */
 export class CompositeReadinessProbe extends ReadinessProbe {
   private readonly underWay = new Map<string, Promise<Readiness>>();
   private readonly last = new Map<string, boolean>();
@@ -31,7 +31,7 @@ export class CompositeReadinessProbe extends ReadinessProbe {
   override checkReadiness(): Promise<Readiness> {
     const { now = () => performance.now(), cacheMilliseconds = 1000 } = this.options;
     if (this.cached !== undefined && now() < this.cached.validUntil) return this.cached.answer;
-    // Valid for as long as it takes, and then for the time of the cache.
+    // Valid while the questions run, and then for the time of the cache.
     const entry = { answer: this.checkAll(), validUntil: Number.POSITIVE_INFINITY };
     this.cached = entry;
     const expire = () => {
@@ -61,7 +61,7 @@ export class CompositeReadinessProbe extends ReadinessProbe {
     return readiness.ready;
   }
 
-  /** A probe that hangs is not asked again meanwhile: its questions would pile up. */
+  /** A hanging probe is not asked again meanwhile, because its questions would pile up. */
   private ask(name: string, probe: ReadinessProbe): Promise<Readiness> {
     const asked = this.underWay.get(name);
     if (asked !== undefined) return asked;

@@ -1,7 +1,7 @@
 import type { TaskExecutor } from '../execution/task-executor.js';
 import { type Readiness, ReadinessProbe, readinessOf } from './readiness-probe.js';
 
-/** Whether work can be handed out; not whether a worker is there to take it. */
+/** Ready when the service can hand out work, whether or not a worker is there. */
 export class ExecutorReadinessProbe extends ReadinessProbe {
   constructor(private readonly executor: Pick<TaskExecutor, 'checkHealth'>) {
     super();

@@ -7,7 +7,7 @@ import { OpsGate } from '../observability/ops-gate.js';
 import type { Readiness } from './readiness-probe.js';
 import { ServiceReadiness } from './service-readiness.js';
 
-/** Whether the process serves, and whether it should be sent requests. */
+/** Liveness and readiness: whether the process serves, and whether it should get requests. */
 @Public()
 @ApiTags('operations')
 @ApiErrors(400)

@@ -18,21 +18,21 @@ import { ServiceReadiness } from './service-readiness.js';
 export interface HealthOptions {
   /** Absent: there is no Redis to wait for. */
   readonly redisUrl?: string | undefined;
-  /** `degraded`: Redis gone is shown, and does not take the replica out of service. */
+  /** `degraded`: a lost Redis is shown, and the replica stays ready. */
   readonly readinessRedis: 'required' | 'degraded';
-  /** Whether attachments are kept elsewhere, so that whether they can be reached is a question. Defaults to no. */
+  /** Whether attachments are on another machine, so that they need a probe. Defaults to no. */
   readonly remoteAttachments?: boolean;
   readonly hosted: Hosted;
 }
 
-/** `/health` and `/ready`, and the word that the service is draining. */
+/** `/health` and `/ready`, and the state of the drain. */
 @Module({})
 export class HealthModule {
   static register(options: HealthOptions): DynamicModule {
     return {
       module: HealthModule,
       global: true,
-      // Its error log would be a line for each probe of a replica that is not ready; transitions are logged instead.
+      // Its error log would have a line for each question to a replica that is not ready. The service logs changes instead.
       imports: [TerminusModule.forRoot({ logger: false })],
       controllers: [HealthController],
       providers: [DrainState, ServiceReadiness, ...defaultProbe(options)],

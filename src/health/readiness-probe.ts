@@ -1,14 +1,14 @@
 export interface Readiness {
   readonly ready: boolean;
-  /** By the name of what was asked, codes only: these are shown to anybody. */
+  /** States by the name of the dependency. They are codes only, because strangers may read them. */
   readonly details: Readonly<Record<string, { readonly status: string }>>;
   /** Why it is not ready. For the log; never shown to a caller. */
   readonly cause?: unknown;
 }
 
-/** Whether this replica should be sent requests. */
+/** Decides whether this replica should get requests. */
 export abstract class ReadinessProbe {
-  /** Answers soon, and rather with "not ready" than with a rejection. */
+  /** Answers soon. It answers "not ready" instead of a rejection. */
   abstract checkReadiness(): Promise<Readiness>;
 }
 

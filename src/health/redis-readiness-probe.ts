@@ -4,12 +4,12 @@ import { CONNECTION, connectRedis } from '../delivery/connect-redis.js';
 import { checkReadable, checkWritable } from '../delivery/redis-stream.js';
 import { type Readiness, ReadinessProbe, readinessOf } from './readiness-probe.js';
 
-/** Less than the second a probe is given. */
+/** Less than the second that a probe may take. */
 const TIMEOUT_MILLISECONDS = 900;
 
 /**
- * Does what the live log does, so that Redis is ready where that works. On a connection of its own: a question behind the live log's
- * blocking read would wait for that. A lost connection is made anew by the next check.
+ * Sends the same commands as the live log, so Redis is ready when the live log works. It has its own connection, because it would
+ * wait behind the live log's blocking read. After a loss the next check connects again.
  */
 export class RedisReadinessProbe extends ReadinessProbe implements OnModuleDestroy {
   private readonly redis: Redis;
@@ -23,7 +23,7 @@ export class RedisReadinessProbe extends ReadinessProbe implements OnModuleDestr
       commandTimeout: TIMEOUT_MILLISECONDS,
       connectionName: 'taskbridge-readiness',
     });
-    // Without a listener ioredis prints; and what it rejects with is often no more than "Connection is closed".
+    // Without a listener ioredis prints the error. Its rejection often says only "Connection is closed".
     this.redis.on('error', (error) => {
       this.trouble = error;
     });
@@ -36,7 +36,7 @@ export class RedisReadinessProbe extends ReadinessProbe implements OnModuleDestr
         if (this.redis.status !== 'ready') await connectRedis(this.redis);
         await Promise.all([checkWritable(this.redis), checkReadable(this.redis)]);
       } catch (error) {
-        // A connection that does not answer may never: the next check makes another.
+        // A silent connection may never answer, so the next check makes another.
         this.disconnect();
         throw this.trouble ?? error;
       }

@@ -4,7 +4,7 @@ import { DrainState } from '../http/drain-state.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { type Readiness, ReadinessProbe } from './readiness-probe.js';
 
-/** Whether this replica should be sent requests, in one place for who asks over HTTP and for who scrapes. */
+/** Whether this replica should get requests, in one place for `/ready` and for scrapes. */
 @Injectable()
 export class ServiceReadiness {
   constructor(
@@ -34,7 +34,7 @@ export class ServiceReadiness {
     return { ready: ready && !this.drain.draining, details };
   }
 
-  /** Terminus also knows of a shutdown that Nest has begun on its own. */
+  /** Terminus also reports a shutdown that Nest began itself. */
   private async judge({ ready, details }: Readiness): Promise<boolean> {
     const indicators = Object.entries(details).map(([name, { status }]): HealthIndicatorFunction => {
       const indicator = this.indicators.check(name);

@@ -6,10 +6,10 @@ import { NotAcceptable } from './http.errors.js';
 
 const PRODUCES = 'taskbridge:produces';
 
-/** The media type that a route answers with. Defaults to JSON; `null`: whatever there is. */
+/** The media type that a route answers with. Defaults to JSON; `null` means any type. */
 export const Produces = (mediaType: string | null) => SetMetadata(PRODUCES, mediaType);
 
-/** A client that accepts only something else is told so, before anything is done. Probes and scrapes are answered anyway. */
+/** A client that accepts only other types gets 406 before any work. Probes and scrapes always get an answer. */
 @Injectable()
 export class AcceptGuard implements CanActivate {
   constructor(private readonly reflector: Reflector) {}

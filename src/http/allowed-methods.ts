@@ -1,6 +1,6 @@
 import type { Request } from 'express';
 
-/** What Express' router keeps of each route; there is no public way from a path to the routes that match it. */
+/** The part of each route in Express' router. Express has no public way from a path to its routes. */
 interface Layer {
   readonly route?: { readonly methods: Readonly<Record<string, boolean>> };
   match(path: string): unknown;

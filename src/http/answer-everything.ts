@@ -6,21 +6,21 @@ import { leaveContinueToEdge } from './json-edge.js';
 
 const NO_PROXY = { status: 405, code: 'METHOD_NOT_ALLOWED', message: 'The method is not allowed here' };
 
-/** Takes over what Node's server would answer by itself, in another shape than ours, or just hang up on. */
+/** Answers in our shape what Node's server would answer in its own, or would just hang up on. */
 export function answerEverything(server: Server): void {
   server.on('clientError', answerClientError);
   leaveContinueToEdge(server);
   // RFC 9110, 10.1.1: an expectation that is not understood may be ignored.
   server.on('checkExpectation', (req: IncomingMessage, res: ServerResponse) => server.emit('request', req, res));
   server.on('connect', (_req: IncomingMessage, socket: Duplex) => {
-    // The client may hang up on the answer, and an error that nobody listens to ends the process.
+    // The client may hang up during the answer, and an error without a listener ends the process.
     socket.on('error', () => undefined);
     answerOnSocket(socket, NO_PROXY, { Allow: '' });
   });
   Object.assign(server, { requireHostHeader: false });
 }
 
-/** Middleware. RFC 9112, 3.2: exactly one `Host`, by which also pages of the same host are known; HTTP/1.0 may do without. */
+/** Middleware. RFC 9112, 3.2: exactly one `Host`, which also identifies pages of the same host. HTTP/1.0 may lack it. */
 export function demandHost({ rawHeaders, httpVersion }: IncomingMessage, _res: ServerResponse, next: () => void): void {
   const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host').length;
   if (hosts > 1 || (hosts === 0 && httpVersion !== '1.0')) throw new InvalidRequest('The request needs one Host.');

@@ -6,7 +6,7 @@ import type { Member, Members, MemberShape, Shape } from './json-shape.js';
 import { JsonText } from './json-text.js';
 
 type Dto = new () => object;
-/** What a member is, where it is no value: its text, or a list of another DTO. */
+/** The form of a member that is no plain value: its text, or a list of another DTO. */
 type Kept = 'text' | (() => Dto);
 
 interface Plan {
@@ -37,7 +37,7 @@ export const JsonObjectText = ({ required = true } = {}) =>
     }),
   );
 
-/** What a body has to be read for. Members that no decorator of class-validator names are unknown. */
+/** The shape that a body is read with. Members without a decorator of class-validator are unknown. */
 export function shapeOf(dto: Dto): Shape {
   return planOf(dto).shape;
 }

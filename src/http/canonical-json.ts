@@ -5,12 +5,12 @@ import type { JsonValue } from './strict-json.js';
 export type CanonicalPart = JsonValue | JsonText | readonly CanonicalPart[] | { readonly [key: string]: CanonicalPart };
 
 /**
- * The JSON Canonicalization Scheme, RFC 8785, for fingerprints: equal values have one spelling. ECMAScript's own string
- * and number serialisation is what the RFC prescribes (3.2.2.2, 3.2.2.3; -0 is 0), and so is its default sort, by UTF-16
- * code units (3.2.3). Written after the RFC's sample in its Appendix A, since the whole of it is the sorting of keys.
+ * The JSON Canonicalization Scheme, RFC 8785, for fingerprints: equal values have one spelling. ECMAScript's own string and
+ * number serialisation is what the RFC prescribes (3.2.2.2, 3.2.2.3; -0 is 0), and so is its default sort, by UTF-16 code units
+ * (3.2.3). Written after the RFC's sample in its Appendix A, since the whole of it is the sorting of keys.
  *
- * Recursive: for values that `parseStrictJson` made, or others as shallow. Anything that JSON cannot say is a TypeError,
- * where `JSON.stringify` would write `null` or leave it out and so give two values one fingerprint.
+ * Recursive: for values that `parseStrictJson` made, or others as shallow. A value that JSON cannot hold is a TypeError.
+ * `JSON.stringify` would write `null` or omit it, so two values would share a fingerprint.
  */
 export function canonicalJson(value: CanonicalPart): string {
   if (value === null || typeof value === 'boolean' || typeof value === 'string') return JSON.stringify(value);
@@ -24,12 +24,12 @@ export function canonicalJson(value: CanonicalPart): string {
   return `{${members.join(',')}}`;
 }
 
-/** `Array.isArray` does not see that what is no array is no `readonly` one either. */
+/** `Array.isArray` does not narrow away `readonly` arrays. */
 function isArray(value: object): value is readonly CanonicalPart[] {
   return Array.isArray(value);
 }
 
-/** A value as the text that is stored and the text that is compared. */
+/** A value as two texts: one to store, one to compare. */
 export function jsonTextOf(value: JsonValue): JsonText {
   return new JsonText(JSON.stringify(value), canonicalJson(value));
 }

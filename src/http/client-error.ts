@@ -27,14 +27,14 @@ const CLIENT_ERRORS: Readonly<Record<string, SocketRefusal>> = {
 };
 
 /**
- * For the 'clientError' event of a Node HTTP server, which comes before there is a request to answer: the refusal in the
- * one shape, written by hand, and the end of the connection. Never throws. A connection that broke, and one on which an
- * answer has begun (a second one in the middle would be read as part of it), are only closed.
+ * For the 'clientError' event of a Node HTTP server, which comes before there is a request to answer: the refusal in the one
+ * shape, written by hand, and the end of the connection. Never throws. It only closes a broken connection, and one with an answer
+ * under way, because the client would read a second answer as part of the first.
  */
 export function answerClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
   const { code = '' } = error;
   const refusal = CLIENT_ERRORS[code] ?? (code.startsWith('HPE_') ? MALFORMED : undefined);
-  // As Node's own handler finds it; there is no public way to the response in flight on a socket.
+  // Found as Node's own handler does. Node has no public way to the response in flight on a socket.
   const { _httpMessage: inFlight } = socket as Duplex & { _httpMessage?: ServerResponse | null };
   if (refusal === undefined || !socket.writable || inFlight?.headersSent) return void socket.destroy();
   answerOnSocket(socket, refusal);

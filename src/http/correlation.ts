@@ -5,7 +5,7 @@ import { runInStory, type Story, storyFrom } from '../observability/correlation.
 
 const stories = new WeakMap<IncomingMessage, Story>();
 
-/** Always the same for the same request; also for the raw request of a WebSocket upgrade, which no middleware sees. */
+/** Always the same for one request, also for the raw request of a WebSocket upgrade, which no middleware sees. */
 export function storyOfRequest(req: IncomingMessage): Story {
   let story = stories.get(req);
   if (story === undefined) {
@@ -16,7 +16,7 @@ export function storyOfRequest(req: IncomingMessage): Story {
   return story;
 }
 
-/** The first middleware of all: whatever comes behind it, refusals included, belongs to the story of its request. */
+/** The first middleware. Everything behind it, refusals included, belongs to the story of its request. */
 export function correlation(req: IncomingMessage, res: ServerResponse, next: () => void): void {
   const story = storyOfRequest(req);
   res.setHeader('X-Correlation-Id', story.correlationId);

@@ -2,11 +2,11 @@ import type { CorsOptions, CorsOptionsDelegate } from '@nestjs/common/internal';
 import type { Request } from 'express';
 import type { OriginPolicy } from './origin-policy.js';
 
-/** Their answers are kept from foreign pages by the browser, as long as nothing allows them. */
+/** The browser hides the answers of these methods from foreign pages, as long as no header allows them. */
 const READING: ReadonlySet<string> = new Set(['GET', 'HEAD']);
 
 const ALLOWED: CorsOptions = {
-  // The very origin that asks, never `*`: cookies go along.
+  // The origin of the request, never `*`, because requests carry cookies.
   origin: true,
   credentials: true,
   methods: ['GET', 'HEAD', 'POST'],
@@ -33,14 +33,14 @@ const ALLOWED: CorsOptions = {
     'Retry-After',
     'X-Correlation-Id',
   ],
-  // So long a browser may go on after an origin was taken off the list, when it asks before each request at all.
+  // How long a browser may use the answer to a preflight, and so continue after its origin left the list.
   maxAge: 600,
 };
 
 /**
- * CORS, for `app.enableCors`: pages that may use the service may read its answers, errors included, and are answered before they
- * are known, because a preflight carries no credentials. What a foreign page sends is refused here, before a byte of its body is
- * read, unless it only reads.
+ * CORS, for `app.enableCors`. Allowed pages may read all answers, errors included. The service answers them before
+ * authentication, because a preflight carries no credentials. Requests of foreign pages are refused here before their body is
+ * read, except reads.
  */
 export function crossOrigin(origins: OriginPolicy): CorsOptionsDelegate<Request> {
   return (request, decide) => {

@@ -1,12 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import type { NextFunction, Request, Response } from 'express';
 
-/** Set by the drain, once and for good: not ready any more, no new streams. */
+/** Set once by the drain, and never reset: not ready, no new streams. */
 @Injectable()
 export class DrainState {
   draining = false;
 
-  /** Has whoever keeps a connection open for the next request make another one, elsewhere: this one would be cut off under it. */
+  /** While draining, answers say `Connection: close`, so keep-alive clients reconnect to another replica. */
   readonly middleware = (_req: Request, res: Response, next: NextFunction): void => {
     if (this.draining) res.setHeader('Connection', 'close');
     next();

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 
 /**
- * Whether the client has this very version: `If-None-Match` names it. Not `request.fresh`, which gives in to a `Cache-Control: no-cache`
- * of the client: `fetch` adds that on its own to every request with an `If-None-Match`, and would never be told 304.
+ * Whether the client has this very version: `If-None-Match` names it. Not `request.fresh`, which obeys a `Cache-Control:
+ * no-cache` of the client. `fetch` adds that to every request with an `If-None-Match`, and would never get 304.
  */
 export function hasVersion({ headers }: IncomingMessage, etag: string): boolean {
   const given = headers['if-none-match'];

@@ -10,7 +10,7 @@ export interface ErrorBody {
   readonly correlationId: string;
 }
 
-/** Takes the public facts one by one, so that a field added to an error class is never published by accident. */
+/** Copies the public facts one by one, so a new field of an error class is never published by accident. */
 export function errorBody(
   { code, message, details }: Pick<ErrorBody, 'code' | 'message' | 'details'>,
   correlationId: string,

@@ -9,13 +9,13 @@ import { announcesBody } from './json-edge.js';
 import { lingerAfterAnswer } from './lingering-close.js';
 import { type Refusal, refusalOf } from './refusal.js';
 
-/** Refusals of the edge, before any use-case could log that it denied something. */
+/** Refusals before any use-case, which therefore log nothing themselves. */
 const REJECTIONS: Readonly<Record<number, string>> = {
   401: 'authentication.rejected',
   413: 'body_size_limit.rejected',
 };
 
-/** Said of the answer that will not come. */
+/** Headers about the content of an answer that a refusal replaces. */
 const HEADERS_OF_CONTENT = [
   'Accept-Ranges',
   'Content-Disposition',
@@ -26,7 +26,7 @@ const HEADERS_OF_CONTENT = [
   'Location',
 ];
 
-/** Whatever is thrown on the way of an HTTP request, from the first middleware on, becomes an answer here. Never throws. */
+/** Turns every error of an HTTP request, from the first middleware on, into an answer. Never throws. */
 @Catch()
 export class ErrorFilter implements ExceptionFilter {
   constructor(private readonly log: Log) {}
@@ -35,7 +35,7 @@ export class ErrorFilter implements ExceptionFilter {
     const http = host.switchToHttp();
     const req = http.getRequest<Request>();
     const res = http.getResponse<Response>();
-    // Whatever fails behind a client that hung up fails because of it, and nobody is there to be answered.
+    // After a client has hung up, failures follow from that, and no client waits for an answer.
     if (clientLeft(res, error)) return;
     try {
       const refusal = refusalOf(error, req);
@@ -46,7 +46,7 @@ export class ErrorFilter implements ExceptionFilter {
       if (event !== undefined) this.log.info({ method: req.method, code: refusal.code }, event);
       if (res.headersSent) cutOff(res);
       else {
-        // A body that was left on the wire for a route, which did not want it, or not all of it.
+        // The rest of a body that was left on the wire for a route, and that the route did not read.
         if (announcesBody(req) && !req.complete) lingerAfterAnswer(req, res);
         answer(res, refusal);
       }
@@ -57,13 +57,13 @@ export class ErrorFilter implements ExceptionFilter {
   }
 }
 
-/** An answer that has begun can only be made visibly incomplete. */
+/** An answer under way can only be cut off, so that the client sees it. */
 function cutOff(res: Response): void {
   if (!res.writableEnded) res.destroy();
 }
 
 function answer(res: Response, { status, code, message, details, headers }: Refusal): void {
-  // The same id as the header's, also where the error comes from a callback that has left the story.
+  // The same id as in the header, also when the error comes from a callback outside of the story.
   let correlationId = res.getHeader('X-Correlation-Id');
   if (typeof correlationId !== 'string') {
     correlationId = currentCorrelationId();

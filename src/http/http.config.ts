@@ -8,6 +8,6 @@ export abstract class HttpConfig {
   abstract readonly maxRequestBodyBytes: number;
   /** Exact origins that browsers may come from, besides the same host. From ALLOWED_ORIGINS. Defaults to none. */
   abstract readonly allowedOrigins: readonly string[];
-  /** Whether `/docs` is served and localhost origins are welcome: not in production-like environments. */
+  /** Whether `/docs` is served and localhost origins are allowed. False in production-like environments. */
   abstract readonly productionLike: boolean;
 }

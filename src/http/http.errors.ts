@@ -1,6 +1,6 @@
 import { TaskBridgeError } from '../taskbridge-error.js';
 
-/** The request is wrong in a way that no other status says more precisely. */
+/** The request is wrong, and no other status is more precise. */
 export class InvalidRequest extends TaskBridgeError {
   override readonly code = 'INVALID_REQUEST';
   override readonly kind = 'invalid';
@@ -26,14 +26,14 @@ export class MalformedJson extends TaskBridgeError {
   }
 }
 
-/** The JSON is sound, but some members are not what the route takes. */
+/** The JSON is well-formed, but the route refuses some members. */
 export class RequestValidationError extends TaskBridgeError {
   override readonly code = 'REQUEST_VALIDATION_ERROR';
   override readonly kind = 'unprocessable';
   override readonly details: { readonly errors: readonly FieldError[] };
 
   constructor(errors: readonly FieldError[]) {
-    super('The request has members that are missing, unknown or not allowed');
+    super('Members of the request are missing, unknown or not allowed');
     this.details = { errors };
   }
 }
@@ -94,7 +94,7 @@ export class UpgradeRequired extends TaskBridgeError {
   override readonly kind = 'upgrade_required';
 
   constructor() {
-    super('A WebSocket is opened here');
+    super('This address accepts only WebSockets');
   }
 }
 
@@ -107,7 +107,7 @@ export class RouteNotFound extends TaskBridgeError {
   }
 }
 
-/** Something the service needs is gone, or the service is draining. */
+/** A dependency of the service does not answer, or the service is draining. */
 export class ServiceUnavailable extends TaskBridgeError {
   override readonly code = 'SERVICE_UNAVAILABLE';
   override readonly kind = 'unavailable';

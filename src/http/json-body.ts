@@ -5,13 +5,13 @@ import { JsonText } from './json-text.js';
 import { jsonThread } from './json-thread.js';
 import { type JsonObject, type JsonValue, parseStrictJson } from './strict-json.js';
 
-/** A larger text is read on a thread of its own. In the worst shape one of this size takes some milliseconds. */
+/** A thread reads larger texts. A text of this size takes some milliseconds in the worst shape. */
 const LARGE_BYTES = 64 * 1024;
 
-/** The JSON object of a body, checked. What a route takes of it is read when the route is known. */
+/** The checked JSON object of a body. Its members are read when the route is known. */
 export abstract class JsonBody {
   abstract members(shape: Shape): Members | Promise<Members>;
-  /** The whole as a tree, for a route that says nothing of its shape. How long that takes is up to the client. */
+  /** The whole object as a tree, for a route without a shape. The client decides how long that takes. */
   abstract toJSON(): JsonObject;
 }
 
@@ -68,7 +68,7 @@ function noObject(): InvalidRequest {
   return new InvalidRequest('The body has to be a JSON object');
 }
 
-/** What a thread gave, with its texts made texts again. No shape has texts within a list. */
+/** The answer of the thread, with its `JsonText`s restored. No shape has texts within a list. */
 function revived(members: Members, shape: Shape): Members {
   for (const [name, expected] of Object.entries(shape)) {
     if (expected === 'text' && Object.hasOwn(members, name)) members[name] = revivedText(members[name]);

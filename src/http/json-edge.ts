@@ -17,8 +17,8 @@ type Next = (error?: unknown) => void;
 const METHODS_WITH_BODY: ReadonlySet<string | undefined> = new Set(['POST', 'PUT', 'PATCH', 'DELETE']);
 
 /**
- * Any parameters, since RFC 8259 defines none and has them ignored, but every charset has to be UTF-8. No two neighbours
- * can match the same text: a client writes this header, and backtracking would be its to multiply.
+ * Accepts any parameters, because RFC 8259 defines none and lets receivers ignore them, but every charset has to be UTF-8. No two
+ * neighbours of the pattern match the same text, so a client's header cannot cause backtracking.
  */
 const JSON_IN_UTF8 =
   /^application\/json[ \t]*(?:;[ \t]*(?:(?:charset=(?:utf-8|"utf-8")|(?!charset=)[\w!#$%&'*+.^`|~-]+=(?:[\w!#$%&'*+.^`|~-]+|"(?:[^"\\]|\\.)*"))[ \t]*)?)*$/i;
@@ -26,12 +26,15 @@ const MULTIPART = /^multipart\/form-data[ \t]*(?:;|$)/i;
 
 const awaitingContinue = new WeakSet<IncomingMessage>();
 
-/** Has the client send the body that it announced with `Expect: 100-continue`; others have sent it by now. */
+/** Asks the client for the body that it announced with `Expect: 100-continue`. Other clients have sent it already. */
 export function askForBody(req: IncomingMessage, res: ServerResponse): void {
   if (awaitingContinue.delete(req)) res.writeContinue();
 }
 
-/** Has `Expect: 100-continue` answered by the edge, which refuses a body unsent. Otherwise Node asks for every body. */
+/**
+ * Lets the edge answer `Expect: 100-continue`, so it can refuse a body before the client sends it. Otherwise Node asks for every
+ * body.
+ */
 export function leaveContinueToEdge(server: Server): void {
   server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => {
     awaitingContinue.add(req);
@@ -40,19 +43,20 @@ export function leaveContinueToEdge(server: Server): void {
 }
 
 /**
- * Middleware that puts a checked JSON object into `req.body`, or undefined when there is no body, and passes every refusal to `next` as a TaskBridgeError. When the client goes away within its body, `next` is not called: there
- * is nobody to answer and nothing was begun. Stands before all that reads a body; Nest's own parser has to be off.
+ * Middleware that puts a checked JSON object into `req.body`, or undefined when there is no body, and passes every refusal to
+ * `next` as a TaskBridgeError. When the client leaves within its body, `next` is not called: no client waits for an answer, and
+ * no work has begun. It runs before everything that reads a body. Nest's own parser has to be off.
  *
  * Not body-parser: it drains a refused body to its end before it answers, so an endless one is never answered.
  */
 export function jsonEdge(options: JsonEdgeOptions) {
   return (req: EdgeRequest, res: ServerResponse, next: Next): void => {
     req.body = undefined;
-    // RFC 9112, 9.6: what a client pipelined behind a request that closes the connection is not processed.
+    // RFC 9112, 9.6: requests pipelined behind a request that closes the connection are not processed.
     if (isClosing(req.socket)) return;
     if (!announcesBody(req)) return next();
     if (!METHODS_WITH_BODY.has(req.method)) {
-      // Nobody reads the body of a GET, so nobody would notice that it does not end.
+      // No route reads the body of a GET, so an endless one would stay unnoticed.
       lingerAfterAnswer(req, res);
       return next();
     }
@@ -63,7 +67,7 @@ export function jsonEdge(options: JsonEdgeOptions) {
 
     const refusal = refusalByHeaders(req, options);
     if (refusal) return refuse(refusal);
-    // Whoever reads it asks for it, once it knows that it wants it.
+    // The reader asks for the body when it decides to read it.
     if (isMultipart(req)) return next();
     askForBody(req, res);
     readBody(req, options.maxBytes, (body) => {
@@ -105,7 +109,7 @@ function refusalByHeaders(req: IncomingMessage, options: JsonEdgeOptions): TaskB
   return undefined;
 }
 
-/** Calls back with the body, or with undefined as soon as it is too large, or not at all when it is cut off. */
+/** Calls back with the body, or with undefined as soon as it is too large. It does not call back when the body is cut off. */
 function readBody(req: IncomingMessage, maxBytes: number, done: (body: Buffer | undefined) => void): void {
   const chunks: Buffer[] = [];
   let bytes = 0;

@@ -1,4 +1,4 @@
-/** The largest double takes 309 characters in full and the smallest 326; a longer literal is an attack on those who read it. */
+/** The largest double takes 309 characters in full and the smallest 326; a longer literal is an attack on its reader. */
 export const MAX_NUMBER_LENGTH = 400;
 
 /**

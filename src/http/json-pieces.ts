@@ -2,12 +2,12 @@ import { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { StreamableFile } from '@nestjs/common';
 
-/** Characters of an answer that is written at once. */
+/** The most characters of an answer that leave in one write. */
 const MAX_AT_ONCE = 256 * 1024;
 
 /**
- * The body of an answer: as one string, or, where it is long, one piece after the other, as fast as the client reads. Each of those is
- * made and written in a turn of the event loop of its own.
+ * The body of an answer: one string, or, when it is long, one piece after the other, as fast as the client reads. Each piece is
+ * made and written in its own turn of the event loop.
  */
 export function inPieces(pieces: Iterable<string>): string | StreamableFile {
   const begun: string[] = [];
@@ -20,7 +20,7 @@ export function inPieces(pieces: Iterable<string>): string | StreamableFile {
   return begun.join('');
 }
 
-/** An array with these elements as a member, before what comes behind it. */
+/** An array of these elements as a member, before the rest of the object. */
 export function* around<T>(
   before: string,
   elements: readonly T[],

@@ -24,8 +24,8 @@ const CLOSE_BRACE = 0x7d;
 const MAX_QUOTED_KEY_LENGTH = 64;
 
 /**
- * One pass over a text by the grammar of RFC 8259, which throws `MalformedJson` at the first thing that is not allowed.
- * `at` is the next code unit to look at and never goes back, so that time is linear whatever the text.
+ * One pass over a text by the grammar of RFC 8259, which throws `MalformedJson` at the first thing that is not allowed. `at` is
+ * the next code unit to look at and never goes back, so the time is linear for every text.
  */
 export class JsonScan {
   private at = 0;
@@ -77,7 +77,7 @@ export class JsonScan {
     this.at++;
   }
 
-  /** Takes the comma or the closing bracket, and tells whether it was the comma. */
+  /** Reads the comma or the closing bracket. Returns whether it was the comma. */
   private leadsOn(closing: number): boolean {
     const code = this.peek();
     if (code !== COMMA && code !== closing) this.refuseNext();
@@ -85,7 +85,7 @@ export class JsonScan {
     return code === COMMA;
   }
 
-  /** The string, when it is spelled with escapes; otherwise it is what stands between the quotes. */
+  /** The string, when it has escapes. Otherwise it is the text between the quotes. */
   private string(): string | undefined {
     const { text, at: start } = this;
     let escaped = false;
@@ -116,7 +116,7 @@ export class JsonScan {
       if (sign === PLUS || sign === MINUS) this.at++;
       this.digits();
     }
-    // Fifteen digits survive in a double, whatever they are.
+    // A double keeps any fifteen digits.
     if (!exponential && this.at - start <= 15) return;
     if (this.at - start > MAX_NUMBER_LENGTH) throw new MalformedJson('an overlong number', start);
     const fault = numberFault(text.slice(start, this.at));

@@ -3,7 +3,7 @@ import { JsonText } from './json-text.js';
 import type { JsonObject, JsonValue } from './strict-json.js';
 
 /**
- * What a route takes of a JSON object, by the names of the members. `text`: any JSON, kept as its text. `value`: a scalar, or a flat
+ * How a route reads a JSON object, by the names of the members. `text`: any JSON, kept as its text. `value`: a scalar, or a flat
  * array or object of scalars. `listOf`: objects of a shape.
  */
 export interface Shape {
@@ -16,16 +16,16 @@ export interface Members {
   [name: string]: Member;
 }
 
-/** More than any route takes, so that a list that is cut here is still too long for its validator. */
+/** More than any route accepts, so a list that is cut here is still too long for its validator. */
 const MAX_ELEMENTS = 512;
-/** The same for a flat object, and for what stands within a list. */
+/** The same limit for a flat object, and for objects within a list. */
 const MAX_INNER = 16;
-/** Of a body. Each is an error in the answer, and one is enough to refuse it. */
+/** Unknown members that a body keeps. Each becomes an error in the answer, and one is enough for the refusal. */
 const MAX_UNKNOWN = 20;
 
 /**
- * The members of a body, as much of each as a validator has to see: what nests deeper than its shape is an empty array or object. So a
- * body that fits is whole, and one that does not fit is refused as it would be whole.
+ * The members of a body, as deep as the validators look. Parts below the shape become an empty array or object. So a fitting body
+ * is complete, and another one is refused exactly as the complete one would be.
  */
 export function membersOf(object: object, shape: Shape): Members {
   return taken(object, shape, MAX_ELEMENTS, { left: MAX_UNKNOWN });
@@ -42,7 +42,7 @@ function taken(object: object, shape: Shape, maxElements: number, unknown: { lef
     } else if (expected !== 'value' && typeof value === 'object' && value !== null) {
       const element = (one: JsonValue) =>
         isObject(one) ? taken(one, expected.listOf, MAX_INNER, unknown) : hollow(one);
-      // What stands there instead of a list is refused for what it is, and for what it lacks.
+      // Another value instead of a list is refused for its type.
       members[name] = Array.isArray(value) ? value.slice(0, MAX_ELEMENTS).map(element) : element(value);
     } else {
       members[name] = flat(value, maxElements);

@@ -10,14 +10,14 @@ const KINDS: Readonly<Record<string, JsonKind>> = {
 };
 
 /**
- * A JSON value that is passed on as its text. It is checked where it comes in and never walked on its way to PostgreSQL or to a
- * reader: how long a tree takes depends on its shape, which a client chooses.
+ * A JSON value that the service passes on as text. It is checked on arrival, and never walked on its way to PostgreSQL or to a
+ * reader. The time for a tree depends on its shape, which a client chooses.
  */
 export class JsonText {
   constructor(
     /** As `JSON.stringify` writes it. */
     readonly json: string,
-    /** By RFC 8785, for fingerprints; absent where nobody needs one. */
+    /** By RFC 8785, for fingerprints. Absent where no fingerprint is needed. */
     readonly canonical?: string,
   ) {}
 
@@ -26,12 +26,12 @@ export class JsonText {
   }
 }
 
-/** What `JSON.stringify` writes of an object, with the members that are a `JsonText` as they are. */
+/** The object as `JSON.stringify` writes it, with each `JsonText` inserted as it is. */
 export function writeObject(members: object): string {
   const written: string[] = [];
   for (const [name, member] of Object.entries(members) as [string, unknown][]) {
     const json = member instanceof JsonText ? member.json : JSON.stringify(member);
-    // There is none of undefined.
+    // undefined has no JSON text.
     if (json !== undefined) written.push(`${JSON.stringify(name)}:${json}`);
   }
   return `{${written.join(',')}}`;

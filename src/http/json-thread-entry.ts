@@ -5,7 +5,7 @@ import { membersOf } from './json-shape.js';
 import type { JsonAnswer, JsonJob, JsonRequest } from './json-thread.js';
 import { checkStrictJson, parseStrictJson } from './strict-json.js';
 
-// The other side of json-thread.ts: what is slow for some shapes of JSON is done here.
+// The other side of json-thread.ts: work that is slow for some shapes of JSON runs here.
 
 parentPort?.on('message', ({ id, bytes, job }: JsonRequest) => parentPort?.postMessage(answerTo(id, bytes, job)));
 

@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { MalformedJson, ServiceUnavailable } from './http.errors.js';
 import type { Shape } from './json-shape.js';
 
-/** `check`: nothing but whether it is JSON. `text`: as a `JsonText`. A shape: the members of an object that was checked before. */
+/** `check`: only whether it is JSON. `text`: a `JsonText`. A shape: the members of an object that was checked before. */
 export type JsonJob = 'check' | 'text' | Shape;
 
 export interface JsonRequest {
@@ -23,10 +23,10 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-/** Of bodies that wait for the thread. More would be read too late for who sent them. */
+/** The most bytes of bodies that wait for the thread. More would be read too late for their clients. */
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 
-/** One thread for the large JSON texts of this process, which would hold up everybody else for as long as they are walked. */
+/** One thread for the large JSON texts of this process. In the main thread they would block all other work. */
 class JsonThread {
   readonly #waiting = new Map<number, Waiting>();
   #waitingBytes = 0;
@@ -67,7 +67,7 @@ class JsonThread {
     else waiting.reject(new Error(`the thread that reads JSON failed: ${answer.fault}`));
   }
 
-  /** As when it ran out of memory. The next text begins another one. */
+  /** The thread ended, for instance without memory. The next text begins another thread. */
   private lost(worker: Worker, cause: unknown): void {
     if (this.#worker !== worker) return;
     this.#worker = undefined;

@@ -14,14 +14,16 @@ const CLOSE_BRACE = 0x7d;
 const SLICE = 16 * 1024;
 
 /**
- * What `JSON.parse` makes of a checked text, for code in this process that needs a tree. A large one is parsed in slices, each in a turn of
- * the event loop of its own: a mebibyte of small members takes longer than anybody else may be held up.
+ * The tree that `JSON.parse` makes of a checked text, for code in this process. A large text is parsed in slices, each in its own
+ * turn of the event loop, because a mebibyte of small members would block other work for too long.
  */
 export async function treeOf({ json }: JsonText, slice = SLICE): Promise<JsonValue> {
   return json.length <= slice || !/^[[{]/.test(json) ? (JSON.parse(json) as JsonValue) : slicedTree(json, slice);
 }
 
-/** Of a text as `JSON.stringify` writes it: without white space. Only the containers around the end of a slice are built here. */
+/**
+ * For a text as `JSON.stringify` writes it, without white space. Only the containers around the end of a slice are built here.
+ */
 async function slicedTree(json: string, slice: number): Promise<JsonValue> {
   const open: Container[] = [];
   let slicedAt = 0;

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** Enough for a client that sends an honest but too large body to its end before it reads. */
+/** Enough for an honest client that sends a too large body to its end before it reads. */
 const MAX_DISCARDED_BYTES = 16 * 1024 * 1024;
 
 /** From the answer to the end of the socket, when the client neither finishes nor hangs up. */
@@ -14,13 +14,13 @@ export function isClosing(socket: Socket): boolean {
 }
 
 /**
- * Has the answer to `req` close the connection, but so that a client which is still sending its body gets to see it.
+ * Closes the connection after the answer to `req`, in such a way that a client which still sends its body gets the answer.
  *
- * Node would destroy the socket right after the answer; the kernel then resets the connection for the bytes nobody read,
- * and the reset overtakes the answer. So the rest of the body is discarded, the server's side of the connection is ended
- * with the answer, and the socket is destroyed when the body is over or the time is up. Beyond the discarded bytes the
- * sender is not read from any more: an endless body costs a socket for the linger time and no more.
- * (`lingering_close` of nginx; `socket.destroySoon` is what Node's server calls after the answer.)
+ * Node would destroy the socket right after the answer; the kernel then resets the connection for the bytes nobody read, and the
+ * reset overtakes the answer. So the rest of the body is discarded, the server's side of the connection is ended with the answer,
+ * and the socket is destroyed when the body is over or the time is up. After the discarded bytes the service stops reading: an
+ * endless body costs only a socket, for the linger time. (`lingering_close` of nginx; `socket.destroySoon` is what Node's server
+ * calls after the answer.)
  */
 export function lingerAfterAnswer(req: IncomingMessage, res: ServerResponse): void {
   const { socket } = req;

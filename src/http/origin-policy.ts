@@ -15,9 +15,9 @@ const SCHEMES: ReadonlyMap<string, 'http:' | 'https:'> = new Map([
 ]);
 
 /**
- * Which web pages may use the service. Browsers send their cookies along from any page, the proxy makes a principal of them, and a
- * page could do and read what its visitor can. CORS keeps a foreign page from reading answers, and from sending JSON, but not from
- * sending a form or opening a WebSocket. Clients that are no browsers send no `Origin`.
+ * Decides which web pages may use the service. Browsers send cookies with requests of every page, and the proxy makes a principal
+ * of them. So a page could do and read what its visitor can. CORS keeps a foreign page from reading answers, and from sending
+ * JSON, but not from sending a form or opening a WebSocket. Clients that are no browsers send no `Origin`.
  */
 @Injectable()
 export class OriginPolicy {
@@ -42,20 +42,20 @@ export class OriginPolicy {
     return page.origin !== this.ownOrigin(request, page);
   }
 
-  /** Of the address that the request was sent to. Undefined where it is not known, which no page is of. */
+  /** The origin of the request's address. Undefined when it is unknown: then no page is of the same origin. */
   private ownOrigin(request: IncomingMessage, page: URL): string | undefined {
     const { host } = request.headers;
     const scheme = this.isSchemeKnown(request) ? schemeOf(request) : /^https?:$/.exec(page.protocol)?.[0];
     return host === undefined || scheme === undefined ? undefined : URL.parse(`${scheme}//${host}`)?.origin;
   }
 
-  /** By the proxy, and by nobody else: anybody can write this header. What is not known is taken to be as the page's. */
+  /** Only the proxy's header counts, because every client can write it. An unknown scheme counts as the page's. */
   private isSchemeKnown(request: IncomingMessage): boolean {
     return request.headers['x-forwarded-proto'] !== undefined && this.proof.isGiven(request);
   }
 }
 
-/** What several proxies say counts as long as they agree. */
+/** The values of several proxies count when they agree. */
 function schemeOf({ headersDistinct }: IncomingMessage): string | undefined {
   const told = (headersDistinct['x-forwarded-proto'] ?? []).flatMap((value) => value.split(','));
   const [scheme, ...others] = new Set(told.map((name) => SCHEMES.get(name.trim().toLowerCase())));

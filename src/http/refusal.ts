@@ -11,7 +11,7 @@ import {
   UpgradeRequired,
 } from './http.errors.js';
 
-/** What is answered to an error: everything that leaves the service, and nothing else. */
+/** The answer to an error: exactly what leaves the service. */
 export interface Refusal {
   readonly status: number;
   readonly code: string;
@@ -23,23 +23,23 @@ export interface Refusal {
 const INTERNAL_ERROR: Refusal = {
   status: 500,
   code: 'INTERNAL_ERROR',
-  message: 'Something went wrong on this side; the correlation id leads to it',
+  message: 'The service has a fault; quote the correlation id to its operator',
   details: {},
   headers: {},
 };
 
-/** Fixed words: messages of frameworks and libraries repeat the request, or tell versions and paths. */
+/** Fixed texts: messages of frameworks and libraries repeat the request, or reveal versions and paths. */
 const BY_STATUS: Readonly<Record<number, readonly [code: string, message: string]>> = {
   400: ['INVALID_REQUEST', 'The request is malformed'],
-  401: ['AUTHENTICATION_ERROR', 'Who is calling could not be established'],
+  401: ['AUTHENTICATION_ERROR', 'The request does not prove its principal'],
   403: ['ACCESS_DENIED', 'This is not allowed'],
-  406: ['NOT_ACCEPTABLE', 'There is no answer of a type that is accepted'],
+  406: ['NOT_ACCEPTABLE', 'The route has no answer of an accepted type'],
   408: ['INVALID_REQUEST', 'The request did not arrive in time'],
   413: ['PAYLOAD_TOO_LARGE', 'The body is too large'],
   414: ['INVALID_REQUEST', 'The address is too long'],
   415: ['UNSUPPORTED_MEDIA_TYPE', 'The type of the body is not supported'],
   416: ['INVALID_REQUEST', 'The range cannot be satisfied'],
-  422: ['REQUEST_VALIDATION_ERROR', 'The request has members that are missing, unknown or not allowed'],
+  422: ['REQUEST_VALIDATION_ERROR', 'Members of the request are missing, unknown or not allowed'],
   429: ['TOO_MANY_REQUESTS', 'Too many requests at a time'],
   503: ['SERVICE_UNAVAILABLE', 'The service cannot answer now'],
 };
@@ -80,8 +80,8 @@ function absence(req: Request): TaskBridgeError {
 }
 
 /**
- * Of Nest's exceptions, and of errors made by `http-errors` (Express, send) that are meant to be seen. Not of any error
- * that happens to have a status: an S3 client's 403 is our fault, not the caller's.
+ * The status of Nest's exceptions, and of public errors by `http-errors` (Express, send). Not of other errors with a status: an
+ * S3 client's 403 is our fault, not the caller's.
  */
 function statusOf(error: unknown): number {
   if (error instanceof HttpException) return error.getStatus();

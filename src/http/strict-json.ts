@@ -6,7 +6,7 @@ export interface JsonObject {
   [key: string]: JsonValue;
 }
 
-/** Arrays and objects around a value. Bounds the recursion of everything that walks a client's JSON. */
+/** Arrays and objects around a value. Bounds every recursion over a client's JSON. */
 export const MAX_JSON_DEPTH = 32;
 
 const BYTE_ORDER_MARK = 0xfeff;

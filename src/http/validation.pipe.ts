@@ -9,11 +9,11 @@ const STRICT = {
   whitelist: true,
   forbidNonWhitelisted: true,
   forbidUnknownValues: true,
-  // Only by its target is an element of a list told from a member; it is left out unless asked for.
+  // Only the target distinguishes an element of a list from a member. By default class-validator omits it.
   validationError: { target: true },
 };
 
-/** In one answer: who sends more than this many wrong members has one mistake, made often. */
+/** Errors in one answer. A client with more wrong members has made one mistake often. */
 const MAX_ERRORS = 100;
 /** A parameter of these types is no DTO. */
 const NO_DTO: readonly unknown[] = [undefined, Object, Array, String, Number, Boolean, Buffer];
@@ -32,7 +32,7 @@ export class EdgeValidationPipe implements PipeTransform {
     return metadata.type === 'query' ? this.#query.transform(value, metadata) : value;
   }
 
-  /** Not by class-transformer, which walks all there is, in time that goes with the square of an object's members. */
+  /** Not by class-transformer, which walks the whole body in quadratic time of an object's members. */
   private async body(value: unknown, dto: ArgumentMetadata['metatype']): Promise<unknown> {
     if (NO_DTO.includes(dto)) return value instanceof JsonBody ? value.toJSON() : value;
     const expected = dto as new () => object;
@@ -54,7 +54,7 @@ function* foundIn(errors: readonly ValidationError[], parent: string): Generator
   for (const error of errors) {
     const name = error.property.slice(0, 64);
     const path = Array.isArray(error.target) ? `${parent}[${name}]` : parent === '' ? name : `${parent}.${name}`;
-    // What a member that is missing would have to look like is of no use yet.
+    // The other rules of a missing member are of no use.
     if (error.constraints && error.value === undefined) {
       yield { path, message: 'is required' };
       continue;

@@ -14,7 +14,7 @@ export class AccessLog {
     private readonly metrics: MetricsSink,
   ) {}
 
-  /** Stands right behind `correlation`, before all that may refuse a request. */
+  /** Runs right behind `correlation`, before every part that may refuse a request. */
   readonly middleware = (req: Request, res: Response, next: NextFunction): void => {
     const path = req.originalUrl.split('?', 1)[0] ?? '';
     if (!isProbeOrScrape(path)) {
@@ -27,7 +27,7 @@ export class AccessLog {
   private closed(req: Request, res: Response, path: string, seconds: number): void {
     const { method } = req;
     const route = routeOf(req);
-    // The client went away before the answer was over. 499 is nginx's word for it.
+    // The client left before the end of the answer. 499 is nginx's status for that.
     const aborted = !res.writableFinished;
     const status = aborted && !res.headersSent ? 499 : res.statusCode;
     this.metrics.observe('http_request_duration_seconds', seconds, {

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 
-/** A scrape is answered in any case: Prometheus gives up after ten seconds, and all other metrics are there. */
+/** A scrape always gets an answer: Prometheus gives up after ten seconds, and all other metrics are available. */
 const PATIENCE_MS = 1_500;
 
-/** What is measured only when somebody looks. */
+/** Metrics that are measured only at a scrape. */
 @Injectable()
 export class BeforeScrape {
   readonly #measures: (() => Promise<unknown>)[] = [];

@@ -3,8 +3,8 @@ const PLAIN = /^[\x20-\x7e]*$/;
 const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]/gu;
 
 /**
- * A client's text as it may stand in a log: cut, and without characters that a terminal or a person would take for
- * something else (JSON escapes C0 only; C1 begins escape sequences, too).
+ * A client's text for a log: cut, and without characters that mislead a terminal or a person (JSON escapes C0 only; C1 begins
+ * escape sequences, too).
  */
 export function boundedText(text: string, maxLength = 256): string {
   const cut = text.length > maxLength ? `${text.slice(0, maxLength)}…` : text;

@@ -2,10 +2,10 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
 import { context, isSpanContextValid, trace } from '@opentelemetry/api';
 
-/** Whose consequence the current work is. The trace id is the source of truth, `correlationId` is its UUID form. */
+/** The origin of the current work. The trace id is the source of truth, `correlationId` is its UUID form. */
 export interface Story {
   readonly correlationId: string;
-  /** W3C Trace Context, version 00: what work that continues later, or elsewhere, is told. */
+  /** W3C Trace Context, version 00: the value for work that continues later or elsewhere. */
   readonly traceparent: string;
   /** The id of the event that caused this; null where a request from outside did. */
   readonly causationId: string | null;
@@ -18,8 +18,8 @@ export function currentStory(): Story | undefined {
 }
 
 /**
- * Notes on the span that is active that its work belongs to the task's trace, where it began as another one: a claim, an
- * answer to a question. `traceparent` is what the task was stored with.
+ * Links the active span to the task's trace, when the span began in another trace: a claim, an answer to a question.
+ * `traceparent` is the stored one of the task.
  */
 export function linkToStory(traceparent: string | null): void {
   const span = trace.getActiveSpan();
@@ -30,7 +30,7 @@ export function linkToStory(traceparent: string | null): void {
     span.addLink({ context: { traceId, spanId, traceFlags, isRemote: true } });
 }
 
-/** Outside of a story a new one at each call. */
+/** Outside of a story each call makes a new one. */
 export function currentCorrelationId(): string {
   return (currentStory() ?? storyFrom(undefined)).correlationId;
 }
@@ -53,7 +53,7 @@ export function storyFrom(traceparentHeader: string | undefined): Story {
   return { correlationId: uuidOf(spanOf(traceparent).traceId), traceparent, causationId: null };
 }
 
-/** The story that a task or an event was stored with goes on. */
+/** Continues the stored story of a task or an event. */
 export function resumedStory(stored: {
   readonly correlationId: string;
   readonly causationId: string | null;
@@ -63,13 +63,13 @@ export function resumedStory(stored: {
   const traceId = correlationId.replaceAll('-', '').toLowerCase();
   const traceparent = parseTraceparent(stored.traceparent ?? undefined);
   const continues = traceparent !== undefined && spanOf(traceparent).traceId === traceId;
-  // Sampled, as far as this is concerned: whether a trace is recorded is decided by its id (see tracing-sdk.ts).
+  // Always says sampled, because the trace id decides about recording (see tracing-sdk.ts).
   return { correlationId, causationId, traceparent: continues ? traceparent : traceparentOf(traceId, newSpanId(), 1) };
 }
 
 /**
- * Strict, after W3C Trace Context level 2, 3.2: lower case only, no id all zero, version ff is invalid, and only versions
- * after 00 may go on behind the flags. A header that came twice was joined with a comma by Node and is refused here.
+ * Strict, after W3C Trace Context level 2, 3.2: lower case only, no id all zero, version ff is invalid, and only versions after
+ * 00 may have text behind the flags. Node joins a doubled header with a comma, and this refuses it.
  */
 function parseTraceparent(header: string | undefined): string | undefined {
   const match = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[\x21-\x7e]*)?$/.exec(header ?? '');
@@ -82,7 +82,7 @@ function parseTraceparent(header: string | undefined): string | undefined {
 
 let recordsNewStories = false;
 
-/** Where traces are recorded, a story that begins here (a WebSocket has no span to take it from) is one to record. */
+/** With tracing on, a story that begins here is recorded. A WebSocket has no span to take it from. */
 export function recordNewStories(): void {
   recordsNewStories = true;
 }

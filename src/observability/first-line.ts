@@ -1,4 +1,4 @@
-/** Of whatever was thrown. */
+/** The first line of a thrown value. */
 export function firstLineOf(error: unknown): string {
   try {
     const text = typeof error === 'string' ? error : error instanceof Error ? String(error.message) : '';

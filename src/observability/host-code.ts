@@ -8,17 +8,17 @@ export interface HostCall {
 
 const running = new AsyncLocalStorage<HostCall>();
 
-/** Runs `work`, and whatever it leaves behind (timers, promises that nobody awaits), under the name of the host's method. */
+/** Runs `work` under the name of the host's method, with everything that it leaves behind (timers, promises without an await). */
 export function asHostCode<T>(call: HostCall, work: () => T): T {
   return running.run(call, work);
 }
 
-/** Runs `work` as the service's own again: for what a host calls back. */
+/** Runs `work` as the service's own code again, for callbacks from a host. */
 export function asOwnCode<T>(work: () => T): T {
   return running.exit(work);
 }
 
-/** Whose code this is; undefined when it is the service's own. */
+/** The host's method that runs now. Undefined in the service's own code. */
 export function currentHostCall(): HostCall | undefined {
   return running.getStore();
 }

@@ -5,13 +5,13 @@ import { Log } from './log.js';
 import { HOST_METRICS } from './metrics.js';
 import { makeMetrics } from './prometheus-metrics.js';
 
-/** What a host's method did: it failed, did not answer in time, or answered with something that is no answer. */
+/** How a host's method failed: it threw, did not answer in time, or returned no valid answer. */
 export type HostProblem = 'threw' | 'timeout' | 'nonsense';
 
-/** A sink is called thousands of times a second: one that always fails still writes one line a minute. */
+/** The service calls a sink thousands of times a second. A sink that always fails still writes one line a minute. */
 const QUIET_MS = 60_000;
 
-/** Where it is told that a part which a host module brought does not do what its port promises. Never throws. */
+/** Logs and counts each failure of a host's part to keep the promise of its port. Never throws. */
 @Injectable()
 export class HostFaults {
   private readonly metrics;

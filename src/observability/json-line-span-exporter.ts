@@ -2,7 +2,7 @@ import { SpanKind } from '@opentelemetry/api';
 import type { ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace';
 import { uuidOf } from './correlation.js';
 
-/** For OTEL_EXPORTER=console. The SDK's own spreads a span over thirty lines, where every other line is a JSON object. */
+/** For OTEL_EXPORTER=console. The SDK's own exporter prints a span on thirty lines, and every other line is a JSON object. */
 export class JsonLineSpanExporter implements SpanExporter {
   constructor(private readonly write: (line: string) => void = (line) => void process.stdout.write(line)) {}
 

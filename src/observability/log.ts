@@ -16,11 +16,11 @@ export abstract class Log {
   abstract error(fields: object, event: string): void;
 }
 
-/** The one pino of a process. To a terminal it speaks prettily, to everything else in JSON, one object a line. */
+/** The one pino of a process. On a terminal it formats lines, elsewhere it writes one JSON object a line. */
 export function createLogger(config: Pick<ObservabilityConfig, 'logLevel'>, destination?: DestinationStream): Logger {
   const options: LoggerOptions = {
     level: config.logLevel,
-    // Whoever collects the lines of many replicas knows where each came from.
+    // A collector of the lines of many replicas knows their origin already.
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
@@ -46,8 +46,8 @@ const MAX_STACK = 8000;
 const MAX_CAUSES = 4;
 
 /**
- * Named properties only: errors of libraries carry bodies, rows and connection settings in the others. Never throws: a host's code
- * may throw anything, getters that throw among it.
+ * Named properties only: errors of libraries carry bodies, rows and connection settings in the others. Never throws: a host's
+ * code may throw any value, also one whose getters throw.
  */
 function errorFields(error: unknown, causes = 0): object {
   try {

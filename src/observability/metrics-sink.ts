@@ -1,10 +1,10 @@
 import type { CounterName, GaugeName, HistogramName, LabelsOf } from './metrics.js';
 
-/** Counts and measures for the operator. Never throws, never waits: it is called on every path there is. */
+/** Counts and measures for the operator. Never throws, never waits: every path calls it. */
 export abstract class MetricsSink {
   /** By one. */
   abstract increment<Name extends CounterName>(counter: Name, ...labels: LabelsOf<Name>): void;
-  /** Up when something begins, down in the `finally` of it. */
+  /** Goes up at a beginning, and down in its `finally`. */
   abstract adjust<Name extends GaugeName>(gauge: Name, delta: number, ...labels: LabelsOf<Name>): void;
   abstract set<Name extends GaugeName>(gauge: Name, value: number, ...labels: LabelsOf<Name>): void;
   abstract observe<Name extends HistogramName>(histogram: Name, seconds: number, ...labels: LabelsOf<Name>): void;

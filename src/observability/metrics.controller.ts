@@ -8,7 +8,7 @@ import { RouteNotFound } from '../http/http.errors.js';
 import { BeforeScrape } from './before-scrape.js';
 import { OpsGate } from './ops-gate.js';
 
-/** What the base class does for the global registry, for this application's own. The module sets the path. */
+/** Does the same as the base class, for this application's registry instead of the global one. The module sets the path. */
 @Public()
 @ApiExcludeController()
 @Controller()

@@ -3,27 +3,27 @@ export type MetricKind = 'counter' | 'gauge' | 'histogram';
 export interface Metric {
   readonly kind: MetricKind;
   readonly help: string;
-  /** Each a name of few values: no ids, nothing that a client writes. */
+  /** Each label has few values: no ids, and no texts of clients. */
   readonly labels: readonly string[];
   /** Upper bounds in seconds, of histograms. */
   readonly buckets?: readonly number[];
 }
 
-/** From what a commit on a local disk takes to where a client has long given up. */
+/** From a commit on a local disk to a time at which clients have given up. */
 const REQUEST_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
-/** A claim waits for a worker to be free, which may take minutes. */
+/** A claim waits for a free worker, which may take minutes. */
 const CLAIM_SECONDS = [0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900];
 /** A long-poll waits up to 60 s, a stream lives up to an hour. */
 const HTTP_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 3600];
 
-/** What is counted through MetricsSink. Names without the prefix that Prometheus sees, `taskbridge_`. */
+/** The metrics of MetricsSink, without the prefix `taskbridge_`. */
 export const METRICS = {
-  task_starts_total: { kind: 'counter', help: 'Tasks created; repeats are duplicates', labels: [] },
+  task_starts_total: { kind: 'counter', help: 'Created tasks; repeats count as duplicates', labels: [] },
   task_failures_total: { kind: 'counter', help: 'Tasks that ended in TASK_FAILED', labels: [] },
-  duplicates_total: { kind: 'counter', help: 'Creates that were answered with an earlier task', labels: [] },
-  fallbacks_total: { kind: 'counter', help: 'Clients that went on over a less capable transport', labels: [] },
+  duplicates_total: { kind: 'counter', help: 'Creates that got an earlier task', labels: [] },
+  fallbacks_total: { kind: 'counter', help: 'Clients that continued over a less capable transport', labels: [] },
   cancels_total: { kind: 'counter', help: 'Accepted requests to cancel a task', labels: [] },
-  actions_total: { kind: 'counter', help: 'Actions by the status they were answered with', labels: ['status'] },
+  actions_total: { kind: 'counter', help: 'Actions by the status of their answer', labels: ['status'] },
   streams_active: { kind: 'gauge', help: 'Clients that follow a task right now', labels: ['transport'] },
   append_seconds: {
     kind: 'histogram',
@@ -39,7 +39,7 @@ export const METRICS = {
   },
   claim_lag_seconds: {
     kind: 'histogram',
-    help: 'How long a task that could run waited for somebody to claim it',
+    help: 'How long a claimable task waited for its claim',
     labels: [],
     buckets: CLAIM_SECONDS,
   },
@@ -67,36 +67,44 @@ export const METRICS = {
   },
   tasks: {
     kind: 'gauge',
-    help: 'Tasks that are not over, by state: waiting, running, suspended; 10000 in all are counted',
+    help: 'Tasks that are not over, by state: waiting, running, suspended; the count stops at 10000 in all',
     labels: ['state'],
   },
   oldest_non_terminal_age_seconds: { kind: 'gauge', help: 'Age of the oldest task that is not over', labels: [] },
   oldest_claimable_age_seconds: {
     kind: 'gauge',
-    help: 'How long the task has waited that could have been claimed the longest ago',
+    help: 'How long the longest waiting task has been claimable',
     labels: [],
   },
   oldest_ended_age_seconds: {
     kind: 'gauge',
-    help: 'How long ago the task ended that is stored and ended the longest ago: what retention has not removed',
+    help: 'Age of the oldest ended task that is still stored',
     labels: [],
   },
   ready: {
     kind: 'gauge',
-    help: '1 for each part that is ready; the part all is what /ready says',
+    help: '1 for each ready part; the part all is the answer of /ready',
     labels: ['part'],
   },
-  weak_setting: { kind: 'gauge', help: '1 for each thing that is allowed but weak', labels: ['name'] },
+  weak_setting: { kind: 'gauge', help: '1 for each weak setting', labels: ['name'] },
 } as const satisfies Record<string, Metric>;
 
-/** What TransportDiagnosticsSink becomes in Prometheus. */
+/** The metrics of TransportDiagnosticsSink. */
 export const TRANSPORT_METRICS = {
-  replays_total: { kind: 'counter', help: 'Replays from the log that began', labels: [] },
+  replays_total: { kind: 'counter', help: 'Replays from the log, at their beginning', labels: [] },
   events_delivered_total: { kind: 'counter', help: 'Events written to clients', labels: ['transport'] },
   heartbeats_total: { kind: 'counter', help: 'Heartbeats written to clients', labels: ['transport'] },
   disconnects_total: { kind: 'counter', help: 'Streams that ended, by reason', labels: ['transport', 'reason'] },
-  live_log_gaps_healed_total: { kind: 'counter', help: 'Events the live log lost, read from PostgreSQL', labels: [] },
-  slow_consumer_closes_total: { kind: 'counter', help: 'Streams closed because nobody read', labels: ['transport'] },
+  live_log_gaps_healed_total: {
+    kind: 'counter',
+    help: 'Events that the live log lost and PostgreSQL supplied',
+    labels: [],
+  },
+  slow_consumer_closes_total: {
+    kind: 'counter',
+    help: 'Streams closed because the client did not read',
+    labels: ['transport'],
+  },
 } as const satisfies Record<string, Metric>;
 
 /** Counted without a sink: the sinks are among the ports. */
@@ -117,7 +125,7 @@ export type CounterName = NameOf<'counter'>;
 export type GaugeName = NameOf<'gauge'>;
 export type HistogramName = NameOf<'histogram'>;
 
-/** The last argument of a call about `Name`: exactly its labels, or nothing when it has none. */
+/** The last argument of a call about `Name`: exactly its labels, or none. */
 export type LabelsOf<Name extends keyof Metrics> = Metrics[Name]['labels'] extends readonly []
   ? []
   : [labels: Readonly<Record<Metrics[Name]['labels'][number], string>>];

@@ -5,8 +5,8 @@ import type { Log } from './log.js';
 const MAX_TEXT = 2000;
 
 /**
- * Nest's own lines, for `NestFactory.create(…, { logger })`. What the framework says of its start is for whoever debugs
- * it, so its `log` is our debug; its warnings and errors stay what they are. Its sentences are fields, not event names.
+ * Nest's own lines, for `NestFactory.create(…, { logger })`. Its lines about the start are for debugging, so its `log` is our
+ * debug. Warnings and errors keep their level. Its sentences are fields, not event names.
  */
 export class NestLog implements LoggerService {
   constructor(private readonly logger: Log) {}

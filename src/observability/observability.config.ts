@@ -1,4 +1,4 @@
-/** What is told to operators, and where. */
+/** What operators get to see, and where. */
 export abstract class ObservabilityConfig {
   /** A pino level. From LOG_LEVEL. Defaults to `info`. */
   abstract readonly logLevel: string;

@@ -18,7 +18,7 @@ import { PrometheusTransportDiagnosticsSink } from './prometheus-transport-diagn
 import { logTracingProblems } from './tracing.js';
 import { TransportDiagnosticsSink } from './transport-diagnostics-sink.js';
 
-/** Logs, metrics, and the wrapper around every use-case, for everybody. */
+/** Logs, metrics, and the wrapper around every use-case, for all modules. */
 @Module({})
 export class ObservabilityModule {
   static register(options: { config: ObservabilityConfig; logger: Logger; hosted: Hosted }): DynamicModule {

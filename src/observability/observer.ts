@@ -7,19 +7,19 @@ import { Log } from './log.js';
 import { MetricsSink } from './metrics-sink.js';
 import { markReported } from './reported.js';
 
-/** What a use-case is about, in the words of its lines. */
+/** The subject of a use-case, in the words of its log lines. */
 export interface About {
   readonly principalId: string;
   readonly taskId?: string;
   readonly clientRequestId?: string;
-  /** Of the newest event that was stored. */
+  /** The id of the newest stored event. */
   readonly eventId?: string;
   readonly transport?: string;
   /** For internal commands of high frequency: `.start` and `.success` at debug level. */
   readonly quiet?: boolean;
 }
 
-/** Adds what is known only later. `outcome` is one of a few words, such as `created` or `deduplicated`. */
+/** Adds fields that are known only later. `outcome` is one of a few words, such as `created` or `deduplicated`. */
 export type Note = (fields: Partial<About> & { readonly outcome?: string }) => void;
 
 type Kind = 'command' | 'query';
@@ -28,8 +28,8 @@ type Outcome = 'success' | 'denied' | 'failed';
 const tracer = trace.getTracer('taskbridge');
 
 /**
- * The one place where a use-case is logged (`<name>.start`, then `.success`, `.denied` for a TaskBridgeError, or
- * `.failed`), spanned (`tasks.command.<name>`) and measured. What `work` throws is thrown on.
+ * The one place where a use-case is logged (`<name>.start`, then `.success`, `.denied` for a TaskBridgeError, or `.failed`),
+ * spanned (`tasks.command.<name>`) and measured. It rethrows the errors of `work`.
  */
 @Injectable()
 export class Observer {
@@ -76,7 +76,7 @@ export class Observer {
         known = { ...known, ...fields };
       });
       const fields = end('success');
-      // Whatever the use-case: it was asked before, and the first answer is given again.
+      // For every use-case: a repeated request gets the first answer again.
       if (/^deduplicated$/i.test(known.outcome ?? ''))
         this.log.info(fieldsOf(kind, name, known), 'idempotency.cache_hit');
       this.log[level](fields, `${name}.success`);
@@ -90,7 +90,7 @@ export class Observer {
     }
   }
 
-  /** A refusal is an answer. That something is unavailable is our trouble, not the caller's: there the cause is told. */
+  /** A refusal is an answer. An unavailable dependency is our fault, not the caller's, so its cause is logged. */
   private denied(span: Span, name: string, fields: object, error: TaskBridgeError): void {
     span.setAttribute('taskbridge.error.code', error.code);
     const unavailable = error.kind === 'unavailable';
@@ -108,7 +108,7 @@ export class Observer {
   }
 }
 
-/** `work` as a span, for what is no use-case and yet takes its time. */
+/** Runs `work` in a span, for slow steps that are no use-case. */
 export async function inSpan<T>(name: string, about: About, work: () => Promise<T>): Promise<T> {
   return tracer.startActiveSpan(name, { attributes: attributesOf(about) }, async (span) => {
     try {

@@ -1,21 +1,21 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { RouteNotFound } from '../http/http.errors.js';
 
-/** Probes and scrapes. They come every few seconds for ever, so they are neither logged nor counted nor traced. */
+/** Probes and scrapes. They come every few seconds without end, so they are neither logged nor counted nor traced. */
 export function isProbeOrScrape(url: string | undefined): boolean {
   return /^\/(health|ready|metrics)\/?(\?|$)/i.test(url ?? '');
 }
 
 /**
- * Who is shown what is for the operator alone: with OPS_PORT who comes over it, without it everybody. Over OPS_PORT there is
- * nothing else, so that a network policy which opens it opens no way to the tasks.
+ * Decides which requests see what is for the operator: with OPS_PORT only those that come over it, without it all. OPS_PORT
+ * serves nothing else, so a network policy that opens it opens no way to the tasks.
  */
 export class OpsGate {
   readonly #overOpsPort = new WeakSet<IncomingMessage>();
 
   constructor(private readonly hasOpsPort: boolean) {}
 
-  /** Marks what comes through the second server. */
+  /** Marks requests of the second server. */
   listener(application: RequestListener): RequestListener {
     return (req, res) => {
       this.#overOpsPort.add(req);

@@ -1,6 +1,6 @@
 const reported = new WeakSet<object>();
 
-/** This error has its line in the log; whoever passes it on need not write another. */
+/** Marks an error that has its line in the log, so later handlers write no second one. */
 export function markReported(error: unknown): void {
   if (typeof error === 'object' && error !== null) reported.add(error);
 }

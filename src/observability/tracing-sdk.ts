@@ -24,7 +24,7 @@ export interface RunningTracing {
   shutdown(): Promise<void>;
 }
 
-/** Imported by startTracing only. What is to be patched is named, so that nothing else pays for the hooks. */
+/** Imported by startTracing only. It names the modules to patch, so no other module pays for the hooks. */
 export function startSdk(options: TracingOptions): RunningTracing {
   // Synchronous hooks, in this thread: the asynchronous ones cost two seconds of start and 100 MB.
   register({ include: ['http', 'https', 'node:http', 'node:https', 'express', 'pg', 'pg-pool', 'ioredis'] });
@@ -43,7 +43,7 @@ export function startSdk(options: TracingOptions): RunningTracing {
       new HttpInstrumentation({
         ignoreIncomingRequestHook: ({ url }) => isProbeOrScrape(url),
         requireParentforOutgoingSpans: true,
-        // What a client wrote into a query is not for whoever reads traces.
+        // Query values of clients do not belong into traces.
         startIncomingSpanHook: () => ({ 'url.query': undefined }),
       }),
       new ExpressInstrumentation({ ignoreLayersType: [ExpressLayerType.MIDDLEWARE] }),

@@ -5,19 +5,19 @@ import { recordNewStories } from './correlation.js';
 import type { Log } from './log.js';
 import type { RunningTracing, TracingOptions } from './tracing-sdk.js';
 
-/** A collector that is gone must not hold up the exit of a drain. */
+/** A dead collector must not delay the exit after a drain. */
 const FLUSH_SECONDS = 2;
 
 let running: RunningTracing | undefined;
 
-/** Before anything that is to be traced is imported. Where it is not called, the SDK is not even loaded. */
+/** Call it before the import of any traced module. Without the call the SDK is not loaded. */
 export async function startTracing(options: TracingOptions): Promise<void> {
   const { startSdk } = await import('./tracing-sdk.js');
   running = startSdk(options);
   recordNewStories();
 }
 
-/** Sends what was recorded, as far as there is time. The last step of a drain. Never rejects. */
+/** Sends the recorded spans, as far as there is time. The last step of a drain. Never rejects. */
 export async function shutdownTracing(): Promise<void> {
   const stopping = running?.shutdown().catch(() => {});
   running = undefined;
@@ -27,7 +27,7 @@ export async function shutdownTracing(): Promise<void> {
   timer.abort();
 }
 
-/** A collector that is gone is otherwise silent; with a line for each batch it would be loud. */
+/** Without this a dead collector causes no line. A line for each batch would be too many. */
 const PROBLEM_MILLISECONDS = 60_000;
 
 export function logTracingProblems(log: Log): void {

@@ -1,9 +1,9 @@
 /**
- * What happens between the log and the clients that follow it, below the level of business. `transport` is `websocket`,
- * `sse` or `long_poll`. Never throws, never waits.
+ * Reports what happens between the log and its followers. `transport` is `websocket`, `sse` or `long_poll`. Never throws, never
+ * waits.
  */
 export abstract class TransportDiagnosticsSink {
-  /** History is about to be read. `afterEventId` is null without a cursor. */
+  /** A read of history begins. `afterEventId` is null without a cursor. */
   abstract replayStarted(replay: { taskId: string; transport: string; afterEventId: string | null }): void;
   /** `events` were handed to the client's connection, the last of them `lastEventId`. */
   abstract delivered(delivery: { taskId: string; transport: string; events: number; lastEventId: string }): void;

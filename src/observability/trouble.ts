@@ -1,6 +1,6 @@
 import type { Log } from './log.js';
 
-/** Of something that is tried again and again: says once that it fails, and once that it works again. */
+/** For work that is repeated again and again: logs once that it fails, and once that it works again. */
 export class Trouble {
   #failures = 0;
   #since = 0;

@@ -5,11 +5,11 @@ import type { Log } from './log.js';
 const MAX_TEXT = 2000;
 
 /**
- * What is said past every logger becomes lines of the log: Node's warnings, also those of libraries, and what they print as a
- * warning by themselves, such as ioredis of a password that Redis does not ask for.
+ * Turns warnings that bypass every logger into lines of the log. These are Node's warnings, also those of libraries, and warnings
+ * that libraries print themselves. ioredis prints one for a password that Redis does not ask for.
  */
 export function logWarnings(log: Log): void {
-  // Among them the one by which Node itself prints to stderr.
+  // One of these listeners is Node's own, which prints to stderr.
   process.removeAllListeners('warning');
   process.on('warning', (err) => log.warn({ err }, 'process.warning'));
   // eslint-disable-next-line no-restricted-syntax

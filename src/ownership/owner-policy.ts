@@ -2,7 +2,10 @@ import { Injectable } from '@nestjs/common';
 import type { AuthContext } from '../auth/auth-context.js';
 import { OwnershipPolicy, type OwnedTask } from './ownership-policy.js';
 
-/** A task is its owner's alone, to control and to read. An owner is a principal within its tenant: the same id elsewhere is somebody else. */
+/**
+ * Only the owner reads and controls a task. An owner is a principal within its tenant. The same id in another tenant is another
+ * principal.
+ */
 @Injectable()
 export class OwnerPolicy extends OwnershipPolicy {
   override mayCreate(): boolean {
@@ -22,7 +25,7 @@ export function owns(auth: AuthContext, task: OwnedTask): boolean {
   return auth.subject === task.ownerId && (auth.tenantId ?? '') === task.tenantId;
 }
 
-/** Of every tenant: for those who operate the service. It controls nothing. */
+/** The scope of operators: it reads tasks of every tenant and controls none. */
 export function readsAll(auth: AuthContext): boolean {
   return auth.scopes.has('tasks:admin');
 }

@@ -1,6 +1,6 @@
 import type { AuthContext } from '../auth/auth-context.js';
 
-/** What a policy may know of a task: whose it is. */
+/** The facts of a task that a policy gets: its owner. */
 export interface OwnedTask {
   readonly taskId: string;
   readonly ownerId: string;
@@ -10,8 +10,8 @@ export interface OwnedTask {
 }
 
 /**
- * Who may create, read and control tasks; asked by every route, frame and stream. A task that may not be read does not exist for
- * the caller.
+ * Decides who may create, read and control tasks. Every route, frame and stream asks it. A task that the caller may not read does
+ * not exist for it.
  */
 export abstract class OwnershipPolicy {
   abstract mayCreate(auth: AuthContext, task: { readonly taskType: string }): boolean | Promise<boolean>;

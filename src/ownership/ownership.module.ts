@@ -5,7 +5,7 @@ import { OwnershipConfig } from './ownership.config.js';
 import { OwnershipPolicy } from './ownership-policy.js';
 import { TenantPolicy } from './tenant-policy.js';
 
-/** Whose task it is, and what that allows. */
+/** The owner of a task, and the rights to it. */
 @Module({})
 export class OwnershipModule {
   static register(hosted: Hosted): DynamicModule {

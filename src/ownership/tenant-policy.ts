@@ -3,7 +3,7 @@ import type { AuthContext } from '../auth/auth-context.js';
 import { owns, readsAll } from './owner-policy.js';
 import { OwnershipPolicy, type OwnedTask } from './ownership-policy.js';
 
-/** Everybody in the tenant may read; only the owner may control. Without a tenant it is the owner alone. */
+/** Every principal of the tenant may read, and only the owner may control. Without a tenant only the owner may do both. */
 @Injectable()
 export class TenantPolicy extends OwnershipPolicy {
   override mayCreate(): boolean {

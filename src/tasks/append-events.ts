@@ -50,7 +50,7 @@ export class AppendEvents {
     return outcome;
   }
 
-  /** The queue has tried this request alone. */
+  /** The queue has already tried this request alone. */
   private async refused({ taskId }: AppendRequest, error: unknown): Promise<never> {
     if (isFaultOfData(error)) await this.writer.examine((tx) => lockTask(tx, taskId), error);
     throw error;
@@ -62,7 +62,7 @@ export class AppendEvents {
     return outcomes;
   }
 
-  /** The statement says only that it did not store; the domain says why, and what follows. */
+  /** The statement reports only that it stored nothing. The domain decides the reason and the consequence. */
   private async explain(request: AppendRequest): Promise<AppendReceipt> {
     const { taskId, leaseToken: token, batchSeq, events, principalId } = request;
     const [written] = await this.writer.write(

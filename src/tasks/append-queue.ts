@@ -1,12 +1,12 @@
 import { BatchQueue, type Locked } from './batch-queue.js';
 import type { AppendOutcome, AppendRequest } from './store/append-batch.js';
 
-/** Some seconds of what PostgreSQL takes in. */
+/** About as many events as PostgreSQL stores in some seconds. */
 const MAX_WAITING_EVENTS = 20_000;
-/** More gives no speed and makes everybody wait longer. */
+/** A larger batch is no faster, and makes all its requests wait longer. */
 const MAX_BATCH_EVENTS = 500;
 
-/** A task is in one batch at a time, so its requests are stored in the order in which they came. */
+/** A task is in one batch at a time, so its requests are stored in their order of arrival. */
 export class AppendQueue extends BatchQueue<AppendRequest, Exclude<AppendOutcome, Locked>> {
   constructor(store: (requests: readonly AppendRequest[]) => Promise<readonly AppendOutcome[]>) {
     super(store, {

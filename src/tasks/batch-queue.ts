@@ -1,28 +1,28 @@
 import { TaskBridgeError } from '../taskbridge-error.js';
 import { TooMuchWaiting } from './domain/tasks.errors.js';
 
-/** A batch unanswered for so long does not hold up other keys: another may start beside it, */
+/** A batch without an answer for this time does not delay other keys: another may start beside it. */
 const SLOW_BATCH_MS = 100;
-/** up to so many in all. */
+/** The most batches under way at a time. */
 const MAX_BATCHES_IN_FLIGHT = 4;
-/** How soon what somebody else had locked is tried again, */
+/** How soon a request is tried again after another session had locked its row. */
 const LOCKED_RETRY_MS = 5;
-/** and for how long. Longer than a lock may be held (lock_timeout, statement_timeout). */
+/** How long it is tried again: longer than a session may hold a lock (lock_timeout, statement_timeout). */
 const LOCKED_DEADLINE_MS = 10_000;
 
-/** Somebody else holds what this request needs. */
+/** Another session holds a lock that this request needs. */
 export interface Locked {
   readonly outcome: 'locked';
 }
 
-/** What a queue has to know about its requests. */
+/** How a queue handles its requests. */
 export interface Batching<Request> {
-  /** Requests of one key are stored one after the other, in the order in which they came. */
+  /** Requests of one key are stored one after the other, in their order of arrival. */
   readonly keyOf: (request: Request) => string;
   readonly sizeOf: (request: Request) => number;
-  /** The size of all that may wait in this replica, */
+  /** The largest total size of requests that wait in this replica. */
   readonly maxWaiting: number;
-  /** and of one transaction, unless a single request is larger. */
+  /** The largest size of one transaction, except for a single larger request. */
   readonly maxBatch: number;
 }
 
@@ -64,7 +64,7 @@ export class BatchQueue<Request, Outcome extends { readonly outcome: string }> {
     });
   }
 
-  /** At the end of this turn of the event loop: what arrives in it is one batch, and not a first one of one request. */
+  /** At the end of this turn of the event loop, so that all its requests are one batch, and the first is not alone in one. */
   private startSoon(): void {
     this.#starting ??= setImmediate(() => {
       this.#starting = undefined;
@@ -78,7 +78,7 @@ export class BatchQueue<Request, Outcome extends { readonly outcome: string }> {
     if (batch.length > 0) void this.run(batch);
   }
 
-  /** The oldest requests of keys that are in no batch now, one a key. */
+  /** The oldest requests whose keys are in no batch now, one for each key. */
   private take(): Waiting<Request, Outcome>[] {
     const { keyOf, sizeOf, maxBatch } = this.batching;
     const batch: Waiting<Request, Outcome>[] = [];
@@ -120,7 +120,7 @@ export class BatchQueue<Request, Outcome extends { readonly outcome: string }> {
     }
   }
 
-  /** A batch that PostgreSQL refuses is halved until only the request that it refuses for is alone. */
+  /** A batch that PostgreSQL refuses is halved until the refused request is alone. */
   private async storeOrSplit(batch: readonly Waiting<Request, Outcome>[]): Promise<void> {
     try {
       const outcomes = await this.store(batch.map(({ request }) => request));
@@ -143,7 +143,7 @@ export class BatchQueue<Request, Outcome extends { readonly outcome: string }> {
     else setTimeout(() => this.again(waiting), LOCKED_RETRY_MS);
   }
 
-  /** Its key stays busy until now, and it goes before all others: what came after it is not stored before it. */
+  /** Its key stays busy until now, and it goes before all others, so no later request of the key overtakes it. */
   private again(waiting: Waiting<Request, Outcome>): void {
     this.#waiting.unshift(this.release(waiting));
     this.#waitingSize += this.batching.sizeOf(waiting.request);

@@ -18,7 +18,10 @@ export interface Cancelled {
   readonly status: 'CANCELLATION_REQUESTED' | 'ALREADY_TERMINAL';
 }
 
-/** Asks a task to end. Durable before the answer; whoever runs it is told, and made to after the grace period. */
+/**
+ * Asks a task to end. The request is durable before the answer. The executor learns of it, and the reaper ends the task after the
+ * grace period.
+ */
 @Injectable()
 export class CancelTask {
   constructor(
@@ -34,7 +37,7 @@ export class CancelTask {
   execute(auth: AuthContext, taskId: string, reason = 'cancelled_by_user'): Promise<Cancelled> {
     return this.observer.command('cancel_task', { principalId: auth.subject, taskId }, async (note) => {
       const head = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
-      // Asked before the row is locked: a policy takes its time, and whose a task is never changes.
+      // The policy is asked before the row is locked, because it may be slow. The owner of a task never changes.
       if (!head || !(await this.ownership.mayControl(auth, head.identity))) throw new TaskNotFound();
       const [written] = await this.writer.write(
         (tx) => lockTask(tx, taskId),

@@ -7,7 +7,7 @@ import { findByClientRequest } from './store/insert-task.js';
 import { hasRoom } from './store/open-tasks.js';
 import { TasksConfig } from './tasks.config.js';
 
-/** For a create that takes long to arrive: whether it would be in vain. The last word is that of the insert. */
+/** For a create that takes long to arrive: checks early whether the owner has room. The insert decides finally. */
 @Injectable()
 export class CheckRoom {
   constructor(
@@ -16,7 +16,7 @@ export class CheckRoom {
     private readonly observer: Observer,
   ) {}
 
-  /** @throws TooManyOpenTasks when the caller has as many as it may, and none of that clientRequestId */
+  /** @throws TooManyOpenTasks when the caller is at its cap, and has no task of that clientRequestId */
   execute(auth: AuthContext, clientRequestId: string): Promise<void> {
     return this.observer.query('check_room', { principalId: auth.subject, clientRequestId }, async () => {
       const { openTasksPerPrincipal } = this.config;

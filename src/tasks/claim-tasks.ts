@@ -11,7 +11,7 @@ import type { TaskIdentity } from './store/task-row.js';
 import { newLeaseToken, TaskWriter, type Written } from './task-writer.js';
 import { TasksConfig } from './tasks.config.js';
 
-/** The right to run one attempt, for as long as it gives signs of life. */
+/** The right to run one attempt, as long as its executor gives signs of life. */
 export interface Lease {
   readonly identity: TaskIdentity;
   readonly token: string;
@@ -23,7 +23,7 @@ export interface Lease {
   readonly attachments: readonly Attachment[];
   readonly traceparent: string | null;
   readonly cancellationRequested: boolean;
-  /** What the task's questions were answered with, oldest first, each an `Answer`; the last one is the one that it goes on with. */
+  /** All answers to the task's questions, oldest first, each an `Answer`. The attempt continues with the last one. */
   readonly answers: readonly JsonText[];
 }
 
@@ -46,7 +46,7 @@ export class ClaimTasks {
   ): Promise<readonly Lease[]> {
     const claimed = await this.claimed(worker, taskTypes, limit);
     this.#served.note(claimed.map(({ record }) => record));
-    // More leases than attempts: some of them went on after an answer.
+    // More leases than attempts: some leases followed an answer.
     const answered = claimed.filter(({ after }) => after.leaseNumber > after.attempt);
     const answers =
       answered.length > 0
@@ -75,7 +75,7 @@ export class ClaimTasks {
     });
   }
 
-  /** Nothing only when nothing waits: tasks that turn out to be faulty stand in nobody's way. */
+  /** Returns none only when no task waits. Faulty tasks are set aside and do not block others. */
   private async claimed(
     worker: { readonly workerId: string; readonly principalId: string },
     taskTypes: readonly string[],

@@ -3,12 +3,12 @@ import type { InsertOutcome, NewTaskRow } from './store/insert-task.js';
 
 /** The size of what is waiting and of a batch is counted in pages: a small task is one. */
 const PAGE_CHARACTERS = 4_096;
-/** 20 MB of tasks, or as many small ones as PostgreSQL takes in within a second. */
+/** 20 MB of tasks, or as many small ones as PostgreSQL stores in a second. */
 const MAX_WAITING_PAGES = 5_000;
-/** More gives no speed, and comes nearer to an owner's cap at one time (see submit-task.ts). */
+/** A larger batch is no faster, and comes nearer to an owner's cap at once (see submit-task.ts). */
 export const MAX_BATCH_PAGES = 100;
 
-/** New tasks on their way to PostgreSQL, without a connection for each. No task has to be stored before another. */
+/** New tasks on their way to PostgreSQL, without a connection for each. They need no order. */
 export class CreateQueue extends BatchQueue<NewTaskRow, InsertOutcome> {
   constructor(store: (tasks: readonly NewTaskRow[]) => Promise<readonly InsertOutcome[]>) {
     super(store, {

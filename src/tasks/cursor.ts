@@ -3,7 +3,8 @@ import { CursorAhead, InvalidCursor } from './domain/tasks.errors.js';
 const EVENT_ID = /^(0|[1-9][0-9]{0,254})$/;
 
 /**
- * The last event id that a client has; 0, from the start, when it has none. Ids beyond 2^53 are not told apart: they are ahead.
+ * The last event id that a client has; 0, from the start, when it has none. Ids beyond 2^53 are not distinguished: they are
+ * ahead.
  * @throws InvalidCursor
  */
 export function parseCursor(text: string | null | undefined): number {
@@ -12,7 +13,7 @@ export function parseCursor(text: string | null | undefined): number {
   return Number(text);
 }
 
-/** A cursor is checked, never ignored: to start over in silence would repeat events to a client that has others. */
+/** A cursor is checked, never ignored: a silent start from the beginning would repeat events to the client. */
 export function checkCursor(cursor: number, headEventId: number): void {
   if (cursor > headEventId) throw new CursorAhead(headEventId);
 }

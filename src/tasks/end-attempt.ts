@@ -25,7 +25,7 @@ interface EndingRecord extends TaskRecord {
   readonly earlier?: Ended;
 }
 
-/** The event that ends an attempt, with the end of its lease: one transaction. */
+/** Stores the event that ends an attempt, and the end of its lease, in one transaction. */
 @Injectable()
 export class EndAttempt {
   constructor(
@@ -34,7 +34,7 @@ export class EndAttempt {
   ) {}
 
   /**
-   * `remembered`: the same call again gets the first answer again, for callers that may not have heard it.
+   * `remembered`: a repeated call gets the first answer again, for callers that lost it.
    * @throws LeaseLost when the lease was over before
    */
   execute(
@@ -70,7 +70,7 @@ async function recalled(
   fingerprint: string,
 ): Promise<readonly EndingRecord[]> {
   const records = await lockTask(tx, taskId);
-  // What ends a lease is remembered with the end of it: while the lease is held there is nothing to find.
+  // The call is stored with the end of its lease, so while the lease is held there is nothing to find.
   const isHeld = records.some(({ task: { run } }) => run.state === 'leased' && run.token === token);
   const ending = isHeld ? undefined : await findLeaseEnding<Ended>(tx, taskId, token);
   if (ending && ending.fingerprint !== fingerprint) throw new LeaseLost();
@@ -81,7 +81,7 @@ function answerOf({ after }: { readonly after: TaskRecord['task'] }): Ended {
   return { eventId: String(after.headEventId), willRetry: after.run.state === 'queued' && !isOver(after.status) };
 }
 
-/** Of the call's JSON, whatever the order of its members. */
+/** The fingerprint of the call's JSON, for any order of its members. */
 function fingerprintOf(ending: Ending): string {
   return createHash('sha256')
     .update(canonicalJson(ending as unknown as CanonicalPart))

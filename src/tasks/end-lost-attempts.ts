@@ -12,14 +12,14 @@ import type { TaskRecord } from './store/task-row.js';
 import { type Swept, TaskWriter, type Written } from './task-writer.js';
 import { TasksConfig } from './tasks.config.js';
 
-/** Tasks in one transaction: bounded, so that a replica that died with thousands of leases is cleared in steps. */
+/** The most tasks in one transaction. So the leases of a dead replica are ended in steps. */
 const AT_A_TIME = 100;
 
-/** The kinds of work, each independent of the others. `unattended_tasks` are set aside: nobody would ever go on with them. */
+/** The kinds of work, each independent of the others. `unattended_tasks` are set aside: no executor would ever continue them. */
 export const LOST_WORK = ['expired_leases', 'overdue_cancellations', 'expired_questions', 'unattended_tasks'] as const;
 export type LostWork = (typeof LOST_WORK)[number];
 
-/** Ends attempts that gave no sign of life or do not obey a cancellation, and tasks whose question nobody answered. */
+/** Ends attempts without a sign of life, attempts that do not obey a cancellation, and tasks with an expired question. */
 @Injectable()
 export class EndLostAttempts {
   constructor(
@@ -28,8 +28,8 @@ export class EndLostAttempts {
   ) {}
 
   /**
-   * `isLate` is asked at the last moment. Then whoever holds a lease is left alone: there may have been no chance to renew it.
-   * @returns the tasks changed; as many as asked for at a time means that there may be more
+   * `isLate` is asked at the last moment. If it is true, no lease is taken: its holder may have had no chance to renew it.
+   * @returns the changed tasks; a full transaction means that there may be more
    */
   async execute(
     kinds: readonly LostWork[] = LOST_WORK,
@@ -40,7 +40,7 @@ export class EndLostAttempts {
     return written;
   }
 
-  /** For a process that knows it is the only one on its database: whoever held a lease is gone. No backoff. */
+  /** For the only process on a database: every holder of a lease is gone. The tasks have no backoff. */
   async endAll(): Promise<readonly Written[]> {
     const ended: Written[] = [];
     for (;;) {

@@ -13,9 +13,9 @@ export interface Brought {
 }
 
 /**
- * The task, its files, and that they are no longer nobody's; one after the other for each owner, so that what is counted here is
- * exact: its open tasks, and its attached bytes. The lock comes first: behind the unique key of the task it could wait for somebody
- * who waits for that. Passed over, nothing is stored.
+ * Inserts the task and its files, and settles the files. For one owner these transactions run one after the other, so its counts
+ * of open tasks and attached bytes are exact. The lock comes first: behind the task's unique key it could cause a deadlock. When
+ * the task is passed over, nothing is stored.
  */
 export async function insertWithFiles(
   tx: Transaction,
@@ -35,6 +35,6 @@ export async function insertWithFiles(
     tx,
     files.map(({ attachmentId }) => attachmentId),
   );
-  if (!settled) throw new UploadInvalid('The upload took so long that its files were taken for abandoned.');
+  if (!settled) throw new UploadInvalid('The upload took too long, and its files were removed.');
   return inserted;
 }

@@ -13,7 +13,7 @@ export interface TaskPage {
   readonly nextCursor: string | null;
 }
 
-/** The caller's own tasks, newest first. Own tasks only, whatever the policy lets the caller read. */
+/** The caller's own tasks, newest first. Never tasks of others, even when the policy lets the caller read them. */
 @Injectable()
 export class ListTasks {
   constructor(
@@ -30,7 +30,7 @@ export class ListTasks {
     return this.observer.query('list_tasks', { principalId: auth.subject }, async () => {
       const after = page.cursor === undefined ? undefined : placeOf(page.cursor);
       const own = { ...filter, tenantId: auth.tenantId ?? '', ownerId: auth.subject, ...(after && { after }) };
-      // One more than asked for, so that the last page is known to be the last.
+      // Reads one more than the client wants, to recognise the last page.
       const views = await listTaskViews(this.database, own, page.limit + 1);
       const items = views.slice(0, page.limit);
       const last = items.at(-1);

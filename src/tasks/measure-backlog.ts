@@ -4,7 +4,7 @@ import { Database } from '../database/database.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { type Backlog, readBacklog } from './store/read-backlog.js';
 
-/** However many scrape, and however often: PostgreSQL is asked no more often than this. */
+/** The shortest time between two queries, for any number of scrapes. */
 const KEPT_MS = 2_000;
 const PATIENCE_MS = 1_000;
 
@@ -18,7 +18,7 @@ const UNKNOWN: Backlog = {
   oldestEndedSeconds: Number.NaN,
 };
 
-/** How much there is to do, and how long it has waited. The same on every replica, because it is asked of PostgreSQL. */
+/** Measures the waiting work and its age. The figures come from PostgreSQL, so they are the same on every replica. */
 @Injectable()
 export class MeasureBacklog {
   #underWay: Promise<Backlog> | undefined;
@@ -29,7 +29,7 @@ export class MeasureBacklog {
     private readonly metrics: MetricsSink,
   ) {}
 
-  /** Sets the gauges; to NaN, and within a second, while PostgreSQL does not say. Never rejects. */
+  /** Sets the gauges. While PostgreSQL does not answer, sets them to NaN within a second. Never rejects. */
   async execute(): Promise<void> {
     if (performance.now() < this.#validUntil) return;
     this.#underWay ??= this.read();
@@ -49,7 +49,7 @@ export class MeasureBacklog {
       this.#validUntil = performance.now() + KEPT_MS;
       return backlog;
     } catch {
-      // Readiness says so, and who writes is told.
+      // Readiness shows the outage, and writers get 503.
       return UNKNOWN;
     } finally {
       this.#underWay = undefined;

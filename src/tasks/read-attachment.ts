@@ -13,11 +13,11 @@ import { isTaskId } from './task-id.js';
 
 export interface OpenableAttachment {
   readonly attachment: Attachment;
-  /** The bytes, or a part of them. Read to the end or destroyed by whoever opens them. */
+  /** The bytes, or a part of them. The caller reads the stream to its end or destroys it. */
   open(range?: ByteRange): Promise<Readable>;
 }
 
-/** One file of a task, for whoever may read the task. */
+/** One file of a task, for callers that may read the task. */
 @Injectable()
 export class ReadAttachment {
   constructor(

@@ -19,7 +19,7 @@ export class ReadTask {
   /** @throws TaskNotFound when there is no such task that the caller may read */
   execute(auth: AuthContext, taskId: string): Promise<TaskView> {
     return this.observer.query('read_task', { principalId: auth.subject, taskId }, async () => {
-      // Whose it is, first: what a task holds takes time to read, which would tell a stranger that it is there.
+      // The owner is read first. Reading the whole task takes time, which would reveal the task to a stranger.
       const head = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
       if (!head || !(await this.ownership.mayRead(auth, head.identity))) throw new TaskNotFound();
       const view = await readTaskView(this.database, taskId);

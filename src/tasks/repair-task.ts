@@ -7,10 +7,10 @@ import { isOver, NEW_TASK, type Task } from './domain/task.js';
 import { newEvent, type NewEvent } from './domain/task-event.js';
 import { type AddedEvent, type AsideTask, lockAsideTask, loggedEvents, restoreTask } from './store/repair.js';
 
-/** Ids that are missing below an event that is stored, and are filled. An id further away is left where it is. */
+/** The most missing ids below a stored event that are filled. Events further away stay where they are. */
 const MOST_FILLED = 1_000;
 
-/** Of the TASK_FAILED that ends a task behind events that could not be adopted. */
+/** The message of the TASK_FAILED that ends a task behind events that it could not adopt. */
 const NOT_REPAIRABLE = 'NOT_REPAIRABLE';
 
 export class RepairRefused extends Error {
@@ -18,16 +18,17 @@ export class RepairRefused extends Error {
 }
 
 export interface Repaired {
-  /** Events above the head that became the task's. */
+  /** How many events above the head the task adopted. */
   readonly adopted: number;
-  /** Whether the task was ended because its log does not allow it to go on. */
+  /** Whether the task was ended because its log does not allow it to continue. */
   readonly isEnded: boolean;
   readonly task: Task;
 }
 
 /**
- * Makes a task that was set aside anew from its log, which nobody can change: what follows its head densely and legally becomes its
- * own, whoever stored it, because it may have been read. Where something else follows, the task ends behind it. Within a transaction.
+ * Makes a task that was set aside anew from its log, which no role can change. The task adopts events that follow its head
+ * densely and legally, because a client may have read them. If other events follow, the task ends behind them. Runs within a
+ * transaction.
  * @throws RepairRefused when there is no such task, or it was not set aside
  */
 export async function repairTask(tx: Queryable, taskId: string): Promise<Repaired> {
@@ -44,11 +45,11 @@ export async function repairTask(tx: Queryable, taskId: string): Promise<Repaire
   return { adopted: walk.adopted, isEnded: walk.isBroken, task };
 }
 
-/** From the first event to the last. */
+/** The walk through the log, from the first event to the last. */
 class Walk {
   task = NEW_TASK;
   adopted = 0;
-  /** Something was found that no decision leads to. */
+  /** The log has an event that no decision leads to. */
   isBroken = false;
   question: Readonly<Record<string, unknown>> = {};
   readonly added: AddedEvent[] = [];
@@ -59,7 +60,7 @@ class Walk {
     this.task = { ...NEW_TASK, cancellation: reason === null ? null : { reason } };
   }
 
-  /** @returns false when no event after this one is of interest */
+  /** @returns false when no later event matters */
   take(eventId: number, event: FoundEvent): boolean {
     if (eventId > this.aside.headEventId) this.passHead();
     if (isOver(this.task.status)) return false;
@@ -78,7 +79,7 @@ class Walk {
     if (isOver(task.status)) {
       this.isBroken = false;
     } else if (this.isBroken) {
-      const message = 'What is stored of the task does not allow it to go on.';
+      const message = 'The stored state of the task does not allow it to continue.';
       this.add(newEvent('TASK_FAILED', { code: NOT_REPAIRABLE, message, retryable: true }));
     } else if (task.cancellation && task.run.state !== 'leased') {
       this.add(newEvent('TASK_CANCELLED', { reason: task.cancellation.reason }));
@@ -94,7 +95,7 @@ class Walk {
     return { ...this.task, headEventId: this.task.headEventId + 1 };
   }
 
-  /** A claim that left no event is known by the number of its lease. */
+  /** The lease number shows a claim that left no event. */
   private passHead(): void {
     if (this.#isPastHead) return;
     this.#isPastHead = true;

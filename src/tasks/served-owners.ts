@@ -1,14 +1,14 @@
 import type { ClaimableRecord, ServedOwner } from './store/lock-tasks.js';
 
-/** More of them would make every claim slower than it is fair. */
+/** More owners would slow every claim down for little fairness. */
 const MAX_OWNERS = 500;
 
 /**
- * Whose turn it was on this replica, as long as tasks of theirs are left waiting: with claims of one task each, the oldest task
- * would be the crowd's every time. What of an owner comes later stands behind the others by its own age.
+ * The owners that had a turn on this replica, as long as they have waiting tasks. Without it, claims of one task each would
+ * always serve the owner with the most old tasks. Later tasks of an owner queue by their own age.
  */
 export class ServedOwners {
-  /** By owner, the one served last at the end. */
+  /** By owner, with the last served one at the end. */
   readonly #owners = new Map<string, ServedOwner>();
 
   get all(): readonly ServedOwner[] {

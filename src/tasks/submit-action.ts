@@ -43,7 +43,7 @@ interface JudgedRecord extends TaskRecord {
   readonly acceptedAt: string;
 }
 
-/** Answers an open question. Acceptance, receipt, event and hand-over to whoever goes on are one transaction. */
+/** Answers an open question. Acceptance, receipt, event and the return to the queue are one transaction. */
 @Injectable()
 export class SubmitAction {
   constructor(
@@ -59,11 +59,11 @@ export class SubmitAction {
   execute(auth: AuthContext, taskId: string, action: Action): Promise<ActionResult> {
     return this.observer.command('submit_action', { principalId: auth.subject, taskId }, async (note) => {
       const head = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
-      // Asked before the row is locked: a policy takes its time, and whose a task is never changes.
+      // The policy is asked before the row is locked, because it may be slow. The owner of a task never changes.
       if (!head || !(await this.ownership.mayControl(auth, head.identity))) throw new TaskNotFound();
       const { suspendId, clientActionId, actionType } = action;
       const fingerprint = fingerprintOf(action);
-      // Repeats and what is refused need no lock; what looks acceptable is judged again under it.
+      // Repeats and refusals need no lock. An acceptable action is judged again under the lock.
       const early = await this.judged(this.database, taskId, { ...action, fingerprint });
       if (early.status !== 'ACCEPTED') {
         note({ outcome: early.status });

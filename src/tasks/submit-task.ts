@@ -24,11 +24,11 @@ import { hasRoom } from './store/open-tasks.js';
 import { TasksConfig } from './tasks.config.js';
 
 /**
- * So near to its cap an owner's creates go one batch at a time on all replicas together, so that it is never exceeded; further away
- * they do not wait for each other, and those under way at one time on ten replicas are too few to get there unseen.
+ * Within this distance of its cap, an owner's creates run one batch at a time on all replicas, so the cap is never exceeded.
+ * Further away they run in parallel: the creates under way on ten replicas are too few to reach the cap unseen.
  */
 const NEAR_THE_CAP = 10 * MAX_BATCH_PAGES;
-/** Connections for looking up earlier tasks: however many requests are repeated at once, others find one. */
+/** The most connections for reading earlier tasks. Repeated requests thus leave connections for others. */
 const LOOKUP_CONNECTIONS = 4;
 
 export interface Submission {
@@ -36,7 +36,7 @@ export interface Submission {
   readonly taskType: string;
   readonly input?: JsonText;
   readonly metadata?: JsonText;
-  /** Stored, and nobody's yet. */
+  /** Stored files that belong to no task yet. */
   readonly files?: readonly UploadedFile[];
   /** Bytes that the owner may have attached in all, these files included. Absent: no limit. */
   readonly maxOwnedBytes?: number;
@@ -59,7 +59,7 @@ interface RequestKey {
 /** Accepts a task once, however often the same request arrives, for as long as the task exists. */
 @Injectable()
 export class SubmitTask {
-  /** By owner and clientRequestId. A phone that retries, a thousand times over, asks PostgreSQL once. */
+  /** By owner and clientRequestId. A client that repeats a request a thousand times causes one query. */
   readonly #underWay = new Map<string, Promise<EarlierTask | undefined>>();
   readonly #maxOpenTasks: number | null;
   readonly #queue: CreateQueue;
@@ -89,7 +89,7 @@ export class SubmitTask {
 
   /**
    * @throws CreationForbidden, UnknownTaskType, UploadForbidden
-   * @throws TooManyOpenTasks when the task would be new, and the owner has as many as it may
+   * @throws TooManyOpenTasks when the task would be new, and the owner is at its cap
    * @throws IdempotencyConflict when the owner used the clientRequestId with other content
    */
   execute(auth: AuthContext, submission: Submission): Promise<Submitted> {
@@ -102,7 +102,7 @@ export class SubmitTask {
     });
   }
 
-  /** Whoever comes with the key of a request that is under way waits for what becomes of that. */
+  /** A request with the key of one under way waits for the result of that one. */
   private async submit(auth: AuthContext, submission: Submission): Promise<Submitted> {
     const { clientRequestId } = submission;
     const key = { tenantId: auth.tenantId ?? '', ownerId: auth.subject, clientRequestId };
@@ -129,7 +129,7 @@ export class SubmitTask {
     const maxOpenTasks = this.#maxOpenTasks;
     const known = this.executor.accepts(taskType);
     let inTurn = maxOpenTasks !== null && maxOpenTasks <= NEAR_THE_CAP;
-    // Once or twice, but when retention removes the earlier task, or tasks end, between two statements.
+    // One or two rounds. More only when retention removes the earlier task, or tasks end, between two statements.
     for (;;) {
       if (known) {
         const row = rowOf(key, submission, fingerprint);
@@ -179,7 +179,7 @@ function rowOf(key: RequestKey, { taskType, input, metadata }: Submission, finge
   };
 }
 
-/** Equal requests have equal fingerprints, whatever the order of their members. Lower-case hex. */
+/** Equal requests have equal fingerprints, for any order of their members. Lower-case hex. */
 function fingerprintOf({ taskType, input, metadata, files = [] }: Submission): string {
   const attachments = files.map(({ filename, contentType, sha256 }) => ({ filename, contentType, sha256 }));
   const canonical = canonicalJson({ taskType, ...(input && { input }), ...(metadata && { metadata }), attachments });

@@ -23,13 +23,13 @@ import { writeTasks, type TaskChange } from './store/write-tasks.js';
 /** The largest result, as the JSON of the terminal event. */
 const MAX_RESULT_BYTES = 1024 * 1024;
 
-/** On whose behalf a change is made; stored with its events. */
+/** The actor of a change, stored with its events. */
 export interface Actor {
   /** Absent: the worker that holds the lease. */
   readonly principalId?: string;
   /** Absent: the task's own story, begun by the request that created it. */
   readonly correlationId?: string;
-  /** Set by a claim: who holds the lease. */
+  /** Set by a claim: the holder of the lease. */
   readonly workerId?: string;
   /** Whether a request from outside caused the change (then nothing in the log did). */
   readonly fromOutside?: boolean;
@@ -47,12 +47,12 @@ export function newLeaseToken(attempt: number): string {
   return `${attempt}.${randomUUID()}`;
 }
 
-/** The attempt that a token names. Says nothing about whether the token is one: that is for the fence. */
+/** The attempt that a token names. The fence decides whether the token is valid. */
 export function attemptOf(leaseToken: string): number {
   return Number.parseInt(leaseToken, 10) || 1;
 }
 
-/** What a sweep did: how many tasks it found, and those that it went on with. The difference was set aside. */
+/** The result of a sweep: the number of found tasks, and the written ones. The difference was set aside. */
 export interface Swept<Record extends TaskRecord = TaskRecord> {
   readonly found: number;
   readonly written: readonly Written<Record>[];
@@ -62,7 +62,7 @@ interface Decided<Record extends TaskRecord> extends Decision {
   readonly record: Record;
 }
 
-/** Why one task could not be written, whatever was tried. */
+/** Why one task could not be written at all. */
 interface Fault<Record extends TaskRecord> {
   readonly record: Record;
   readonly error: unknown;
@@ -88,8 +88,8 @@ export class TaskWriter {
   ) {}
 
   /**
-   * One result for each task that `lock` found; a task without a command stays as it is. Nothing is stored unless all is,
-   * `beside` included: what belongs to the change and is no event.
+   * One result for each task that `lock` found. A task without a command stays as it is. All changes are stored together or none,
+   * with `beside`: the parts of the change that are no events.
    * @throws TaskAside when the task is set aside, also by this very call
    */
   async write<Record extends TaskRecord>(
@@ -113,8 +113,8 @@ export class TaskWriter {
   }
 
   /**
-   * The same of many tasks that have nothing to do with each other. One that cannot be written is set aside, and keeps none of the
-   * others from being written. A PostgreSQL that does not answer, or gives up, sets nothing aside.
+   * The same for many independent tasks. A task that cannot be written is set aside, and the others are written. An outage or a
+   * timeout of PostgreSQL sets nothing aside.
    */
   async sweep<Record extends TaskRecord>(
     lock: (tx: Queryable) => Promise<readonly Record[]>,
@@ -137,7 +137,7 @@ export class TaskWriter {
   async examine(lock: (tx: Queryable) => Promise<readonly TaskRecord[]>, error: unknown): Promise<void> {
     const faulty = await this.database.transaction(async (tx) => {
       const records = await lock(tx);
-      // Somebody else met it at the same time, and has said so.
+      // Another call met the task at the same time, and has logged it.
       if (records.some(({ task }) => task.run.state === 'aside')) throw new TaskAside();
       const faults = records.map((record) => ({ record, error }));
       return this.putAside(tx, faults, (code) => code !== 'NOT_WRITABLE');
@@ -189,7 +189,7 @@ export class TaskWriter {
     return written;
   }
 
-  /** Projection, events and questions of what changed. */
+  /** Writes projection, events and questions of the changed tasks. */
   private async store(
     tx: Queryable,
     decided: readonly Decided<TaskRecord>[],
@@ -205,7 +205,7 @@ export class TaskWriter {
     return events;
   }
 
-  /** What PostgreSQL refuses is halved until only the task that it refuses is alone. */
+  /** A refused set of tasks is halved until the refused task is alone. */
   private async storeInHalves<Record extends TaskRecord>(
     tx: Transaction,
     decided: readonly Decided<Record>[],
@@ -243,7 +243,7 @@ export class TaskWriter {
     return aside;
   }
 
-  /** After the commit: once for each task, whoever else meets it. */
+  /** Logs it after the commit, once for each task. */
   private tellAside(aside: readonly Aside[]): void {
     for (const { record, code, error } of aside) {
       const { taskId, taskType, correlationId } = record.identity;
@@ -261,7 +261,7 @@ export class TaskWriter {
     return decision;
   }
 
-  /** Results and questions come from outside, and here for the first time as the event that they make. */
+  /** Results and questions come from outside. Here their events have a size for the first time. */
   private refuseTooLarge({ type, json }: NewEvent): void {
     if (type !== 'TASK_COMPLETED' && type !== 'TASK_SUSPENDED') return;
     const maxBytes = type === 'TASK_COMPLETED' ? MAX_RESULT_BYTES : this.config.maxEventPayloadBytes;

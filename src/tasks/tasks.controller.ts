@@ -153,7 +153,7 @@ export class TasksController {
   }
 }
 
-/** The header may stand in for the member; both may be given when they agree. */
+/** The header may replace the member. Both may be there when they agree. */
 function clientRequestIdOf({ clientRequestId }: CreateTaskDto, header: string | undefined): string {
   if (clientRequestId !== undefined && header !== undefined && clientRequestId !== header) {
     throw new InvalidRequest('Idempotency-Key and clientRequestId differ.');
@@ -167,7 +167,7 @@ function clientRequestIdOf({ clientRequestId }: CreateTaskDto, header: string | 
   return id;
 }
 
-/** Relative to the address that the client used: a proxy may have taken a prefix from it. */
+/** Relative to the client's address, because a proxy may have removed a prefix from it. */
 function locationOf(taskId: string, path: string): string {
   return path.endsWith('/') ? taskId : `tasks/${taskId}`;
 }

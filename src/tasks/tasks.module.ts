@@ -32,7 +32,7 @@ const USE_CASES = [
   SubmitAction,
 ];
 
-/** Tasks: what may be asked of them, and the one door through which they change. */
+/** Tasks: their use-cases, and the one writer that changes them. */
 @Module({
   controllers: [TasksController, AttachmentsController],
   providers: [TaskWriter, ...USE_CASES],

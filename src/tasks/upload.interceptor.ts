@@ -23,15 +23,15 @@ const CREATE = /^\/api\/v1\/tasks\/?(\?|$)/i;
 
 export type UploadRequest = AuthenticatedRequest & { upload?: Upload };
 
-/** For the edge: the requests that this interceptor reads. None where there is nowhere to put a file. */
+/** For the edge: the requests that this interceptor reads. None without an attachment store. */
 export function takesUploads(store: AttachmentStore): (req: IncomingMessage) => boolean {
   const kept = !(store instanceof NoAttachmentStore);
   return (req) => kept && req.method === 'POST' && CREATE.test(req.url ?? '');
 }
 
 /**
- * Turns a multipart create into a JSON one with files: the body that pipes and handler see are its fields. Stands behind the guards,
- * so that nothing is read for a stranger. Files that the answer leaves without a task are gone before the answer is sent.
+ * Turns a multipart create into a JSON one with files: the body that pipes and handler see are its fields. It runs behind the
+ * guards, so nothing is read for a stranger. Files without a task are removed before the answer leaves.
  */
 @Injectable()
 export class UploadInterceptor implements NestInterceptor {
@@ -63,7 +63,7 @@ export class UploadInterceptor implements NestInterceptor {
     }
   }
 
-  /** As soon as the request has said what it is: an earlier one that is repeated is never refused for want of room. */
+  /** As soon as the request has named its key: a repeated request is never refused for lack of room. */
   private async demandRoom(auth: AuthContext, clientRequestId: unknown): Promise<void> {
     if (typeof clientRequestId !== 'string' || !CLIENT_REQUEST_ID.test(clientRequestId)) return;
     await this.checkRoom.execute(auth, clientRequestId);

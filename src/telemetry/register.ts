@@ -2,9 +2,9 @@ import { otlpProtocol } from '../boot/otlp-variables.js';
 import { adoptFilesOfLibraries, readFiles } from '../boot/setting-files.js';
 import { startTracing } from '../observability/tracing.js';
 
-// For `node --import ./dist/telemetry/register.js dist/main.js`: spans of express, pg and ioredis need their patches in
-// place before main imports these. That is also before main validates the settings, so this reads a few of them on its own
-// and is silent about values that are wrong: main refuses to serve with them a moment later, by name.
+// For `node --import ./dist/telemetry/register.js dist/main.js`: spans of express, pg and ioredis need their patches in place
+// before main imports these. That is before main validates the settings. So this reads a few of them itself, and ignores wrong
+// values: main refuses them by name a moment later.
 // eslint-disable-next-line no-restricted-syntax
 const env = process.env;
 const files = readFiles(env, ['OTEL_EXPORTER', 'OTEL_SERVICE_NAME', 'OTEL_SAMPLER_RATIO']);

@@ -7,32 +7,32 @@ export interface ByteRange {
 }
 
 /**
- * Where the bytes of attachments are. Knows no tasks and no names: files go by ids that the service makes, lower-case UUIDs. Which
- * of them count is said by PostgreSQL, where an id is noted down before its bytes come here.
+ * Stores the bytes of attachments. It knows no tasks and no names: the service names files by lower-case UUIDs. PostgreSQL
+ * decides which files count, and records an id before its bytes come here.
  */
 export abstract class AttachmentStore {
   /**
-   * Resolves when the bytes would survive a crash; until then nobody can open them. When the stream fails, rejects with that and
-   * leaves nothing. Not all bytes are in memory at any time.
+   * Resolves when the bytes would survive a crash. Until then `open` does not find them. When the stream fails, rejects with that
+   * error and leaves nothing. It never holds all bytes in memory.
    * @throws AttachmentStoreUnavailable
    */
   abstract put(attachmentId: string, bytes: Readable): Promise<void>;
 
   /**
-   * The bytes, or those of the range. Whoever opens it reads it to its end or destroys it.
+   * The bytes, or those of the range. The caller reads the stream to its end or destroys it.
    * @throws AttachmentMissing, AttachmentStoreUnavailable before there is a stream
    */
   abstract open(attachmentId: string, range?: ByteRange): Promise<Readable>;
 
   /**
-   * Removes what is there of this id, also what a `put` that was cut off by a crash left. An id that is not there is no error.
+   * Removes all bytes of this id, also those of a `put` that a crash cut off. An unknown id is no error.
    * @throws AttachmentStoreUnavailable
    */
   abstract remove(attachmentId: string): Promise<void>;
 
   /**
-   * Whether the store can be reached, for readiness. Asked once a second at most, and given up after a second. Defaults to yes, for
-   * stores that are here or nowhere.
+   * Resolves when the store answers, for readiness. The service asks at most once a second, and waits at most a second. Defaults
+   * to yes, for local stores.
    * @throws AttachmentStoreUnavailable
    */
   async checkHealth(): Promise<void> {}

@@ -1,8 +1,8 @@
 import type { ByteRange } from './attachment-store.js';
 
 /**
- * The part that a `Range` header asks for: undefined for all of it, `unsatisfiable` when it begins behind the end. What is malformed,
- * in another unit, or more than one range is ignored, as RFC 9110, 14.2, permits.
+ * The part that a `Range` header asks for: undefined for all of it, `unsatisfiable` when it begins behind the end. A malformed
+ * header, another unit, and more than one range are ignored, as RFC 9110, 14.2, permits.
  */
 export function requestedRange(header: string | undefined, sizeBytes: number): ByteRange | 'unsatisfiable' | undefined {
   const [, from, to] = /^bytes=(\d{0,15})-(\d{0,15})$/i.exec(header?.trim() ?? '') ?? [];

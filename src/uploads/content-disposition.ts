@@ -9,7 +9,7 @@ export function attachmentDisposition(filename: string): string {
   return `attachment; filename="${ascii}"; filename*=UTF-8''${extendedValue(filename)}`;
 }
 
-/** RFC 8187: what `encodeURIComponent` leaves alone, less what is no attr-char. */
+/** RFC 8187: the characters that `encodeURIComponent` keeps and that are no attr-char. */
 function extendedValue(text: string): string {
   return encodeURIComponent(text).replace(/['()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
 }

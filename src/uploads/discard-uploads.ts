@@ -4,7 +4,7 @@ import { Log } from '../observability/log.js';
 import { AttachmentStore } from './attachment-store.js';
 import { abandonStaleUploads, abandonUploads, forgetUploads } from './upload-ledger.js';
 
-/** Removes the bytes that no task has. PostgreSQL decides which those are, so it is safe to ask after any outcome. */
+/** Removes bytes without a task. PostgreSQL decides which these are, so this is safe after any outcome. */
 @Injectable()
 export class DiscardUploads {
   constructor(
@@ -13,7 +13,7 @@ export class DiscardUploads {
     private readonly log: Log,
   ) {}
 
-  /** Of these files, those that became no task's. What cannot be removed now is left to the sweeper. */
+  /** Removes the files, of these, that no task has taken. The sweeper removes later what fails now. */
   async execute(attachmentIds: readonly string[]): Promise<void> {
     if (attachmentIds.length === 0) return;
     try {
@@ -23,14 +23,14 @@ export class DiscardUploads {
     }
   }
 
-  /** @returns how many were found; as many as asked for means that there may be more */
+  /** @returns the number of found files; a full step means that there may be more */
   async stale(limit: number): Promise<number> {
     const found = await abandonStaleUploads(this.database, limit);
     await this.remove(found);
     return found.length;
   }
 
-  /** One that fails keeps its note, and stops none of the others. */
+  /** A file that fails keeps its record, and the others are still removed. */
   private async remove(attachmentIds: readonly string[]): Promise<void> {
     if (attachmentIds.length === 0) return;
     const removals = await Promise.allSettled(attachmentIds.map((id) => this.store.remove(id)));

@@ -8,7 +8,7 @@ export class FileMeter extends Transform {
   readonly #hash = createHash('sha256');
   readonly #sample: Buffer[] = [];
 
-  /** `admit` is told of each chunk's bytes before they are passed on, with the size so far; it throws to refuse the file. */
+  /** `admit` gets each chunk before it is passed on, with the size so far. It throws to refuse the file. */
   constructor(private readonly admit: (chunkBytes: number, sizeBytes: number) => void) {
     super();
   }
@@ -29,12 +29,12 @@ export class FileMeter extends Transform {
     return this.#sizeBytes;
   }
 
-  /** The first bytes of the file; copied, so that they do not hold on to the body's buffers. */
+  /** The first bytes of the file, copied, so that the body's buffers can be freed. */
   get sample(): Buffer {
     return Buffer.concat(this.#sample);
   }
 
-  /** Lower-case hex. Once, after the end. */
+  /** Lower-case hex. Call it once, after the end. */
   sha256(): string {
     return this.#hash.digest('hex');
   }

@@ -1,4 +1,4 @@
-/** What file systems take, in bytes of UTF-8. */
+/** The limit of file systems, in bytes of UTF-8. */
 const MAX_BYTES = 255;
 const FALLBACK = 'unnamed';
 
@@ -8,7 +8,7 @@ const FALLBACK = 'unnamed';
  */
 const UNSEEN = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}]|(?![\u200c\u200d])\p{Cf}/gu;
 
-/** A name that is safe in a header, a log of an operator, and on a disk. The same file is given the same name each time. */
+/** A name that is safe in a header, a log of an operator, and on a disk. The same name gives the same result each time. */
 export function normalisedFilename(given: string | undefined): string {
   const base = (given ?? '').replace(UNSEEN, '').split(/[/\\]/).at(-1) ?? '';
   const name = base.normalize('NFC').replace(/\s+/gu, ' ').trim();
@@ -16,7 +16,7 @@ export function normalisedFilename(given: string | undefined): string {
   return /^\.*$/.test(name) ? FALLBACK : bounded(name);
 }
 
-/** Keeps the extension, by which people and programs know what it is. */
+/** Keeps the extension, by which people and programs recognise the type. */
 function bounded(name: string): string {
   if (Buffer.byteLength(name) <= MAX_BYTES) return name;
   const extension = /\.[A-Za-z0-9]{1,16}$/.exec(name)?.[0] ?? '';

@@ -4,9 +4,9 @@ import type { Readable } from 'node:stream';
 import { AttachmentStore, type ByteRange } from './attachment-store.js';
 import { AttachmentMissing, AttachmentStoreUnavailable } from './uploads.errors.js';
 
-/** The ids that the service makes. Whatever else would come here could be a path. */
+/** The ids that the service makes. Any other text could be a path. */
 const ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-/** Room, permission, hardware: what an operator heals. */
+/** Space, permission, hardware: faults that an operator mends. */
 const TROUBLE = new Set([
   'ENOSPC',
   'EDQUOT',
@@ -21,7 +21,7 @@ const TROUBLE = new Set([
 ]);
 
 /**
- * A file per attachment, for one replica, or for several that share the directory. A file has its name only once all of it is on
+ * A file per attachment, for one replica, or for several that share the directory. A file gets its name only when all of it is on
  * the disk. Spread over 256 directories, since some file systems are slow with large ones.
  */
 export class FilesystemAttachmentStore extends AttachmentStore {
@@ -70,7 +70,7 @@ export class FilesystemAttachmentStore extends AttachmentStore {
   }
 }
 
-/** Known from the id, so that what a crash leaves can be removed by the id. */
+/** Derived from the id, so the id is enough to remove the remains of a crash. */
 function partOf(path: string): string {
   return `${path}.part`;
 }
@@ -78,7 +78,7 @@ function partOf(path: string): string {
 async function writeDurably(path: string, bytes: Readable): Promise<void> {
   const file = await open(path, 'wx', 0o600);
   try {
-    // Chunk by chunk. Not through a write stream: one that is told not to close keeps the file from being closed.
+    // Chunk by chunk. Not through a write stream: with `autoClose: false` it keeps the file open.
     await file.writeFile(bytes);
     await file.sync();
   } finally {

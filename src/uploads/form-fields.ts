@@ -5,18 +5,18 @@ import { UploadInvalid } from './uploads.errors.js';
 
 /** The names that a form may have. */
 export interface FormLayout {
-  /** Taken as text. */
+  /** Fields read as text. */
   readonly text: readonly string[];
-  /** Taken as JSON text. */
+  /** Fields read as JSON text. */
   readonly json: readonly string[];
-  /** Taken as files, any number of each. */
+  /** Names of files, any number of each. */
   readonly files: readonly string[];
 }
 
-/** What busboy puts in the place of bytes that are not UTF-8: two fields would become one. */
+/** The character by which busboy replaces bytes that are not UTF-8: two fields could become equal. */
 const REPLACEMENT = '\ufffd';
 
-/** The parts of a form that are no files. What a field has to be is for a DTO to say; here it is only read. */
+/** The parts of a form that are no files. A DTO validates the fields; this class only reads them. */
 export class FormFields {
   /** Undefined while the text is being read. */
   readonly #values = new Map<string, string | JsonText | undefined>();
@@ -44,7 +44,7 @@ export class FormFields {
   /** @throws UploadInvalid, RequestValidationError */
   takeFile(name: string, filename: string | undefined): void {
     if (this.layout.files.includes(name)) {
-      // Browsers send such a part when nobody chose a file.
+      // Browsers send such a part when the user chose no file.
       if (filename === undefined) throw new UploadInvalid('An attachment needs a file name.');
       return;
     }
@@ -56,7 +56,7 @@ export class FormFields {
     return Object.fromEntries(this.#values);
   }
 
-  /** As an unknown member of a JSON body. No other name gets further, `__proto__` included. */
+  /** Refused like an unknown member of a JSON body. No other name passes, `__proto__` included. */
   private demandKnown(name: string): void {
     if (this.layout.text.includes(name) || this.layout.json.includes(name)) return;
     throw new RequestValidationError([{ path: name.slice(0, 64), message: 'is not a known member' }]);

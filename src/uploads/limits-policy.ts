@@ -8,7 +8,7 @@ import type { UploadedFile } from './uploaded-file.js';
 import { UploadsConfig } from './uploads.config.js';
 import { UploadForbidden } from './uploads.errors.js';
 
-/** Whoever has the scope `tasks:upload` may attach, within the limits of the settings. */
+/** Principals with the scope `tasks:upload` may attach files, within the limits of the settings. */
 @Injectable()
 export class LimitsPolicy extends UploadPolicy {
   constructor(

@@ -4,7 +4,7 @@ import { fileTypeFromBuffer, supportedMimeTypes } from 'file-type';
 export const SAMPLE_BYTES = 4100;
 
 const UNKNOWN = 'application/octet-stream';
-/** Says no more than that these are bytes. */
+/** The type of any bytes. */
 const GENERIC = new Set([UNKNOWN, 'binary/octet-stream', 'application/unknown']);
 
 /** A text has no signature, and may begin like something that has one: "BM" is a bitmap's, "MZ" a program's. */
@@ -45,14 +45,17 @@ const FAMILIES: readonly RegExp[] = [
   /^application\/(postscript|eps|pdf|illustrator)$/,
 ];
 
-/** Whoever claims one of these without its signature lies. Others, such as MPEG audio, are not always recognised. */
+/**
+ * A file that claims one of these types without its signature is refused. Other types, such as MPEG audio, are not always
+ * recognised.
+ */
 const SIGNED = new Set(
   [...supportedMimeTypes]
     .filter((type) => /^(image|font)\/|^application\/(pdf|zip|gzip)$|^video\/(mp4|webm|quicktime)$/.test(type))
     .map(canonical),
 );
 
-/** What `file-type` makes of the first bytes of a file. */
+/** The type that `file-type` finds in the first bytes of a file. */
 export async function sniffedType(sample: Uint8Array): Promise<string | undefined> {
   return (await fileTypeFromBuffer(sample))?.mime;
 }
@@ -75,7 +78,7 @@ function withoutParameters(type: string): string {
   return (type.split(';', 1)[0] ?? '').trim().toLowerCase();
 }
 
-/** `x-` says that a name was not registered when somebody chose it, and nothing else. */
+/** `x-` only means that the name was not registered when it was chosen. */
 function canonical(type: string): string {
   const bare = withoutParameters(type).replace('/x-', '/');
   return ALIASES[bare] ?? bare;

@@ -7,18 +7,18 @@ import { UploadInvalid } from './uploads.errors.js';
 
 export interface MultipartLimits {
   readonly maxFiles: number;
-  /** Parts that are no files. */
+  /** The most parts that are no files. */
   readonly maxFields: number;
-  /** Bytes of all of these together. */
+  /** The most bytes of all these parts together. */
   readonly maxFieldBytes: number;
-  /** Bytes of the whole body: also what is around the parts has an end. */
+  /** The most bytes of the whole body, with the text around the parts. */
   readonly maxBodyBytes: number;
 }
 
-/** What the sender says of a file. */
+/** The sender's description of a file. */
 export interface FileClaim {
   readonly filename: string | undefined;
-  /** Lower case, without parameters; `text/plain` when nothing is said. */
+  /** Lower case, without parameters; `text/plain` when the part names none. */
   readonly mimeType: string;
 }
 
@@ -30,10 +30,10 @@ export interface MultipartSink {
 }
 
 /**
- * Reads a multipart body from the wire, part by part, and returns when the sink is done with all of them. On the first thing that is
- * wrong nothing more is read, the streams that were handed out fail, and the refusal is thrown when the sink is done with them; the
- * rest of the body is then still on the wire.
- * @throws UploadInvalid, PayloadTooLarge, or what the sink throws
+ * Reads a multipart body from the wire, part by part, and returns when the sink is done with all of them. At the first fault it
+ * stops reading, and the streams in the sink fail. When the sink is done with them, it throws the refusal. The rest of the body
+ * is then still on the wire.
+ * @throws UploadInvalid, PayloadTooLarge, and the errors of the sink
  */
 export async function readMultipart(
   request: IncomingMessage,
@@ -60,7 +60,7 @@ export async function readMultipart(
   parser.on('file', (name: string | undefined, bytes, claim) => {
     understood += 1;
     handed.push(bytes);
-    // Whoever reads it is told; nobody else need be, and an error that nobody listens to ends the process.
+    // Its reader gets the error. Without this listener the error would end the process.
     bytes.on('error', () => undefined);
     if (name === undefined) return reject(new UploadInvalid('A part has no name.'));
     take(sink.file(name, claim, bytes));
@@ -101,7 +101,7 @@ export async function readMultipart(
   }
 }
 
-/** Read more narrowly than busboy does: where the two differ, the parts do not add up, and the body is refused. */
+/** Parsed more strictly than by busboy. Where the two differ, the number of parts differs, and the body is refused. */
 function boundaryOf({ headers }: IncomingMessage): string {
   const [, quoted, bare] =
     /;[ \t]*boundary=(?:"([^"\\]{1,200})"|([^\s";]{1,200}))/i.exec(headers['content-type'] ?? '') ?? [];

@@ -3,7 +3,7 @@ import { UnsupportedMediaType } from '../http/http.errors.js';
 import { AttachmentStore } from './attachment-store.js';
 import { AttachmentMissing } from './uploads.errors.js';
 
-/** Nothing can be attached: the edge answers multipart with 415. */
+/** The store without attachments: the edge answers multipart with 415. */
 export class NoAttachmentStore extends AttachmentStore {
   override put(_attachmentId: string, bytes: Readable): Promise<void> {
     bytes.destroy();
@@ -14,7 +14,7 @@ export class NoAttachmentStore extends AttachmentStore {
     return Promise.reject(new AttachmentMissing(attachmentId));
   }
 
-  /** Never says that it removed what another store, of an earlier configuration, may still have. */
+  /** Never reports a removal: the store of an earlier configuration may still have the bytes. */
   override remove(attachmentId: string): Promise<void> {
     return Promise.reject(new AttachmentMissing(attachmentId));
   }

@@ -13,13 +13,13 @@ const OWNED: Statement = {
     WHERE tenant_id = $1 AND owner_id = $2`,
 };
 
-/** Bytes that are attached to the owner's tasks. */
+/** The bytes of all attachments of the owner's tasks. */
 export async function ownedBytes(db: Queryable, { tenantId, ownerId }: Owner): Promise<number> {
   const [row] = await db.query<{ bytes: number }>(OWNED, [tenantId, ownerId]);
   return row?.bytes ?? 0;
 }
 
-/** Until the end of the transaction, in one order. Any locks that no other statement takes would do. */
+/** Held until the end of the transaction, taken in one order. No other statement takes these locks. */
 const LOCK: Statement = {
   name: 'lock-owners',
   text: `SELECT pg_advisory_xact_lock(key) FROM (
@@ -27,7 +27,7 @@ const LOCK: Statement = {
       FROM unnest($1::text[], $2::text[]) AS owner (tenant_id, owner_id) ORDER BY key) AS owners`,
 };
 
-/** Creates of these owners that take these locks go one at a time from here on, so that what they bring together is known. */
+/** From here on, creates of these owners that take these locks run one at a time, so their total is known. */
 export async function lockOwners(tx: Queryable, owners: readonly Owner[]): Promise<void> {
   await tx.query(LOCK, [owners.map(({ tenantId }) => tenantId), owners.map(({ ownerId }) => ownerId)]);
 }

@@ -2,16 +2,15 @@ const CR_LF = Buffer.from('\r\n');
 const OVER = Buffer.from('--');
 
 /**
- * Counts the parts of a multipart body by its delimiters, as they go by. busboy passes over a part in silence when it does not
- * understand its header, and cuts one off where the delimiter stands within a longer line: a file would be lost, and the task
- * accepted without it.
+ * Counts the parts of a multipart body by its delimiters, as they pass. busboy skips a part with a header that it does not
+ * understand, and cuts a part at a delimiter within a longer line. The task would be accepted without that file.
  */
 export class PartCount {
   readonly #delimiter: Buffer;
   #parts = 0;
   #over = false;
   #malformed = false;
-  /** What may become a delimiter with the next chunk. Before the first part the line end may be missing. */
+  /** The bytes that may become a delimiter with the next chunk. Before the first part the line end may be missing. */
   #rest = CR_LF;
 
   constructor(boundary: string) {
@@ -40,7 +39,7 @@ export class PartCount {
     this.#rest = bytes.subarray(Math.max(at, bytes.length - this.#delimiter.length + 1));
   }
 
-  /** Whether the body came to its end and had exactly so many parts. */
+  /** Whether the body came to its end and had exactly `parts` parts. */
   isExactly(parts: number): boolean {
     return this.#over && this.#parts === parts;
   }

@@ -20,12 +20,12 @@ import { type UploadAllowance, UploadPolicy } from './upload-policy.js';
 import type { UploadedFile } from './uploaded-file.js';
 import { UploadInvalid } from './uploads.errors.js';
 
-/** More than any form of ours has, so that a client learns which of its fields is unknown. */
+/** More than any of our forms has, so a client learns which of its fields is unknown. */
 const MAX_FIELDS = 16;
 /** Boundary, headers and a long file name. */
 const AROUND_A_PART_BYTES = 4096;
 
-/** What a multipart body had. The files are stored, and nobody's until a task takes them. */
+/** The content of a multipart body. The files are stored, and belong to no task until one takes them. */
 export interface Upload {
   readonly fields: Readonly<Record<string, string | JsonText | undefined>>;
   /** In the order of the body. */
@@ -33,11 +33,11 @@ export interface Upload {
   readonly maxOwnedBytes?: number;
 }
 
-/** What whoever asks for the upload has to say before it is taken in. Either may throw a refusal. */
+/** The caller's decisions during the upload. Both may throw a refusal. */
 export interface Admission {
-  /** The policy has let the upload in; nothing is read yet. */
+  /** The policy has admitted the upload, and nothing is read yet. */
   beforeBody(): Promise<void> | void;
-  /** A file is about to be stored. `fields`: those that came before it. */
+  /** A file will be stored now. `fields`: the fields before it. */
   beforeFile(fields: Upload['fields']): Promise<void> | void;
 }
 
@@ -54,7 +54,7 @@ export class ReceiveUpload {
   ) {}
 
   /**
-   * @throws what `admission` throws
+   * @throws the errors of `admission`
    * @throws UploadInvalid, UploadForbidden, PayloadTooLarge, UnsupportedMediaType, MalformedJson, RequestValidationError
    * @throws AttachmentStoreUnavailable, DatabaseUnavailable
    */
@@ -110,7 +110,7 @@ export class ReceiveUpload {
     budget: (chunkBytes: number, sizeBytes: number) => void,
   ): Promise<UploadedFile> {
     const meter = new FileMeter(budget);
-    // What goes wrong on the way fails the meter, and so the store, which rejects with it.
+    // A fault on the way fails the meter, and so the store, which rejects with it.
     pipeline(bytes, meter, () => undefined);
     try {
       await beginUpload(this.database, attachmentId);
@@ -121,7 +121,7 @@ export class ReceiveUpload {
     }
     const { sizeBytes, sample } = meter;
     const contentType = agreedType(mimeType, await sniffedType(sample), sample);
-    if (contentType === undefined) throw new UploadInvalid('A file is not of the type that it is said to be.');
+    if (contentType === undefined) throw new UploadInvalid('The bytes of a file are not of its declared type.');
     return { attachmentId, filename: normalisedFilename(filename), contentType, sizeBytes, sha256: meter.sha256() };
   }
 

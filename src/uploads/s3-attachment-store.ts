@@ -13,16 +13,16 @@ import { AttachmentMissing, AttachmentStoreUnavailable } from './uploads.errors.
 
 /** In the bucket, so that it can be shared and a lifecycle rule can name what is ours. */
 const PREFIX = 'attachments/';
-/** The smallest that S3 takes for all parts but the last. One at a time is what an upload has in memory. */
+/** The smallest size that S3 accepts for all parts but the last. An upload has one part in memory. */
 const PART_BYTES = 5 * 1024 * 1024;
 const CONNECT_TIMEOUT_MS = 3_000;
-/** Without a byte in either direction. */
+/** The longest time without a byte in either direction. */
 const SILENCE_TIMEOUT_MS = 20_000;
 
 /**
- * An object per attachment. Credentials, and the region when it is not set, come from where AWS tools find them. A crash in the
- * middle of a large file leaves its parts, which no listing shows and which are paid for: the bucket should have a lifecycle rule
- * that aborts incomplete multipart uploads after a day.
+ * An object per attachment. Credentials, and the region when it is not set, are found as by AWS tools. A crash during a large
+ * file leaves its parts. No listing shows them, and they cost money. So the bucket should have a lifecycle rule that aborts
+ * incomplete multipart uploads after a day.
  */
 export class S3AttachmentStore extends AttachmentStore {
   readonly #client: S3Client;

@@ -9,9 +9,9 @@ import { attachmentDisposition } from './content-disposition.js';
 import type { UploadedFile } from './uploaded-file.js';
 
 /**
- * Answers with a file, a range of it, or 304. Whoever uploaded it may have meant it for a browser of somebody else, on this origin:
- * it is never shown there, its type is never guessed, and if it is shown all the same it is sandboxed.
- * @throws RangeNotSatisfiable, and what `open` throws, before anything is sent
+ * Answers with a file, a range of it, or 304. An uploader may want to attack the browser of another user, on this origin. So the
+ * file is a download, its type is never guessed, and a page of it would be sandboxed.
+ * @throws RangeNotSatisfiable, and the errors of `open`, before any byte is sent
  */
 export async function sendAttachment(
   request: Request,
@@ -28,7 +28,7 @@ export async function sendAttachment(
   response.setHeader('Content-Security-Policy', 'sandbox');
   if (hasVersion(request, etag)) return void response.status(304).end();
 
-  // RFC 9110, 13.1.5: a part of another version than the client has would be put together with it.
+  // RFC 9110, 13.1.5: the client would join the part with its part of another version.
   const { range: rangeHeader, 'if-range': ifRange } = request.headers;
   const isWanted = request.method === 'GET' && (ifRange === undefined || ifRange === etag);
   const range = isWanted ? requestedRange(rangeHeader, sizeBytes) : undefined;
@@ -42,14 +42,14 @@ export async function sendAttachment(
   try {
     await pipeline(bytes, exactly(length), response);
   } finally {
-    // A pipeline into a response that is closed already does not begin, and leaves the file open.
+    // A pipeline into a closed response does not begin, and leaves the file open.
     bytes.destroy();
   }
 }
 
 /**
- * As many bytes as were announced, or an error: what comes after them would be read as the next answer on the connection, and what
- * is missing would be taken from it.
+ * Sends exactly the announced bytes, or fails. The client would read further bytes as the next answer, and take missing ones from
+ * it.
  */
 function exactly(length: number): (source: AsyncIterable<Uint8Array>) => AsyncGenerator<Uint8Array> {
   return async function* (source) {

@@ -1,9 +1,9 @@
 import type { Queryable, Statement } from '../database/queryable.js';
 
-// The life of an id in proj_uploads: noted down, then either settled by the transaction that makes the task, or abandoned, its
-// bytes removed, and forgotten. Settling and abandoning exclude each other by the lock of the row.
+// The life of an id in proj_uploads. It is recorded first. Then the transaction that makes the task settles it. Or it is
+// abandoned, its bytes are removed, and its row goes. Settling and abandoning exclude each other by the lock of the row.
 
-/** Before the first byte: whatever is in the store is either here or belongs to a task. */
+/** Runs before the first byte, so all bytes in the store have a row here or a task. */
 const BEGIN: Statement = {
   name: 'begin-upload',
   text: 'INSERT INTO taskbridge.proj_uploads (attachment_id) VALUES ($1)',
@@ -24,21 +24,21 @@ export async function settleUploads(tx: Queryable, attachmentIds: readonly strin
   return (await tx.query(SETTLE, [attachmentIds])).length === attachmentIds.length;
 }
 
-/** Waits for a transaction that is about to settle them, even one whose COMMIT nobody got an answer to. */
+/** Waits for a transaction that may still settle them, also one whose COMMIT got no answer. */
 const ABANDON: Statement = {
   name: 'abandon-uploads',
   text: `UPDATE taskbridge.proj_uploads SET abandoned = true, touched_at = clock_timestamp()
     WHERE attachment_id = ANY ($1::uuid[]) RETURNING attachment_id`,
 };
 
-/** @returns those that no task has: their bytes may be removed */
+/** @returns the files without a task: their bytes may be removed */
 export async function abandonUploads(db: Queryable, attachmentIds: readonly string[]): Promise<readonly string[]> {
   return idsOf(await db.query(ABANDON, [attachmentIds]));
 }
 
 /**
- * Index: proj_uploads_touched. Rows that another replica works on are skipped. One that is abandoned for an hour and still there was
- * left by a replica that died, or by a store that did not answer.
+ * Index: proj_uploads_touched. Skips rows that another replica works on. An abandoned row that is still there after an hour comes
+ * from a dead replica, or from a store that did not answer.
  */
 const ABANDON_STALE: Statement = {
   name: 'abandon-stale-uploads',
@@ -48,7 +48,7 @@ const ABANDON_STALE: Statement = {
     ) RETURNING attachment_id`,
 };
 
-/** Uploads that have been nobody's for an hour: longer than any request lasts. */
+/** Uploads without a task for an hour, longer than any request lasts. */
 export async function abandonStaleUploads(db: Queryable, limit: number): Promise<readonly string[]> {
   return idsOf(await db.query(ABANDON_STALE, [limit]));
 }

@@ -5,14 +5,16 @@ import { AttachmentStore } from './attachment-store.js';
 import { DiscardUploads } from './discard-uploads.js';
 import { NoAttachmentStore } from './no-attachment-store.js';
 
-/** What retention has removed is gone from the store soon after; an idle round is one query on an empty index. */
+/** Files that retention removed leave the store soon after. An idle round is one query on an empty index. */
 const EVERY_MS = 15_000;
 /** The first round: soon, and not of all replicas at once. */
 const FIRST_MS = 1_000;
-/** Files in one step, so that what a store that was gone for a day has left is cleared bit by bit. */
+/** The most files in one step. So the backlog of a store that was away for a day is cleared step by step. */
 const AT_A_TIME = 20;
 
-/** Removes what crashes left in the attachment store. Every replica has one; they do not get in each other's way. */
+/**
+ * Removes the remains of crashes from the attachment store. Every replica has a sweeper, and sweepers do not block each other.
+ */
 @Injectable()
 export class UploadSweeper {
   #timer: NodeJS.Timeout | undefined;

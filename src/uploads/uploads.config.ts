@@ -9,7 +9,7 @@ export interface S3Config {
   readonly forcePathStyle: boolean;
 }
 
-/** What may be attached to a task, and where it is kept. */
+/** The limits of attachments, and their store. */
 export abstract class UploadsConfig {
   /** From ATTACHMENT_STORE. Defaults to `filesystem`, in production-like environments to `none`. */
   abstract readonly store: 'filesystem' | 's3' | 'none';
@@ -23,7 +23,7 @@ export abstract class UploadsConfig {
   abstract readonly maxFiles: number;
   /** Bytes of one task's files together. From UPLOAD_MAX_TOTAL_BYTES. Defaults to 52428800. */
   abstract readonly maxTotalBytes: number;
-  /** Media types, such as `image/png` or `image/*`; none is any. From UPLOAD_ALLOWED_TYPES. Defaults to none. */
+  /** Media types, such as `image/png` or `image/*`; an empty list allows any. From UPLOAD_ALLOWED_TYPES. Defaults to none. */
   abstract readonly allowedTypes: readonly string[];
   /** Bytes of all files of one owner. From UPLOAD_QUOTA_BYTES. Defaults to 1073741824. */
   abstract readonly quotaBytes: number;

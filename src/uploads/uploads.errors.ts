@@ -1,12 +1,12 @@
 import { TaskBridgeError } from '../taskbridge-error.js';
 
-/** The multipart body is not well-formed, or a file in it is not what it is said to be. */
+/** The multipart body is not well-formed, or a file in it is not of its declared type. */
 export class UploadInvalid extends TaskBridgeError {
   override readonly code = 'UPLOAD_VALIDATION_ERROR';
   override readonly kind = 'invalid';
 }
 
-/** This principal may not attach files, or not so much. */
+/** This principal may not attach files, or not of this size. */
 export class UploadForbidden extends TaskBridgeError {
   override readonly code = 'UPLOAD_FORBIDDEN';
   override readonly kind = 'forbidden';
@@ -23,7 +23,7 @@ export class AttachmentStoreUnavailable extends TaskBridgeError {
   }
 }
 
-/** PostgreSQL knows the file and the store does not: somebody removed it there. A fault of ours, not the caller's. */
+/** PostgreSQL has the file and the store does not, so it was removed there. It is our fault, not the caller's. */
 export class AttachmentMissing extends Error {
   constructor(readonly attachmentId: string) {
     super(`the attachment store has no ${attachmentId}`);

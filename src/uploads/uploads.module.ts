@@ -10,7 +10,7 @@ import { UploadPolicy } from './upload-policy.js';
 import { UploadSweeper } from './upload-sweeper.js';
 import { UploadsConfig } from './uploads.config.js';
 
-/** What comes with a task besides JSON. */
+/** The files of tasks. */
 @Module({})
 export class UploadsModule {
   static register(hosted: Hosted): DynamicModule {
@@ -31,7 +31,7 @@ export class UploadsModule {
 async function attachmentStore({ store, directory, s3 }: UploadsConfig): Promise<AttachmentStore> {
   if (store === 'filesystem') return new FilesystemAttachmentStore(directory);
   if (store === 'none' || s3 === undefined) return new NoAttachmentStore();
-  // Loaded only where it is used: it costs 100 ms and 20 MB.
+  // Loaded only where it is used, because it takes 100 ms and 20 MB.
   const { S3AttachmentStore } = await import('./s3-attachment-store.js');
   return new S3AttachmentStore(s3);
 }

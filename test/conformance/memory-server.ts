@@ -27,7 +27,7 @@ export interface Exchange {
   readonly response: ServerResponse;
   readonly url: URL;
   readonly correlationId: string;
-  /** What stands in the path where a route has a name. */
+  /** The values of the names in a route's path. */
   readonly params: Readonly<Record<string, string>>;
 }
 
@@ -44,7 +44,7 @@ interface Route {
   readonly answer: (exchange: Exchange) => Promise<Reply | undefined> | Reply | undefined;
 }
 
-/** The protocol in memory, small and slow, and right: what a mutant replaces a part of. */
+/** The protocol in memory: small, slow and correct. A mutant replaces a part of it. */
 export class MemoryServer {
   readonly tasks: MemoryTasks;
   readonly streams: MemoryStreams;

@@ -48,7 +48,7 @@ export class MemoryStreams {
     return Number(cursor);
   }
 
-  /** What a stream is given next. */
+  /** The next events of a stream. */
   eventsFor(stream: Stream): readonly string[] {
     return stream.task.log.slice(stream.cursor);
   }
@@ -185,22 +185,22 @@ export class MemoryStreams {
     return [{ type: 'CAUGHT_UP', taskId: task.taskId, headEventId: String(task.head) }];
   }
 
-  /** What becomes of the first subscription when there is a second. */
+  /** The fate of the first subscription after a second one. */
   subscribedTwice(_session: MemorySession, _taskId: string): void {}
 
-  /** What is left of a subscription when the client leaves it. */
+  /** The rest of a subscription after the client left it. */
   left(stop: () => void): void {
     stop();
   }
 
-  /** What becomes of the connection when its last subscription has ended. */
+  /** The fate of the connection after the end of its last subscription. */
   lastEnded(_socket: WebSocket): void {}
 
-  /** What becomes of the connection when one subscription is refused. */
+  /** The fate of the connection after the refusal of one subscription. */
   refused(_socket: WebSocket): void {}
 }
 
-/** What a client says on its WebSocket, and what comes of it. */
+/** Handles the frames that a client sends on its WebSocket. */
 export class MemorySession {
   readonly following = new Map<string, () => void>();
   readonly #carriesMany: boolean;

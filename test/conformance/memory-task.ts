@@ -38,7 +38,7 @@ export class MemoryTask {
   status = 'ACCEPTED';
   attempt = 0;
   spentAttempts = 0;
-  /** The head when the attempt began: what comes behind it is void when the attempt is lost. */
+  /** The head when the attempt began. Events after it are void when the attempt is lost. */
   attemptBase = 0;
   batchSeq = 0;
   batch = '';
@@ -57,7 +57,7 @@ export class MemoryTask {
   readonly answers: Json[] = [];
   /** The call that ended a lease, and its answer, by the lease's token. */
   readonly endings = new Map<string, { readonly call: string; readonly answer: Json }>();
-  /** Told of each event. */
+  /** Called with each event. */
   readonly watchers = new Set<() => void>();
 
   constructor(

@@ -32,13 +32,16 @@ const RETRY_MS = 50;
 const MAX_PAYLOAD_BYTES = 64 * 1024;
 const MAX_RESULT_BYTES = 2 ** 20;
 
-/** What can be asked of tasks, and the rules of it. Every method may be replaced by a mutant. */
+/** The operations on tasks, and their rules. A mutant may replace every method. */
 export class MemoryTasks {
   readonly all: MemoryTask[] = [];
-  /** Who waits for a task that may be claimed. */
+  /** Claims that wait for a task. */
   readonly claims = new Set<() => void>();
 
-  /** Milliseconds that this process had: a lease does not run out while a machine is too busy to let anybody renew it. */
+  /**
+   * The clock of the leases, in milliseconds. It advances only while this process runs, so a lease does not expire while a busy
+   * machine prevents its renewal.
+   */
   now = Date.now();
 
   constructor(readonly numbers: Numbers) {}
@@ -214,7 +217,7 @@ export class MemoryTasks {
     }
   }
 
-  /** Stores an event and tells everybody. Answers its id. */
+  /** Stores an event and calls all followers. Returns its id. */
   store(task: MemoryTask, type: string, payload: Json): string {
     task.log.push(task.envelope(type, payload));
     task.evolve(type, payload);
@@ -288,7 +291,7 @@ export class MemoryTasks {
     return 'ACCEPTED';
   }
 
-  /** Lets time pass, and ends what is over by the clock. */
+  /** Advances the clock, and ends expired leases and questions. */
   reap(passedMs: number): void {
     this.now += passedMs;
     for (const task of this.all) {

@@ -9,9 +9,9 @@ export interface Mutant {
   readonly name: string;
   /** The clause that it breaks. */
   readonly breaks: string;
-  /** Those that cannot hold without it. */
+  /** Clauses that cannot hold without it. */
   readonly follows?: readonly string[];
-  /** Those that meet what it does late, when the machine is fast or slow enough. */
+  /** Clauses that may fail as well, depending on the speed of the machine. */
   readonly mayFollow?: readonly string[];
   /** Left out unless FULL=1. */
   readonly onlyInFull?: true;
@@ -20,15 +20,15 @@ export interface Mutant {
   readonly make: (server: MemoryServer) => void;
 }
 
-/** Below the time in which the kit makes sure that nothing more comes. */
+/** Shorter than the time in which the kit waits for further events. */
 const LATE_MS = 200;
-/** Long enough for somebody to look for what was delivered. */
+/** Long enough for a check that looks for the delivered event. */
 const UNSTORED_MS = 1_500;
 
 const idOf = (raw: string) => Number((JSON.parse(raw) as { eventId: string }).eventId);
 const without = (id: number, raws: readonly string[]) => raws.filter((raw) => idOf(raw) !== id);
 
-/** Changes what streams are given. */
+/** Changes the events of streams. */
 const given =
   (change: (raws: readonly string[], stream: Stream) => readonly string[]) =>
   ({ streams }: MemoryServer): void => {
@@ -133,7 +133,7 @@ const ALL: readonly Mutant[] = [
     }),
   },
   {
-    name: 'an id that the worker is told and nobody gets',
+    name: 'an id that the worker gets and no client',
     breaks: 'promises.ids',
     follows: ['workers.append'],
     make: storing((task, type, store) => {

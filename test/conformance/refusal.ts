@@ -1,4 +1,4 @@
-/** What is answered instead of what was asked for. */
+/** A refusal instead of the wanted answer. */
 export class Refusal extends Error {
   constructor(
     readonly status: number,

@@ -9,7 +9,7 @@ import { type Mutant, MUTANTS } from './mutants.js';
 // Runs the conformance kit against each mutant of the server in memory, in one process, and prints a line of JSON for each.
 // `--only hole` takes the mutants with that in their names, `--share 1/2` every second one.
 
-/** Most of a run is waiting for what does not come. */
+/** Most of a run waits for events that must not come. */
 const AT_ONE_TIME = 3;
 const PATIENCE_SECONDS = '5';
 

@@ -8,7 +8,7 @@ export interface Stage {
   readonly database: TestDatabase;
   readonly redis: TestRedis;
   readonly replicas: Replicas;
-  /** Absent where the cluster is shared with others. */
+  /** Absent for a shared cluster. */
   readonly crashPostgres?: () => Promise<void>;
 }
 
@@ -36,7 +36,7 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   'Redis restarts with its data': ({ redis }) => redis.restart({ keepData: true }),
 };
 
-/** So many kills, and between them so many of the other faults in turn. */
+/** `kills` kills, and between two of them `others` of the other faults in turn. */
 export function planFaults(kills: number, others: number, canCrashPostgres: boolean): string[] {
   const choices = Object.keys(FAULTS).filter(
     (name) => name !== KILL && (canCrashPostgres || !name.includes('crashes')),

@@ -35,7 +35,7 @@ function readSizes(): Sizes {
 }
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-/** Those that do more when FULL is 1, and those that break something. */
+/** Test files that do more with FULL=1, and those that inject faults. */
 const SUITE = ['transports', 'races', 'crash', 'commit-order', 'live-log-faults', 'redis-faults', 'append-queue'];
 
 function runSuite(): boolean {
@@ -53,7 +53,7 @@ async function runFaults(sizes: Sizes): Promise<boolean> {
     console.log(JSON.stringify(sizes));
     const surroundings = { database, redis, crashPostgres: () => cluster.crash(), say: console.log };
     const { report, violations } = await runScenario(sizes, surroundings);
-    // Said before anything is cleaned up, which may fail: a run of this length is not repeated for that.
+    // Printed before the clean-up, which may fail: a run of this length is not repeated for that.
     console.log(report);
     for (const violation of violations.slice(0, 100)) console.log(violation);
     return violations.length === 0;

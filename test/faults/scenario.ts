@@ -17,7 +17,7 @@ export interface Sizes {
   /** Of each task, over the transports in turn. */
   readonly subscribers: number;
   readonly kills: number;
-  /** Over which tasks are created and faults happen. */
+  /** The time in which tasks are created and faults happen. */
   readonly seconds: number;
   readonly seed: number;
 }
@@ -34,7 +34,7 @@ const INTERVAL_MS = 100;
 const QUIESCENCE_MS = 60_000;
 const ENV = { LEASE_SECONDS: '2', TASK_MAX_ATTEMPTS: '1000', STREAMS_PER_PRINCIPAL: '0' };
 
-/** Creates and follows tasks through a balancer while things break, and says what became of the promises. */
+/** Creates and follows tasks through a balancer during faults, and judges the promises. */
 export async function runScenario(sizes: Sizes, surroundings: Surroundings): Promise<Verdict> {
   const { database, redis, say } = surroundings;
   const balancer = await TcpBalancer.start();
@@ -114,7 +114,7 @@ async function accepted(client: Client, body: Parameters<Client['create']>[0]): 
   }
 }
 
-/** Over one connection: many would take from the machine what the last tasks need. */
+/** Over one connection: many would take CPU from the last tasks. */
 function untilQuiet({ superuserUrl }: TestDatabase): Promise<unknown> {
   const open = "SELECT 1 FROM taskbridge.proj_tasks WHERE status IN ('ACCEPTED', 'RUNNING') LIMIT 1";
   return connected(superuserUrl, (db) =>

@@ -6,15 +6,15 @@ const END_MS = 5_000;
 /** One that is opened there may first have to wait for a PostgreSQL that is gone. */
 const OPENED_AT_END_MS = 30_000;
 const RECONNECT_MS = 50;
-/** The run itself says when it has been long enough. This is the longest time that a timer takes. */
+/** The run itself decides its end. This is the longest time of a timer. */
 const NO_DEADLINE_MS = 2 ** 31 - 1;
 
-/** What one subscriber was told of one task. */
+/** What one subscriber learned of one task. */
 export interface Followed {
   /** In the form that packages/checker reads. */
   readonly history: readonly object[];
   readonly connections: number;
-  /** What no fault explains: a refusal, an end before the end, no end after it. */
+  /** Findings that no fault explains: a refusal, an early end, a missing end. */
   readonly oddities: readonly string[];
 }
 
@@ -25,9 +25,9 @@ export interface SubscriberOptions {
   readonly transport: keyof typeof transports;
   readonly headers: Headers;
   readonly random: () => number;
-  /** It leaves after up to so many events, half of the times. */
+  /** Half of the times it leaves after at most this number of events. */
   readonly maxRun: number;
-  /** Aborts when it has been long enough. */
+  /** Aborts at the end of the run. */
   readonly giveUp: AbortSignal;
 }
 

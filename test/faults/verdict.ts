@@ -10,7 +10,7 @@ import type { Followed } from './subscriber.js';
 const CHECK = fileURLToPath(new URL('../../packages/checker/bin/check.mjs', import.meta.url));
 
 export interface Verdict {
-  /** What the checker printed: every count, and the first examples of each violation. */
+  /** The output of the checker: every count, and the first examples of each violation. */
   readonly report: string;
   /** One line for each; empty when every promise was kept. */
   readonly violations: readonly string[];

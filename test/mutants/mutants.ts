@@ -125,7 +125,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: '        async (tx) => {\n          const records = await lockTask(tx, taskId);\n          if (!(await this.ownership.mayControl(auth, head.identity))) throw new TaskNotFound();\n          return records;\n        },\n',
       },
     ],
-    caughtBy: { file: 'test/host-ports.test.ts', tests: 'When every port never answers everybody else' },
+    caughtBy: { file: 'test/host-ports.test.ts', tests: 'When every port never answers no transaction waits' },
   },
   {
     name: 'a sink of the host that is not guarded',

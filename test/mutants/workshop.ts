@@ -47,7 +47,7 @@ export class Workshop {
   }
 
   /**
-   * Breaks it, runs `work`, and repairs it. Source and build both: of the build, only the files that are broken are made again.
+   * Breaks the source and the build, runs `work`, and repairs both. It rebuilds only the broken files.
    * @throws MutantOutdated
    */
   async broken<T>({ changes }: Pick<Mutant, 'changes'>, work: () => Promise<T>): Promise<T> {
@@ -124,12 +124,12 @@ export class Workshop {
   }
 }
 
-/** Also the services that its tests left behind. */
+/** Ends also the services that its tests left behind. */
 function endGroup({ pid }: ChildProcess): void {
   try {
     if (pid !== undefined) process.kill(-pid, 'SIGKILL');
   } catch {
-    // Nobody is left.
+    // No process is left.
   }
 }
 

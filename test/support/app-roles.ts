@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import type { TestDatabase } from './postgres.js';
 
-/** A login that has what the app role has, and what a test adds to it. */
+/** A login with the rights of the app role, and with those that a test adds. */
 export interface AppRole {
   readonly url: string;
   /** With the names of this run taken out again: `$role`, `$other`, `$db`. */

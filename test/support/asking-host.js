@@ -1,4 +1,4 @@
-// A host module whose handlers ask. They say what they know at every step, so that a log shows what each invocation was told.
+// A host module whose handlers ask. They output their knowledge at every step, so that a log shows what each invocation got.
 // Nothing is imported: what is under test is what any deployment could mount.
 
 const text = (answer) => (answer ? `${answer.suspendId}=${answer.actionType}` : 'none');
@@ -22,13 +22,13 @@ const handlers = {
     return answers.map(({ suspendId }) => suspendId);
   },
 
-  /** Does not let the end of its invocation through. */
+  /** Catches the end of its invocation. */
   'ask.stubborn': async (_, { suspend }) => {
     const answer = await suspend({ reasonCode: 'HM', allowedActions: ['ok'] }).catch(() => undefined);
     return { answered: answer !== undefined };
   },
 
-  /** Sends and does not wait: what was said before the question comes before it in the log. */
+  /** Sends without an await: events before the question come before it in the log. */
   'ask.loud': async (_, { output, suspend }) => {
     for (let n = 0; n < 20; n += 1) void output(`${n},`);
     const { payload } = await suspend({ reasonCode: 'HM', allowedActions: ['ok'] });

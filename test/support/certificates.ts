@@ -13,9 +13,9 @@ export interface Pair {
 }
 
 export interface Certificates {
-  /** The CA's own, which is what a client is to trust. */
+  /** The CA's own certificate, which clients trust. */
   readonly ca: string;
-  /** Of a CA that has signed nothing. */
+  /** The certificate of a CA that has signed nothing. */
   readonly otherCa: string;
   /** For `localhost` by its name and for no address, signed by the CA. */
   readonly server: Pair;

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { expect } from '@jest/globals';
 
-/** What came back, with the body as text and, where it is JSON, parsed. */
+/** An answer, with its body as text and, if it is JSON, parsed. */
 export interface Answer<Body> {
   readonly status: number;
   readonly headers: Headers;
@@ -98,7 +98,7 @@ export class Client {
     readonly principal?: string,
   ) {}
 
-  /** The headers that say who is calling, for transports that do not go through this class. */
+  /** The headers that name the caller, for transports outside of this class. */
   get headers(): Record<string, string> {
     return this.principal === undefined ? {} : { 'X-Principal-Id': this.principal };
   }
@@ -157,7 +157,7 @@ export interface FieldError {
   readonly message: string;
 }
 
-/** The one shape of every refusal, with this status and code. Answers the body. */
+/** Expects a refusal of the one shape, with this status and code. Returns the body. */
 export function expectError(answer: Answer<unknown>, status: number, code: string): ErrorBody {
   expect({ status: answer.status, body: answer.body }).toEqual({
     status,
@@ -185,12 +185,12 @@ export function uniqueId(prefix = 'id'): string {
   return `${prefix}-${randomUUID()}`;
 }
 
-/** A client as somebody nobody has been before. */
+/** A client with a new principal. */
 export function newPrincipal(url: string): Client {
   return new Client(url, uniqueId('principal'));
 }
 
-/** Sends these very bytes, for what an HTTP client refuses to send; answers the status and the body. */
+/** Sends exactly these bytes, also those that an HTTP client refuses to send. Returns the status and the body. */
 export async function rawRequest(
   url: string,
   lines: readonly string[],

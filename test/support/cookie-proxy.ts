@@ -8,7 +8,7 @@ export interface CookieProxy {
 }
 
 /**
- * What stands before the service where people log in: the principal is whoever the cookie names. It serves a page at `/page`, knows
+ * The proxy before the service where people log in: the cookie names the principal. It serves a page at `/page`, knows
  * nothing of origins, and answers 502 where the service is away.
  */
 export async function startCookieProxy(upstream: string): Promise<CookieProxy> {

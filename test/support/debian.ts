@@ -26,10 +26,10 @@ export interface DebianProgram {
 }
 
 /**
- * The variable, else the PATH, else Debian's packages, unpacked into the cache with all they depend on and this machine lacks, and
- * not installed: neither root nor an installation is needed.
+ * The variable, else the PATH, else Debian's packages, unpacked into the cache with all they depend on and this machine lacks,
+ * and not installed: neither root nor an installation is needed.
  *
- * @throws when it is not to be had: a test that needs it fails, and is never skipped
+ * @throws when there is none: a test that needs it fails, and is never skipped
  */
 export async function debianProgram(wanted: DebianProgram): Promise<Program> {
   const given = process.env[wanted.variable];
@@ -95,7 +95,7 @@ async function fetchFromDebian({ name, packages }: DebianProgram): Promise<void>
     const archives = (await readdir(join(directory, 'archives'))).filter((file) => file.endsWith('.deb'));
     for (const archive of archives) await run('dpkg', ['-x', join(directory, 'archives', archive), directory]);
     await rm(join(directory, 'archives'), { recursive: true });
-    // Whoever comes first provides it: test files run beside each other.
+    // The first test file provides it: test files run beside each other.
     await rename(directory, join(cacheDirectory, name)).catch((error: unknown) => {
       if (!['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
     });

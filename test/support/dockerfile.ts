@@ -40,7 +40,7 @@ export function execForm(stage: Stage, name: string): readonly string[] {
 }
 
 export interface Build {
-  /** What is sent to the engine. */
+  /** The files that go to the engine. */
   readonly context: string;
   /** Each stage becomes a folder of its own in here: its root file system, without what the base image has. */
   readonly directory: string;
@@ -56,7 +56,7 @@ export interface Built {
   readonly left: readonly string[];
 }
 
-/** As much of `docker build` as needs no engine: COPY by the rules of .dockerignore, RUN, WORKDIR, ENV. */
+/** The parts of `docker build` that need no engine: COPY by the rules of .dockerignore, RUN, WORKDIR, ENV. */
 export async function build(stages: readonly Stage[], { context, directory, run }: Build): Promise<Built> {
   const admits = admittedBy(await readFile(join(context, '.dockerignore'), 'utf8'));
   const rootOf = (stage: Stage) => join(directory, stage.name || 'image');

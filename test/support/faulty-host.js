@@ -1,4 +1,4 @@
-// A host module that brings every port. Each does its work until it is told otherwise, over HTTP, as
+// A host module that brings every port. Each does its work until a fault is ordered over HTTP, as
 // {"<port>.<method>": "<fault>"}. What is asked about a principal or a task type fails only for those named
 // victim.<method>….
 import { once } from 'node:events';
@@ -25,10 +25,12 @@ import {
 
 const { DATA_DIR } = process.env;
 let faults = {};
+/** How often a fault was met, by `<port>.<method>`. */
+const asked = {};
 
 const control = createServer(async (request, response) => {
-  faults = await json(request);
-  response.end();
+  if (request.method === 'POST') faults = await json(request);
+  response.end(JSON.stringify(asked));
 });
 await once(control.listen(0, '127.0.0.1'), 'listening');
 process.stdout.write(`${JSON.stringify({ control: control.address().port })}\n`);
@@ -46,7 +48,7 @@ const context = (members) => ({ subject: 'victim', scopes: new Set(['tasks:read'
 const allowance = (members) => ({ maxFiles: 1, maxFileBytes: 10, maxTotalBytes: 10, ...members });
 const endless = () => new Readable({ read() {} });
 
-/** What a fault does in place of the honest work. */
+/** The effect of each fault, instead of the honest work. */
 const FAULT = {
   throws: () => {
     throw new Error('the host failed');
@@ -154,7 +156,9 @@ function able(port, method, honest, { always = false } = {}) {
   return (...parameters) => {
     const fault = faults[`${port}.${method}`];
     const work = () => honest(...parameters);
-    return fault !== undefined && (always || isVictim(method, parameters)) ? FAULT[fault](work, parameters) : work();
+    if (fault === undefined || !(always || isVictim(method, parameters))) return work();
+    asked[`${port}.${method}`] = (asked[`${port}.${method}`] ?? 0) + 1;
+    return FAULT[fault](work, parameters);
   };
 }
 

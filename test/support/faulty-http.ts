@@ -3,8 +3,8 @@ import { createServer, type IncomingMessage, request as forward, type ServerResp
 import type { AddressInfo } from 'node:net';
 
 /**
- * What happens to one request: `pass`; `lose` it before the service sees it, or the `answer` after; or somebody on the way answers:
- * 503, 429, or 502 with a page.
+ * What happens to one request: `pass`; `lose` it before the service sees it, or the `answer` after; or a proxy on the way
+ * answers: 503, 429, or 502 with a page.
  */
 export type Fault = 'pass' | 'lose' | 'lose_answer' | '503' | '429' | '502';
 
@@ -13,10 +13,10 @@ export interface FaultyHttp {
   close(): Promise<void>;
 }
 
-/** Below this the service appears, as it may behind a gateway. */
+/** The path prefix of the service, as behind a gateway. */
 const PREFIX = '/bridge';
 
-/** HTTP to `target` over a network that is not one; `judge` says what happens to each request by its path. */
+/** HTTP to `target` over a faulty network. `judge` decides the fate of each request by its path. */
 export async function faultyHttp(target: string, judge: (path: string) => Fault): Promise<FaultyHttp> {
   const server = createServer((req, res) => {
     void relay(target, judge(req.url ?? ''), req, res).catch(() => req.socket.destroy());
@@ -44,7 +44,7 @@ async function relay(target: string, fault: Fault, req: IncomingMessage, res: Se
   const { host: _, ...headers } = req.headers;
   const path = req.url?.startsWith(PREFIX) ? req.url.slice(PREFIX.length) : '/outside';
   const onward = forward(`${target}${path}`, { method: req.method ?? 'GET', headers });
-  // Whoever waits and hangs up, hangs up at the service too.
+  // A client that hangs up here hangs up at the service, too.
   res.on('close', () => onward.destroy());
   onward.end(body);
   const [answer] = (await once(onward, 'response')) as [IncomingMessage];

@@ -1,7 +1,7 @@
 import pg from 'pg';
 
-// What the guarantees say about a database, read from its rows alone. Written without a look at `decide` and `evolve`: a
-// checker that shares code with what it checks finds nothing.
+// The guarantees about a database, checked by its rows alone. Written without a look at `decide` and `evolve`: a checker that
+// shares code with what it checks finds nothing.
 
 interface EventRow {
   readonly task_id: string;
@@ -58,7 +58,7 @@ const TERMINAL_STATUS: Readonly<Record<string, string>> = {
   TASK_CANCELLED: 'CANCELLED',
 };
 
-/** What only the holder of a lease can have stored. */
+/** Events that only the holder of a lease can have stored. */
 const APPENDED: ReadonlySet<string> = new Set(['TASK_PROGRESS', 'TASK_MESSAGE', 'TASK_OUTPUT']);
 
 /** Fails with one line for each violation of I1, I2, I5 to I8 as far as rows show it, and after quiescence I9. */
@@ -78,7 +78,7 @@ export async function findViolations(superuserUrl: string, options: InvariantOpt
     ...repeatedKeys(tasks),
     ...tasks.flatMap((task) => {
       const log = logs.get(task.task_id) ?? [];
-      // It waits for an operator; readers are given its log up to the head.
+      // It waits for an operator. Readers get its log up to the head.
       if (task.aside) return ofLog(log.filter(({ event_id }) => Number(event_id) <= Number(task.head_event_id)));
       return [
         ...ofLog(log),
@@ -92,7 +92,7 @@ export async function findViolations(superuserUrl: string, options: InvariantOpt
   ];
 }
 
-/** The log of one task as envelopes: the very bytes that every reader has to be given. */
+/** The log of one task as envelopes: exactly the bytes that every reader has to get. */
 export async function storedEnvelopes(superuserUrl: string, taskId: string): Promise<string[]> {
   return connected(superuserUrl, async (client) => {
     const { rows } = await client.query<{ raw: string }>(
@@ -160,7 +160,7 @@ function ofLog(log: readonly EventRow[]): string[] {
   return violations;
 }
 
-/** I7 as far as a log shows it: nobody wrote after a newer attempt or lease had begun, or while nobody held one. */
+/** I7 as far as a log shows it: no writes after a newer attempt or lease had begun, and none without a lease. */
 function ofFence(log: readonly EventRow[]): string[] {
   const violations: string[] = [];
   let announced = 1;
@@ -207,7 +207,7 @@ function ofQuestions(task: TaskRow, log: readonly EventRow[], questions: readonl
   const asked = ids('TASK_SUSPENDED');
   const answered = new Set(ids('TASK_ACTION_ACCEPTED'));
   const end = log.find(({ type }) => type in TERMINAL_STATUS);
-  // A question whose time is over may be overtaken by a cancellation: then it is either.
+  // A cancellation may overtake an expired question. Then both results are right.
   const unanswered = end?.payload['code'] === 'SUSPENSION_EXPIRED' ? ['expired'] : ['closed', 'expired'];
   const statesOf = (id: unknown) => (answered.has(id) ? ['answered'] : end ? unanswered : ['open']);
   const open = asked.find((id) => statesOf(id).includes('open')) ?? null;

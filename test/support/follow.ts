@@ -20,7 +20,7 @@ export interface Ended {
 
 export type Headers = Readonly<Record<string, string>>;
 
-/** What one client has seen of one task over one connection. */
+/** The events of one task that one client got over one connection. */
 export class Reader {
   readonly events: Delivered[] = [];
   /** Everything that arrived, in order: WebSocket frames, SSE blocks, long-poll bodies. */
@@ -203,7 +203,7 @@ export async function followSwitching(
     const reader = follow(url, taskId, kept.at(-1)?.eventId, options.headers);
     await reader.waitFor(({ events, outcome }) => events.length >= wanted || outcome !== undefined);
     reader.close();
-    // A client keeps what it has handled; what else was under way when it left comes again.
+    // A client keeps the handled events. Others that were under way when it left come again.
     kept.push(...reader.events.slice(0, wanted));
     const last = kept.at(-1);
     if (last !== undefined && isTerminal(last.raw)) return kept.map(({ raw }) => raw);

@@ -33,8 +33,8 @@ function buildPackageIfStale(name, output, carried = []) {
 }
 
 /**
- * Tests that start what was built must neither pass nor fail because of what was there yesterday. Where the sources do not build
- * nothing is there: those tests fail, and all others can still be run by whoever is in the middle of a change.
+ * An old build must not decide whether tests pass. When the sources do not build, there is no build: tests that start it fail,
+ * and all others still run.
  */
 function buildIfStale(folders, settings, output, command) {
   const sources = folders.flatMap((folder) =>

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 
 const DOCUMENT = fileURLToPath(new URL('../../docs/log-events.md', import.meta.url));
 
-/** What a line of this event looks like. */
+/** The form of this event's line. */
 interface Entry {
   readonly levels: ReadonlySet<string>;
   readonly required: ReadonlySet<string>;
@@ -11,10 +11,10 @@ interface Entry {
 }
 
 export interface LogCatalogue {
-  /** The names of events, and those of use-cases, as the document has them. */
+  /** The names of events and use-cases in the document. */
   readonly events: ReadonlySet<string>;
   readonly useCases: ReadonlySet<string>;
-  /** What is wrong with a line of the log; undefined when it is as the document says. */
+  /** The fault of a line of the log. Undefined when it agrees with the document. */
   problemOf(line: string): string | undefined;
 }
 

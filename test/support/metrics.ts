@@ -17,7 +17,7 @@ export class Metrics {
     return samples.length === 0 ? undefined : samples.reduce((sum, sample) => sum + sample, 0);
   }
 
-  /** What is not there was never counted. */
+  /** A missing sample was never counted. */
   of(name: string, labels: Readonly<Record<string, string>> = {}): number {
     return this.find(name, labels) ?? 0;
   }

@@ -5,7 +5,7 @@ import type { Headers } from './follow.js';
 
 export const SUBPROTOCOL = 'taskbridge.multiplex.v1';
 
-/** A frame of the server: an event, or one that says something of a subscription or of the connection. */
+/** A frame of the server: an event, or news of a subscription or of the connection. */
 export interface Frame {
   readonly type: string;
   readonly taskId?: string;
@@ -16,7 +16,7 @@ export interface Frame {
   readonly message?: string;
   readonly headEventId?: string;
   readonly afterMs?: number;
-  /** As it came. */
+  /** The text as it came. */
   readonly raw: string;
 }
 

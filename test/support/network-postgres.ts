@@ -18,15 +18,15 @@ type Settings = Readonly<Record<string, string>>;
 /** A PostgreSQL that listens on a port of 127.0.0.1, as those of other machines do, with a pg_hba.conf of its own. */
 export interface NetworkPostgres {
   readonly port: number;
-  /** Over the socket, to make things ready. */
+  /** Over the socket, for preparations. */
   asSuperuser(database: string, ...statements: string[]): Promise<pg.QueryResult>;
-  /** For programs that make things ready. */
+  /** For programs that prepare a test. */
   socketUrl(role: string, database: string): string;
-  /** Ends it, however busy it is, and starts it with these settings; `standby` follows a primary that there is not. */
+  /** Ends it, even when it is busy, and starts it with these settings. `standby` follows a primary that does not exist. */
   restart(settings?: Settings, standby?: boolean): Promise<void>;
   /** TLS with this pair from now on, for new connections; without it none. */
   serveTls(pair: Pair | undefined): Promise<void>;
-  /** A shutdown that waits for the sessions that are there. */
+  /** A shutdown that waits for open sessions. */
   beginShutdown(): Promise<void>;
   stop(): Promise<void>;
 }

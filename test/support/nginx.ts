@@ -22,16 +22,16 @@ export interface TestNginx {
 }
 
 export interface NginxOptions {
-  /** Where the service is. */
+  /** The address of the service. */
   readonly upstream: string;
   readonly secret: string;
   /** Passwords by name. */
   readonly users: Readonly<Record<string, string>>;
-  /** Scopes by name, for those who do not have the default ones. */
+  /** Scopes by name, for users without the default ones. */
   readonly scopes?: Readonly<Record<string, string>>;
   /** TASKBRIDGE_SCHEME. Unset unless given, as in the image. */
   readonly scheme?: string;
-  /** In the place of a directive's value, so that a test need not wait as long. */
+  /** Replaces a directive's value, so that a test waits less. */
   readonly times?: Readonly<Record<string, string>>;
 }
 
@@ -51,7 +51,7 @@ export async function startNginx(options: NginxOptions): Promise<TestNginx> {
     AUTH_PROXY_SECRET: secret,
     ...(scheme !== undefined && { TASKBRIDGE_SCHEME: scheme }),
   };
-  // As envsubst does in the image: what is not in the environment stays.
+  // As envsubst does in the image: names outside of the environment stay.
   let filled = template.replace(/\$\{(\w+)\}/g, (all, name: string) => values[name] ?? all);
   for (const [directive, time] of Object.entries(times)) {
     const shorter = filled.replace(new RegExp(`(^\\s*${directive}) \\w+;`, 'm'), `$1 ${time};`);
@@ -85,7 +85,7 @@ export async function startNginx(options: NginxOptions): Promise<TestNginx> {
   return { url, port, log: () => output + readFileSync(join(directory, 'access.log'), 'utf8') };
 }
 
-/** What the image's own nginx.conf says, as far as it matters, and no path outside of the directory. */
+/** The parts of the image's nginx.conf that matter, without paths outside of the directory. */
 function mainOf(directory: string): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   return `

@@ -50,7 +50,7 @@ export interface OtlpReceiver {
   stop(): Promise<void>;
 }
 
-/** As much of a collector as OTLP over HTTP needs: JSON is read, protobuf is kept as it came. */
+/** The parts of a collector that OTLP over HTTP needs: it parses JSON, and keeps protobuf as it came. */
 export async function startOtlpReceiver(): Promise<OtlpReceiver> {
   const spans: ReceivedSpan[] = [];
   const headers: NodeJS.Dict<string | string[]>[] = [];

@@ -18,10 +18,10 @@ const PGBOUNCER = {
 export interface PgBouncerOptions {
   /** The port of PostgreSQL on 127.0.0.1. */
   readonly postgres: number;
-  /** Who may log in, without a password. */
+  /** Users that may log in without a password. */
   readonly role: string;
   readonly mode: 'transaction' | 'session';
-  /** What it is told to overlook at the start of a session. */
+  /** The parameters that it ignores at the start of a session. */
   readonly ignored: readonly string[];
 }
 

@@ -10,7 +10,7 @@ const POSTGRES = {
   packages: ['postgresql-15'],
   path: 'usr/lib/postgresql/15/bin/postgres',
 };
-/** As whom root starts PostgreSQL, which refuses root. */
+/** The user as which root starts PostgreSQL, which refuses root. */
 const NOBODY = { uid: 65_534, gid: 65_534 };
 
 /**
@@ -31,7 +31,7 @@ export async function postgres15(directory: string): Promise<string> {
   return path;
 }
 
-/** The cache of a checkout below /root is out of the reach of whom PostgreSQL runs as. */
+/** PostgreSQL's user cannot reach the cache of a checkout below /root. */
 async function reachable(program: Program, directory: string): Promise<Program> {
   const { binary, libraries } = program;
   if (libraries === undefined || process.getuid?.() !== 0) return program;

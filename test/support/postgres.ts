@@ -7,7 +7,7 @@ import { startEmbeddedPostgres } from '../../src/database/embedded-postgres.js';
 import { postgres15 } from './postgres-15.js';
 
 const TEMPLATE = 'template_taskbridge';
-/** How a test file's process learns the socket directory of the run's one cluster. */
+/** The variable with the socket directory of the run's one cluster, for the processes of test files. */
 const CLUSTER_VARIABLE = 'TASKBRIDGE_TEST_CLUSTER';
 
 export interface ClusterUrls {
@@ -19,7 +19,7 @@ export interface ClusterUrls {
 export interface TestCluster extends ClusterUrls {
   /** Where the socket is: the `host` in the URLs. */
   readonly socketDirectory: string;
-  /** Owned by `taskbridge_owner`. Nobody may be connected to the template. */
+  /** Owned by `taskbridge_owner`. The template must have no connections. */
   createDatabase(name: string, template?: string): Promise<void>;
   dropDatabase(name: string): Promise<void>;
   /** Ends it as a crash does, and starts it again on the same socket: it recovers from its log. */
@@ -36,7 +36,7 @@ export interface TestDatabase {
 }
 
 export interface ClusterOptions {
-  /** False, the default, gives up all data in a crash of the machine, for speed. */
+  /** False, the default, risks all data in a crash of the machine, for speed. */
   readonly durable?: boolean;
 }
 
@@ -69,7 +69,7 @@ export async function startTestCluster({ durable = false }: ClusterOptions = {})
     dropDatabase: (name) => dropDatabase(urls, name),
     async crash() {
       const ended = new Promise<string>((resolve) => postgres.onExit(resolve));
-      // An immediate shutdown: no checkpoint, no goodbye to anybody.
+      // An immediate shutdown, without a checkpoint and without notice to clients.
       process.kill(postgres.pid, 'SIGQUIT');
       await ended;
       await postgres.stop();
@@ -136,7 +136,7 @@ async function createDatabase(urls: ClusterUrls, name: string, template = 'templ
   await asSuperuser(
     urls,
     `CREATE DATABASE ${name} TEMPLATE ${template} STRATEGY wal_log OWNER taskbridge_owner`,
-    // A clone has neither the owner nor the privileges of its template: what the migration does at this level, again.
+    // A clone has neither the owner nor the privileges of its template. This repeats the migration's statements about them.
     ...(template === TEMPLATE ? [`REVOKE TEMPORARY, CREATE ON DATABASE ${name} FROM PUBLIC`] : []),
   );
 }

@@ -1,6 +1,6 @@
 import { parser } from '@prometheus-io/lezer-promql';
 
-/** What an expression asks for. */
+/** The metrics and labels of an expression. */
 export interface Selector {
   readonly metric: string;
   readonly labels: readonly { readonly name: string; readonly equals?: string }[];

@@ -6,11 +6,11 @@ export interface RawAnswer {
   /** By lower-case name. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
-  /** All that came over the connection, as it came. */
+  /** All bytes of the connection, as they came. */
   readonly raw: string;
 }
 
-/** Writes bytes to a loopback port as they are and gives what came back by the time the server has ended. */
+/** Writes bytes to a loopback port as they are. Returns the bytes that came until the server ended the connection. */
 export async function exchange(port: number, ...pieces: readonly (string | Uint8Array)[]): Promise<RawAnswer> {
   const socket = connect(port, '127.0.0.1');
   for (const piece of pieces) socket.write(piece);

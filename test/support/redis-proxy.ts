@@ -91,7 +91,7 @@ function endOfValue(bytes: Buffer, at: number, strings: string[]): number | unde
         end = endOfValue(bytes, end, strings);
       return end;
     default:
-      // Among them what Redis sends unasked, which is no reply to anything.
+      // This includes pushes of Redis, which are no replies.
       throw new Error(`this proxy knows no value that begins with ${JSON.stringify(type)}`);
   }
 }

@@ -25,7 +25,7 @@ export interface TestRedis {
   cli(command: string, ...args: string[]): Promise<unknown>;
   /** SIGKILL, without a restart. */
   kill(): Promise<void>;
-  /** Ends it if it runs, and starts it with what it had, or empty. */
+  /** Ends it if it runs, and starts it with its data, or empty. */
   restart(options: { readonly keepData: boolean }): Promise<void>;
   /** SIGSTOP: connections stay and nothing is answered. */
   pause(): void;
@@ -43,7 +43,7 @@ export interface RedisTls {
 
 const running = new Set<TestRedis>();
 
-/** @throws when this machine has no Redis and none can be fetched: a test that needs one fails, and is never skipped */
+/** @throws when this machine has no Redis and cannot fetch one: a test that needs it fails, and is never skipped */
 export async function startRedis(tls?: RedisTls): Promise<TestRedis> {
   const server = await debianProgram(REDIS);
   const directory = await mkdtemp(join(tmpdir(), 'taskbridge-redis-'));

@@ -1,7 +1,7 @@
 import { type Answer, type Client, uniqueId } from './client.js';
 import { type Failure, type Lease, progress, type Question, WorkerClient, type WorkerEvent } from './worker-client.js';
 
-/** A task that the test itself executes as a worker: it says when which event is stored. Fails on every refusal. */
+/** A task that the test itself executes as a worker: the test decides when which event is stored. Fails on every refusal. */
 export class RemoteTask {
   #batchSeq = 0;
 

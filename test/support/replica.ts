@@ -41,7 +41,7 @@ export interface Replica {
   get<T>(token: Type<T> | (abstract new (...args: never) => T)): T;
   /** Claims and runs tasks from now on. */
   startWorker(): void;
-  /** Hands back what runs; from handlers that do not obey after so long. */
+  /** Hands running attempts back, also those of handlers that do not obey in time. */
   stopWorker(obeyWithinMs?: number): Promise<void>;
   stop(): Promise<void>;
 }
@@ -87,7 +87,7 @@ export async function createReplica(url: string, options: ReplicaOptions = {}): 
   };
 }
 
-/** What a deployment would do with a host module. */
+/** The effect of a host module in a deployment. */
 function hostOf({ liveLog, handlers }: ReplicaOptions) {
   const providers = [
     ...(liveLog ? [{ provide: LiveLog, useValue: liveLog }] : []),
@@ -103,7 +103,7 @@ class TestHost {}
 /** The owner of every task that these builders make. */
 export const OWNER: AuthContext = { subject: 'owner', scopes: new Set(['tasks:read', 'tasks:write']), attributes: {} };
 
-/** A task that waits, without anybody being told of it. Answers its id. */
+/** A task that waits, without a hint to any worker. Returns its id. */
 export async function waitingTask(database: Queryable, taskType = 'test.any'): Promise<string> {
   const taskId = uuidv7();
   await insertTask(

@@ -5,7 +5,7 @@ export interface S3Server {
   readonly endpoint: string;
   readonly bucket: string;
   readonly region: string;
-  /** What was asked of it, as `METHOD /path?query`, oldest first. */
+  /** Its requests, as `METHOD /path?query`, oldest first. */
   readonly requests: readonly string[];
   /** Of the objects in the bucket, sorted. */
   keys(): Promise<string[]>;

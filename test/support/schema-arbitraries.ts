@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 
-/** As much of JSON Schema as the description of the API uses. */
+/** The parts of JSON Schema that the description of the API uses. */
 export interface Schema {
   readonly $ref?: string;
   readonly type?: string | readonly string[];
@@ -27,9 +27,7 @@ const JSON_VALUE = fc.jsonValue({ maxDepth: 3 });
 const OBJECT = fc.dictionary(fc.string({ maxLength: 12 }), JSON_VALUE, { maxKeys: 4 });
 const TEXT = fc.string({ unit: 'grapheme', maxLength: 24 });
 
-/**
- * What the schema allows. A member of a known name is now and then absent or of another value, unless `surelyKnown`.
- */
+/** Values that the schema allows. A member of a known name is now and then absent or of another value, unless `surelyKnown`. */
 export function valid(
   schema: Schema,
   schemas: Readonly<Record<string, Schema>>,

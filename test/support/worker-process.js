@@ -2,7 +2,7 @@
 // their number. Writes a JSON line for every answer it gets. Repeats a call that was not answered, as the protocol has it.
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** `stubborn`: goes on for ever, cancelled or not; when it is refused, it tries every other call, and leaves. */
+/** `stubborn`: works without end, cancelled or not. When it is refused, it tries every other call, and leaves. */
 const { url, token, taskType, concurrency = 1, everyMs = 5, stubborn = false } = JSON.parse(process.argv[2] ?? '{}');
 const workerId = `process-${process.pid}`;
 
@@ -59,6 +59,6 @@ async function loop() {
   }
 }
 
-// Whoever started it has gone.
+// The process that started it has gone.
 process.stdin.resume().on('end', () => process.exit(0));
 await Promise.all(Array.from({ length: concurrency }, loop));

@@ -1,4 +1,4 @@
-/** What is counted, in the order in which it is printed, and whether it must be 0. */
+/** The counts in the order of their output, and whether each must be 0. */
 export const COUNTS = [
   { name: 'acknowledged', meaning: 'creates and events that the service said it had stored' },
   { name: 'stored', meaning: 'events in the log' },

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-/** An envelope as it was delivered or stored; undefined when it is none. Of its bytes only a digest is kept. */
+/** A delivered or stored envelope, with a digest of its bytes. Undefined when the text is no envelope. */
 export function readEnvelope(raw) {
   if (typeof raw !== 'string') return undefined;
   try {

@@ -1,2 +1,2 @@
-/** A history that cannot be judged: what it says is not of the form that README.md describes. */
+/** A history that cannot be judged, because it does not have the form of README.md. */
 export class HistoryInvalid extends Error {}

@@ -4,7 +4,7 @@ import { HistoryInvalid } from './history-invalid.mjs';
 import { Subscriber } from './subscriber.mjs';
 import { Task } from './task.mjs';
 
-/** Takes the lines of a history one by one, and says in the end what they amount to. */
+/** Takes the lines of a history one by one, and returns the counts at the end. */
 export class History {
   #findings = new Findings();
   #tasks = new Map();
@@ -89,7 +89,7 @@ function parsed(line) {
     const entry = JSON.parse(line);
     if (typeof entry === 'object' && entry !== null) return entry;
   } catch {
-    // Said below.
+    // The count below reports it.
   }
   throw new HistoryInvalid(`no JSON object: ${line.slice(0, 120)}`);
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 /**
  * The lines of dump.sql, out of the database. Needs the package `pg`, looked for where the program is run and where it is
- * installed: who has none takes psql (README.md).
+ * installed: without it use psql (README.md).
  */
 export async function storedLines(databaseUrl) {
   const { default: pg } = await driver();

@@ -1,9 +1,9 @@
 import { readEnvelope } from './envelope.mjs';
 import { HistoryInvalid } from './history-invalid.mjs';
 
-/** Who follows one task, over as many connections as it takes. Judged connection by connection, and in the end by the log. */
+/** A follower of one task, over any number of connections. It is judged by each connection, and at the end by the log. */
 export class Subscriber {
-  /** What it was given, as [id, digest]; compared with the log when that is known. */
+  /** The events that it got, as [id, digest]. They are compared with the log when the log is known. */
   #delivered = [];
   /** The greatest id it has. */
   #last = 0;
@@ -41,7 +41,7 @@ export class Subscriber {
       return;
     }
     const { id, digest } = envelope;
-    if (this.#isOver) this.findings.report('terminal violations', `${this}: event ${id} after it was told of the end`);
+    if (this.#isOver) this.findings.report('terminal violations', `${this}: event ${id} after it learned of the end`);
     if (id <= this.#cursor || this.#seen.has(id)) this.findings.report('duplicates', `${this}: event ${id} again`);
     else if (id < this.#highest) this.findings.report('reordered', `${this}: event ${id} after ${this.#highest}`);
     this.#seen.add(id);
@@ -55,13 +55,13 @@ export class Subscriber {
     this.#isOver = true;
   }
 
-  /** It follows the task no more, and was not told to stop. */
+  /** It stopped following the task by itself. */
   leave() {
     this.disconnect();
     this.#hasLeft = true;
   }
 
-  /** What is missing below the greatest id of a connection did not come late: it did not come. */
+  /** An id missing below the greatest id of a connection never came. */
   disconnect() {
     const missing = this.#highest - this.#cursor - [...this.#seen].filter((id) => id > this.#cursor).length;
     if (missing > 0) {
@@ -87,9 +87,9 @@ export class Subscriber {
     }
     const missing = (task?.head ?? 0) - this.#last;
     if (this.#isOver && !task?.isOver) {
-      this.findings.report('terminal violations', `${this}: was told of an end that is not stored`);
+      this.findings.report('terminal violations', `${this}: learned of an end that is not stored`);
     } else if (this.#isOver && missing > 0) {
-      this.findings.report('holes', `${this}: was told of the end after ${this.#last} of ${task.head}`, missing);
+      this.findings.report('holes', `${this}: learned of the end after ${this.#last} of ${task.head}`, missing);
     } else if (!this.#isOver && !this.#hasLeft && task?.isOver) {
       this.findings.report('unfinished', `${this}: its task is over, and it was not told`);
     }

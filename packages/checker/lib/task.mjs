@@ -1,6 +1,6 @@
 import { STATUS_AFTER } from './envelope.mjs';
 
-/** What is known of one task: what was acknowledged, and what is stored. */
+/** The facts about one task: the acknowledged events, and the stored ones. */
 export class Task {
   #isAcknowledged = false;
   #acknowledgedIds = new Set();
@@ -14,7 +14,7 @@ export class Task {
     this.findings = findings;
   }
 
-  /** The last event of its log. Of a task that was set aside nobody is given more than its row knows of. */
+  /** The last event of its log. Of a task that was set aside readers get events up to its row's head only. */
   get head() {
     return this.#row?.aside ? Math.min(this.#head, Number(this.#row.headEventId)) : this.#head;
   }
@@ -59,7 +59,7 @@ export class Task {
       if (!this.#log.has(id)) this.findings.report('lost', `${this}: event ${id} was acknowledged, and is not stored`);
     }
     this.#judgeLog();
-    // What is wrong with a row that was set aside is known, and waits for an operator.
+    // The fault of a row that was set aside is known, and waits for an operator.
     if (this.#row?.aside) return;
     if (this.#row) this.#judgeRow(this.#row);
     else if (this.#log.size > 0) this.findings.report('mismatches', `${this}: events without a task`);

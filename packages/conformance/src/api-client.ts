@@ -2,7 +2,7 @@ import type { Action, Created, JsonObject, Page, Snapshot, TaskList } from './wi
 
 export type HeaderMap = Readonly<Record<string, string>>;
 
-/** What came back, with the body as text and, where it is JSON, parsed. */
+/** An answer, with its body as text and, if it is JSON, parsed. */
 export interface Answer<Body> {
   /** Method and path, for messages. */
   readonly request: string;
@@ -86,7 +86,7 @@ function parsed(text: string): unknown {
   }
 }
 
-/** `fetch` says only that it failed; why stands below. */
+/** `fetch` says only that it failed. Its cause has the reason. */
 function causeOf(error: unknown): string {
   const { cause, message } = error as Error;
   return cause instanceof Error

@@ -14,7 +14,7 @@ export interface Clause {
   readonly needs: readonly Need[];
   /** It waits for a clock of the service, for this many seconds at most. */
   readonly waitsSeconds?: number;
-  /** Absent where nobody can check it from outside; then `reason` says why. */
+  /** Absent when no check from outside is possible. Then `reason` says why. */
   readonly check?: Check;
   readonly reason?: string;
 }

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Answer } from './api-client.js';
 import { Broken } from './outcomes.js';
 
-/** @throws Broken with what was seen */
+/** @throws Broken with the text of `seen` */
 export function demand(holds: unknown, seen: string): asserts holds {
   if (!holds) throw new Broken(seen);
 }

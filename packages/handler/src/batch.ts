@@ -1,7 +1,7 @@
 import type { HandlerEvent, SizedEvent } from './events.js';
 import { MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_JOINED_BYTES } from './limits.js';
 
-/** What a handler said in one call. */
+/** The event of one call of a handler. */
 export interface Piece {
   readonly event: SizedEvent;
   readonly stored: () => void;
@@ -15,13 +15,13 @@ interface Run {
   bytes: number;
 }
 
-/** What is sent at a time: adjacent appends to one channel are one event. */
+/** One batch to send: adjacent appends to one channel are one event. */
 export class Batch {
   readonly #runs: Run[] = [];
   readonly #pieces: Piece[] = [];
   bytes = 0;
 
-  /** As many of the pieces as fit, from the first on. */
+  /** Takes as many pieces as fit, from the first on. */
   static of(pieces: readonly Piece[]): Batch {
     const batch = new Batch();
     for (const piece of pieces) if (!batch.take(piece)) break;
@@ -39,7 +39,7 @@ export class Batch {
     }));
   }
 
-  /** Whether it fitted. */
+  /** Whether the piece fitted. */
   private take(piece: Piece): boolean {
     const { event } = piece;
     const last = this.#runs.at(-1);
@@ -60,7 +60,7 @@ export class Batch {
   }
 }
 
-/** The bytes that `next` adds to `event` when the two become one; undefined when they do not go together. */
+/** The bytes that `next` adds to `event` when the two become one; undefined when they cannot be joined. */
 export function addedBytes(event: SizedEvent, next: SizedEvent): number | undefined {
   return event.append && event.append.channel === next.append?.channel ? next.append.bytes : undefined;
 }

@@ -10,11 +10,11 @@ import { JOIN_BYTES, JOIN_MS, MAX_BUFFERED_BYTES } from './limits.js';
  */
 export class EventSender {
   #pieces: Piece[] = [];
-  /** Of `#pieces`. */
+  /** The size of `#pieces`. */
   #pendingBytes = 0;
-  /** Of the batch that is under way. */
+  /** The size of the batch under way. */
   #sendingBytes = 0;
-  /** Since the event loop last had its turn. */
+  /** Calls since the last turn of the event loop. */
   #bytesOfTurn = 0;
   #batchSeq = 1;
   #sentAt = Number.NEGATIVE_INFINITY;
@@ -24,7 +24,7 @@ export class EventSender {
   #sending: Promise<void> | undefined;
   #waiting: (() => void)[] = [];
 
-  /** `append` repeats itself until it knows what became of the batch. */
+  /** `append` repeats the call until it knows the fate of the batch. */
   constructor(private readonly append: (batchSeq: number, events: readonly HandlerEvent[]) => Promise<void>) {}
 
   /** Leaves at once. Resolves when the event is stored; rejects when it is refused, or the lease is over. */
@@ -43,12 +43,12 @@ export class EventSender {
       return new Promise((room) => this.#waiting.push(room));
     }
     if (this.#bytesOfTurn < JOIN_BYTES) return undefined;
-    // A handler that awaits nothing else would keep the event loop to itself.
+    // A handler that awaits nothing else would block the event loop.
     this.#bytesOfTurn = 0;
     return new Promise((turn) => setImmediate(turn));
   }
 
-  /** Sends what waits. Resolves when everything is stored or refused. */
+  /** Sends the waiting events. Resolves when all are stored or refused. */
   async settled(): Promise<void> {
     for (;;) {
       this.flush();
@@ -73,7 +73,7 @@ export class EventSender {
     if (waitMs > 0) {
       this.#timer ??= setTimeout(() => this.flush(), waitMs);
     } else {
-      // After what the handler does now, so that what it says together is stored together.
+      // After the handler's current turn, so that its calls in one turn are stored together.
       this.#isDue = true;
       queueMicrotask(() => this.flush());
     }
@@ -87,7 +87,7 @@ export class EventSender {
     this.#sentAt = performance.now();
     const batch = Batch.of(this.#pieces);
     this.#pieces = this.#pieces.slice(batch.pieces.length);
-    // What does not fit does not wait.
+    // Output that does not fit does not wait.
     this.#isUrgent = this.#pieces.length > 0;
     this.#sendingBytes = batch.bytes;
     this.#pendingBytes = this.#isUrgent ? Math.max(0, this.#pendingBytes - batch.bytes) : 0;
@@ -107,7 +107,7 @@ export class EventSender {
       for (const { stored } of pieces) stored();
     } catch (error) {
       if (pieces.length > 1 && error instanceof Refused) {
-        // Nothing was stored. Halved until the one that is refused is alone, so that its neighbours are not lost with it.
+        // Nothing was stored. The batch is halved until the refused event is alone, so that its neighbours are stored.
         const middle = Math.ceil(pieces.length / 2);
         await this.store(Batch.of(pieces.slice(0, middle)));
         await this.store(Batch.of(pieces.slice(middle)));

@@ -3,18 +3,18 @@ import { Refused } from './holder-errors.js';
 import { textFault } from './storable-text.js';
 import type { JsonObject } from './task-handler.js';
 
-// What the service would refuse is refused here, one event at a time: there it would take the whole batch with it.
+// Refuses what the service would refuse, one event at a time. The service would refuse the whole batch.
 
 export interface HandlerEvent {
   readonly type: 'TASK_PROGRESS' | 'TASK_MESSAGE' | 'TASK_OUTPUT';
   readonly payload: JsonObject;
 }
 
-/** An event and what it takes to store it. */
+/** An event and its size. */
 export interface SizedEvent extends HandlerEvent {
   /** Bytes of the payload as it is stored. */
   readonly bytes: number;
-  /** Of an append: the channel, and the bytes that it adds to an append to the same channel before it. */
+  /** For an append: its channel, and the bytes that it adds to an earlier append to the same channel. */
   readonly append?: { readonly channel: string; readonly data: string; readonly bytes: number };
 }
 
@@ -36,7 +36,7 @@ export function messageEvent(message: unknown, level?: unknown): SizedEvent {
   return { type: 'TASK_MESSAGE', payload, bytes: bytesOf(payload) };
 }
 
-/** @returns undefined when all that there is waits for the other half of a character. @throws Refused */
+/** @returns undefined when the whole text waits for the other half of a character. @throws Refused */
 export function outputEvent(
   given: { readonly channel: unknown; readonly op: unknown; readonly data: unknown; readonly attempt: number },
   halves: HalfCharacters,

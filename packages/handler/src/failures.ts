@@ -7,7 +7,10 @@ import { TaskFailure } from './task-handler.js';
 
 const CODE_OF_OTHERS = 'HANDLER_ERROR';
 
-/** What clients see of an error that ended a handler. One that is no `TaskFailure` says nothing to them: its text may hold anything. */
+/**
+ * The failure that clients see when an error ended a handler. They see nothing of an error that is no `TaskFailure`, because its
+ * text may hold anything.
+ */
 export function failureOf(error: unknown): Failure {
   if (error instanceof Refused) return eventRefused(error);
   if (!(error instanceof TaskFailure)) {
@@ -35,12 +38,12 @@ function given<T>(read: () => T, instead: T): T {
   }
 }
 
-/** An event that the service does not take, and that no code of the handler has dealt with. */
+/** The failure for a refused event that no code of the handler has dealt with. */
 function eventRefused({ message }: Refused): Failure {
   return final('EVENT_REFUSED', `The handler said something that cannot be stored. ${message}`);
 }
 
-/** The handler has done its work: to do it again would change nothing. */
+/** The handler has done its work. Another attempt would change nothing. */
 export function resultRefused(error: unknown): Failure {
   const isTooLarge = error instanceof TooLarge || (error instanceof Refused && error.code === 'PAYLOAD_TOO_LARGE');
   if (isTooLarge) return final('RESULT_TOO_LARGE', `A result may have at most ${MAX_RESULT_BYTES} bytes.`);

@@ -7,7 +7,7 @@ import { textFault } from './storable-text.js';
 export class HalfCharacters {
   readonly #held = new Map<string, string>();
 
-  /** Whether a first half waits. */
+  /** Whether the first half of a character waits. */
   get isWaiting(): boolean {
     return this.#held.size > 0;
   }
@@ -21,7 +21,7 @@ export class HalfCharacters {
     const all = held + data;
     const end = /[\ud800-\udbff]$/.test(all) ? all.length - 1 : all.length;
     const whole = all.slice(0, end);
-    // A half that waited and has met something else is given up with this call.
+    // A waiting half that another text follows is given up with this call.
     if (end < all.length && textFault(whole) === undefined) this.#held.set(channel, all.slice(end));
     else this.#held.delete(channel);
     return whole === '' && data !== '' ? undefined : whole;

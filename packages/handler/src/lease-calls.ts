@@ -5,8 +5,8 @@ import type { LeaseHolder } from './lease-holder.js';
 const LONGEST_BACKOFF_MS = 2_000;
 
 /**
- * Calls under a lease. A call that is refused because the lease has expired is made again, the same, once the lease is renewed: nobody
- * took it. One without an answer is made again until there is one, or the lease is lost.
+ * Calls under a lease. A call that was refused because of an expired lease is repeated after the renewal, because nobody took the
+ * lease. A call without an answer is repeated until it gets one, or the lease is lost.
  */
 export class LeaseCalls {
   constructor(

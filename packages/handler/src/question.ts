@@ -36,8 +36,8 @@ const KNOWN: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * What a handler asks, checked here, where the handler hears of it: the end of the attempt could only be refused. `ordinal` counts the
- * questions of the invocation.
+ * Checks a handler's question here, where the handler gets the error. At the end of the attempt the service could only refuse it.
+ * `ordinal` counts the questions of the invocation.
  * @throws Refused
  */
 export function questionOf(asked: SuspendRequest, ordinal: number, maxBytes = MAX_EVENT_BYTES): Question {

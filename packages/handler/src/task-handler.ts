@@ -2,11 +2,11 @@ import type { Readable } from 'node:stream';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
-/** What a handler can say and ask while it runs. Await a call, or do not: the end of the attempt waits for all of them. */
+/** The calls of a running handler. You need not await them: the end of the attempt waits for all of them. */
 export interface TaskContext {
   readonly taskId: string;
   readonly taskType: string;
-  /** From 1. What a handler did outside in an earlier attempt, it finds done. */
+  /** From 1. An earlier attempt may have done work outside already. */
   readonly attempt: number;
   readonly metadata: JsonObject;
   /** The files that came with the task, in their order. */
@@ -15,11 +15,11 @@ export interface TaskContext {
   readonly traceparent?: string;
   /** Aborts when the task is cancelled, the lease is lost, or the process stops: stop and throw. */
   readonly signal: AbortSignal;
-  /** The last answer, when this invocation goes on after one. */
+  /** The last answer, when this invocation follows one. */
   readonly resume?: SuspendAnswer;
   /**
-   * Asks the owner. Ends this invocation: the promise rejects, let that through. When the answer is there the handler runs again
-   * from its start, on any instance, and the same call returns it.
+   * Asks the owner. Ends this invocation: the promise rejects, and the handler must not catch that. After the answer the handler
+   * runs again from its start, on any instance, and the same call returns the answer.
    */
   suspend(question: SuspendRequest): Promise<SuspendAnswer>;
   /** `progress` is 0 to 100. Resolves when it is stored. */

@@ -39,7 +39,7 @@ export interface WorkerOptions {
   readonly handleSignals?: boolean;
   /** How long handlers may take to obey when the worker stops; then their tasks are handed back while they still run. Defaults to 5 000. */
   readonly drainTimeoutMs?: number;
-  /** Is told what the service is not. Defaults to a line on standard error. */
+  /** Gets problems that the service does not learn of. Defaults to a line on standard error. */
   readonly report?: (problem: WorkerProblem) => void;
 }
 

@@ -219,7 +219,7 @@ export const handlers = {
     await progress(100, { stage: 's'.repeat(length) });
   },
   'both.question': async ({ name }, { suspend }) => suspend(QUESTIONS[name]()),
-  /** Waits until it is told to stop. */
+  /** Waits until its signal aborts. */
   'both.sleep': async (input, { signal, message, attempt }) => {
     console.log(`began ${attempt}`);
     await message('asleep');

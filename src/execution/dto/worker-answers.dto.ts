@@ -3,7 +3,7 @@ import { AttachmentDto } from '../../tasks/dto/task-snapshot.dto.js';
 
 /** What the worker routes answer, for OpenAPI. */
 export class LeasedAttachmentDto extends AttachmentDto {
-  /** Where the bytes are, for whoever sends the lease token in `X-Lease-Token`; relative to the service. */
+  /** The path of the bytes, relative to the service. A request needs the lease token in `X-Lease-Token`. */
   url!: string;
 }
 

@@ -6,9 +6,9 @@ import { isOver, type Task } from './task.js';
 import type { JsonObject } from './task-event.js';
 import { EventInvalid } from './tasks.errors.js';
 
-// A task made anew from its log alone. Of a lease a log says only that an attempt had begun: whoever held it does so no more.
+// A task made anew from its log alone. Of a lease a log says only that an attempt had begun: its holder holds it no more.
 
-/** An event as it lies in the log, whoever put it there. */
+/** An event in the log, of any origin. */
 export interface FoundEvent {
   readonly type: string;
   readonly payload: unknown;
@@ -46,7 +46,7 @@ export function replayed(task: Task, event: FoundEvent): Task {
 
 /**
  * What an event makes of a task, if the domain could have decided it there; undefined when not. An end counts whatever its payload is:
- * whoever read it took it for the end.
+ * readers took it for the end.
  */
 export function adopted(task: Task, event: FoundEvent): Task | undefined {
   if (isOver(task.status) || !isEventType(event.type)) return undefined;

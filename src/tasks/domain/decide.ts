@@ -176,7 +176,7 @@ function failed(code: string, message: string, retryable: boolean): NewEvent {
   return newEvent('TASK_FAILED', { code, message, retryable });
 }
 
-/** The reason of whoever asked for it comes before the reason of whoever obeys. */
+/** The reason of the request comes before the reason of the worker that obeys. */
 function cancelled(task: Task, message?: string, workersReason = 'cancelled_by_worker'): NewEvent {
   return newEvent('TASK_CANCELLED', { reason: task.cancellation?.reason ?? workersReason, message });
 }

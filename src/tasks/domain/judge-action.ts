@@ -13,7 +13,7 @@ export type ActionStatus = (typeof ACTION_STATUSES)[number];
 
 /**
  * What becomes of an action, in the contract's order: the receipt of this very action, also after the end; the question; the
- * task; the time; the choice. The winner, asking again, is told that it won and never that somebody else did.
+ * task; the time; the choice. A repeat of the winner gets the winner's answer, never that of a loser.
  * @throws IdempotencyConflict, SuspensionNotFound, TaskAside, TaskAlreadyTerminal, ActionNotAllowed
  */
 export function judgeAction(

@@ -2,8 +2,8 @@ export const TASK_STATUSES = ['ACCEPTED', 'RUNNING', 'COMPLETED', 'FAILED', 'CAN
 export type TaskStatus = (typeof TASK_STATUSES)[number];
 
 /**
- * Who runs the task now. `queued`: nobody, it may be claimed; `resumes` when the claim goes on with the attempt that asked and was
- * answered. `leased`: whoever knows the token, until the lease expires by the database clock. `suspended`: nobody, until the
+ * The holder of the task now. `queued`: nobody, it may be claimed; `resumes` when the claim goes on with the attempt that asked and was
+ * answered. `leased`: the holder of the token, until the lease expires by the database clock. `suspended`: nobody, until the
  * question is answered or expires. `over`: nobody, ever again. `aside`: nobody, until an operator repairs the task, which could
  * not be written.
  */

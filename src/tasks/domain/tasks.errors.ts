@@ -90,15 +90,15 @@ export class EventTooLarge extends TaskBridgeError {
   }
 }
 
-/** Nobody is known to execute tasks of this type. */
+/** Tasks of this type have no known executor. */
 export class UnknownTaskType extends TaskBridgeError {
   readonly code = 'REQUEST_VALIDATION_ERROR';
   readonly kind = 'unprocessable';
   override readonly details: { readonly errors: readonly { readonly path: string; readonly message: string }[] };
   constructor(known: readonly string[]) {
-    super('Nobody is known to execute this taskType.');
+    super('This taskType has no known executor.');
     const names = known.length > 0 ? known.join(', ') : 'none';
-    this.details = { errors: [{ path: 'taskType', message: `nobody is known to execute it; known are: ${names}` }] };
+    this.details = { errors: [{ path: 'taskType', message: `it has no known executor; known types: ${names}` }] };
   }
 }
 

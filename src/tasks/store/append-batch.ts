@@ -6,7 +6,7 @@ import { CREATED_AT } from './read-events.js';
 export interface AppendRequest {
   readonly taskId: string;
   readonly leaseToken: string;
-  /** 1, 2, 3… within the lease; a batch is stored once, whatever is repeated. */
+  /** 1, 2, 3… within the lease; a repeated batch is stored once. */
   readonly batchSeq: number;
   readonly events: readonly NewEvent[];
   /** Absent: the worker that holds the lease. */
@@ -20,15 +20,15 @@ export interface Appended {
   readonly cancellationRequested: boolean;
 }
 
-/** `refused`: ask `decide` why. `locked`: somebody else is changing the task at this moment; try again. */
+/** `refused`: ask `decide` for the reason. `locked`: another session changes the task now; try again. */
 export type AppendOutcome = Appended | { readonly outcome: 'refused' } | { readonly outcome: 'locked' };
 
 /**
  * Events of many running tasks in one transaction of one statement. The conditions of the UPDATE are `decide`'s for an append,
- * said in SQL (a property test shows that they agree). Rows are locked in task-id order, and those that somebody else holds are
- * skipped, so that no task waits for another's writer. At most one request a task. The `coalesce` is for the planner, which would
- * else expect the many conditions to leave a single row, and join in time that goes with the square of the batch. `$6` seconds is
- * the lease, `$7` the limit.
+ * said in SQL (a property test shows that they agree). Rows are locked in task-id order, and rows locked by others are skipped,
+ * so no task waits for the writer of another. At most one request for each task. The `coalesce` is for the planner: otherwise it
+ * expects a single row from the many conditions, and joins in quadratic time of the batch. `$6` seconds is the lease, `$7` the
+ * limit.
  */
 function appendOf(name: string, { request, isWanted }: { request: string; isWanted: string }): Statement {
   return {
@@ -72,9 +72,7 @@ const APPEND = appendOf('append-batch', {
   isWanted: 't.task_id = ANY ($1::uuid[])',
 });
 
-/**
- * The same for a single task, which is a tenth faster than arrays of one: a lone writer waits for nothing else.
- */
+/** The same for a single task, a tenth faster than arrays of one. A lone writer waits for nothing else. */
 const APPEND_TO_ONE = appendOf('append-to-one', {
   request: `request AS NOT MATERIALIZED (
       SELECT $1::uuid AS task_id, $2::text AS lease_token, $3::int AS batch_seq, $4::int AS event_count, $5::float8 AS progress
@@ -89,11 +87,11 @@ interface AppendRow {
   lease_expires_at: string | null;
   event_id: string | null;
   created_at: string | null;
-  /** The task is there, and somebody else had its row. */
+  /** The task exists, and another session had locked its row. */
   skipped: boolean | null;
 }
 
-/** One outcome a request, in their order. */
+/** One outcome for each request, in their order. */
 export async function appendBatch(
   db: Queryable,
   requests: readonly AppendRequest[],

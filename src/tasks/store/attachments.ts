@@ -13,7 +13,10 @@ export interface Attachment {
 const MEMBERS = `json_build_object('attachmentId', a.attachment_id, 'filename', a.filename, 'contentType', a.content_type,
   'sizeBytes', a.size_bytes, 'sha256', a.sha256)`;
 
-/** A column `attachments`: those of the task with this id as JSON, in their order; null when there are none. Index: (task_id, position). */
+/**
+ * A column `attachments`: the files of the task with this id as JSON, in their order. Null when there are none. Index: (task_id,
+ * position).
+ */
 export const attachmentsOf = (taskId: string) => `(SELECT json_agg(${MEMBERS} ORDER BY a.position)
   FROM taskbridge.proj_attachments a WHERE a.task_id = ${taskId}) AS attachments`;
 

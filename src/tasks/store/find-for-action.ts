@@ -2,10 +2,10 @@ import type { Queryable, Statement } from '../../database/queryable.js';
 import type { AskedQuestion } from '../domain/suspension.js';
 import type { TaskStatus } from '../domain/task.js';
 
-/** What decides about an action, as of one moment. */
+/** The facts that decide about an action, from one snapshot. */
 export interface FoundForAction {
   readonly task: { readonly status: TaskStatus; readonly isAside: boolean };
-  /** Of this very action, when it was accepted before. */
+  /** The receipt of this action, when it was accepted before. */
   readonly receipt: { readonly fingerprint: string } | undefined;
   /** Absent: the task never asked under this id. */
   readonly question: AskedQuestion | undefined;

@@ -21,8 +21,8 @@ export interface InsertOutcome {
 }
 
 /**
- * Indexes: proj_tasks_client_request and proj_tasks_open decide. The task is claimable from the commit on:
- * the column's milliseconds would be rounded into the future, and a worker that is told of the task at once would not find it.
+ * Indexes: proj_tasks_client_request and proj_tasks_open decide. The task is claimable from the commit on: the column's
+ * milliseconds would be rounded into the future, and a claim that wakes at once would not find the task.
  */
 const INSERT: Statement = {
   name: 'insert-task',
@@ -34,8 +34,8 @@ const INSERT: Statement = {
 };
 
 /**
- * A statement that is a transaction of its own. `maxOpenTasks`: only if the owner has less that are not over, as far as this
- * statement sees; null is no cap.
+ * A statement that is a transaction of its own. `maxOpenTasks`: inserts only if the owner has fewer open tasks in this
+ * statement's snapshot; null means no cap.
  */
 export async function insertTask(db: Queryable, task: NewTaskRow, maxOpenTasks: number | null): Promise<InsertOutcome> {
   const rows = await db.query(INSERT, [

@@ -2,9 +2,8 @@ import type { Queryable, Statement } from '../../database/queryable.js';
 import { type InsertOutcome, insertTask, type NewTaskRow } from './insert-task.js';
 
 /**
- * What insert-task says of one after the other, of many tasks in one transaction of one statement. Each owner's open tasks are
- * counted once, and its new keys in the batch take the places that are left. In the order of the key, so that two batches never
- * wait for each other.
+ * The same as insert-task, for many tasks in one statement, which is a transaction. It counts each owner's open tasks once, and
+ * the owner's new keys in the batch take the free places. The rows are in the order of the key, so two batches never deadlock.
  */
 const INSERT: Statement = {
   name: 'insert-tasks',
@@ -30,7 +29,7 @@ const INSERT: Statement = {
     ON CONFLICT (tenant_id, owner_id, client_request_id) DO NOTHING RETURNING task_id`,
 };
 
-/** One outcome a task, in their order. Of equal ones at most one is inserted. */
+/** One outcome for each task, in their order. Of equal tasks at most one is inserted. */
 export async function insertTasks(
   db: Queryable,
   tasks: readonly NewTaskRow[],

@@ -3,8 +3,8 @@ import type { JsonText } from '../../http/json-text.js';
 import { type Attachment, attachmentsOf } from './attachments.js';
 import { jsonTextIn, TASK_COLUMNS, taskRecord, type TaskRecord, type TaskRow } from './task-row.js';
 
-// Every change of a task begins with the lock of its row, so ids are given out one writer at a time. Statements that lock
-// several rows take them in task-id order and skip those that somebody else holds: nobody waits while holding.
+// Every change of a task begins with the lock of its row, so ids are given out one writer at a time. Statements that lock several
+// rows take them in task-id order and skip rows locked by others. So no session waits while it holds a lock.
 
 const BY_ID: Statement = {
   name: 'lock-task',
@@ -16,7 +16,7 @@ export async function lockTask(tx: Queryable, taskId: string): Promise<readonly 
   return (await tx.query<TaskRow>(BY_ID, [taskId])).map(taskRecord);
 }
 
-/** A waiting task, with what its handler needs. */
+/** A waiting task, with the facts for its handler. */
 export interface ClaimableRecord extends TaskRecord {
   readonly input: JsonText | null;
   readonly metadata: JsonText | null;
@@ -30,7 +30,7 @@ export interface ClaimableRecord extends TaskRecord {
   readonly leaseExpiresAt: string;
 }
 
-/** When an owner was last given a turn; `at` as `claimedAt`. */
+/** The last turn of an owner; `at` as `claimedAt`. */
 export interface ServedOwner {
   readonly tenantId: string;
   readonly ownerId: string;
@@ -38,11 +38,11 @@ export interface ServedOwner {
 }
 
 /**
- * Oldest first, going round the owners: each owner's oldest before anybody's second oldest, so that a thousand waiting tasks of
- * one do not stand before the single one of another. From one claim to the next the same: an owner whose turn it was (`$4` to
- * `$6`) stands in line as if the next task had come only then. The owners are found by skipping from one to the next in
- * proj_tasks_claimable_by_owner, and what is next in line is locked one by one until there is enough, so the cost goes with their
- * number and `$2`, not with the length of the queue.
+ * Oldest first, going round the owners: each owner's oldest task comes before any owner's second oldest. So a thousand waiting
+ * tasks of one owner do not delay the single task of another. The same holds between claims: after its turn (`$4` to `$6`) an
+ * owner's next task counts as created at that turn. The statement skips from owner to owner in proj_tasks_claimable_by_owner, and
+ * locks the next tasks one by one until there are enough. So its cost depends on the number of owners and `$2`, not on the length
+ * of the queue.
  */
 const CLAIMABLE: Statement = {
   name: 'lock-claimable-tasks',
@@ -116,7 +116,7 @@ export async function lockClaimableTasks(
   }));
 }
 
-/** Index: proj_tasks_claimable_by_type. Which of these types have a task that may be claimed now. Takes no lock. */
+/** Index: proj_tasks_claimable_by_type. The types, of these, that have a claimable task now. Takes no lock. */
 const WAITING_TYPES: Statement = {
   name: 'waiting-task-types',
   text: `SELECT wanted.task_type FROM unnest($1::text[]) AS wanted (task_type) WHERE EXISTS (
@@ -129,8 +129,8 @@ export async function waitingTaskTypes(db: Queryable, taskTypes: readonly string
 }
 
 /**
- * Index: proj_tasks_leased. A lease without an end is expired. `$1` true takes every lease for expired: for a process that knows it
- * is the only one.
+ * Index: proj_tasks_leased. A lease without an end counts as expired. With `$1` true every lease does, for the only process on a
+ * database.
  */
 const EXPIRED: Statement = {
   name: 'lock-expired-leases',
@@ -143,7 +143,7 @@ export async function lockExpiredLeases(tx: Queryable, every: boolean, limit: nu
   return (await tx.query<TaskRow>(EXPIRED, [every, limit])).map(taskRecord);
 }
 
-/** Index: proj_tasks_suspended. Questions that nobody answered in time. */
+/** Index: proj_tasks_suspended. Questions without an answer in time. */
 const UNANSWERED: Statement = {
   name: 'lock-expired-suspensions',
   text: `SELECT ${TASK_COLUMNS} FROM taskbridge.proj_tasks t WHERE t.suspend_expires_at <= clock_timestamp()
@@ -170,7 +170,7 @@ export async function lockOverdueCancellations(
   return (await tx.query<TaskRow>(OVERDUE, [graceSeconds, limit])).map(taskRecord);
 }
 
-/** Index: proj_tasks_unattended. Tasks that are not over, and that nobody would ever go on with. */
+/** Index: proj_tasks_unattended. Tasks that are not over, and that no executor would ever continue. */
 const UNATTENDED: Statement = {
   name: 'lock-unattended-tasks',
   text: `SELECT ${TASK_COLUMNS} FROM taskbridge.proj_tasks t

@@ -1,30 +1,30 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
 
 export interface Backlog {
-  /** Tasks that are not over. Waiting for somebody to claim them, which may be allowed only later. */
+  /** Tasks that wait for a claim, also those that become claimable later. */
   readonly waiting: number;
   readonly running: number;
-  /** With a question that is open. */
+  /** Tasks with an open question. */
   readonly suspended: number;
-  /** Set aside, all of them. */
+  /** All tasks that are set aside. */
   readonly aside: number;
-  /** Of the oldest task that is not over. 0 when there is none. */
+  /** Age of the oldest task that is not over. 0 when there is none. */
   readonly oldestSeconds: number;
-  /** How long the task that has waited longest could have been claimed. 0 when none can. */
+  /** How long the longest waiting task has been claimable. 0 when none is. */
   readonly oldestClaimableSeconds: number;
-  /** Since the end of the task that ended the longest ago and is still stored. 0 when none has ended. */
+  /** Age of the oldest ended task that is still stored, since its end. 0 when none has ended. */
   readonly oldestEndedSeconds: number;
 }
 
-/** Beyond it a count would cost more than it tells: whoever has so many knows it from the number. */
+/** The count stops here: a higher number would cost more than it helps. */
 const MOST_COUNTED = 10_000;
 
 const ageOf = (time: string) => `(extract(epoch FROM clock_timestamp()) - extract(epoch FROM ${time}))::float8`;
 
 /**
- * Index: proj_tasks_open, from which no more than `$1` rows are read, and proj_tasks_claimable and proj_tasks_finished, of which one is;
- * proj_tasks_unattended. Takes no lock. Times are subtracted as numbers: an infinite one has no interval.
- * The age is exact below `$1` tasks; above, it is at least that of the one that can be claimed and has waited longest.
+ * Index: proj_tasks_open, from which no more than `$1` rows are read, and proj_tasks_claimable and proj_tasks_finished, of which
+ * one is; proj_tasks_unattended. Takes no lock. Times are subtracted as numbers: an infinite one has no interval. The age is
+ * exact below `$1` tasks. Above, it is at least the age of the longest waiting claimable task.
  */
 const BACKLOG: Statement = {
   name: 'read-backlog',

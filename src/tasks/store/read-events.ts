@@ -5,7 +5,7 @@ import type { TaskStatus } from '../domain/task.js';
 /** The wire form of an event's time, made in one place so that live and replayed bytes are equal. */
 export const CREATED_AT = `to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at`;
 
-/** Of the task `$1`: what lies above is no event, whoever put it there. */
+/** The events of the task `$1` up to its head. Rows above the head count as no events. */
 export const UP_TO_HEAD = `event_id <= (SELECT t.head_event_id FROM taskbridge.proj_tasks t WHERE t.task_id = $1)`;
 
 /** Index: the primary keys. Keyset, so a page costs the same anywhere in the log. */
@@ -15,7 +15,7 @@ const PAGE: Statement = {
     FROM taskbridge.events WHERE task_id = $1 AND event_id > $2 AND ${UP_TO_HEAD} ORDER BY event_id LIMIT $3`,
 };
 
-/** Up to `limit` events after the cursor, in order. What is read is committed. */
+/** Up to `limit` events after the cursor, in order. They are committed. */
 export async function readEvents(
   db: Queryable,
   taskId: string,
@@ -30,7 +30,7 @@ export async function readEvents(
   return rows.map((row) => new StoredEvent(taskId, Number(row.event_id), row.type, row.created_at, row.payload));
 }
 
-/** Where a task's log stands. */
+/** The head and the status of a task. */
 export interface Head {
   readonly taskId: string;
   readonly headEventId: number;

@@ -4,7 +4,7 @@ import { JsonText } from '../../http/json-text.js';
 import { type Attachment, attachmentsOf } from './attachments.js';
 import { jsonTextIn, type TaskIdentity } from './task-row.js';
 
-/** A task as its snapshot shows it. */
+/** A task in the form of its snapshot. */
 export interface TaskView {
   readonly identity: TaskIdentity;
   readonly status: TaskStatus;
@@ -56,8 +56,8 @@ export interface ViewRow {
 }
 
 /**
- * The result and the failure are in the terminal event, which is the last: they are not stored twice. PostgreSQL looks into no payload:
- * it refuses to when there is U+0000 or half a character in one.
+ * The result and the failure are only in the terminal event, which is the last. PostgreSQL must not look into payloads: it
+ * refuses U+0000 and half characters in them.
  */
 export const VIEW_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,
   t.head_event_id, t.revision, t.metadata::text AS metadata, t.attempt, t.cancel_requested_at IS NOT NULL AS cancel_requested, t.aside_code, t.progress,
@@ -112,15 +112,15 @@ export function taskView(row: ViewRow): TaskView {
 
 const BEFORE_RESULT = '{"result":';
 
-/** What TASK_COMPLETED says, cut out of its payload: its only member, which may be too large to be parsed for it. */
+/** The result, cut out of the payload of TASK_COMPLETED. It is the only member, and may be too large to parse. */
 function resultIn(payload: string): JsonText | null {
   if (payload.startsWith(BEFORE_RESULT)) return new JsonText(payload.slice(BEFORE_RESULT.length, -1));
-  // Not as this service writes it, so somebody wrote it by hand.
+  // The payload differs from what this service writes, so it was written by hand.
   const result = (JSON.parse(payload) as { result?: unknown } | null)?.result;
   return result === undefined ? null : new JsonText(JSON.stringify(result));
 }
 
-/** Who may see a task, and where its log stands: what a stream needs before it begins. */
+/** The owner of a task, and the state of its log: the facts that a stream needs at its beginning. */
 export interface TaskHead {
   readonly identity: TaskIdentity;
   readonly headEventId: number;

@@ -1,6 +1,6 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
 
-// Append-only facts beside the log. The caller holds the lock of the task's row, so there is no race for a key.
+// Append-only facts beside the log. The caller holds the lock of the task's row, so no two callers race for a key.
 
 const INSERT_ACTION: Statement = {
   name: 'insert-action-receipt',

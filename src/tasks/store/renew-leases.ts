@@ -5,12 +5,12 @@ export interface HeldLease {
   readonly leaseToken: string;
 }
 
-// A lease that expired is revived while its token is in the row: nobody took it. Whoever locks the row first decides, the
-// renewal or the reaper; appends and ends do not ask, and need a lease that has not expired.
+// A renewal revives an expired lease while its token is in the row, because nobody took it. The first to lock the row decides:
+// the renewal or the reaper. Appends and ends need a lease that has not expired.
 
 /**
- * Signs of life of many attempts in one statement. Rows that somebody else holds are skipped: they are tried again long before
- * their lease ends. `$3` seconds is the lease.
+ * Signs of life of many attempts in one statement. Rows locked by others are skipped, and tried again long before their lease
+ * ends. `$3` seconds is the lease.
  */
 const RENEW: Statement = {
   name: 'renew-leases',
@@ -38,7 +38,7 @@ export interface HeldState extends HeldLease {
   readonly cancellationRequested: boolean;
 }
 
-/** Which of these leases are still the ones that hold their tasks, expired or not. Takes no lock. Index: the primary key. */
+/** The leases, of these, that still hold their tasks, expired or not. Takes no lock. Index: the primary key. */
 const CHECK: Statement = {
   name: 'check-leases',
   text: `SELECT t.task_id, t.lease_token, t.cancel_requested_at IS NOT NULL AS cancellation_requested

@@ -4,13 +4,13 @@ import { isOver, type Task } from '../domain/task.js';
 import type { NewEvent } from '../domain/task-event.js';
 import { NEXT_REVISION } from './set-aside.js';
 
-// What `npm run repair` reads and writes, as the owner. Nothing is deleted.
+// The reads and writes of `npm run repair`, as the owner. They delete nothing.
 
 export interface AsideTask {
   readonly asideCode: string | null;
   readonly headEventId: number;
   readonly leaseNumber: number;
-  /** Of a request to cancel, while there is one. */
+  /** The reason of a request to cancel, when there is one. */
   readonly cancelReason: string | null;
 }
 
@@ -38,7 +38,7 @@ export interface LoggedEvent extends FoundEvent {
   readonly eventId: number;
 }
 
-/** All that is stored of the task, up to its head and above. The payload is parsed here: PostgreSQL would refuse U+0000. */
+/** All stored events of the task, up to its head and above. The payload is parsed here: PostgreSQL would refuse U+0000. */
 const LOGGED: Statement = {
   name: 'read-logged-events',
   text: `SELECT event_id, type, payload::text AS payload, attempt, lease_number FROM taskbridge.events
@@ -88,7 +88,7 @@ const ADD_EVENTS: Statement = {
     WHERE t.task_id = $1 ORDER BY e.event_id`,
 };
 
-/** A question that is open has its row, whoever stored its event. */
+/** An open question needs its row, also when its event was stored by hand. */
 const OPEN_QUESTION: Statement = {
   name: 'reopen-question',
   text: `INSERT INTO taskbridge.proj_suspensions (task_id, suspend_id, question, allowed_actions, expires_at)
@@ -102,7 +102,7 @@ const CLOSE_QUESTIONS: Statement = {
     AND suspend_id IS DISTINCT FROM $2::text`,
 };
 
-/** A lease is made anew and has expired: the reaper ends the attempt as it ends any other. */
+/** The row gets a new, expired lease, so the reaper ends the attempt like any other. */
 const RESTORE: Statement = {
   name: 'restore-task',
   text: `UPDATE taskbridge.proj_tasks t SET aside_code = NULL, status = $2, head_event_id = $3, progress = $4, attempt = $5::int,
@@ -119,7 +119,7 @@ const RESTORE: Statement = {
     WHERE t.task_id = $1`,
 };
 
-/** The task as its log has it, with these events at its places in the log. `question`: of the one that is open. */
+/** Writes the task of the log, and adds these events at their places in the log. `question`: the open one. */
 export async function restoreTask(
   tx: Queryable,
   taskId: string,

@@ -1,6 +1,6 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
 
-/** `EVENT_ABOVE_HEAD`: the log has events that the task does not know of. `STATE_INVALID`: the row says what no log leads to. */
+/** `EVENT_ABOVE_HEAD`: the log has events above the task's head. `STATE_INVALID`: no log leads to this row. */
 export type AsideCode = 'EVENT_ABOVE_HEAD' | 'STATE_INVALID' | 'NOT_WRITABLE';
 
 /** Index: the primary key of events. Which of these tasks have events after their last one. */
@@ -18,10 +18,13 @@ export async function tasksWithEventsAboveHead(
   return new Set(rows.map((row) => row.task_id));
 }
 
-/** A number that could not be raised would keep the task from being set aside, too. */
+/** A number at its limit would fail here, and then the task could not be set aside either. */
 export const NEXT_REVISION = `CASE WHEN t.revision BETWEEN 0 AND 1000000000000 THEN t.revision + 1 ELSE 0 END`;
 
-/** The rows are locked by the caller. What finds a task is taken from it; what it was is in its log. The first code stays. */
+/**
+ * The caller holds the locks of the rows. The columns that find a task become null; its log has their origin. The first code
+ * stays.
+ */
 const SET_ASIDE: Statement = {
   name: 'set-aside',
   text: `UPDATE taskbridge.proj_tasks t SET aside_code = coalesce(t.aside_code, a.code), claimable_at = NULL, lease_token = NULL,

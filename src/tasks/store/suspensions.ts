@@ -36,7 +36,7 @@ export async function settleSuspension(
   await tx.query(SETTLE, [taskId, suspendId, state, answer && writeObject(answer)]);
 }
 
-/** What goes back to whoever asked. */
+/** The answer for the handler that asked. */
 export interface Answer {
   readonly suspendId: string;
   readonly clientActionId: string;
@@ -46,8 +46,8 @@ export interface Answer {
 }
 
 /**
- * All answers of these tasks, each the text of an `Answer`, in the order in which the questions were answered. Index: the primary keys. PostgreSQL does not look
- * into an answer: one that it cannot read would keep all of these tasks from being claimed.
+ * All answers of these tasks, each the text of an `Answer`, in the order in which the questions were answered. Index: the primary
+ * keys. PostgreSQL does not look into an answer: an unreadable one would block the claim of all these tasks.
  */
 const ANSWERS: Statement = {
   name: 'read-answers',

@@ -1,14 +1,14 @@
 import { JsonText } from '../../http/json-text.js';
 import { isOver, type Task, type TaskStatus } from '../domain/task.js';
 
-/** What identifies a task to policies, logs and clients; set at creation, never changed. */
+/** The identity of a task for policies, logs and clients. Set at creation, never changed. */
 export interface TaskIdentity {
   readonly taskId: string;
   readonly tenantId: string;
   readonly ownerId: string;
   readonly taskType: string;
   readonly clientRequestId: string;
-  /** The correlation of the request that created it; the story that events of its execution belong to. */
+  /** The correlation of the request that created it. Events of its execution belong to that story. */
   readonly correlationId: string;
 }
 
@@ -16,9 +16,9 @@ export interface TaskIdentity {
 export interface TaskRecord {
   readonly identity: TaskIdentity;
   readonly task: Task;
-  /** What is wrong with the row, where no sequence of events leads to it. */
+  /** The fault of a row to which no sequence of events leads. */
   readonly flaw: string | null;
-  /** Who holds the lease; null when nobody does. */
+  /** The holder of the lease; null without a lease. */
   readonly workerId: string | null;
   /** The span of the request that created it, in the form of W3C Trace Context. */
   readonly traceparent: string | null;
@@ -99,7 +99,7 @@ function runOf(row: TaskRow): Task['run'] {
   return { state: 'suspended', suspendId: row.suspend_id, expired: row.suspension_expired === true };
 }
 
-/** Whether the columns say one thing, and not two or none. */
+/** Whether the columns agree on exactly one state. */
 function flawOf(row: TaskRow): string | null {
   const head = Number(row.head_event_id);
   if (!Number.isSafeInteger(head) || head < 0) return `its last event has the id ${row.head_event_id}`;

@@ -11,7 +11,7 @@ export interface TaskChange {
   readonly events: readonly NewEvent[];
   readonly claimableInMs: number;
   readonly workerId: string | null;
-  /** Of a question that is asked by this change. */
+  /** The question that this change asks. */
   readonly suspendExpiresAt: string | null;
   readonly principalId: string;
   readonly correlationId: string;
@@ -19,8 +19,8 @@ export interface TaskChange {
 }
 
 /**
- * Projection and events in one statement, so there is no moment between them. The rows are locked by the caller. A lease
- * lasts `$13` seconds from now when its token is new, and is left alone when it is the one that was there.
+ * Projection and events in one statement, so there is no moment between them. The rows are locked by the caller. A new lease
+ * token lasts `$13` seconds from now. The expiry of an unchanged token stays.
  */
 const WRITE: Statement = {
   name: 'write-tasks',

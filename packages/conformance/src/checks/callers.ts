@@ -36,7 +36,10 @@ const demandEqualAnswers = async (scene: Scene, asks: Readonly<Record<string, As
   }
 };
 
-/** All that a client can tell two answers by: the status, the names of headers, and the body but for its time and its correlation id. */
+/**
+ * Everything by which a client could distinguish two answers: the status, the names of headers, and the body without its time and
+ * correlation id.
+ */
 function seenBy({ status, headers, text, body }: Answer<unknown>, taskId: string) {
   const { timestamp, correlationId } = (body ?? {}) as { timestamp?: string; correlationId?: string };
   const bytes = text
@@ -72,7 +75,7 @@ export const foreignByMultiplex: Check = async (scene) => {
   demandSame('the frame about a foreign task', await answerTo(taskId), await answerTo(ABSENT_TASK));
 };
 
-/** Who shows no credentials is refused, unless the installation lets everybody in. */
+/** A request without credentials is refused, unless the installation accepts it. */
 export const unauthenticated: Check = async (scene) => {
   const answer = await scene.stranger.list({ limit: 1 });
   if (answer.status === 200) throw new NotChecked('the service also answers those who show no credentials');

@@ -9,7 +9,7 @@ const TIMESTAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };
 
-/** A refusal of each kind that anybody can cause. */
+/** A refusal of each kind that every client can cause. */
 const REFUSALS: Readonly<Record<string, (scene: Scene) => Promise<Answer<unknown>>>> = {
   'malformed JSON': ({ a }) => a.request('POST', '/api/v1/tasks', { headers: JSON_TYPE, body: '{' }),
   'a parameter': ({ a }) => a.list({ limit: 0 }),

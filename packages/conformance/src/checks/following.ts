@@ -155,7 +155,7 @@ export const oneTerminalEvent: Check = async (scene) => {
   );
 };
 
-/** The snapshot and the log change at one time, whichever is looked at first; looked at while several tasks end. */
+/** The snapshot and the log change at one time, in either order of reads. Read while several tasks end. */
 export const endIsOneStep: Check = async (scene) => {
   await Promise.all(
     Array.from({ length: 3 }, async () => {

@@ -13,7 +13,7 @@ async function listed(scene: Scene, query: Query): Promise<readonly Snapshot[]> 
 
 const idsOf = (items: readonly Snapshot[]) => items.map(({ taskId }) => taskId);
 
-/** Tasks of one type that nobody executes, in the order in which they were created. */
+/** Tasks of one type without an executor, in the order of their creation. */
 async function several(scene: Scene, count: number): Promise<{ taskType: string; taskIds: readonly string[] }> {
   const { taskId, taskType } = await scene.waiting();
   const taskIds = [taskId];
