@@ -1,5 +1,11 @@
-// `npm run generate`: writes what is made from the tables of settings and of metrics. A test compares, so it cannot be forgotten.
+// `npm run generate`: writes what is made from the tables of settings, of metrics and of the protocol. Tests compare, so nobody can forget it.
 import { readFileSync, writeFileSync } from 'node:fs';
+import { CLOSE_CODES } from '../packages/protocol/src/close-codes.js';
+import { ERROR_KINDS, ERRORS, FAILURES } from '../packages/protocol/src/errors.js';
+import { EVENT_TYPES, EVENTS } from '../packages/protocol/src/events.js';
+import { FRAMES } from '../packages/protocol/src/frames.js';
+import { expected, listed, type Members } from '../packages/protocol/src/json-schema.js';
+import { LIMITS } from '../packages/protocol/src/limits.js';
 import { SETTINGS, type Setting } from '../src/boot/settings.js';
 import { HOST_METRICS, type Metric, METRICS, TRANSPORT_METRICS } from '../src/observability/metrics.js';
 
@@ -38,6 +44,87 @@ export function withMetricsTable(page: string, metrics: Readonly<Record<string, 
   return withTable(page, 'metrics', ['metric | kind | labels | meaning', '--- | --- | --- | ---', ...rows]);
 }
 
+/** The text of PROTOCOL.md, with the tables between their marks made anew. */
+export function withProtocolTables(page: string, settings: Readonly<Record<string, Setting>>): string {
+  const tables: Readonly<Record<string, readonly string[]>> = {
+    events: [
+      'type | payload, strings unless it says otherwise | meaning',
+      '--- | --- | ---',
+      ...EVENT_TYPES.map((type) =>
+        [`\`${type}\``, payloadText(EVENTS[type].payload), EVENTS[type].meaning].join(' | '),
+      ),
+    ],
+    failures: [
+      '`code` | meaning',
+      '--- | ---',
+      ...Object.entries(FAILURES).map(([code, meaning]) => `\`${code}\` | ${meaning}`),
+      'another code | The author of the handler defines it.',
+    ],
+    'close codes': [
+      'code | why | the client',
+      '--- | --- | ---',
+      ...Object.values(CLOSE_CODES).map(({ code, why, client }) => `${code} | ${why} | ${client}`),
+    ],
+    frames: [
+      'frame | meaning',
+      '--- | ---',
+      ...MULTIPLEX_FRAMES.map((name) => `${frameText(name)} | ${FRAMES[name].summary}`),
+    ],
+    errors: [
+      'status | code | when',
+      '--- | --- | ---',
+      ...Object.entries(ERRORS).map(
+        ([code, { kind, meaning }]) => `${ERROR_KINDS[kind].status} | \`${code}\` | ${meaning}`,
+      ),
+    ],
+    limits: ['what | limit | setting', '--- | --- | ---', ...LIMITS.map((limit) => limitText(limit, settings))],
+  };
+  return Object.entries(tables).reduce((made, [name, rows]) => withTable(made, name, rows), page);
+}
+
+/** What the multiplex adds to the frames of one task. */
+const MULTIPLEX_FRAMES = ['CAUGHT_UP', 'SUBSCRIPTION_ENDED', 'ERROR', 'RECONNECT', 'multiplexHeartbeat'] as const;
+
+function payloadText(members: Members): string {
+  const texts = Object.entries(members).map(([name, member]) => {
+    const isOptional = 'optional' in member;
+    const schema = isOptional ? member.optional : member;
+    const what = schema.enum ? listed(schema.enum.map((value) => `\`${String(value)}\``)) : expected(schema);
+    const [first = '', ...rest] = schema.description?.replace(/\.$/, '') ?? '';
+    const said = first === '' ? '' : `, ${first.toLowerCase()}${rest.join('')}`;
+    return `\`${name}${isOptional ? '?' : ''}\`${what === 'a string' ? '' : ` ${what}`}${said}`;
+  });
+  return texts.join('; ');
+}
+
+function frameText(name: (typeof MULTIPLEX_FRAMES)[number]): string {
+  const members = Object.entries(FRAMES[name].members as Members).map(([member, shape]) => {
+    if ('optional' in shape) return `"${member}"?`;
+    return shape.const === undefined ? `"${member}"` : `"${member}":${JSON.stringify(shape.const)}`;
+  });
+  return `\`{${members.join(',')}}\``;
+}
+
+function limitText(
+  { what, bytes, setting, unit, more }: (typeof LIMITS)[number],
+  settings: Readonly<Record<string, Setting>>,
+): string {
+  const value = bytes ?? Number(settings[setting ?? '']?.default);
+  const amount =
+    bytes !== undefined || unit === 'bytes' ? bytesText(value) : `${grouped(value)}${unit ? ` ${unit}` : ''}`;
+  return [what, [amount, ...(more === undefined ? [] : [more])].join('; '), setting ? `\`${setting}\`` : ''].join(
+    ' | ',
+  );
+}
+
+/** 100 000 */
+const grouped = (value: number) => String(value).replace(/\B(?=(\d{3})+$)/g, ' ');
+
+function bytesText(bytes: number): string {
+  const power = bytes >= 2 ** 30 ? 3 : bytes >= 2 ** 20 ? 2 : 1;
+  return `${bytes / 1024 ** power} ${['KiB', 'MiB', 'GiB'][power - 1]}`;
+}
+
 function withTable(page: string, name: string, rows: readonly string[]): string {
   return page.replace(
     new RegExp(`(<!-- ${name}: .*? -->\\n).*(<!-- end of ${name} -->)`, 's'),
@@ -57,4 +144,6 @@ if (import.meta.main) {
   writeFileSync(new URL('../.env.example', import.meta.url), envExample(SETTINGS));
   const page = withSettingsTable(readFileSync(operations, 'utf8'), SETTINGS);
   writeFileSync(operations, withMetricsTable(page, { ...METRICS, ...TRANSPORT_METRICS, ...HOST_METRICS }));
+  const protocol = new URL('../PROTOCOL.md', import.meta.url);
+  writeFileSync(protocol, withProtocolTables(readFileSync(protocol, 'utf8'), SETTINGS));
 }

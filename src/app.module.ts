@@ -1,6 +1,7 @@
 import { Global, Module, type DynamicModule } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, APP_PIPE } from '@nestjs/core';
 import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
 import { AuthConfig } from './auth/auth.config.js';
 import { AuthModule } from './auth/auth.module.js';
 import type { Config } from './boot/config.js';
@@ -31,13 +32,15 @@ export interface Parts {
   readonly database: Database;
   readonly logger: Logger;
   readonly host: HostModule;
+  /** Where metrics are. Defaults to the one of the process. */
+  readonly registry?: Registry;
 }
 
 /** The list of modules, and the slice of the configuration that each gets. */
 @Global()
 @Module({})
 export class AppModule {
-  static register({ config, database, logger, host }: Parts): DynamicModule {
+  static register({ config, database, logger, host, registry }: Parts): DynamicModule {
     const { hosted } = host;
     const slices = [
       { provide: AuthConfig, useValue: config.auth },
@@ -52,13 +55,18 @@ export class AppModule {
       module: AppModule,
       imports: [
         DatabaseModule.register(database),
-        ObservabilityModule.register({ config: config.observability, logger, hosted }),
+        ObservabilityModule.register({
+          config: config.observability,
+          logger,
+          hosted,
+          ...(registry && { registry }),
+        }),
         AuthModule.register(hosted),
         OwnershipModule.register(hosted),
         UploadsModule.register(hosted),
         TasksModule,
         DeliveryModule.register(hosted),
-        ExecutionModule.register(hosted),
+        ExecutionModule,
         HealthModule.register({
           redisUrl: config.delivery.redisUrl,
           readinessRedis: config.readinessRedis,

@@ -1,6 +1,43 @@
-// What a host module imports as `taskbridge`: the ports it may replace, under the tokens they are injected by, and the words of
-// their signatures. This is the package's public surface; everything else may change.
+// What a host module imports as `taskbridge`: the ports that it may replace, under the tokens they are injected by; the parts that it
+// composes them from; what its own controllers need. This is the package's public surface (docs/hosting.md says what of it is
+// stable); everything else may change.
 
+// Who is calling.
+export type { AuthContext, Scope } from './auth/auth-context.js';
+export { AuthContextResolver } from './auth/auth-context-resolver.js';
+export { AccessDenied, NotAuthenticated } from './auth/auth.errors.js';
+
+// The routes of a host.
+export { Caller } from './auth/caller.decorator.js';
+export { Public } from './auth/public.decorator.js';
+export { Requires } from './auth/requires.decorator.js';
+
+// The bodies of these routes.
+export { AnyJson } from './http/any-json.decorator.js';
+export { AsText, Elements, JsonObjectText } from './http/body-shape.js';
+export { JsonText } from './http/json-text.js';
+export { treeOf } from './http/json-tree.js';
+export { Optional, Present } from './http/optional.decorator.js';
+
+// Whose tasks those are.
+export { OwnershipPolicy, type OwnedTask } from './ownership/ownership-policy.js';
+
+// Files.
+export { AttachmentStore, type ByteRange } from './uploads/attachment-store.js';
+export type { UploadedFile } from './uploads/uploaded-file.js';
+export { UploadPolicy, type UploadAllowance } from './uploads/upload-policy.js';
+export {
+  AttachmentMissing,
+  AttachmentStoreUnavailable,
+  UploadForbidden,
+  UploadInvalid,
+} from './uploads/uploads.errors.js';
+
+// Events on their way to other replicas.
+export { LiveLog, type LiveLogFollower } from './delivery/live-log.js';
+export { StoredEvent } from './tasks/stored-event.js';
+
+// Tasks that run in the service.
 export {
   type JsonObject,
   type SuspendAnswer,
@@ -11,23 +48,29 @@ export {
   type TaskHandler,
   type TaskHandlers,
 } from '#handler/task-handler.js';
-export type { AuthContext } from './auth/auth-context.js';
-export { AuthContextResolver } from './auth/auth-context-resolver.js';
-export { AccessDenied, NotAuthenticated } from './auth/auth.errors.js';
-export { LiveLog, type LiveLogFollower } from './delivery/live-log.js';
-export { TaskExecutor } from './execution/task-executor.js';
 export { TASK_HANDLERS } from './execution/handlers.js';
+export type { SuspensionKind } from '#protocol/events.js';
+
+// Readiness.
+export { AlwaysReadyProbe } from './health/always-ready-probe.js';
+export { AttachmentsReadinessProbe } from './health/attachments-readiness-probe.js';
+export { CompositeReadinessProbe, type CompositeOptions } from './health/composite-readiness-probe.js';
+export { ExecutorReadinessProbe } from './health/executor-readiness-probe.js';
+export { PostgresReadinessProbe } from './health/postgres-readiness-probe.js';
 export { ReadinessProbe, type Readiness } from './health/readiness-probe.js';
-export { MetricsSink } from './observability/metrics-sink.js';
-export { TransportDiagnosticsSink } from './observability/transport-diagnostics-sink.js';
-export { OwnershipPolicy, type OwnedTask } from './ownership/ownership-policy.js';
-export { TaskBridgeError } from './taskbridge-error.js';
-export { AttachmentStore, type ByteRange } from './uploads/attachment-store.js';
-export type { UploadedFile } from './uploads/uploaded-file.js';
-export { UploadPolicy, type UploadAllowance } from './uploads/upload-policy.js';
+export { RedisReadinessProbe } from './health/redis-readiness-probe.js';
+
+// What operators see.
+export { Log } from './observability/log.js';
+export type { CounterName, GaugeName, HistogramName, LabelsOf } from './observability/metrics.js';
+export { MetricsSink, NoOpMetricsSink } from './observability/metrics-sink.js';
+export { PrometheusMetricsSink } from './observability/prometheus-metrics-sink.js';
+export { PrometheusTransportDiagnosticsSink } from './observability/prometheus-transport-diagnostics-sink.js';
 export {
-  AttachmentMissing,
-  AttachmentStoreUnavailable,
-  UploadForbidden,
-  UploadInvalid,
-} from './uploads/uploads.errors.js';
+  NoOpTransportDiagnosticsSink,
+  TransportDiagnosticsSink,
+} from './observability/transport-diagnostics-sink.js';
+
+// Refusals.
+export type { ErrorKind } from '#protocol/errors.js';
+export { TaskBridgeError } from './taskbridge-error.js';

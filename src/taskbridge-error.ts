@@ -1,19 +1,4 @@
-/** The kind of a refusal. One table turns it into an HTTP status, another into a WebSocket close code. */
-export type ErrorKind =
-  | 'invalid'
-  | 'unauthenticated'
-  | 'forbidden'
-  | 'absent'
-  | 'method_not_allowed'
-  | 'not_acceptable'
-  | 'conflict'
-  | 'too_large'
-  | 'unsupported'
-  | 'unsatisfiable'
-  | 'unprocessable'
-  | 'upgrade_required'
-  | 'too_many'
-  | 'unavailable';
+import { type ErrorCode, type ErrorKind, kindOf } from '#protocol/errors.js';
 
 /**
  * A refusal, as an answer to the caller. Subclasses are named by the situation; `code` and `details` are public and part of the
@@ -21,6 +6,7 @@ export type ErrorKind =
  */
 export abstract class TaskBridgeError extends Error {
   abstract readonly code: string;
+  /** What sort of refusal it is: the HTTP status and the close code follow from it. */
   abstract readonly kind: ErrorKind;
   readonly details: Readonly<Record<string, unknown>> = {};
   /** Seconds until a repeat makes sense; becomes `Retry-After`. */
@@ -28,5 +14,14 @@ export abstract class TaskBridgeError extends Error {
 
   override get name(): string {
     return this.constructor.name;
+  }
+}
+
+/** A refusal of the service itself: its code is in the table of errors, which knows the kind. A host has codes of its own. */
+export abstract class ProtocolError extends TaskBridgeError {
+  abstract override readonly code: ErrorCode;
+
+  override get kind(): ErrorKind {
+    return kindOf(this.code);
   }
 }

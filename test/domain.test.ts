@@ -1,10 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { endsTask } from '#protocol/events.js';
+import type { TaskStatus } from '#protocol/snapshots.js';
 import { type Command, type Decision, decide, type Rules } from '../src/tasks/domain/decide.js';
 import { messageEvent, outputEvent, progressEvent } from '../src/tasks/domain/event-payloads.js';
 import { evolve } from '../src/tasks/domain/evolve.js';
-import { isOver, NEW_TASK, type Task, type TaskStatus } from '../src/tasks/domain/task.js';
+import { isOver, NEW_TASK, type Task } from '../src/tasks/domain/task.js';
 import type { AcceptedAction, Question } from '../src/tasks/domain/suspension.js';
 import { newEvent, type NewEvent } from '../src/tasks/domain/task-event.js';
 import { BatchOutOfOrder, EventInvalid, LeaseLost } from '../src/tasks/domain/tasks.errors.js';
@@ -162,17 +163,13 @@ describe('decide', () => {
 
   it('keeps a place for the terminal event: an append that would take it ends the task', () => {
     const { events, task } = decide(STATES.leased, COMMANDS.append, rules({ maxEventsPerTask: 2 }));
-    expect(events.map(({ type, payload }) => [type, payload['code']])).toEqual([
-      ['TASK_FAILED', 'EVENT_LIMIT_EXCEEDED'],
-    ]);
+    expect(events).toMatchObject([{ type: 'TASK_FAILED', payload: { code: 'EVENT_LIMIT_EXCEEDED' } }]);
     expect(task).toMatchObject({ status: 'FAILED', headEventId: 2, run: { state: 'over' } });
   });
 
   it('ends a task whose release would take the place of the terminal event', () => {
     const { events, task } = decide(STATES.leased, COMMANDS.release, rules({ maxEventsPerTask: 2 }));
-    expect(events.map(({ type, payload }) => [type, payload['code']])).toEqual([
-      ['TASK_FAILED', 'EVENT_LIMIT_EXCEEDED'],
-    ]);
+    expect(events).toMatchObject([{ type: 'TASK_FAILED', payload: { code: 'EVENT_LIMIT_EXCEEDED' } }]);
     expect(task.headEventId).toBe(2);
   });
 
@@ -202,7 +199,7 @@ describe('decide', () => {
 
   it('asks no question whose answer would take the place of the terminal event', () => {
     const { events } = decide(STATES.leased, suspend(), rules({ maxEventsPerTask: 3 }));
-    expect(events[0]?.payload['code']).toBe('EVENT_LIMIT_EXCEEDED');
+    expect(events[0]?.payload).toMatchObject({ code: 'EVENT_LIMIT_EXCEEDED' });
     expect(outcomeOf(STATES.leased, suspend())).toBe('TASK_SUSPENDED');
   });
 
@@ -545,8 +542,8 @@ describe('Whatever is asked of a task', () => {
       for (const { before, after: then, decision } of moments) {
         for (const { type, payload } of decision?.events ?? []) {
           if (type !== 'TASK_RETRYING') continue;
-          expect(payload['attempt']).toBe(before.attempt + 1);
-          expect(payload['supersedesAfterEventId']).toBe(String(headAtBegin));
+          expect(payload.attempt).toBe(before.attempt + 1);
+          expect(payload.supersedesAfterEventId).toBe(String(headAtBegin));
         }
         if (then.attempt > before.attempt) headAtBegin = then.headEventId;
       }
@@ -573,7 +570,7 @@ describe('Whatever is asked of a task', () => {
 
   it('failures and lost leases are counted, and releases are not', () => {
     always(({ log, end }) => {
-      const spent = log.filter(({ type, payload }) => type === 'TASK_RETRYING' && payload['reason'] !== 'released');
+      const spent = log.filter((event) => event.type === 'TASK_RETRYING' && event.payload.reason !== 'released');
       expect(end.spentAttempts - spent.length).toBe(
         end.status === 'FAILED' && end.spentAttempts > spent.length ? 1 : 0,
       );
@@ -624,7 +621,7 @@ describe('The payload of an appended event', () => {
   it('is any progress from 0 to 100', () => {
     fc.assert(
       fc.property(fc.double({ min: 0, max: 100, noNaN: true }), (progress) => {
-        expect(progressEvent(progress).payload['progress']).toBe(progress);
+        expect(progressEvent(progress).payload.progress).toBe(progress);
       }),
     );
   });

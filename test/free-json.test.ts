@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Allow, IsArray, IsObject, IsString, ValidateNested } from 'class-validator';
 import fc from 'fast-check';
+import { Elements } from '../src/http/body-shape.js';
 import { canonicalJson } from '../src/http/canonical-json.js';
 import { checkedBody } from '../src/http/json-body.js';
 import type { JsonText } from '../src/http/json-text.js';
+import { Optional } from '../src/http/optional.decorator.js';
 import type { JsonObject, JsonValue } from '../src/http/strict-json.js';
 import { EdgeValidationPipe } from '../src/http/validation.pipe.js';
 import { CreateTaskDto } from '../src/tasks/dto/create-task.dto.js';
@@ -66,6 +69,57 @@ describe('Free-form JSON', () => {
       '{"uiHints":{"2":1,"1":2},"leaseToken":"t","allowedActions":["a"],"reasonCode":"r","kind":"SYSTEM_PAUSED"}';
     const names = Object.keys(await read(text, SuspendDto));
     expect(names).toEqual(['schemaVersion', 'uiHints', 'leaseToken', 'allowedActions', 'reasonCode', 'kind']);
+  });
+});
+
+class InnerDto {
+  @IsString()
+  name!: string;
+
+  @Optional()
+  @Allow()
+  more?: unknown;
+}
+
+class OuterDto {
+  @Optional()
+  @IsObject()
+  object?: object;
+
+  @Optional()
+  @IsArray()
+  list?: unknown[];
+
+  @Optional()
+  @ValidateNested({ each: true })
+  @Elements(() => InnerDto)
+  inner?: InnerDto[];
+}
+
+describe('A body whose DTO does not say that it nests', () => {
+  const many = (length: number) => Array.from({ length }, (_, n) => n);
+
+  it.each([
+    ['flat', { object: { a: 1, b: null, c: [], d: {} }, list: ['a', {}, []] }],
+    ['of the largest size', { object: Object.fromEntries(many(16).map((n) => [n, n])), list: many(512) }],
+    ['of another DTO', { inner: [{ name: 'a', more: [1] }, { name: 'b' }] }],
+  ])('comes whole where it is %s', async (_, body) => {
+    expect(JSON.parse(JSON.stringify(await read(JSON.stringify(body), OuterDto)))).toEqual(body);
+  });
+
+  it.each([
+    ['nests', { object: { a: { b: 1 } } }, ['object']],
+    ['nests in a list', { list: [1, [2]] }, ['list']],
+    ['has too many members', { object: Object.fromEntries(many(17).map((n) => [n, n])) }, ['object']],
+    ['has too many elements', { list: many(513) }, ['list']],
+    ['nests within another DTO', { inner: [{ name: 'a' }, { name: 'b', more: { c: [1] } }] }, ['inner[1].more']],
+    ['has lists in the place of another DTO', { inner: [[{ name: 'a' }]] }, ['inner[0]']],
+  ])('is refused where it %s, and never emptied in silence', async (_, body, paths) => {
+    const errors = paths.map((path) => ({ path, message: 'is larger than this route takes, or nests deeper' }));
+    await expect(read(JSON.stringify(body), OuterDto)).rejects.toMatchObject({
+      code: 'REQUEST_VALIDATION_ERROR',
+      details: { errors },
+    });
   });
 });
 

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type Answer, Client, type Created, expectError, uniqueId } from './support/client.js';
 import { connected } from './support/fold.js';
@@ -10,6 +10,7 @@ import { field, file, formOf } from './support/form.js';
 import { Metrics } from './support/metrics.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 import { eventually, runToExit, type Service, startService, temporaryDirectory } from './support/service.js';
+import { WITH_WORKERS } from './support/worker-client.js';
 
 const HOST_MODULE = fileURLToPath(new URL('./support/faulty-host.js', import.meta.url));
 /** The time limit of requests that do not use the faulty port. It is far below the ten seconds of a port. */
@@ -25,7 +26,7 @@ let control: string;
 
 beforeAll(async () => {
   [database, directory] = await Promise.all([createTestDatabase(), temporaryDirectory()]);
-  const env = { DATABASE_URL: database.appUrl, DATA_DIR: join(directory, 'attachments'), HOST_MODULE };
+  const env = { DATABASE_URL: database.appUrl, DATA_DIR: join(directory, 'attachments'), HOST_MODULE, ...WITH_WORKERS };
   service = await startService(env, { lifetime: 'file' });
   const port = /"control":(\d+)/.exec(service.stdout())?.[1];
   control = `http://127.0.0.1:${port}`;
@@ -332,34 +333,6 @@ it('A LiveLog that gives its follower garbage is reported, and harms no stream',
   await set({});
 });
 
-describe('A TaskExecutor', () => {
-  it.each(['submitted', 'cancelled'].flatMap((method) => [...THROWS, ...LEAVES].map((fault) => [method, fault])))(
-    'whose %s %s costs a line, and the commit stands',
-    async (method = '', fault = '') => {
-      const before = await failures('TaskExecutor', method, 'threw');
-      await set({ [`TaskExecutor.${method}`]: fault });
-      const client = as(uniqueId());
-      const taskId = await created(client, `victim.${method}`);
-      expect((await client.cancel(taskId)).body.status).toBe('CANCELLATION_REQUESTED');
-      await isReported('TaskExecutor', method, 'threw', before);
-      await set({});
-    },
-  );
-
-  it.each(THROWS)('whose accepts %s costs the create', async (fault) => {
-    const problem = fault.startsWith('rejects') ? 'nonsense' : 'threw';
-    const before = await failures('TaskExecutor', 'accepts', problem);
-    await set({ 'TaskExecutor.accepts': fault });
-    const answer = await as(uniqueId()).create(createBody('victim.accepts'));
-    // A promise is no boolean, and what is no boolean is no.
-    if (problem === 'nonsense') expectError(answer, 422, 'REQUEST_VALIDATION_ERROR');
-    else expectError(answer, 503, 'SERVICE_UNAVAILABLE');
-    await isReported('TaskExecutor', 'accepts', problem, before);
-    await oneIsUnhurt();
-    await set({});
-  });
-});
-
 describe('A ReadinessProbe', () => {
   it.each([...THROWS, ...NONSENSE, ...READINESS])(
     'with the fault “%s” is not ready, and everything else works',
@@ -413,7 +386,7 @@ describe.each(['takes 10 s', 'never answers'])(
       const prepared = await Promise.all(QUESTIONS.map(async ({ prepare }) => (await prepare?.()) ?? ''));
       const taskId = await created(victim('resolve'));
       const sinks = ['increment', 'adjust', 'set', 'observe'].map((method) => `MetricsSink.${method}`);
-      const more = ['LiveLog.publish', 'TaskExecutor.submitted', 'TransportDiagnosticsSink.delivered'];
+      const more = ['LiveLog.publish', 'TransportDiagnosticsSink.delivered'];
       const names = [...QUESTIONS.map(({ port, method }) => `${port}.${method}`), ...sinks, ...more];
       await set(Object.fromEntries([...names, 'ReadinessProbe.checkReadiness'].map((name) => [name, fault])));
       for (const [i, { port, method, use }] of QUESTIONS.entries()) {
@@ -476,7 +449,6 @@ describe('At the start', () => {
     UploadPolicy: 'admit check',
     AttachmentStore: 'put open remove',
     LiveLog: 'publish follow start stop',
-    TaskExecutor: 'accepts submitted cancelled resumed checkHealth',
     ReadinessProbe: 'checkReadiness',
     MetricsSink: 'increment adjust set observe',
     TransportDiagnosticsSink: 'replayStarted delivered heartbeatSent disconnected holeHealed slowConsumer',
@@ -499,7 +471,7 @@ describe('At the start', () => {
   const failing = "{ throw new Error('no such\\nthing'); }";
   const extending = (port: keyof typeof PORTS, more: string) => {
     const whole = PORTS[port].split(' ').map((method) => `${method}() {}`);
-    return `useClass: class extends ${port} { taskTypes = []; ${whole.join(' ')} ${more} }`;
+    return `useClass: class extends ${port} { ${whole.join(' ')} ${more} }`;
   };
 
   // Half a minute of waiting, beside the others.
@@ -563,6 +535,16 @@ describe('At the start', () => {
     const stubs = 'publish() {} follow() {} async stop() {}';
     const provider = `useClass: class extends LiveLog { ${stubs} async start() { throw new Error('no broker'); } }`;
     expect(await refusal('start', hosting('LiveLog', provider))).toBe('HOST_MODULE: LiveLog.start failed: no broker');
+  });
+
+  it('a TaskExecutor is refused: it is no port', async () => {
+    const internal = pathToFileURL(fileURLToPath(new URL('../dist/execution/task-executor.js', import.meta.url)));
+    const host = 'export default { module: class Host {}, providers: [{ provide: TaskExecutor, useValue: {} }] };';
+    const byItsFile = `import { TaskExecutor } from '${internal.href}'; ${host}`;
+    expect(await refusal('executor', byItsFile)).toBe('HOST_MODULE: TaskExecutor is internal and cannot be replaced');
+    expect(await refusal('no-executor', `import { TaskExecutor } from 'taskbridge'; ${host}`)).toMatch(
+      /^HOST_MODULE: cannot be loaded: .*does not provide an export named 'TaskExecutor'/,
+    );
   });
 
   it('a port that is never made is given up', async () => {

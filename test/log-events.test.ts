@@ -51,6 +51,29 @@ describe('docs/log-events.md', () => {
   });
 });
 
+describe('A line of Nest or of a host module', () => {
+  const { problemOf } = logCatalogue();
+  const line = { level: 'info', time: '', correlation_id: null, causation_id: null };
+  const judged = (fields: object, withHost = true) => problemOf(JSON.stringify({ ...line, ...fields }), withHost);
+
+  it('has a context and whatever fields it likes, or a name of the host', () => {
+    expect(judged({ context: 'Orders', orderId: 7 }, false)).toBeUndefined();
+    expect(judged({ msg: 'acme.order_placed', orderId: 7 })).toBeUndefined();
+  });
+
+  it.each([
+    ['lacks what every line has', { context: 'Orders', time: undefined }],
+    ['looks like an event of the service that there is not', { msg: 'live_log.lots' }],
+    ['has a field more than the event of the service', { msg: 'live_log.redis_back', secret: 1 }],
+  ])('is found where it %s', (_, fields) => {
+    expect(judged(fields)).toBeDefined();
+  });
+
+  it('is none where there is no host module', () => {
+    expect(judged({ msg: 'acme.order_placed' }, false)).toBeDefined();
+  });
+});
+
 describe('The log of a service', () => {
   let database: TestDatabase;
   let service: Service;

@@ -30,7 +30,7 @@ import {
 } from '../src/observability/correlation.js';
 import { createLogger, Log } from '../src/observability/log.js';
 import { MetricsSink, NoOpMetricsSink } from '../src/observability/metrics-sink.js';
-import { NestLog } from '../src/observability/nest-log.js';
+import { nestLogger } from '../src/observability/nest-logger.js';
 import { ObservabilityModule } from '../src/observability/observability.module.js';
 import { Observer } from '../src/observability/observer.js';
 import { PrometheusMetricsSink } from '../src/observability/prometheus-metrics-sink.js';
@@ -238,22 +238,82 @@ describe('Text in a log', () => {
   });
 });
 
-describe("Nest's own lines", () => {
-  test('are events with fields, its chatter at debug level', () => {
-    const { logger, lines } = capturedLog('debug');
-    const nest = new NestLog(logger);
-    nest.log('Starting Nest application...', 'NestFactory');
-    nest.warn('odd', 'Router');
-    nest.error('broken', 'Error: broken\n    at x', 'ExceptionsHandler');
-    nest.error(new Error('thrown'), undefined, 'ExceptionsHandler');
-    expect(lines.map(({ level, msg, context }) => [level, msg, context])).toEqual([
-      ['debug', 'nest.log', 'NestFactory'],
-      ['warn', 'nest.warning', 'Router'],
-      ['error', 'nest.error', 'ExceptionsHandler'],
-      ['error', 'nest.error', 'ExceptionsHandler'],
-    ]);
-    expect(lines[0]).toMatchObject({ text: 'Starting Nest application...', correlation_id: null, causation_id: null });
-    expect(lines[3]).toMatchObject({ err: { message: 'thrown' } });
+describe('The logger of Nest and of hosts', () => {
+  /** What `new Logger(context)` hands on to it, and the line that comes of it. */
+  function lineOf(level: 'log' | 'warn' | 'error' | 'fatal' | 'debug' | 'verbose', ...said: unknown[]) {
+    const { logger, lines } = capturedLog('trace');
+    nestLogger(logger)[level](...said);
+    expect(lines).toHaveLength(1);
+    const { time, correlation_id, causation_id, ...line } = lines[0] as Line;
+    expect([time, correlation_id, causation_id]).toEqual([expect.stringMatching(/Z$/), null, null]);
+    return line;
+  }
+
+  test("writes Nest's words under the logger that said them, what it says of its start at debug level", () => {
+    expect(lineOf('log', 'Starting Nest application...', 'NestFactory')).toEqual({
+      level: 'debug',
+      context: 'NestFactory',
+      msg: 'Starting Nest application...',
+    });
+    expect(lineOf('warn', 'odd', 'Router')).toEqual({ level: 'warn', context: 'Router', msg: 'odd' });
+    const stack = 'Error: broken\n    at x';
+    expect(lineOf('error', 'broken', stack, 'Handler')).toEqual({
+      level: 'error',
+      context: 'Handler',
+      msg: 'broken',
+      stack,
+    });
+    expect(lineOf('error', new Error('thrown'), undefined, 'Handler')).toMatchObject({
+      level: 'error',
+      context: 'Handler',
+      msg: 'thrown',
+      err: { type: 'Error', message: 'thrown' },
+    });
+  });
+
+  test.each([
+    ['an object', [{ orderId: 7, items: [1, { deep: true }] }], { orderId: 7, items: [1, { deep: true }] }],
+    ['a text and an object', ['placed', { orderId: 7 }], { msg: 'placed', orderId: 7 }],
+    ['a text and two objects', ['placed', { orderId: 7 }, { shop: 'a' }], { msg: 'placed', orderId: 7, shop: 'a' }],
+    ['a text and what belongs into it', ['took %d ms', 5], { msg: 'took 5 ms' }],
+    ['a text and what has no place in it', ['took', 5, 'ms'], { msg: 'took 5 ms' }],
+    ['an object with a text of its own', [{ msg: 'placed', orderId: 7 }], { msg: 'placed', orderId: 7 }],
+    ['both', ['one', { msg: 'two' }], { msg: 'one', msg_: 'two' }],
+    ['an error under another name', [{ error: new Error('no') }], { error: { type: 'Error', message: 'no' } }],
+    ['what is no error as one', [{ err: 'no' }], { err_: 'no' }],
+    [
+      'fields that every line has',
+      [{ level: 'gold', time: 5, context: 'c', correlation_id: 'x', causation_id: 'y' }],
+      { level_: 'gold', time_: 5, context_: 'c', correlation_id_: 'x', causation_id_: 'y' },
+    ],
+    ['nothing', [undefined], {}],
+    ['null', [null], { msg: 'null' }],
+  ])('loses nothing of %s', (_, said, fields) => {
+    const line = lineOf('log', ...said, 'Orders');
+    expect(line).toMatchObject({ level: 'info', context: 'Orders', ...fields });
+    expect(Object.keys(line).sort()).toEqual(['context', 'level', ...Object.keys(fields)].sort());
+  });
+
+  test('keeps an error beside a text, and writes no more of it than of any other', () => {
+    const error = Object.assign(new Error('refused'), { password: 'secret' });
+    const line = lineOf('error', 'cannot pay', error, { orderId: 7 }, 'Orders');
+    expect(line).toMatchObject({ level: 'error', msg: 'cannot pay', orderId: 7, err: { message: 'refused' } });
+    expect(JSON.stringify(line)).not.toContain('secret');
+  });
+
+  test.each([
+    ['verbose', 'trace'],
+    ['debug', 'debug'],
+    ['log', 'info'],
+    ['warn', 'warn'],
+    ['error', 'error'],
+    ['fatal', 'fatal'],
+  ] as const)('writes %s at level %s', (method, level) => {
+    expect(lineOf(method, 'text', 'Orders')).toEqual({ level, context: 'Orders', msg: 'text' });
+  });
+
+  test('escapes what a terminal would obey', () => {
+    expect(lineOf('log', 'a\u009b31m\u202e', 'Orders').msg).toBe('a\\u{9b}31m\\u{202e}');
   });
 });
 
@@ -346,6 +406,7 @@ describe('An application', () => {
       config: { logLevel: 'info', otelExporter: 'none' },
       logger,
       hosted: new Set(hosted.keys()),
+      registry: new Registry(),
     });
     const providers = [...hosted].map(([provide, useValue]) => ({ provide, useValue }));
     @Module({})
@@ -353,7 +414,7 @@ describe('An application', () => {
     const host = { module: HostModule, global: true, providers, exports: providers };
     @Module({ imports: [observability, host], controllers: [ThingsController] })
     class TestModule {}
-    const app = await NestFactory.create(TestModule, { logger: new NestLog(logger), bodyParser: false });
+    const app = await NestFactory.create(TestModule, { logger: nestLogger(logger), bodyParser: false });
     app.use(correlation);
     app.use(app.get(AccessLog).middleware);
     app.use(jsonEdge({ maxBytes: 100 }));

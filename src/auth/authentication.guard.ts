@@ -1,8 +1,8 @@
 import { Injectable, type CanActivate, type ExecutionContext } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { Request } from 'express';
-import { hasScope, type AuthContext, type Scope } from './auth-context.js';
-import { AccessDenied } from './auth.errors.js';
+import { hasScope, NOBODY, type AuthContext, type Scope } from './auth-context.js';
+import { AccessDenied, NotAuthenticated } from './auth.errors.js';
 import { Callers } from './callers.js';
 import { PUBLIC } from './public.decorator.js';
 import { ALSO_BY_LEASE, leaseTokenOf } from './also-by-lease.decorator.js';
@@ -10,7 +10,10 @@ import { REQUIRED_SCOPE } from './requires.decorator.js';
 
 export type AuthenticatedRequest = Request & { auth?: AuthContext };
 
-/** Guards every HTTP route but the public ones: resolves the caller, and checks its scopes against the route. */
+/**
+ * Guards every HTTP route but the public ones: resolves the caller, and checks its scopes against the route. A route of a host
+ * without a marker admits every caller with a principal.
+ */
 @Injectable()
 export class AuthenticationGuard implements CanActivate {
   constructor(
@@ -27,7 +30,9 @@ export class AuthenticationGuard implements CanActivate {
     if (this.reflector.getAllAndOverride<boolean>(ALSO_BY_LEASE, target) && leaseTokenOf(request) !== undefined)
       return true;
     const auth = await this.callers.of(request);
-    demandScope(auth, this.reflector.getAllAndOverride<Scope>(REQUIRED_SCOPE, target));
+    const scope = this.reflector.getAllAndOverride<Scope | undefined>(REQUIRED_SCOPE, target);
+    if (scope !== undefined) demandScope(auth, scope);
+    else if (auth === NOBODY) throw new NotAuthenticated('This route needs a caller who says who it is.');
     request.auth = auth;
     return true;
   }

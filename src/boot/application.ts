@@ -13,10 +13,11 @@ import { jsonEdge } from '../http/json-edge.js';
 import { OriginPolicy } from '../http/origin-policy.js';
 import { securityHeaders } from '../http/security-headers.js';
 import { AccessLog } from '../observability/access-log.js';
-import { NestLog } from '../observability/nest-log.js';
+import { nestLogger } from '../observability/nest-logger.js';
 import { OpsGate } from '../observability/ops-gate.js';
 import { takesUploads } from '../tasks/upload.interceptor.js';
 import { AttachmentStore } from '../uploads/attachment-store.js';
+import { withSchemas } from '../http/api-schemas.js';
 import { withUploadForm } from './upload-form.js';
 
 /** Longer than the idle time of the proxies in front, which otherwise reuse a connection at the moment it is closed. */
@@ -38,7 +39,7 @@ const LONGEST_REQUEST_MS = 3_000_000;
 export async function createApplication(parts: Parts): Promise<NestExpressApplication> {
   const app = await NestFactory.create<NestExpressApplication>(AppModule.register(parts), {
     bodyParser: false,
-    logger: new NestLog(parts.logger),
+    logger: nestLogger(parts.logger),
     abortOnError: false,
   });
   app.disable('x-powered-by');
@@ -91,7 +92,7 @@ function documentApi(app: NestExpressApplication, { config }: Parts): void {
     .setDescription('Accept a long-running task once, and follow it to its end without losing an event.')
     .setVersion('1.0')
     .build();
-  const document = () => withUploadForm(SwaggerModule.createDocument(app, outline));
+  const document = () => withSchemas(withUploadForm(SwaggerModule.createDocument(app, outline)));
   SwaggerModule.setup('docs', app, document, {
     jsonDocumentUrl: 'openapi.json',
     ui: !config.environment.productionLike,

@@ -10,7 +10,6 @@ import { type Check, isObject, kindOf, Nonsense } from './host-calls.js';
 const MAX_SCOPES = 1000;
 const MAX_SCOPE_CHARACTERS = 256;
 const MAX_PROBES = 64;
-const MAX_TASK_TYPES = 10_000;
 /** Names and words of readiness become labels of metrics, and are shown to anybody. */
 const WORD = /^[A-Za-z0-9_.:-]{1,64}$/;
 const EVENT_TYPE = /^[A-Z][A-Z0-9_]{0,63}$/;
@@ -92,14 +91,6 @@ export const readiness: Check<Readiness> = (answer) => {
     return [name, { status }] as const;
   });
   return { ready, details: Object.fromEntries(copied), cause };
-};
-
-export const taskTypes: Check<readonly string[]> = (answer) => {
-  const isList = Array.isArray(answer) && answer.length <= MAX_TASK_TYPES;
-  if (!isList || !answer.every((type) => typeof type === 'string')) {
-    throw new Nonsense(`${kindOf(answer)} where a list of task types belongs`);
-  }
-  return [...answer];
 };
 
 /** An event as a LiveLog brought it; undefined when it is none. Made anew, unless it is the very object that was published. */

@@ -78,17 +78,6 @@ export class HostCalls {
     return this.checked(method, answer, check);
   }
 
-  /** For answers that cannot be waited for. @throws HostPortFailed */
-  askNow<Answer>(method: string, read: (host: never) => unknown, check: Check<Answer>): Answer {
-    let answer: unknown;
-    try {
-      answer = asHostCode({ port: this.port, method }, () => read(this.host as never));
-    } catch (error) {
-      throw this.failed(method, error);
-    }
-    return this.checked(method, answer, check);
-  }
-
   /** Says what is wrong, and goes on. */
   complain(method: string, what: string): void {
     this.faults.report({ port: this.port, method }, 'nonsense', new Nonsense(what));

@@ -2,6 +2,7 @@ import { registerHooks } from 'node:module';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { DynamicModule, InjectionToken, Provider, Type } from '@nestjs/common';
+import { TaskExecutor } from '../execution/task-executor.js';
 import type { Hosted } from '../hosted.js';
 import { firstLineOf } from '../observability/first-line.js';
 import { asHostCode } from '../observability/host-code.js';
@@ -18,8 +19,8 @@ export interface HostModule {
 
 /**
  * Loads the ES module that a deployment mounts beside the service. What it imports is looked for beside it first, and then in
- * the service, so that a single file needs nothing installed; `taskbridge`, Nest and its metadata always come from the service,
- * because two copies of them would not know each other's classes.
+ * the service, so that a single file needs nothing installed; `taskbridge`, Nest, its metadata, its logger and its metrics always come
+ * from the service, because two copies of them would not know each other's classes.
  * @throws BootRefused
  */
 export async function loadHostModule(path: string | undefined): Promise<HostModule> {
@@ -34,6 +35,7 @@ export async function loadHostModule(path: string | undefined): Promise<HostModu
   const ofClass = (Reflect.getMetadata('providers', host.module) as Provider[] | undefined) ?? [];
   const ofObject = host.providers ?? [];
   const tokens = [...ofClass, ...ofObject].map(tokenOf);
+  if (tokens.includes(TaskExecutor)) throw refused('TaskExecutor is internal and cannot be replaced');
   // Those of the class come first, and a later one takes the place of an earlier one.
   const providers = [...ofClass.filter(isOfPort), ...ofObject].flatMap(guardedProviders);
   return { modules: [{ ...host, providers, global: true, exports: tokens }], hosted: new Set(tokens) };
@@ -47,7 +49,8 @@ export function refusedWithHost({ modules }: HostModule, error: unknown): unknow
 }
 
 function resolveFromService(): void {
-  const shared = /^(@nestjs\/|reflect-metadata$|rxjs(\/|$)|class-validator$|class-transformer$)/;
+  const shared =
+    /^(@nestjs\/|reflect-metadata$|rxjs(\/|$)|class-validator$|class-transformer$|nestjs-pino$|prom-client$|@willsoto\/nestjs-prometheus$)/;
   const api = new URL('../host-api.js', import.meta.url).href;
   // A file of handlers that also runs in remote workers imports what it needs from their SDK; here that is the service.
   const ours = new Set(['taskbridge', '@taskbridge/worker']);

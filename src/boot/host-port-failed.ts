@@ -1,11 +1,10 @@
 import type { HostCall } from '../observability/host-code.js';
 import { firstLineOf } from '../observability/first-line.js';
-import { TaskBridgeError } from '../taskbridge-error.js';
+import { ProtocolError } from '../taskbridge-error.js';
 
 /** A part that the host module brought did not do what its port promises. Which one is for the log: `cause` says it. */
-export class HostPortFailed extends TaskBridgeError {
+export class HostPortFailed extends ProtocolError {
   override readonly code = 'SERVICE_UNAVAILABLE';
-  override readonly kind = 'unavailable';
   override readonly retryAfterSeconds = 5;
 
   /** For an operator. */

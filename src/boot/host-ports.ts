@@ -2,7 +2,6 @@ import type { InjectionToken } from '@nestjs/common';
 import type { TaskHandler, TaskHandlers } from '#handler/task-handler.js';
 import { AuthContextResolver } from '../auth/auth-context-resolver.js';
 import { LiveLog, type LiveLogFollower } from '../delivery/live-log.js';
-import { TaskExecutor } from '../execution/task-executor.js';
 import { TASK_HANDLERS } from '../execution/handlers.js';
 import { ReadinessProbe, type Readiness } from '../health/readiness-probe.js';
 import { asHostCode, asOwnCode } from '../observability/host-code.js';
@@ -13,7 +12,7 @@ import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { AttachmentStore } from '../uploads/attachment-store.js';
 import { UploadPolicy } from '../uploads/upload-policy.js';
 import { BootRefused } from './boot-guard.js';
-import { anything, authContext, broughtEvent, readiness, taskTypes, uploadAllowance, yesOrNo } from './host-answers.js';
+import { anything, authContext, broughtEvent, readiness, uploadAllowance, yesOrNo } from './host-answers.js';
 import { HostCalls, isObject, kindOf } from './host-calls.js';
 import { open, put } from './host-streams.js';
 
@@ -73,17 +72,6 @@ function followerOf(calls: HostCalls, follower: LiveLogFollower): LiveLogFollowe
   };
 }
 
-const executor: Guard<TaskExecutor> = (calls) => ({
-  get taskTypes() {
-    return calls.askNow('taskTypes', (host: TaskExecutor) => host.taskTypes, taskTypes);
-  },
-  accepts: (taskType) => calls.askNow('accepts', (host: TaskExecutor) => host.accepts(taskType), yesOrNo),
-  submitted: (task) => calls.tell('submitted', { ...task }),
-  cancelled: (task) => calls.tell('cancelled', { ...task }),
-  resumed: (task) => calls.tell('resumed', { ...task }),
-  checkHealth: () => calls.ask('checkHealth', [], anything),
-});
-
 const probe: Guard<ReadinessProbe> = (calls) => {
   let underWay: Promise<Readiness> | undefined;
   return {
@@ -123,8 +111,8 @@ function port<Port extends object>(token: abstract new () => Port, guard: Guard<
     if (!isObject(host) && typeof host !== 'function') throw refused(`${name} is ${kindOf(host)}`);
     const calls = new HostCalls(name, host, faults);
     const guarded = guard(calls);
-    for (const [member, { get }] of Object.entries(Object.getOwnPropertyDescriptors(guarded))) {
-      const isThere = get !== undefined || calls.has(member) || OPTIONAL.includes(`${member} of ${name}`);
+    for (const member of Object.keys(guarded)) {
+      const isThere = calls.has(member) || OPTIONAL.includes(`${member} of ${name}`);
       if (!isThere) throw refused(`${name} has no method ${member}`);
     }
     return Object.setPrototypeOf(guarded, token.prototype as object) as Port;
@@ -155,7 +143,6 @@ export const HOST_PORTS: ReadonlyMap<InjectionToken, Wrap> = new Map<InjectionTo
   port(UploadPolicy, uploads),
   port(AttachmentStore, attachments),
   port(LiveLog, liveLog),
-  port(TaskExecutor, executor),
   port(ReadinessProbe, probe),
   port(MetricsSink, metrics),
   port(TransportDiagnosticsSink, diagnostics),

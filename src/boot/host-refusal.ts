@@ -1,6 +1,7 @@
 import { HttpException } from '@nestjs/common';
+import type { ErrorKind } from '#protocol/errors.js';
 import { httpStatusOf } from '../http/error-body.js';
-import { type ErrorKind, TaskBridgeError } from '../taskbridge-error.js';
+import { TaskBridgeError } from '../taskbridge-error.js';
 import { AttachmentMissing } from '../uploads/uploads.errors.js';
 
 const CODE = /^[A-Z][A-Z0-9_]{0,63}$/;
@@ -48,6 +49,8 @@ function copied(error: TaskBridgeError): HostRefusal | undefined {
   const { code, kind, message, details, retryAfterSeconds } = error;
   const isWhole =
     CODE.test(code) &&
+    // A fault is not a refusal.
+    kind !== 'fault' &&
     Number.isInteger(httpStatusOf(kind)) &&
     typeof message === 'string' &&
     message.length <= MAX_MESSAGE_CHARACTERS &&

@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import type { Server } from 'node:http';
+import { Logger as HostLogger } from '@nestjs/common';
 import type { Logger } from 'pino';
 import type { Database } from '../database/database.js';
 import { Hub } from '../delivery/hub.js';
@@ -12,6 +13,7 @@ import { BeforeScrape } from '../observability/before-scrape.js';
 import { HostFaults } from '../observability/host-faults.js';
 import { ServiceReadiness } from '../health/service-readiness.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
+import { nestLogger } from '../observability/nest-logger.js';
 import { EndLostAttempts } from '../tasks/end-lost-attempts.js';
 import { MeasureBacklog } from '../tasks/measure-backlog.js';
 import { UploadSweeper } from '../uploads/upload-sweeper.js';
@@ -44,6 +46,8 @@ export interface Serving {
 
 /** Wires the application, listens, and starts what runs on its own, in this order. */
 export async function serve({ config, database, logger, isAlone, crash }: Ground): Promise<Serving> {
+  // What a host logs while it is loaded is in the log, too.
+  HostLogger.overrideLogger(nestLogger(logger));
   const contained = config.hostModule === undefined ? undefined : containHostFaults(crash);
   const host = await loadHostModule(config.hostModule);
   const refused = (error: unknown): never => {

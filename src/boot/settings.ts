@@ -1,3 +1,4 @@
+import { MAX_EVENT_BYTES } from '#protocol/limits.js';
 import {
   choice,
   choiceInAnyCase,
@@ -151,7 +152,11 @@ export const SETTINGS = {
     meaning: 'origins of allowed browser pages, besides the same host',
   },
   MAX_REQUEST_BODY_SIZE_BYTES: { kind: integer(1, GIB), default: '1048576', meaning: 'bytes of one JSON body' },
-  MAX_EVENT_PAYLOAD_BYTES: { kind: integer(1, GIB / 4), default: '65536', meaning: "bytes of one event's payload" },
+  MAX_EVENT_PAYLOAD_BYTES: {
+    kind: integer(1, GIB / 4),
+    default: String(MAX_EVENT_BYTES),
+    meaning: "bytes of one event's payload",
+  },
   // An accepted task that ends has two events at the least.
   MAX_EVENTS_PER_TASK: { kind: integer(2, 2 ** 31 - 1), default: '100000', meaning: 'events of one task' },
   ATTACHMENT_STORE: {

@@ -1,10 +1,9 @@
 import { isNativeError } from 'node:util/types';
-import { type ErrorKind, TaskBridgeError } from '../taskbridge-error.js';
+import { ProtocolError } from '../taskbridge-error.js';
 
 /** PostgreSQL does not answer now. A single statement outside a transaction may still have taken effect. */
-export class DatabaseUnavailable extends TaskBridgeError {
+export class DatabaseUnavailable extends ProtocolError {
   override readonly code = 'SERVICE_UNAVAILABLE';
-  override readonly kind: ErrorKind = 'unavailable';
   override readonly retryAfterSeconds = 1;
 
   constructor(cause: unknown) {
@@ -13,9 +12,8 @@ export class DatabaseUnavailable extends TaskBridgeError {
 }
 
 /** The connection was lost at COMMIT. The transaction took effect as a whole or not at all, and only a query can tell. */
-export class CommitUnknown extends TaskBridgeError {
+export class CommitUnknown extends ProtocolError {
   override readonly code = 'SERVICE_UNAVAILABLE';
-  override readonly kind: ErrorKind = 'unavailable';
   override readonly retryAfterSeconds = 1;
 
   constructor(cause: unknown) {

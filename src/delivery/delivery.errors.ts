@@ -1,4 +1,4 @@
-import { TaskBridgeError } from '../taskbridge-error.js';
+import { ProtocolError } from '../taskbridge-error.js';
 
 const MESSAGES = {
   binary: 'Frames are text.',
@@ -8,27 +8,24 @@ const MESSAGES = {
 } as const;
 
 /** A frame of a client that ends its connection. */
-export class FrameRefused extends TaskBridgeError {
+export class FrameRefused extends ProtocolError {
   readonly code = 'INVALID_REQUEST';
-  readonly kind = 'invalid';
   constructor(readonly problem: keyof typeof MESSAGES) {
     super(MESSAGES[problem]);
   }
 }
 
 /** A second subscribe to a task that this connection follows; the first one continues. */
-export class AlreadySubscribed extends TaskBridgeError {
+export class AlreadySubscribed extends ProtocolError {
   readonly code = 'ALREADY_SUBSCRIBED';
-  readonly kind = 'conflict';
   constructor() {
     super('This connection follows the task already.');
   }
 }
 
 /** An unsubscribe from a task that this connection does not follow, perhaps because it just ended. */
-export class NotSubscribed extends TaskBridgeError {
+export class NotSubscribed extends ProtocolError {
   readonly code = 'NOT_SUBSCRIBED';
-  readonly kind = 'conflict';
   constructor() {
     super('This connection does not follow the task.');
   }

@@ -1,14 +1,17 @@
 import { Controller, Get, Header, Param, Query, Req, Res } from '@nestjs/common';
 import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
+import type { Answer } from '#protocol/snapshots.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Caller } from '../auth/caller.decorator.js';
 import { Requires } from '../auth/requires.decorator.js';
 import { Produces } from '../http/accept.guard.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
+import { answers } from '../http/api-schemas.js';
+import { arrayOf, JsonText, writeObject } from '../http/json-text.js';
 import { OriginPolicy } from '../http/origin-policy.js';
 import { DeliveryConfig } from './delivery.config.js';
-import { EventPageDto, LongPollDto, StreamQueryDto } from './dto/long-poll.dto.js';
+import { LongPollDto, StreamQueryDto } from './dto/long-poll.dto.js';
 import { FeedStream } from './feed-stream.js';
 import { OpenSubscription } from './open-subscription.js';
 import { PollEvents } from './poll-events.js';
@@ -33,7 +36,7 @@ export class EventsController {
   @Header('Cache-Control', 'no-store')
   @Header('Content-Type', 'application/json; charset=utf-8')
   @ApiOperation({ summary: 'Read a page of events, waiting while there is none (long-poll)' })
-  @ApiOkResponse({ type: EventPageDto })
+  @ApiOkResponse(answers('EventPage'))
   async poll(
     @Caller() caller: AuthContext,
     @Param('taskId') taskId: string,
@@ -42,16 +45,16 @@ export class EventsController {
   ): Promise<string> {
     const page = await this.pollEvents.execute(caller, taskId, query, goneSignal(response));
     const next = page.events.at(-1)?.eventId ?? query.afterEventId;
-    const members = [
-      `"taskId":"${taskId}"`,
-      // The stored text as it is. Parsed and written again, its bytes would differ.
-      `"events":[${page.events.map((event) => event.envelope).join(',')}]`,
-      ...(next === undefined || next === '' ? [] : [`"nextAfterEventId":"${next}"`]),
-      `"hasMore":${page.hasMore}`,
-      `"headEventId":"${page.headEventId}"`,
-      `"terminal":${page.terminal}`,
-    ];
-    return `{${members.join(',')}}`;
+    const answer: Omit<Answer<'EventPage'>, 'events'> & { readonly events: JsonText } = {
+      taskId,
+      // The stored text as it is: parsed and written again it would no longer be the same bytes.
+      events: arrayOf(page.events.map(({ envelope }) => new JsonText(envelope))),
+      ...(next !== undefined && next !== '' && { nextAfterEventId: String(next) }),
+      hasMore: page.hasMore,
+      headEventId: String(page.headEventId),
+      terminal: page.terminal,
+    };
+    return writeObject(answer);
   }
 
   @Get('stream')

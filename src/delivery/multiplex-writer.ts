@@ -5,9 +5,6 @@ import { comeBackAfterMs } from './return-time.js';
 import type { Subscription } from './subscription.js';
 import { type ClientFrame, WebSocketWriter } from './web-socket-writer.js';
 
-/** The subprotocol that a client offers to follow many tasks on one connection. */
-export const MULTIPLEX = 'taskbridge.multiplex.v1';
-
 /** The same frames, and further ones that say for one task what a close code says for a connection. */
 export class MultiplexWriter extends WebSocketWriter {
   override readonly carriesMany = true;

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
+import type { Frame } from '#protocol/frames.js';
 import type { Batch } from './batches.js';
 import type { StreamEnd } from './connection.js';
 import { SSE_CHUNKS, SSE_FRAMES } from './frames.js';
@@ -52,7 +53,7 @@ export class SseWriter extends StreamWriter {
 
   /** Without an `id:` line, so it moves no cursor. It has its own type, so `onmessage` does not see it. */
   override heartbeat(): void {
-    const data = {
+    const data: Frame<'streamHeartbeat'> = {
       type: 'HEARTBEAT',
       taskId: this.taskId,
       eventId: `hb-${randomUUID()}`,

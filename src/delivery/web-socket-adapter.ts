@@ -1,20 +1,22 @@
 import type { INestApplicationContext } from '@nestjs/common';
 import { WsAdapter } from '@nestjs/platform-ws';
 import type { RawData, WebSocket, WebSocketServer } from 'ws';
-import { answerOnSocket } from '../http/client-error.js';
+import { MULTIPLEX } from '#protocol/frames.js';
+import { MAX_FRAME_BYTES } from '#protocol/limits.js';
+import { answerOnSocket, type SocketRefusal } from '../http/client-error.js';
 import { MalformedJson } from '../http/http.errors.js';
 import { parseStrictJson } from '../http/strict-json.js';
 import { FrameRefused } from './delivery.errors.js';
-import { MULTIPLEX } from './multiplex-writer.js';
-
-/** Bytes of one client frame; more is answered with 1009. */
-const MAX_FRAME_BYTES = 64 * 1024;
 
 /** The event of frames that no handler may see. No client can name it, because only the parser makes events. */
 export const REFUSED = 'refused';
 const ACTIONS: ReadonlySet<unknown> = new Set(['subscribe', 'unsubscribe']);
 
-const BAD_HANDSHAKE = { status: 400, code: 'INVALID_REQUEST', message: 'The handshake of the WebSocket is malformed' };
+const BAD_HANDSHAKE: SocketRefusal = {
+  status: 400,
+  code: 'INVALID_REQUEST',
+  message: 'The handshake of the WebSocket is malformed',
+};
 
 type Binding = Parameters<WsAdapter['bindMessageHandlers']>;
 
@@ -46,6 +48,7 @@ export class WebSocketAdapter extends WsAdapter {
   override create(port: number, options: Parameters<WsAdapter['create']>[1]): unknown {
     const server = super.create(port, {
       ...options,
+      // More is answered with 1009.
       maxPayload: MAX_FRAME_BYTES,
       perMessageDeflate: false,
       // One frame in each turn of the event loop. So a flood of small frames delays only itself.

@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream';
 import type { WebSocket } from 'ws';
+import type { Frame, FrameName } from '#protocol/frames.js';
 import type { Batch } from './batches.js';
 import { CLOSE_AFTER, closeAfterError } from './close-codes.js';
 import type { StreamEnd } from './connection.js';
@@ -7,6 +8,11 @@ import { WEB_SOCKET_FRAMES } from './frames.js';
 import { Pings } from './pings.js';
 import { StreamWriter } from './stream-writer.js';
 import type { Subscription } from './subscription.js';
+
+/** What the service sends besides events. */
+type ServiceFrame = {
+  [N in FrameName]: Frame<N> extends { readonly type: string } ? Frame<N> : never;
+}[Exclude<FrameName, 'streamHeartbeat'>];
 
 /** The members of a frame that its answer repeats. */
 export interface ClientFrame {
@@ -56,7 +62,7 @@ export class WebSocketWriter extends StreamWriter {
   }
 
   override heartbeat(): void {
-    this.sendJson({ type: 'HEARTBEAT', taskId: this.#taskId, live: true });
+    if (this.#taskId !== undefined) this.sendJson({ type: 'HEARTBEAT', taskId: this.#taskId, live: true });
   }
 
   override look(now: number): void {
@@ -74,7 +80,7 @@ export class WebSocketWriter extends StreamWriter {
     this.socket.close(code, reason);
   }
 
-  protected sendJson(frame: object): void {
+  protected sendJson(frame: ServiceFrame): void {
     this.socket.send(JSON.stringify(frame));
   }
 }

@@ -8,13 +8,14 @@ import {
   WebSocketGateway,
 } from '@nestjs/websockets';
 import type { WebSocket } from 'ws';
+import { MULTIPLEX } from '#protocol/frames.js';
 import { Callers } from '../auth/callers.js';
 import { EdgeValidationPipe } from '../http/validation.pipe.js';
 import { storyFrom } from '../observability/correlation.js';
 import { DeliveryConfig } from './delivery.config.js';
 import { SubscribeFrameDto, UnsubscribeFrameDto } from './dto/frames.dto.js';
 import { FeedStream } from './feed-stream.js';
-import { MULTIPLEX, MultiplexWriter } from './multiplex-writer.js';
+import { MultiplexWriter } from './multiplex-writer.js';
 import { OpenSubscription } from './open-subscription.js';
 import { Session, sessionOf } from './session.js';
 import { Streams } from './streams.js';

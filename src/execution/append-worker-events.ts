@@ -1,16 +1,17 @@
 import { Injectable } from '@nestjs/common';
+import type { AppendableType } from '#protocol/events.js';
+import { MAX_BATCH_BYTES } from '#protocol/limits.js';
+import type { WorkerReceipt } from '#protocol/snapshots.js';
 import { PayloadTooLarge } from '../http/http.errors.js';
 import { Observer } from '../observability/observer.js';
 import { AppendEvents } from '../tasks/append-events.js';
-import { type AppendableType, appendedEvent } from '../tasks/domain/event-payloads.js';
+import { appendedEvent } from '../tasks/domain/event-payloads.js';
 import { joinOutput } from '../tasks/domain/join-output.js';
 import type { JsonObject, NewEvent } from '../tasks/domain/task-event.js';
 import { EventInvalid, EventTooLarge } from '../tasks/domain/tasks.errors.js';
 import { attemptOf } from '../tasks/task-writer.js';
 import { TasksConfig } from '../tasks/tasks.config.js';
 
-/** The limit of a batch in bytes of payload. */
-const MAX_BATCH_BYTES = 256 * 1024;
 /** The claim of the first attempt has stored it. A worker may send it, too. */
 const STARTED_EVENT_ID = '1';
 
@@ -24,13 +25,6 @@ export interface WorkerBatch {
 interface WorkerEvent {
   readonly type: AppendableType;
   readonly payload: JsonObject;
-}
-
-export interface WorkerReceipt {
-  /** One id for each event of the batch. Joined events have the same id. */
-  readonly eventIds: readonly string[];
-  readonly leaseExpiresAt: string;
-  readonly cancellationRequested: boolean;
 }
 
 /** A batch of a running attempt, wherever it runs: checked event by event, adjacent output joined, stored whole or not at all. */

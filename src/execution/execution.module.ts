@@ -1,5 +1,4 @@
-import { Module, type DynamicModule } from '@nestjs/common';
-import { unlessHosted, type Hosted } from '../hosted.js';
+import { Global, Module } from '@nestjs/common';
 import { TasksModule } from '../tasks/tasks.module.js';
 import { AppendWorkerEvents } from './append-worker-events.js';
 import { ClaimForWorker } from './claim-for-worker.js';
@@ -13,26 +12,20 @@ import { WorkerController } from './worker.controller.js';
 import { WorkerTokenGuard } from './worker-token.guard.js';
 
 /** Executors of tasks, and the reaper of lost attempts. */
-@Module({})
-export class ExecutionModule {
-  static register(hosted: Hosted): DynamicModule {
-    const ports = unlessHosted(hosted, { provide: TaskExecutor, useClass: LeaseExecutor });
-    return {
-      module: ExecutionModule,
-      global: true,
-      imports: [TasksModule],
-      controllers: [WorkerController],
-      providers: [
-        Handlers,
-        WaitingClaims,
-        InlineWorker,
-        Reaper,
-        ClaimForWorker,
-        AppendWorkerEvents,
-        WorkerTokenGuard,
-        ...ports,
-      ],
-      exports: [WaitingClaims, InlineWorker, Reaper, ...ports],
-    };
-  }
-}
+@Global()
+@Module({
+  imports: [TasksModule],
+  controllers: [WorkerController],
+  providers: [
+    Handlers,
+    WaitingClaims,
+    InlineWorker,
+    Reaper,
+    ClaimForWorker,
+    AppendWorkerEvents,
+    WorkerTokenGuard,
+    { provide: TaskExecutor, useClass: LeaseExecutor },
+  ],
+  exports: [WaitingClaims, InlineWorker, Reaper, TaskExecutor],
+})
+export class ExecutionModule {}

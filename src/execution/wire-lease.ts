@@ -1,30 +1,11 @@
-import { arrayOf, JsonText } from '../http/json-text.js';
+import type { Lease as WorkerLease } from '#protocol/snapshots.js';
+import { arrayOf, JsonText, type WithText } from '../http/json-text.js';
 import type { Lease } from '../tasks/claim-tasks.js';
-import type { Attachment } from '../tasks/store/attachments.js';
 
 const EMPTY = new JsonText('{}');
 
-/** A lease in the form of the worker protocol. */
-export interface WireLease {
-  readonly taskId: string;
-  readonly attempt: number;
-  readonly leaseToken: string;
-  readonly leaseExpiresAt: string;
-  readonly taskType: string;
-  readonly clientRequestId: string;
-  readonly input: JsonText;
-  readonly metadata: JsonText;
-  readonly ownerId: string;
-  /** `url` is relative to the service. */
-  readonly attachments: readonly (Attachment & { readonly url: string })[];
-  readonly headEventId: string;
-  readonly traceparent: string | null;
-  readonly cancellationRequested: boolean;
-  /** The last answer, with which the attempt continues. */
-  readonly resume?: JsonText;
-  /** All answers so far, oldest first: for handlers that run again from their start. */
-  readonly answers: JsonText;
-}
+/** A lease in the form of the worker protocol. The answers stay the texts that are stored. */
+export type WireLease = Omit<WithText<WorkerLease>, 'answers'> & { readonly answers: JsonText };
 
 export function wireLease(lease: Lease): WireLease {
   const { identity, answers } = lease;

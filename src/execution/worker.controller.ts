@@ -2,16 +2,17 @@ import { createHash } from 'node:crypto';
 import { Body, Controller, Header, HttpCode, Param, Post, Res, StreamableFile, UseGuards } from '@nestjs/common';
 import { ApiBearerAuth, ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
+import type { Answer, RenewedLease, WorkerReceipt } from '#protocol/snapshots.js';
 import { Public } from '../auth/public.decorator.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
+import { answers } from '../http/api-schemas.js';
 import { around, inPieces } from '../http/json-pieces.js';
 import { writeObject } from '../http/json-text.js';
 import { EndAttempt, type Ended, type Ending } from '../tasks/end-attempt.js';
 import { ExtendLease } from '../tasks/extend-lease.js';
 import { LeaseLost } from '../tasks/domain/tasks.errors.js';
-import type { RenewedLease } from '../tasks/store/renew-leases.js';
 import { isTaskId } from '../tasks/task-id.js';
-import { AppendWorkerEvents, type WorkerReceipt } from './append-worker-events.js';
+import { AppendWorkerEvents } from './append-worker-events.js';
 import { ClaimForWorker } from './claim-for-worker.js';
 import {
   AppendEventsDto,
@@ -22,14 +23,6 @@ import {
   LeaseTokenDto,
   SuspendDto,
 } from './dto/worker.dto.js';
-import {
-  EndedDto,
-  FailedDto,
-  LeasesDto,
-  RenewedLeaseDto,
-  SuspendedDto,
-  WorkerReceiptDto,
-} from './dto/worker-answers.dto.js';
 import { WorkerTokenGuard } from './worker-token.guard.js';
 
 /** The worker protocol: everything works with `curl`. */
@@ -51,7 +44,7 @@ export class WorkerController {
   @HttpCode(200)
   @Header('Content-Type', 'application/json; charset=utf-8')
   @ApiOperation({ summary: 'Claim tasks, waiting while there is none' })
-  @ApiOkResponse({ type: LeasesDto })
+  @ApiOkResponse(answers('Leases'))
   async leases(
     @Body() body: ClaimDto,
     @Res({ passthrough: true }) response: Response,
@@ -66,7 +59,7 @@ export class WorkerController {
   @Post('tasks/:taskId/events')
   @HttpCode(200)
   @ApiOperation({ summary: 'Append a batch of events, whole or not at all' })
-  @ApiOkResponse({ type: WorkerReceiptDto })
+  @ApiOkResponse(answers('WorkerReceipt'))
   events(@Param('taskId') taskId: string, @Body() body: AppendEventsDto): Promise<WorkerReceipt> {
     return this.appendEvents.execute(known(taskId), body);
   }
@@ -74,9 +67,9 @@ export class WorkerController {
   @Post('tasks/:taskId/heartbeat')
   @HttpCode(200)
   @ApiOperation({ summary: 'Extend the lease' })
-  @ApiOkResponse({ type: RenewedLeaseDto })
-  async heartbeat(@Param('taskId') taskId: string, @Body() { leaseToken }: LeaseTokenDto) {
-    const { leaseExpiresAt, cancellationRequested, cancelReason }: RenewedLease = await this.extendLease.execute({
+  @ApiOkResponse(answers('RenewedLease'))
+  async heartbeat(@Param('taskId') taskId: string, @Body() { leaseToken }: LeaseTokenDto): Promise<RenewedLease> {
+    const { leaseExpiresAt, cancellationRequested, cancelReason } = await this.extendLease.execute({
       taskId: known(taskId),
       leaseToken,
     });
@@ -86,8 +79,8 @@ export class WorkerController {
   @Post('tasks/:taskId/suspend')
   @HttpCode(200)
   @ApiOperation({ summary: 'Ask; the lease ends, and the task is leased again with the answer' })
-  @ApiOkResponse({ type: SuspendedDto })
-  async suspend(@Param('taskId') taskId: string, @Body() body: SuspendDto) {
+  @ApiOkResponse(answers('TaskSuspension'))
+  async suspend(@Param('taskId') taskId: string, @Body() body: SuspendDto): Promise<Answer<'TaskSuspension'>> {
     const { leaseToken: token, suspendId = suspendIdOf(token), ...rest } = body;
     const { eventId } = await this.end(taskId, { kind: 'suspend', token, question: { suspendId, ...rest } });
     return { suspendId, eventId };
@@ -96,8 +89,11 @@ export class WorkerController {
   @Post('tasks/:taskId/complete')
   @HttpCode(200)
   @ApiOperation({ summary: 'End the task with a result' })
-  @ApiOkResponse({ type: EndedDto })
-  async complete(@Param('taskId') taskId: string, @Body() { leaseToken: token, result }: CompleteDto) {
+  @ApiOkResponse(answers('TaskEnd'))
+  async complete(
+    @Param('taskId') taskId: string,
+    @Body() { leaseToken: token, result }: CompleteDto,
+  ): Promise<Answer<'TaskEnd'>> {
     const { eventId } = await this.end(taskId, { kind: 'complete', token, result });
     return { eventId };
   }
@@ -105,16 +101,22 @@ export class WorkerController {
   @Post('tasks/:taskId/fail')
   @HttpCode(200)
   @ApiOperation({ summary: 'End the attempt with a failure' })
-  @ApiOkResponse({ type: FailedDto })
-  async fail(@Param('taskId') taskId: string, @Body() { leaseToken: token, ...failure }: FailDto): Promise<Ended> {
+  @ApiOkResponse(answers('AttemptFailure'))
+  async fail(
+    @Param('taskId') taskId: string,
+    @Body() { leaseToken: token, ...failure }: FailDto,
+  ): Promise<Answer<'AttemptFailure'>> {
     return this.end(taskId, { kind: 'fail', token, ...failure });
   }
 
   @Post('tasks/:taskId/cancelled')
   @HttpCode(200)
   @ApiOperation({ summary: 'Obey a cancellation' })
-  @ApiOkResponse({ type: EndedDto })
-  async cancelled(@Param('taskId') taskId: string, @Body() { leaseToken: token, reason }: CancelledDto) {
+  @ApiOkResponse(answers('TaskEnd'))
+  async cancelled(
+    @Param('taskId') taskId: string,
+    @Body() { leaseToken: token, reason }: CancelledDto,
+  ): Promise<Answer<'TaskEnd'>> {
     const { eventId } = await this.end(taskId, {
       kind: 'confirm_cancellation',
       token,

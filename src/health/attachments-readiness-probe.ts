@@ -1,9 +1,8 @@
-import type { AttachmentStore } from '../uploads/attachment-store.js';
 import { type Readiness, ReadinessProbe, readinessOf } from './readiness-probe.js';
 
-/** Ready when the attachment store answers. */
+/** Ready when the attachment store answers. `checkHealth` rejects when it does not. */
 export class AttachmentsReadinessProbe extends ReadinessProbe {
-  constructor(private readonly store: Pick<AttachmentStore, 'checkHealth'>) {
+  constructor(private readonly store: { checkHealth(): Promise<unknown> }) {
     super();
   }
 

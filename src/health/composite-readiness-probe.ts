@@ -3,19 +3,22 @@ import { withinDeadline } from '../deadline.js';
 import { type Readiness, ReadinessProbe } from './readiness-probe.js';
 
 export interface CompositeOptions {
-  /** Probes that are shown and do not decide. Defaults to none. */
+  /** Names of probes that are shown and do not decide. Defaults to none. */
   readonly degraded?: readonly string[];
-  /** How long one probe may take, in milliseconds. Defaults to 1000. */
+  /** How long one probe may take, in milliseconds. A later one is not ready. Defaults to 1000. */
   readonly deadlineMilliseconds?: number;
   /** How long an answer stays valid, in milliseconds. Defaults to 1000: one question a second, for any number of requests. */
   readonly cacheMilliseconds?: number;
   /** Milliseconds of a clock that never goes back. Defaults to `performance.now`. */
   readonly now?: () => number;
-  /** Gets a line when the answer of a probe changes. */
+  /** Gets a line when a part is lost, and one when it is back. Defaults to none. */
   readonly log?: Log;
 }
 
-/** Asks several probes at once. Ready when all deciding probes are ready. */
+/**
+ * Asks several probes at once, by the names that `/ready` shows. Ready when all deciding probes are ready. A probe that rejects,
+ * throws or is late is not ready, and harms no other.
+ */
 export class CompositeReadinessProbe extends ReadinessProbe {
   private readonly underWay = new Map<string, Promise<Readiness>>();
   private readonly last = new Map<string, boolean>();

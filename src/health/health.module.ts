@@ -25,46 +25,69 @@ export interface HealthOptions {
   readonly hosted: Hosted;
 }
 
-/** `/health` and `/ready`, and the state of the drain. */
+/** `/health` and `/ready`, the probes behind them, and the state of the drain. */
 @Module({})
 export class HealthModule {
   static register(options: HealthOptions): DynamicModule {
+    const parts = probesOf(options);
     return {
       module: HealthModule,
       global: true,
       // Its error log would have a line for each question to a replica that is not ready. The service logs changes instead.
       imports: [TerminusModule.forRoot({ logger: false })],
       controllers: [HealthController],
-      providers: [DrainState, ServiceReadiness, ...defaultProbe(options)],
-      exports: [DrainState],
+      providers: [DrainState, ServiceReadiness, ...parts, ...defaultProbe(options)],
+      exports: [DrainState, ...parts.map(({ provide }) => provide)],
     };
   }
 }
 
-/** The probe of Redis is a provider of its own, so that Nest closes its connection. */
-function defaultProbe({ redisUrl, readinessRedis, remoteAttachments, hosted }: HealthOptions): Provider[] {
-  const redisProbe =
+/** Each is a provider, so a host can compose them, and Nest closes their connections. */
+function probesOf({ redisUrl }: HealthOptions) {
+  const redis =
     redisUrl === undefined
       ? []
-      : [{ provide: RedisReadinessProbe, useFactory: () => new RedisReadinessProbe(redisUrl) }];
-  return unlessHosted(hosted, ...redisProbe, {
+      : [{ provide: RedisReadinessProbe, useFactory: () => new RedisReadinessProbe(redisUrl), inject: [] }];
+  return [
+    {
+      provide: PostgresReadinessProbe,
+      useFactory: (database: Database) => new PostgresReadinessProbe(database),
+      inject: [Database],
+    },
+    ...redis,
+    {
+      provide: ExecutorReadinessProbe,
+      useFactory: (executor: TaskExecutor) => new ExecutorReadinessProbe(executor),
+      inject: [TaskExecutor],
+    },
+    {
+      provide: AttachmentsReadinessProbe,
+      useFactory: (store: AttachmentStore) => new AttachmentsReadinessProbe(store),
+      inject: [AttachmentStore],
+    },
+  ];
+}
+
+function defaultProbe({ readinessRedis, remoteAttachments, hosted }: HealthOptions): Provider[] {
+  return unlessHosted(hosted, {
     provide: ReadinessProbe,
     useFactory: (
       log: Log,
-      database: Database,
-      executor: TaskExecutor,
-      attachments: AttachmentStore,
+      postgres: PostgresReadinessProbe,
+      executor: ExecutorReadinessProbe,
+      attachments: AttachmentsReadinessProbe,
       redis?: RedisReadinessProbe,
     ) =>
       new CompositeReadinessProbe(
-        {
-          postgres: new PostgresReadinessProbe(database),
-          ...(redis && { redis }),
-          executor: new ExecutorReadinessProbe(executor),
-          ...(remoteAttachments && { attachments: new AttachmentsReadinessProbe(attachments) }),
-        },
+        { postgres, ...(redis && { redis }), executor, ...(remoteAttachments && { attachments }) },
         { degraded: readinessRedis === 'degraded' ? ['redis'] : [], log },
       ),
-    inject: [Log, Database, TaskExecutor, AttachmentStore, ...redisProbe.map(({ provide }) => provide)],
+    inject: [
+      Log,
+      PostgresReadinessProbe,
+      ExecutorReadinessProbe,
+      AttachmentsReadinessProbe,
+      { token: RedisReadinessProbe, optional: true },
+    ],
   });
 }

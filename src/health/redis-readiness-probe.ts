@@ -15,6 +15,7 @@ export class RedisReadinessProbe extends ReadinessProbe implements OnModuleDestr
   private readonly redis: Redis;
   private trouble: Error | undefined;
 
+  /** @param url `redis://` or `rediss://` */
   constructor(url: string) {
     super();
     this.redis = new Redis(url, {

@@ -17,8 +17,9 @@ export class ServiceReadiness {
 
   /** Never rejects. */
   async check(): Promise<Readiness> {
-    const { ready: probed, details } = await this.probed();
-    const ready = await this.judge({ ready: probed, details });
+    const probed = await this.probe.checkReadiness().catch((): Readiness => ({ ready: false, details: {} }));
+    const { details } = probed;
+    const ready = await this.isReady(probed);
     this.metrics.set('ready', ready ? 1 : 0, { part: 'all' });
     for (const [part, { status }] of Object.entries(details)) {
       this.metrics.set('ready', status === 'ready' ? 1 : 0, { part });
@@ -27,23 +28,23 @@ export class ServiceReadiness {
     return { ready, details: { ...details, service: { status: 'draining' } } };
   }
 
-  private async probed(): Promise<Readiness> {
-    const { ready, details } = await this.probe
-      .checkReadiness()
-      .catch((): Readiness => ({ ready: false, details: {} }));
-    return { ready: ready && !this.drain.draining, details };
-  }
-
-  /** Terminus also reports a shutdown that Nest began itself. */
-  private async judge({ ready, details }: Readiness): Promise<boolean> {
-    const indicators = Object.entries(details).map(([name, { status }]): HealthIndicatorFunction => {
-      const indicator = this.indicators.check(name);
-      if (status === 'ready') return () => indicator.up();
-      return () => (ready ? indicator.degraded({ code: status }) : indicator.down({ code: status }));
+  /** Terminus alone decides. It also reports a shutdown that Nest began itself. */
+  private async isReady({ ready, details }: Readiness): Promise<boolean> {
+    const parts = Object.entries(details).map(([name, { status }]): HealthIndicatorFunction => {
+      const part = this.indicators.check(name);
+      if (status === 'ready') return () => part.up();
+      // A part that is not ready while the probe is ready does not decide.
+      return () => (ready ? part.degraded({ code: status }) : part.down({ code: status }));
     });
+    const probe = this.indicators.check('probe');
+    const service = this.indicators.check('service');
+    const whole = [
+      () => (ready ? probe.up() : probe.down()),
+      () => (this.drain.draining ? service.down({ code: 'draining' }) : service.up()),
+    ];
     try {
-      await this.terminus.check(indicators);
-      return ready;
+      await this.terminus.check([...parts, ...whole]);
+      return true;
     } catch (error) {
       if (error instanceof ServiceUnavailableException) return false;
       throw error;

@@ -1,10 +1,10 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { answerClientError, answerOnSocket } from './client-error.js';
+import { answerClientError, answerOnSocket, type SocketRefusal } from './client-error.js';
 import { InvalidRequest } from './http.errors.js';
 import { leaveContinueToEdge } from './json-edge.js';
 
-const NO_PROXY = { status: 405, code: 'METHOD_NOT_ALLOWED', message: 'The method is not allowed here' };
+const NO_PROXY: SocketRefusal = { status: 405, code: 'METHOD_NOT_ALLOWED', message: 'The method is not allowed here' };
 
 /** Answers in our shape what Node's server would answer in its own, or would just hang up on. */
 export function answerEverything(server: Server): void {

@@ -1,6 +1,6 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiResponse } from '@nestjs/swagger';
-import { ErrorDto } from './error.dto.js';
+import { answers } from './api-schemas.js';
 
 const MEANING = {
   400: 'The request is malformed',
@@ -19,4 +19,4 @@ const MEANING = {
 
 /** The refusals that a route may answer with, all of one shape, in OpenAPI. */
 export const ApiErrors = (...statuses: readonly (keyof typeof MEANING)[]) =>
-  applyDecorators(...statuses.map((status) => ApiResponse({ status, description: MEANING[status], type: ErrorDto })));
+  applyDecorators(...statuses.map((status) => ApiResponse({ status, ...answers('Error', MEANING[status]) })));

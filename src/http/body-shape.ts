@@ -2,12 +2,12 @@ import 'reflect-metadata';
 import { applyDecorators } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
 import { getMetadataStorage, ValidateBy } from 'class-validator';
-import type { Member, Members, MemberShape, Shape } from './json-shape.js';
+import { isMembers, type Member, type Members, type MemberShape, type Shape } from './json-shape.js';
 import { JsonText } from './json-text.js';
 
 type Dto = new () => object;
-/** The form of a member that is no plain value: its text, or a list of another DTO. */
-type Kept = 'text' | (() => Dto);
+/** The form of a member that is no plain value: its text, its flat part, or a list of another DTO. */
+type Kept = 'text' | 'shallow' | (() => Dto);
 
 interface Plan {
   readonly shape: Shape;
@@ -20,7 +20,10 @@ const plans = new WeakMap<Dto, Plan>();
 /** Free-form JSON: the member is a `JsonText`, and no validator looks into it. */
 export const AsText = () => Reflect.metadata(KEPT, 'text' satisfies Kept);
 
-/** The elements of the member are instances of `dto`, each validated as such. */
+/** A flat array or object. Deeper parts are left out, and the route refuses the rest. Without this the body is refused. */
+export const Shallow = () => Reflect.metadata(KEPT, 'shallow' satisfies Kept);
+
+/** The member, or each of its elements, is an instance of `dto`. `@ValidateNested()` validates it as such. */
 export const Elements = (dto: () => Dto) => Reflect.metadata(KEPT, dto satisfies Kept);
 
 /** A member that is any JSON object, kept as its text. */
@@ -71,8 +74,4 @@ function planned(dto: Dto): Plan {
     if (typeof kept === 'function') lists.set(propertyName, kept());
   }
   return { shape, lists };
-}
-
-function isMembers(value: unknown): value is Members {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof JsonText);
 }

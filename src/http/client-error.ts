@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { ErrorCode } from '#protocol/errors.js';
 import { errorBody } from './error-body.js';
 import { SECURITY_HEADERS } from './security-headers.js';
 
 export interface SocketRefusal {
   readonly status: number;
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly message: string;
 }
 

@@ -1,9 +1,9 @@
-import { TaskBridgeError } from '../taskbridge-error.js';
+import type { ErrorKind } from '#protocol/errors.js';
+import { ProtocolError } from '../taskbridge-error.js';
 
 /** The request is wrong, and no other status is more precise. */
-export class InvalidRequest extends TaskBridgeError {
+export class InvalidRequest extends ProtocolError {
   override readonly code = 'INVALID_REQUEST';
-  override readonly kind = 'invalid';
 
   constructor(
     message: string,
@@ -14,9 +14,8 @@ export class InvalidRequest extends TaskBridgeError {
 }
 
 /** `offset` counts UTF-16 code units of the decoded text; absent when the text as a whole is refused. */
-export class MalformedJson extends TaskBridgeError {
+export class MalformedJson extends ProtocolError {
   override readonly code = 'INVALID_REQUEST';
-  override readonly kind = 'invalid';
 
   constructor(
     readonly problem: string,
@@ -27,9 +26,8 @@ export class MalformedJson extends TaskBridgeError {
 }
 
 /** The JSON is well-formed, but the route refuses some members. */
-export class RequestValidationError extends TaskBridgeError {
+export class RequestValidationError extends ProtocolError {
   override readonly code = 'REQUEST_VALIDATION_ERROR';
-  override readonly kind = 'unprocessable';
   override readonly details: { readonly errors: readonly FieldError[] };
 
   constructor(errors: readonly FieldError[]) {
@@ -43,9 +41,8 @@ export interface FieldError {
   readonly message: string;
 }
 
-export class PayloadTooLarge extends TaskBridgeError {
+export class PayloadTooLarge extends ProtocolError {
   override readonly code = 'PAYLOAD_TOO_LARGE';
-  override readonly kind = 'too_large';
   override readonly details: { readonly maxBytes: number };
 
   constructor(maxBytes: number, message = `The body is larger than ${maxBytes} bytes`) {
@@ -54,15 +51,17 @@ export class PayloadTooLarge extends TaskBridgeError {
   }
 }
 
-export class UnsupportedMediaType extends TaskBridgeError {
+export class UnsupportedMediaType extends ProtocolError {
   override readonly code = 'UNSUPPORTED_MEDIA_TYPE';
-  override readonly kind = 'unsupported';
 }
 
 /** The range begins behind the end. Also becomes the `Content-Range` header, which tells the size. */
-export class RangeNotSatisfiable extends TaskBridgeError {
+export class RangeNotSatisfiable extends ProtocolError {
   override readonly code = 'INVALID_REQUEST';
-  override readonly kind = 'unsatisfiable';
+
+  override get kind(): ErrorKind {
+    return 'unsatisfiable';
+  }
   override readonly details: { readonly sizeBytes: number };
 
   constructor(sizeBytes: number) {
@@ -71,15 +70,13 @@ export class RangeNotSatisfiable extends TaskBridgeError {
   }
 }
 
-export class NotAcceptable extends TaskBridgeError {
+export class NotAcceptable extends ProtocolError {
   override readonly code = 'NOT_ACCEPTABLE';
-  override readonly kind = 'not_acceptable';
 }
 
 /** `details.allow` also becomes the `Allow` header. */
-export class MethodNotAllowed extends TaskBridgeError {
+export class MethodNotAllowed extends ProtocolError {
   override readonly code = 'METHOD_NOT_ALLOWED';
-  override readonly kind = 'method_not_allowed';
   override readonly details: { readonly allow: readonly string[] };
 
   constructor(allow: readonly string[]) {
@@ -89,18 +86,20 @@ export class MethodNotAllowed extends TaskBridgeError {
 }
 
 /** The address is that of the WebSocket. Also becomes the `Upgrade` header. */
-export class UpgradeRequired extends TaskBridgeError {
+export class UpgradeRequired extends ProtocolError {
   override readonly code = 'INVALID_REQUEST';
-  override readonly kind = 'upgrade_required';
+
+  override get kind(): ErrorKind {
+    return 'upgrade_required';
+  }
 
   constructor() {
     super('This address accepts only WebSockets');
   }
 }
 
-export class RouteNotFound extends TaskBridgeError {
+export class RouteNotFound extends ProtocolError {
   override readonly code = 'NOT_FOUND';
-  override readonly kind = 'absent';
 
   constructor() {
     super('There is nothing at this address');
@@ -108,9 +107,8 @@ export class RouteNotFound extends TaskBridgeError {
 }
 
 /** A dependency of the service does not answer, or the service is draining. */
-export class ServiceUnavailable extends TaskBridgeError {
+export class ServiceUnavailable extends ProtocolError {
   override readonly code = 'SERVICE_UNAVAILABLE';
-  override readonly kind = 'unavailable';
 
   constructor(
     override readonly retryAfterSeconds: number,
@@ -120,9 +118,8 @@ export class ServiceUnavailable extends TaskBridgeError {
   }
 }
 
-export class TooManyRequests extends TaskBridgeError {
+export class TooManyRequests extends ProtocolError {
   override readonly code = 'TOO_MANY_REQUESTS';
-  override readonly kind = 'too_many';
 
   constructor(
     override readonly retryAfterSeconds: number,

@@ -1,6 +1,6 @@
 import { jsonTextOf } from './canonical-json.js';
 import { InvalidRequest } from './http.errors.js';
-import { type Members, membersOf, type Shape } from './json-shape.js';
+import { isMembers, type Members, membersOf, type Shape, type Taken } from './json-shape.js';
 import { JsonText } from './json-text.js';
 import { jsonThread } from './json-thread.js';
 import { type JsonObject, type JsonValue, parseStrictJson } from './strict-json.js';
@@ -10,7 +10,7 @@ const LARGE_BYTES = 64 * 1024;
 
 /** The checked JSON object of a body. Its members are read when the route is known. */
 export abstract class JsonBody {
-  abstract members(shape: Shape): Members | Promise<Members>;
+  abstract members(shape: Shape): Taken | Promise<Taken>;
   /** The whole object as a tree, for a route without a shape. The client decides how long that takes. */
   abstract toJSON(): JsonObject;
 }
@@ -31,7 +31,7 @@ class SmallBody extends JsonBody {
     super();
   }
 
-  members(shape: Shape): Members {
+  members(shape: Shape): Taken {
     return membersOf(this.object, shape);
   }
 
@@ -45,8 +45,9 @@ class LargeBody extends JsonBody {
     super();
   }
 
-  async members(shape: Shape): Promise<Members> {
-    return revived((await jsonThread.run(this.bytes, shape)) as Members, shape);
+  async members(shape: Shape): Promise<Taken> {
+    const { members, cut } = (await jsonThread.run(this.bytes, shape)) as Taken;
+    return { members: revived(members, shape), cut };
   }
 
   toJSON(): JsonObject {
@@ -68,10 +69,16 @@ function noObject(): InvalidRequest {
   return new InvalidRequest('The body has to be a JSON object');
 }
 
-/** The answer of the thread, with its `JsonText`s restored. No shape has texts within a list. */
+/** The answer of the thread, with its `JsonText`s restored. */
 function revived(members: Members, shape: Shape): Members {
   for (const [name, expected] of Object.entries(shape)) {
-    if (expected === 'text' && Object.hasOwn(members, name)) members[name] = revivedText(members[name]);
+    if (!Object.hasOwn(members, name)) continue;
+    if (expected === 'text') members[name] = revivedText(members[name]);
+    if (typeof expected !== 'object') continue;
+    const member = members[name];
+    for (const one of Array.isArray(member) ? (member as readonly unknown[]) : [member]) {
+      if (isMembers(one)) revived(one, expected.listOf);
+    }
   }
   return members;
 }

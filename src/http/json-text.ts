@@ -26,6 +26,15 @@ export class JsonText {
   }
 }
 
+/** An object of the wire, whose members that are objects may be a text. */
+export type WithText<T> = {
+  readonly [N in keyof T]: NonNullable<T[N]> extends readonly unknown[]
+    ? T[N]
+    : NonNullable<T[N]> extends object
+      ? T[N] | JsonText
+      : T[N];
+};
+
 /** The object as `JSON.stringify` writes it, with each `JsonText` inserted as it is. */
 export function writeObject(members: object): string {
   const written: string[] = [];

@@ -1,5 +1,6 @@
 import { HttpException } from '@nestjs/common';
 import type { Request } from 'express';
+import { type ErrorCode, kindOf } from '#protocol/errors.js';
 import { TaskBridgeError } from '../taskbridge-error.js';
 import { allowedMethods } from './allowed-methods.js';
 import { httpStatusOf } from './error-body.js';
@@ -21,7 +22,7 @@ export interface Refusal {
 }
 
 const INTERNAL_ERROR: Refusal = {
-  status: 500,
+  status: httpStatusOf(kindOf('INTERNAL_ERROR')),
   code: 'INTERNAL_ERROR',
   message: 'The service has a fault; quote the correlation id to its operator',
   details: {},
@@ -29,7 +30,7 @@ const INTERNAL_ERROR: Refusal = {
 };
 
 /** Fixed texts: messages of frameworks and libraries repeat the request, or reveal versions and paths. */
-const BY_STATUS: Readonly<Record<number, readonly [code: string, message: string]>> = {
+const BY_STATUS: Readonly<Record<number, readonly [code: ErrorCode, message: string]>> = {
   400: ['INVALID_REQUEST', 'The request is malformed'],
   401: ['AUTHENTICATION_ERROR', 'The request does not prove its principal'],
   403: ['ACCESS_DENIED', 'This is not allowed'],

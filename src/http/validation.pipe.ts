@@ -15,6 +15,7 @@ const STRICT = {
 
 /** Errors in one answer. A client with more wrong members has made one mistake often. */
 const MAX_ERRORS = 100;
+const TOO_DEEP = 'is larger than this route takes, or nests deeper';
 /** A parameter of these types is no DTO. */
 const NO_DTO: readonly unknown[] = [undefined, Object, Array, String, Number, Boolean, Buffer];
 
@@ -37,10 +38,13 @@ export class EdgeValidationPipe implements PipeTransform {
     if (NO_DTO.includes(dto)) return value instanceof JsonBody ? value.toJSON() : value;
     const expected = dto as new () => object;
     const shape = shapeOf(expected);
-    const members = value instanceof JsonBody ? await value.members(shape) : membersOf((value ?? {}) as object, shape);
+    const taken = value instanceof JsonBody ? value.members(shape) : membersOf((value ?? {}) as object, shape);
+    const { members, cut } = await taken;
     const body = instanceOf(expected, members);
     const errors = await validate(body, STRICT);
     if (errors.length > 0) throw new RequestValidationError(fieldErrors(errors));
+    // Its validators have passed what is left of it.
+    if (cut.length > 0) throw new RequestValidationError(cut.map((path) => ({ path, message: TOO_DEEP })));
     return body;
   }
 }

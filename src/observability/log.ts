@@ -6,8 +6,9 @@ import { currentStory } from './correlation.js';
 import type { ObservabilityConfig } from './observability.config.js';
 
 /**
- * `log.info({ fields }, 'concern.event')`: the message is the event's name, all else is fields, in the spelling of the
- * wire where the wire has the word. An error goes under `err`. `correlation_id` and `causation_id` are added.
+ * The structured log, for the service and for hosts. `log.info({ fields }, 'concern.event')`: the message is the event's name, all else
+ * is fields, in the spelling of the wire where the wire has the word. An error goes under `err`. `correlation_id` and
+ * `causation_id` are added.
  */
 export abstract class Log {
   abstract debug(fields: object, event: string): void;
@@ -49,7 +50,7 @@ const MAX_CAUSES = 4;
  * Named properties only: errors of libraries carry bodies, rows and connection settings in the others. Never throws: a host's
  * code may throw any value, also one whose getters throw.
  */
-function errorFields(error: unknown, causes = 0): object {
+export function errorFields(error: unknown, causes = 0): object {
   try {
     if (!types.isNativeError(error)) return { type: error === null ? 'nothing' : typeof error };
     const { name, message, stack, cause } = error;

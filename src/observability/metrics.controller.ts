@@ -8,7 +8,7 @@ import { RouteNotFound } from '../http/http.errors.js';
 import { BeforeScrape } from './before-scrape.js';
 import { OpsGate } from './ops-gate.js';
 
-/** Does the same as the base class, for this application's registry instead of the global one. The module sets the path. */
+/** Does the same as the base class, behind the gate, and after all measurements. The module sets the path. */
 @Public()
 @ApiExcludeController()
 @Controller()

@@ -2,7 +2,7 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { PrometheusModule } from '@willsoto/nestjs-prometheus';
 import { LoggerModule } from 'nestjs-pino';
 import type { Logger } from 'pino';
-import { collectDefaultMetrics, Registry } from 'prom-client';
+import { register, Registry } from 'prom-client';
 import { type Hosted, unlessHosted } from '../hosted.js';
 import { AccessLog } from './access-log.js';
 import { BeforeScrape } from './before-scrape.js';
@@ -18,14 +18,23 @@ import { PrometheusTransportDiagnosticsSink } from './prometheus-transport-diagn
 import { logTracingProblems } from './tracing.js';
 import { TransportDiagnosticsSink } from './transport-diagnostics-sink.js';
 
+export interface ObservabilityOptions {
+  readonly config: ObservabilityConfig;
+  readonly logger: Logger;
+  readonly hosted: Hosted;
+  /** The registry of metrics. Defaults to that of the Prometheus module, which a host's own metrics use, too. */
+  readonly registry?: Registry;
+}
+
 /** Logs, metrics, and the wrapper around every use-case, for all modules. */
 @Module({})
 export class ObservabilityModule {
-  static register(options: { config: ObservabilityConfig; logger: Logger; hosted: Hosted }): DynamicModule {
+  static register(options: ObservabilityOptions): DynamicModule {
+    const { registry = register } = options;
     if (options.config.otelExporter !== 'none') logTracingProblems(options.logger);
     const providers = [
       { provide: Log, useValue: options.logger },
-      { provide: Registry, useFactory: newRegistry },
+      { provide: Registry, useValue: registry },
       { provide: OpsGate, useFactory: () => new OpsGate(options.config.opsPort !== undefined) },
       ...unlessHosted(
         options.hosted,
@@ -41,18 +50,16 @@ export class ObservabilityModule {
       module: ObservabilityModule,
       global: true,
       imports: [
-        // For the PinoLogger of a host's module. It has no routes: AccessLog writes the one line of a request.
-        LoggerModule.forRoot({ pinoHttp: { logger: options.logger }, forRoutes: [] }),
-        PrometheusModule.register({ controller: MetricsController, defaultMetrics: { enabled: false } }),
+        // For a host that injects it. No routes: AccessLog writes the one line of a request. No serializers: pino-http's would
+        // write every member of an error.
+        LoggerModule.forRoot({ pinoHttp: { logger: options.logger, wrapSerializers: false }, forRoutes: [] }),
+        PrometheusModule.register({
+          controller: MetricsController,
+          defaultMetrics: { enabled: true, config: { register: registry } },
+        }),
       ],
       providers,
       exports: providers,
     };
   }
-}
-
-function newRegistry(): Registry {
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
-  return registry;
 }

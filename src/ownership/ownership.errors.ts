@@ -1,9 +1,8 @@
-import { TaskBridgeError } from '../taskbridge-error.js';
+import { ProtocolError } from '../taskbridge-error.js';
 
 /** The policy does not let this principal create such a task. */
-export class CreationForbidden extends TaskBridgeError {
+export class CreationForbidden extends ProtocolError {
   readonly code = 'TASK_OWNERSHIP_ERROR';
-  readonly kind = 'forbidden';
   constructor() {
     super('This principal may not create such a task.');
   }

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import type { Cancellation } from '#protocol/snapshots.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { TaskExecutor } from '../execution/task-executor.js';
@@ -12,11 +13,6 @@ import { lockTask } from './store/lock-tasks.js';
 import { readTaskHead } from './store/read-task.js';
 import { TaskWriter } from './task-writer.js';
 import { isTaskId } from './task-id.js';
-
-export interface Cancelled {
-  readonly taskId: string;
-  readonly status: 'CANCELLATION_REQUESTED' | 'ALREADY_TERMINAL';
-}
 
 /**
  * Asks a task to end. The request is durable before the answer. The executor learns of it, and the reaper ends the task after the
@@ -34,7 +30,7 @@ export class CancelTask {
   ) {}
 
   /** @throws TaskNotFound when there is no such task that the caller may control */
-  execute(auth: AuthContext, taskId: string, reason = 'cancelled_by_user'): Promise<Cancelled> {
+  execute(auth: AuthContext, taskId: string, reason = 'cancelled_by_user'): Promise<Cancellation> {
     return this.observer.command('cancel_task', { principalId: auth.subject, taskId }, async (note) => {
       const head = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
       // The policy is asked before the row is locked, because it may be slow. The owner of a task never changes.

@@ -1,6 +1,7 @@
+import { HEAD_EVENT_ID, MAX_CURSOR_LENGTH, patternOf } from '#protocol/ids.js';
 import { CursorAhead, InvalidCursor } from './domain/tasks.errors.js';
 
-const EVENT_ID = /^(0|[1-9][0-9]{0,254})$/;
+const A_CURSOR = patternOf(HEAD_EVENT_ID);
 
 /**
  * The last event id that a client has; 0, from the start, when it has none. Ids beyond 2^53 are not distinguished: they are
@@ -9,7 +10,7 @@ const EVENT_ID = /^(0|[1-9][0-9]{0,254})$/;
  */
 export function parseCursor(text: string | null | undefined): number {
   if (text === undefined || text === null || text === '') return 0;
-  if (!EVENT_ID.test(text)) throw new InvalidCursor();
+  if (text.length > MAX_CURSOR_LENGTH || !A_CURSOR.test(text)) throw new InvalidCursor();
   return Number(text);
 }
 

@@ -1,12 +1,13 @@
 import type { Readable } from 'node:stream';
 import { Injectable } from '@nestjs/common';
+import type { Attachment } from '#protocol/snapshots.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { AttachmentStore, type ByteRange } from '../uploads/attachment-store.js';
 import { AttachmentNotFound, LeaseLost, TaskNotFound } from './domain/tasks.errors.js';
-import { type Attachment, findAttachment } from './store/attachments.js';
+import { findAttachment } from './store/attachments.js';
 import { readTaskHead } from './store/read-task.js';
 import { checkLeases } from './store/renew-leases.js';
 import { isTaskId } from './task-id.js';

@@ -1,3 +1,4 @@
+import type { FailureCode } from '#protocol/errors.js';
 import { endsTask } from '#protocol/events.js';
 import { SYSTEM_PRINCIPAL_ID } from '../auth/auth-context.js';
 import type { Queryable } from '../database/queryable.js';
@@ -11,7 +12,7 @@ import { type AddedEvent, type AsideTask, lockAsideTask, loggedEvents, restoreTa
 const MOST_FILLED = 1_000;
 
 /** The message of the TASK_FAILED that ends a task behind events that it could not adopt. */
-const NOT_REPAIRABLE = 'NOT_REPAIRABLE';
+const NOT_REPAIRABLE: FailureCode = 'NOT_REPAIRABLE';
 
 export class RepairRefused extends Error {
   override readonly name = 'RepairRefused';

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
+import type { ActionResult, ActionStatus } from '#protocol/snapshots.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import type { Queryable } from '../database/queryable.js';
@@ -10,7 +11,7 @@ import { currentCorrelationId } from '../observability/correlation.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
-import { judgeAction, type ActionStatus } from './domain/judge-action.js';
+import { judgeAction } from './domain/judge-action.js';
 import { TaskNotFound } from './domain/tasks.errors.js';
 import { findForAction } from './store/find-for-action.js';
 import { lockTask } from './store/lock-tasks.js';
@@ -27,13 +28,6 @@ export interface Action {
   readonly actionType: string;
   readonly payload?: JsonText;
   readonly metadata?: JsonText;
-}
-
-export interface ActionResult {
-  readonly taskId: string;
-  readonly suspendId: string;
-  readonly clientActionId: string;
-  readonly status: ActionStatus;
 }
 
 const NO_PAYLOAD = new JsonText('{}');

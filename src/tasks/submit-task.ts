@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
+import type { TaskAccepted } from '#protocol/snapshots.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { Lane } from '../database/lane.js';
@@ -15,7 +16,6 @@ import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { lockOwners } from '../uploads/owned-bytes.js';
 import type { UploadedFile } from '../uploads/uploaded-file.js';
 import { CreateQueue, MAX_BATCH_PAGES } from './create-queue.js';
-import type { TaskStatus } from './domain/task.js';
 import { IdempotencyConflict, TooManyOpenTasks, UnknownTaskType } from './domain/tasks.errors.js';
 import { insertWithFiles } from './insert-with-files.js';
 import { findByClientRequest, type EarlierTask, type InsertOutcome, type NewTaskRow } from './store/insert-task.js';
@@ -40,14 +40,6 @@ export interface Submission {
   readonly files?: readonly UploadedFile[];
   /** Bytes that the owner may have attached in all, these files included. Absent: no limit. */
   readonly maxOwnedBytes?: number;
-}
-
-export interface Submitted {
-  readonly taskId: string;
-  readonly status: TaskStatus;
-  readonly clientRequestId: string;
-  /** Whether the task was there before; then `status` is what it is now. */
-  readonly deduplicated: boolean;
 }
 
 interface RequestKey {
@@ -92,7 +84,7 @@ export class SubmitTask {
    * @throws TooManyOpenTasks when the task would be new, and the owner is at its cap
    * @throws IdempotencyConflict when the owner used the clientRequestId with other content
    */
-  execute(auth: AuthContext, submission: Submission): Promise<Submitted> {
+  execute(auth: AuthContext, submission: Submission): Promise<TaskAccepted> {
     const { clientRequestId, taskType } = submission;
     return this.observer.command('create_task', { principalId: auth.subject, clientRequestId }, async (note) => {
       if (!(await this.ownership.mayCreate(auth, { taskType }))) throw new CreationForbidden();
@@ -103,7 +95,7 @@ export class SubmitTask {
   }
 
   /** A request with the key of one under way waits for the result of that one. */
-  private async submit(auth: AuthContext, submission: Submission): Promise<Submitted> {
+  private async submit(auth: AuthContext, submission: Submission): Promise<TaskAccepted> {
     const { clientRequestId } = submission;
     const key = { tenantId: auth.tenantId ?? '', ownerId: auth.subject, clientRequestId };
     const fingerprint = fingerprintOf(submission);
@@ -124,7 +116,7 @@ export class SubmitTask {
     }
   }
 
-  private async submitFirst(key: RequestKey, submission: Submission, fingerprint: string): Promise<Submitted> {
+  private async submitFirst(key: RequestKey, submission: Submission, fingerprint: string): Promise<TaskAccepted> {
     const { clientRequestId, taskType } = submission;
     const maxOpenTasks = this.#maxOpenTasks;
     const known = this.executor.accepts(taskType);
@@ -152,13 +144,13 @@ export class SubmitTask {
     return this.database.transaction((tx) => insertWithFiles(tx, row, this.#maxOpenTasks, brought));
   }
 
-  private accepted({ taskId, taskType, clientRequestId }: NewTaskRow): Submitted {
+  private accepted({ taskId, taskType, clientRequestId }: NewTaskRow): TaskAccepted {
     this.metrics.increment('task_starts_total');
     this.executor.submitted({ taskId, taskType });
     return { taskId, status: 'ACCEPTED', clientRequestId, deduplicated: false };
   }
 
-  private repeated(earlier: EarlierTask, clientRequestId: string, fingerprint: string): Submitted {
+  private repeated(earlier: EarlierTask, clientRequestId: string, fingerprint: string): TaskAccepted {
     if (earlier.fingerprint !== fingerprint) throw new IdempotencyConflict('clientRequestId');
     this.metrics.increment('duplicates_total');
     return { taskId: earlier.taskId, status: earlier.status, clientRequestId, deduplicated: true };

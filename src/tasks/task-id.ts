@@ -1,6 +1,8 @@
-const TASK_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+import { patternOf, TASK_UUID } from '#protocol/ids.js';
+
+const A_TASK_ID = patternOf(TASK_UUID);
 
 /** Anything else names no task, and is answered exactly like an id that does not exist. */
 export function isTaskId(text: string): boolean {
-  return TASK_ID.test(text);
+  return A_TASK_ID.test(text);
 }

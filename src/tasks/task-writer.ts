@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
+import { MAX_RESULT_BYTES } from '#protocol/limits.js';
 import { isFaultOfData } from '../database/database.errors.js';
 import { Database, type Transaction } from '../database/database.js';
 import type { Queryable } from '../database/queryable.js';
@@ -10,7 +11,6 @@ import { MetricsSink } from '../observability/metrics-sink.js';
 import { TaskBridgeError } from '../taskbridge-error.js';
 import { TasksConfig } from './tasks.config.js';
 import { decide, type Command, type Decision } from './domain/decide.js';
-import type { Question } from './domain/suspension.js';
 import { isOver, type Task } from './domain/task.js';
 import type { NewEvent } from './domain/task-event.js';
 import { AlreadyAsked, EventTooLarge, TaskAside } from './domain/tasks.errors.js';
@@ -19,9 +19,6 @@ import { type AsideCode, setAside, tasksWithEventsAboveHead } from './store/set-
 import type { TaskRecord } from './store/task-row.js';
 import { openSuspension, settleSuspension } from './store/suspensions.js';
 import { writeTasks, type TaskChange } from './store/write-tasks.js';
-
-/** The largest result, as the JSON of the terminal event. */
-const MAX_RESULT_BYTES = 1024 * 1024;
 
 /** The actor of a change, stored with its events. */
 export interface Actor {
@@ -314,9 +311,9 @@ async function projectQuestion(
   after: Task,
   events: readonly NewEvent[],
 ): Promise<void> {
-  const asked = events.find(({ type }) => type === 'TASK_SUSPENDED');
+  const asked = events.find((event) => event.type === 'TASK_SUSPENDED');
   if (asked) {
-    const isNew = await openSuspension(tx, taskId, asked.payload as unknown as Question, asked.json);
+    const isNew = await openSuspension(tx, taskId, asked.payload, asked.json);
     if (!isNew) throw new AlreadyAsked();
   }
   if (before.run.state !== 'suspended' || !isOver(after.status)) return;
@@ -324,6 +321,5 @@ async function projectQuestion(
 }
 
 function expiryOf(events: readonly NewEvent[]): string | null {
-  const asked = events.find(({ type }) => type === 'TASK_SUSPENDED');
-  return (asked?.payload['expiresAt'] as string | undefined) ?? null;
+  return events.find((event) => event.type === 'TASK_SUSPENDED')?.payload.expiresAt ?? null;
 }

@@ -21,21 +21,22 @@ import {
   ApiTags,
 } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
+import type { ActionResult, Cancellation, TaskAccepted } from '#protocol/snapshots.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Caller } from '../auth/caller.decorator.js';
 import { Requires } from '../auth/requires.decorator.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
+import { answers } from '../http/api-schemas.js';
 import { hasVersion } from '../http/entity-tag.js';
 import { InvalidRequest, RequestValidationError } from '../http/http.errors.js';
 import { around, inPieces } from '../http/json-pieces.js';
 import type { Upload } from '../uploads/receive-upload.js';
-import { CancelTask, type Cancelled } from './cancel-task.js';
-import { CancelTaskDto, TaskCancelledDto } from './dto/cancel-task.dto.js';
-import { ActionResultDto, SubmitActionDto } from './dto/submit-action.dto.js';
+import { CancelTask } from './cancel-task.js';
+import { CancelTaskDto } from './dto/cancel-task.dto.js';
+import { SubmitActionDto } from './dto/submit-action.dto.js';
 import { CreateTaskDto } from './dto/create-task.dto.js';
 import { ListTasksDto } from './dto/list-tasks.dto.js';
-import { TaskPageDto, taskSnapshot, taskSummary, TaskSnapshotDto } from './dto/task-snapshot.dto.js';
-import { TaskAcceptedDto } from './dto/task-accepted.dto.js';
+import { taskSnapshot, taskSummary } from './dto/task-snapshot.js';
 import { IdempotencyKey } from './idempotency-key.decorator.js';
 import { ListTasks } from './list-tasks.js';
 import { ReadTask } from './read-task.js';
@@ -59,8 +60,8 @@ export class TasksController {
   @Requires('tasks:write')
   @UseInterceptors(UploadInterceptor)
   @ApiOperation({ summary: 'Create a task, once, however often the request is repeated' })
-  @ApiCreatedResponse({ type: TaskAcceptedDto, description: 'A new task' })
-  @ApiOkResponse({ type: TaskAcceptedDto, description: 'The task of an earlier, equal request' })
+  @ApiCreatedResponse(answers('TaskAccepted', 'A new task'))
+  @ApiOkResponse(answers('TaskAccepted', 'The task of an earlier, equal request'))
   @ApiErrors(400, 401, 403, 406, 409, 413, 415, 422, 429, 503)
   async create(
     @Caller() caller: AuthContext,
@@ -69,7 +70,7 @@ export class TasksController {
     @Uploaded() upload: Upload | undefined,
     @Req() request: Request,
     @Res({ passthrough: true }) response: Response,
-  ): Promise<TaskAcceptedDto> {
+  ): Promise<TaskAccepted> {
     const submitted = await this.submitTask.execute(caller, {
       clientRequestId: clientRequestIdOf(body, idempotencyKey),
       taskType: body.taskType,
@@ -88,7 +89,7 @@ export class TasksController {
   @Requires('tasks:read')
   @Header('Content-Type', 'application/json; charset=utf-8')
   @ApiOperation({ summary: 'List your own tasks, newest first' })
-  @ApiOkResponse({ type: TaskPageDto })
+  @ApiOkResponse(answers('TaskPage'))
   @ApiErrors(400, 401, 403, 406, 503)
   async list(@Caller() caller: AuthContext, @Query() query: ListTasksDto): Promise<string | StreamableFile> {
     const { limit, cursor, ...filter } = query;
@@ -101,7 +102,7 @@ export class TasksController {
   @Requires('tasks:read')
   @Header('Content-Type', 'application/json; charset=utf-8')
   @ApiOperation({ summary: 'Read a task as it is now' })
-  @ApiOkResponse({ type: TaskSnapshotDto })
+  @ApiOkResponse(answers('TaskSnapshot'))
   @ApiResponse({ status: 304, description: 'As If-None-Match has it' })
   @ApiErrors(400, 401, 403, 404, 406, 503)
   async read(
@@ -125,28 +126,28 @@ export class TasksController {
   @HttpCode(202)
   @Requires('tasks:write')
   @ApiOperation({ summary: 'Ask a task to end' })
-  @ApiAcceptedResponse({ type: TaskCancelledDto })
+  @ApiAcceptedResponse(answers('TaskCancellation'))
   @ApiErrors(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)
   cancel(
     @Caller() caller: AuthContext,
     @Param('taskId') taskId: string,
     @Body() body: CancelTaskDto,
-  ): Promise<Cancelled> {
+  ): Promise<Cancellation> {
     return this.cancelTask.execute(caller, taskId, body.reason);
   }
 
   @Post(':taskId/actions')
   @Requires('tasks:write')
   @ApiOperation({ summary: "Answer a task's open question" })
-  @ApiAcceptedResponse({ type: ActionResultDto, description: 'Accepted' })
-  @ApiOkResponse({ type: ActionResultDto, description: 'A repeat, or too late' })
+  @ApiAcceptedResponse(answers('ActionResult', 'Accepted'))
+  @ApiOkResponse(answers('ActionResult', 'A repeat, or too late'))
   @ApiErrors(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)
   async act(
     @Caller() caller: AuthContext,
     @Param('taskId') taskId: string,
     @Body() body: SubmitActionDto,
     @Res({ passthrough: true }) response: Response,
-  ): Promise<ActionResultDto> {
+  ): Promise<ActionResult> {
     const result = await this.submitAction.execute(caller, taskId, body);
     response.status(result.status === 'ACCEPTED' ? 202 : 200);
     return result;

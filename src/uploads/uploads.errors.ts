@@ -1,21 +1,18 @@
-import { TaskBridgeError } from '../taskbridge-error.js';
+import { ProtocolError } from '../taskbridge-error.js';
 
 /** The multipart body is not well-formed, or a file in it is not of its declared type. */
-export class UploadInvalid extends TaskBridgeError {
+export class UploadInvalid extends ProtocolError {
   override readonly code = 'UPLOAD_VALIDATION_ERROR';
-  override readonly kind = 'invalid';
 }
 
 /** This principal may not attach files, or not of this size. */
-export class UploadForbidden extends TaskBridgeError {
+export class UploadForbidden extends ProtocolError {
   override readonly code = 'UPLOAD_FORBIDDEN';
-  override readonly kind = 'forbidden';
 }
 
 /** The attachment store does not answer, or has no room. */
-export class AttachmentStoreUnavailable extends TaskBridgeError {
+export class AttachmentStoreUnavailable extends ProtocolError {
   override readonly code = 'SERVICE_UNAVAILABLE';
-  override readonly kind = 'unavailable';
   override readonly retryAfterSeconds = 5;
 
   constructor(cause: unknown) {

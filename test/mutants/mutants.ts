@@ -128,6 +128,24 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: { file: 'test/host-ports.test.ts', tests: 'When every port never answers no transaction waits' },
   },
   {
+    name: 'a route of the host that is open unless it is marked',
+    changes: [
+      {
+        file: 'src/auth/authentication.guard.ts',
+        from: "    else if (auth === NOBODY) throw new NotAuthenticated('This route needs a caller who says who it is.');\n",
+        to: '',
+      },
+    ],
+    caughtBy: { file: 'test/host-routes.test.ts', tests: 'says nothing of itself answers 401' },
+  },
+  {
+    name: 'a body of the host that is emptied in silence',
+    changes: [
+      { file: 'src/http/validation.pipe.ts', from: 'if (cut.length > 0) throw', to: 'if (cut.length > 99) throw' },
+    ],
+    caughtBy: { file: 'test/free-json.test.ts', tests: 'is refused where it nests, and never emptied' },
+  },
+  {
     name: 'a sink of the host that is not guarded',
     changes: [
       {

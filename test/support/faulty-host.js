@@ -18,7 +18,6 @@ import {
   ReadinessProbe,
   TASK_HANDLERS,
   TaskBridgeError,
-  TaskExecutor,
   TransportDiagnosticsSink,
   UploadPolicy,
 } from 'taskbridge';
@@ -143,11 +142,9 @@ const FAULT = {
   },
 };
 
-/** The types of tasks that were submitted. */
-const byTask = new Map();
 const isVictim = (method, parameters) =>
   parameters.some((one) => {
-    const names = [one, one?.subject, one?.headers?.['x-principal-id'], one?.taskType, byTask.get(one?.taskId)];
+    const names = [one, one?.subject, one?.headers?.['x-principal-id'], one?.taskType];
     return names.some((name) => typeof name === 'string' && name.startsWith(`victim.${method}`));
   });
 
@@ -218,19 +215,6 @@ export default {
       },
       { always: true },
     ),
-    {
-      provide: TaskExecutor,
-      useValue: {
-        taskTypes: ['demo.echo'],
-        ...ported(TaskExecutor, {
-          accepts: () => true,
-          submitted: ({ taskId, taskType }) => void byTask.set(taskId, taskType),
-          cancelled: nothing,
-          resumed: nothing,
-          checkHealth: async () => undefined,
-        }).useValue,
-      },
-    },
     ported(
       ReadinessProbe,
       { checkReadiness: async () => ({ ready: true, details: { part: { status: 'ready' } } }) },

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type InjectionToken, Module, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
+import { Registry } from 'prom-client';
 import { v7 as uuidv7 } from 'uuid';
 import type { TaskHandlers } from '#handler/task-handler.js';
 import { AppModule } from '../../src/app.module.js';
@@ -59,7 +60,7 @@ export async function createReplica(url: string, options: ReplicaOptions = {}): 
   const logger = createLogger(config.observability, { write });
   const database = new Database(createPool(url, { max: config.database.poolMax }));
   const app = await NestFactory.createApplicationContext(
-    AppModule.register({ config, database, logger, host: hostOf(options) }),
+    AppModule.register({ config, database, logger, host: hostOf(options), registry: new Registry() }),
     { logger: false, abortOnError: false },
   );
   const get: Replica['get'] = (token) => app.get(token, { strict: false });

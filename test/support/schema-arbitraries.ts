@@ -4,6 +4,7 @@ import fc from 'fast-check';
 export interface Schema {
   readonly $ref?: string;
   readonly type?: string | readonly string[];
+  readonly const?: unknown;
   readonly enum?: readonly unknown[];
   readonly oneOf?: readonly Schema[];
   readonly allOf?: readonly Schema[];
@@ -40,6 +41,7 @@ export function valid(
   if (allOf !== undefined)
     return fc.tuple(...allOf.map(next)).map((parts) => Object.assign({}, ...(parts as object[])) as object);
   if (oneOf !== undefined) return fc.oneof(...oneOf.map(next));
+  if (schema.const !== undefined) return fc.constant(schema.const);
   if (schema.enum !== undefined) return fc.constantFrom(...schema.enum);
   if (properties !== undefined) {
     const members = Object.entries(properties).map(([name, one]) => {

@@ -205,9 +205,10 @@ function spawnService(env: Record<string, string>, lifetime: 'file' | 'test', tr
 }
 
 function judgeLine(line: string, env: Record<string, string>): void {
-  // What a host module says on its own is its own affair.
-  if (env['HOST_MODULE'] !== undefined && !line.includes('"msg"')) return;
-  const problem = logCatalogue().problemOf(line);
+  const withHost = env['HOST_MODULE'] !== undefined;
+  // What a host module says past every logger is its own affair.
+  if (withHost && !line.includes('"correlation_id"')) return;
+  const problem = logCatalogue().problemOf(line, withHost);
   if (problem !== undefined) strangeLines.push(problem);
 }
 

@@ -1,22 +1,15 @@
-import { MULTIPLEX } from '../multiplex-writer.js';
-import { EVENTS } from './events.js';
-import { FRAMES } from './frames.js';
-import { TASK_ID } from './schema.js';
+import { CLOSE_CODES } from '#protocol/close-codes.js';
+import { EVENT_SCHEMAS, EVENT_TYPES, type EventType } from '#protocol/events.js';
+import { type FrameName, FRAMES, MULTIPLEX } from '#protocol/frames.js';
+import { TASK_ID } from '#protocol/ids.js';
+import { type Members, object } from '#protocol/json-schema.js';
 
-const CLOSE_CODES = `
-| close code | meaning | client |
+const CLOSE_TABLE = `
+| close code | why | the client |
 |---|---|---|
-| 1000 | the task is over | stop |
-| 1003, 1007, 1009 | binary, invalid UTF-8, more than 64 KiB | stop, it is a bug |
-| 1012 | draining or restarting | resume after a random 1 to 5 s |
-| 1013 | overloaded, or too many streams | resume with backoff |
-| 4001 | the connection reached its maximal age | resume at once |
-| 4013 | it did not read | resume from its last id |
-| 4400, 4409 | bad frame or malformed cursor; cursor ahead | stop |
-| 4401 | not authenticated | stop, or come back with credentials |
-| 4403 | origin or access refused | stop |
-| 4404 | no such task for this principal | stop |
-| 4408 | no subscribe within 10 s | stop |
+${Object.values(CLOSE_CODES)
+  .map(({ code, why, client }) => `| ${code} | ${why} | ${client} |`)
+  .join('\n')}
 
 The close reason carries the error code. Below 4400 reconnect and resume, 44xx do not retry unchanged.`;
 
@@ -27,7 +20,7 @@ const ref = (path: string) => ({ $ref: `#/${path}` });
 interface Direction {
   readonly action: 'receive' | 'send';
   readonly summary: string;
-  readonly messages: readonly string[];
+  readonly messages: readonly (FrameName | EventType)[];
 }
 
 interface Channel {
@@ -40,27 +33,25 @@ interface Channel {
   readonly operations: Readonly<Record<string, Direction>>;
 }
 
-const events = Object.keys(EVENTS);
-
 const CHANNELS: Readonly<Record<string, Channel>> = {
   task: {
     title: 'One task on a WebSocket',
     address: WEB_SOCKET,
-    description: `Without a subprotocol: one task per connection, subscribed to by the first frame.\n${CLOSE_CODES}`,
+    description: `Without a subprotocol: one task per connection, subscribed to by the first frame.\n${CLOSE_TABLE}`,
     bindings: { ws: { method: 'GET', bindingVersion: '0.1.0' } },
     operations: {
       subscribeToTask: { action: 'receive', summary: 'Ask for a task', messages: ['subscribe'] },
       followTask: {
         action: 'send',
         summary: 'Deliver its events',
-        messages: ['SUBSCRIPTION_CONFIRMED', 'heartbeat', ...events],
+        messages: ['SUBSCRIPTION_CONFIRMED', 'heartbeat', ...EVENT_TYPES],
       },
     },
   },
   tasks: {
     title: 'Many tasks on a WebSocket',
     address: WEB_SOCKET,
-    description: `With the subprotocol \`${MULTIPLEX}\`. The connection stays open between subscriptions.\n${CLOSE_CODES}`,
+    description: `With the subprotocol \`${MULTIPLEX}\`. The connection stays open between subscriptions.\n${CLOSE_TABLE}`,
     bindings: {
       ws: {
         method: 'GET',
@@ -88,7 +79,7 @@ const CHANNELS: Readonly<Record<string, Channel>> = {
           'ERROR',
           'RECONNECT',
           'multiplexHeartbeat',
-          ...events,
+          ...EVENT_TYPES,
         ],
       },
     },
@@ -100,10 +91,10 @@ const CHANNELS: Readonly<Record<string, Channel>> = {
       'A message is the `data:` of an event; its `id:` line is the eventId. The cursor is the header `Last-Event-ID`, or ' +
       'the query parameter `lastEventId`. The response ends after the terminal event; a request whose cursor is there is ' +
       'answered with 204. See `/openapi.json` for what a refused request is answered with.',
-    parameters: { taskId: { description: `Matches ${String(TASK_ID['pattern'])}` } },
+    parameters: { taskId: { description: `Matches ${TASK_ID.pattern}` } },
     bindings: {},
     operations: {
-      streamTask: { action: 'send', summary: 'Deliver its events', messages: ['streamHeartbeat', ...events] },
+      streamTask: { action: 'send', summary: 'Deliver its events', messages: ['streamHeartbeat', ...EVENT_TYPES] },
     },
   },
 };
@@ -139,9 +130,9 @@ export const ASYNCAPI = {
   components: {
     messages: {
       ...mapped(FRAMES, ({ summary }, name) => ({ name, summary, payload: ref(`components/schemas/${name}`) })),
-      ...mapped(EVENTS, (_, name) => ({ name, payload: ref(`components/schemas/${name}`) })),
+      ...mapped(EVENT_SCHEMAS, (_, name) => ({ name, payload: ref(`components/schemas/${name}`) })),
     },
-    schemas: { ...mapped(FRAMES, ({ payload }) => payload), ...EVENTS },
+    schemas: { ...mapped(FRAMES, ({ members }: { members: Members }) => object(members)), ...EVENT_SCHEMAS },
   },
 };
 

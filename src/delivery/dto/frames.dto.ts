@@ -1,25 +1,27 @@
 import { IsIn, IsString, Matches, MaxLength, ValidateIf } from 'class-validator';
+import { MAX_CURSOR_LENGTH, patternOf, TASK_ID } from '#protocol/ids.js';
+import { MAX_REF_LENGTH } from '#protocol/limits.js';
 import { Optional } from '../../http/optional.decorator.js';
 
-const TASK_ID = /^[a-zA-Z0-9][a-zA-Z0-9._@-]{0,254}$/;
+const A_TASK_ID = patternOf(TASK_ID);
 
 /** Client → server: follow a task from a cursor. `null` and absent mean from the start. */
 export class SubscribeFrameDto {
   @IsIn(['subscribe'])
   action!: 'subscribe';
 
-  @Matches(TASK_ID)
+  @Matches(A_TASK_ID)
   taskId!: string;
 
   @ValidateIf((_, value) => value !== undefined && value !== null)
   @IsString()
-  @MaxLength(255)
+  @MaxLength(MAX_CURSOR_LENGTH)
   lastEventId?: string | null;
 
   /** With the multiplex subprotocol: what an error about this frame will repeat. */
   @Optional()
   @IsString()
-  @MaxLength(255)
+  @MaxLength(MAX_REF_LENGTH)
   ref?: string;
 }
 
@@ -28,6 +30,6 @@ export class UnsubscribeFrameDto {
   @IsIn(['unsubscribe'])
   action!: 'unsubscribe';
 
-  @Matches(TASK_ID)
+  @Matches(A_TASK_ID)
   taskId!: string;
 }

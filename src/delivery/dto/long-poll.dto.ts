@@ -1,6 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
 import { IsInt, IsString, Max, Min } from 'class-validator';
+import { MAX_EVENTS, POLL_WAIT_MS } from '#protocol/limits.js';
 import { Optional } from '../../http/optional.decorator.js';
 import { integerText } from '../../http/query-text.js';
 
@@ -13,17 +14,17 @@ export class LongPollDto {
   /** How long to wait while there is nothing after the cursor. */
   @Transform(integerText)
   @IsInt()
-  @Min(0)
-  @Max(60_000)
-  @ApiProperty({ type: 'integer', minimum: 0, maximum: 60000, default: 25000, required: false })
-  waitTimeoutMs: number = 25_000;
+  @Min(POLL_WAIT_MS.minimum)
+  @Max(POLL_WAIT_MS.maximum)
+  @ApiProperty({ type: 'integer', ...POLL_WAIT_MS, required: false })
+  waitTimeoutMs: number = POLL_WAIT_MS.default;
 
   @Transform(integerText)
   @IsInt()
-  @Min(1)
-  @Max(500)
-  @ApiProperty({ type: 'integer', minimum: 1, maximum: 500, default: 100, required: false })
-  maxEvents: number = 100;
+  @Min(MAX_EVENTS.minimum)
+  @Max(MAX_EVENTS.maximum)
+  @ApiProperty({ type: 'integer', ...MAX_EVENTS, required: false })
+  maxEvents: number = MAX_EVENTS.default;
 }
 
 export class StreamQueryDto {
@@ -31,27 +32,4 @@ export class StreamQueryDto {
   @Optional()
   @IsString()
   lastEventId?: string;
-}
-
-export class EventEnvelopeDto {
-  type!: string;
-  taskId!: string;
-  /** The position in the task's log, decimal, dense from `"1"`. */
-  eventId!: string;
-  @ApiProperty({ format: 'date-time' })
-  createdAt!: string;
-  @ApiProperty({ type: 'object', additionalProperties: true })
-  payload!: Record<string, unknown>;
-}
-
-export class EventPageDto {
-  taskId!: string;
-  events!: EventEnvelopeDto[];
-  /** The cursor to use next; absent when there was none and nothing came. */
-  nextAfterEventId?: string;
-  /** Whether there is more after this page already. */
-  hasMore!: boolean;
-  headEventId!: string;
-  /** Whether the terminal event is in or before this page. */
-  terminal!: boolean;
 }

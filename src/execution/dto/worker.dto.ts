@@ -1,6 +1,22 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { APPENDABLE_TYPES, type AppendableType, SUSPENSION_KINDS, type SuspensionKind } from '#protocol/events.js';
+import { patternOf, VISIBLE_ASCII } from '#protocol/ids.js';
+import {
+  CLAIM_WAIT_MS,
+  LONGEST_RETRY_AFTER_MS,
+  MAX_ALLOWED_ACTIONS,
+  MAX_BATCH_EVENTS,
+  MAX_BATCH_SEQ,
+  MAX_CANCEL_REASON_LENGTH,
+  MAX_FAILURE_MESSAGE_LENGTH,
+  MAX_LEASE_TOKEN_LENGTH,
+  MAX_NAME_LENGTH,
+  MAX_TASK_TYPES,
+  MAX_TASKS,
+  MAX_WORKER_ID_LENGTH,
+} from '#protocol/limits.js';
 import { AnyJson } from '../../http/any-json.decorator.js';
-import { AsText, Elements, JsonObjectText } from '../../http/body-shape.js';
+import { AsText, Elements, JsonObjectText, Shallow } from '../../http/body-shape.js';
 import { JsonText } from '../../http/json-text.js';
 import {
   ArrayMaxSize,
@@ -20,53 +36,52 @@ import {
 } from 'class-validator';
 import { Optional, Present } from '../../http/optional.decorator.js';
 import { Timestamp } from '../../http/timestamp.decorator.js';
-import { SUSPENSION_KINDS, type SuspensionKind } from '../../tasks/domain/suspension.js';
+import { A_TASK_TYPE } from '../../tasks/dto/create-task.dto.js';
 
-const VISIBLE_ASCII = /^[\x21-\x7e]+$/;
-const TASK_TYPE = /^[A-Za-z0-9._:-]{1,128}$/;
-/** What a worker may append; ends and suspensions have their own calls. */
-const APPENDABLE = ['TASK_STARTED', 'TASK_PROGRESS', 'TASK_MESSAGE', 'TASK_OUTPUT'] as const;
+const IN_VISIBLE_ASCII = patternOf(VISIBLE_ASCII);
 
 export class ClaimDto {
   /** Names the worker in logs; unique among workers. */
-  @Matches(VISIBLE_ASCII)
-  @MaxLength(128)
+  @Matches(IN_VISIBLE_ASCII)
+  @MaxLength(MAX_WORKER_ID_LENGTH)
   workerId!: string;
 
   @IsArray()
   @ArrayMinSize(1)
-  @ArrayMaxSize(100)
-  @Matches(TASK_TYPE, { each: true })
+  @ArrayMaxSize(MAX_TASK_TYPES)
+  @Matches(A_TASK_TYPE, { each: true })
+  @ApiProperty({ maxItems: MAX_TASK_TYPES })
   taskTypes!: string[];
 
   @IsInt()
-  @Min(1)
-  @Max(50)
-  @ApiProperty({ type: 'integer', minimum: 1, maximum: 50, default: 1, required: false })
-  maxTasks: number = 1;
+  @Min(MAX_TASKS.minimum)
+  @Max(MAX_TASKS.maximum)
+  @ApiProperty({ type: 'integer', ...MAX_TASKS, required: false })
+  maxTasks: number = MAX_TASKS.default;
 
   /** How long to wait while there is nothing to do. */
   @IsInt()
-  @Min(0)
-  @Max(30_000)
-  @ApiProperty({ type: 'integer', minimum: 0, maximum: 30000, default: 20000, required: false })
-  waitTimeoutMs: number = 20_000;
+  @Min(CLAIM_WAIT_MS.minimum)
+  @Max(CLAIM_WAIT_MS.maximum)
+  @ApiProperty({ type: 'integer', ...CLAIM_WAIT_MS, required: false })
+  waitTimeoutMs: number = CLAIM_WAIT_MS.default;
 }
 
 export class LeaseTokenDto {
   /** From the lease; it alone proves the lease. */
   @IsString()
   @MinLength(1)
-  @MaxLength(128)
+  @MaxLength(MAX_LEASE_TOKEN_LENGTH)
   leaseToken!: string;
 }
 
 export class AppendedEventDto {
-  @IsIn(APPENDABLE)
-  @ApiProperty({ enum: APPENDABLE })
-  type!: (typeof APPENDABLE)[number];
+  @IsIn(APPENDABLE_TYPES)
+  @ApiProperty({ enum: APPENDABLE_TYPES })
+  type!: AppendableType;
 
   @IsObject()
+  @Shallow()
   @ApiProperty({ type: 'object', additionalProperties: true })
   payload!: Record<string, unknown>;
 }
@@ -75,25 +90,26 @@ export class AppendEventsDto extends LeaseTokenDto {
   /** 1, 2, 3… within the lease. */
   @IsInt()
   @Min(1)
-  @Max(2_147_483_647)
+  @Max(MAX_BATCH_SEQ)
   @ApiProperty({ type: 'integer' })
   batchSeq!: number;
 
   @IsArray()
   @ArrayMinSize(1)
-  @ArrayMaxSize(500)
+  @ArrayMaxSize(MAX_BATCH_EVENTS)
   // ValidateNested alone looks into lists of lists, and finds nothing wrong with them.
   @IsObject({ each: true })
   @ValidateNested({ each: true })
   @Elements(() => AppendedEventDto)
+  @ApiProperty({ maxItems: MAX_BATCH_EVENTS })
   events!: AppendedEventDto[];
 }
 
 export class SuspendDto extends LeaseTokenDto {
   /** The place in the handler that asks; made up when absent. A task asks once under one id. */
   @Optional()
-  @Matches(VISIBLE_ASCII)
-  @MaxLength(255)
+  @Matches(IN_VISIBLE_ASCII)
+  @MaxLength(MAX_NAME_LENGTH)
   suspendId?: string;
 
   @IsIn(SUSPENSION_KINDS)
@@ -102,15 +118,16 @@ export class SuspendDto extends LeaseTokenDto {
 
   @IsString()
   @MinLength(1)
-  @MaxLength(255)
+  @MaxLength(MAX_NAME_LENGTH)
   reasonCode!: string;
 
   @IsArray()
   @ArrayMinSize(1)
-  @ArrayMaxSize(100)
+  @ArrayMaxSize(MAX_ALLOWED_ACTIONS)
   @IsString({ each: true })
   @MinLength(1, { each: true })
-  @MaxLength(255, { each: true })
+  @MaxLength(MAX_NAME_LENGTH, { each: true })
+  @ApiProperty({ maxItems: MAX_ALLOWED_ACTIONS })
   allowedActions!: string[];
 
   @IsInt()
@@ -144,11 +161,11 @@ export class CompleteDto extends LeaseTokenDto {
 export class FailDto extends LeaseTokenDto {
   @IsString()
   @MinLength(1)
-  @MaxLength(255)
+  @MaxLength(MAX_NAME_LENGTH)
   code!: string;
 
   @IsString()
-  @MaxLength(8192)
+  @MaxLength(MAX_FAILURE_MESSAGE_LENGTH)
   message!: string;
 
   @IsBoolean()
@@ -158,7 +175,7 @@ export class FailDto extends LeaseTokenDto {
   @Optional()
   @IsInt()
   @Min(0)
-  @Max(86_400_000)
+  @Max(LONGEST_RETRY_AFTER_MS)
   @ApiProperty({ type: 'integer', required: false })
   retryAfterMs?: number;
 }
@@ -167,6 +184,6 @@ export class CancelledDto extends LeaseTokenDto {
   @Optional()
   @IsString()
   @MinLength(1)
-  @MaxLength(1024)
+  @MaxLength(MAX_CANCEL_REASON_LENGTH)
   reason?: string;
 }

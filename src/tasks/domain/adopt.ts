@@ -1,10 +1,16 @@
-import { endsTask, EVENT_TYPES, type EventType } from '#protocol/events.js';
+import {
+  APPENDABLE_TYPES,
+  endsTask,
+  type EventPayload,
+  type EventType,
+  isEventType,
+  isPayload,
+} from '#protocol/events.js';
+import type { JsonObject } from '#protocol/json-schema.js';
 import { nextAttempt } from './decide.js';
-import { appendedEvent } from './event-payloads.js';
 import { evolve } from './evolve.js';
 import { isOver, type Task } from './task.js';
-import type { JsonObject } from './task-event.js';
-import { EventInvalid } from './tasks.errors.js';
+import type { NewEvent } from './task-event.js';
 
 // A task made anew from its log alone. Of a lease a log says only that an attempt had begun: its holder holds it no more.
 
@@ -19,12 +25,7 @@ export interface FoundEvent {
 }
 
 /** Only an attempt says these. */
-const OF_ATTEMPT: ReadonlySet<string> = new Set<EventType>([
-  'TASK_STARTED',
-  'TASK_PROGRESS',
-  'TASK_MESSAGE',
-  'TASK_OUTPUT',
-]);
+const OF_ATTEMPT: ReadonlySet<string> = new Set(APPENDABLE_TYPES);
 
 const LOST_LEASE: Task['run'] = { state: 'leased', token: '', expired: true };
 
@@ -32,7 +33,10 @@ const LOST_LEASE: Task['run'] = { state: 'leased', token: '', expired: true };
 export function replayed(task: Task, event: FoundEvent): Task {
   const { type } = event;
   const payload = isObject(event.payload) ? event.payload : {};
-  const after = isEventType(type) ? evolve(task, { type, payload }) : { ...task, headEventId: task.headEventId + 1 };
+  // Nobody judges the payload here: it counts as it is, also where the table would not allow it.
+  const after = isEventType(type)
+    ? evolve(task, { type, payload } as unknown as NewEvent)
+    : { ...task, headEventId: task.headEventId + 1 };
   const beginsAttempt = type === 'TASK_STARTED' || type === 'TASK_RETRYING';
   return {
     ...after,
@@ -75,49 +79,22 @@ function isLegal(task: Task, { type, payload, attempt, leaseNumber, hasReceipt }
     case 'TASK_STARTED':
     case 'TASK_PROGRESS':
     case 'TASK_MESSAGE':
-      return isAppendable(type, payload, task.attempt);
-    case 'TASK_OUTPUT': {
-      const { attempt: says, ...rest } = payload;
-      return says === task.attempt && isAppendable(type, rest, task.attempt);
-    }
+      return isPayload(type as EventType, payload);
+    case 'TASK_OUTPUT':
+      return isPayload('TASK_OUTPUT', payload) && payload.attempt === task.attempt;
     case 'TASK_SUSPENDED':
-      return isQuestion(payload);
+      return isPayload('TASK_SUSPENDED', payload);
     case 'TASK_ACTION_ACCEPTED':
       return task.run.state === 'suspended' && payload['suspendId'] === task.run.suspendId && hasReceipt;
     case 'TASK_RETRYING':
-      return (
-        payload['attempt'] === task.attempt + 1 &&
-        typeof payload['reason'] === 'string' &&
-        payload['supersedesAfterEventId'] === String(task.attemptBase)
-      );
+      return isPayload('TASK_RETRYING', payload) && isRetryOf(task, payload);
     default:
       return false;
   }
 }
 
-function isAppendable(type: string, payload: JsonObject, attempt: number): boolean {
-  try {
-    appendedEvent(type as Parameters<typeof appendedEvent>[0], payload, attempt);
-    return true;
-  } catch (error) {
-    if (error instanceof EventInvalid) return false;
-    throw error;
-  }
-}
-
-function isQuestion({ suspendId, kind, reasonCode, allowedActions, schemaVersion, expiresAt }: JsonObject): boolean {
-  return (
-    [suspendId, kind, reasonCode].every((text) => typeof text === 'string') &&
-    Array.isArray(allowedActions) &&
-    allowedActions.length > 0 &&
-    allowedActions.every((action) => typeof action === 'string') &&
-    Number.isInteger(schemaVersion) &&
-    (expiresAt === undefined || (typeof expiresAt === 'string' && !Number.isNaN(Date.parse(expiresAt))))
-  );
-}
-
-function isEventType(type: string): type is EventType {
-  return (EVENT_TYPES as readonly string[]).includes(type);
+function isRetryOf(task: Task, { attempt, supersedesAfterEventId }: EventPayload<'TASK_RETRYING'>): boolean {
+  return attempt === task.attempt + 1 && supersedesAfterEventId === String(task.attemptBase);
 }
 
 function isObject(value: unknown): value is JsonObject {

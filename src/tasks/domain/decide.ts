@@ -1,9 +1,10 @@
+import type { FailureCode } from '#protocol/errors.js';
 import type { EventType } from '#protocol/events.js';
 import { writeObject } from '../../http/json-text.js';
 import { evolve } from './evolve.js';
 import { isOver, type Task } from './task.js';
 import type { AcceptedAction, Question } from './suspension.js';
-import { type JsonObject, newEvent, type NewEvent } from './task-event.js';
+import { newEvent, type NewEvent, type Payload } from './task-event.js';
 import { BatchOutOfOrder, LeaseLost, TaskAside } from './tasks.errors.js';
 
 /** What somebody wants of a task. `token` is the fence: only the attempt that holds the lease knows it. */
@@ -81,7 +82,7 @@ export function decide(task: Task, command: Command, rules: Rules): Decision {
       return decided(task, newEvent('TASK_ACTION_ACCEPTED', { ...command.action }));
     case 'expire_suspension':
       if (task.run.state !== 'suspended' || !task.run.expired) return unchanged(task);
-      return decided(task, failed('SUSPENSION_EXPIRED', 'Nobody answered in time.', true));
+      return decided(task, failedByService('SUSPENSION_EXPIRED', 'Nobody answered in time.', true));
     case 'confirm_cancellation':
       holds(task, command.token);
       return decided(task, cancelled(task, undefined, command.reason));
@@ -95,7 +96,7 @@ export function decide(task: Task, command: Command, rules: Rules): Decision {
         task,
         rules,
         'lease_expired',
-        failed('STALLED', 'Every attempt at the task stopped giving signs of life.', true),
+        failedByService('STALLED', 'Every attempt at the task stopped giving signs of life.', true),
         command.retryAfterMs,
       );
     case 'request_cancellation':
@@ -159,7 +160,7 @@ function retried(task: Task, reason: string, claimableInMs: number): Decision {
 }
 
 /** Of a payload some of which came as text, and stays so. */
-function withText(type: EventType, payload: JsonObject): NewEvent {
+function withText<T extends EventType>(type: T, payload: Payload<T>): NewEvent<T> {
   return newEvent(type, payload, writeObject(payload));
 }
 
@@ -169,7 +170,11 @@ function hasRoomFor(events: number, task: Task, rules: Rules): boolean {
 }
 
 function full(): NewEvent {
-  return failed('EVENT_LIMIT_EXCEEDED', 'The task has as many events as a task may have.', false);
+  return failedByService('EVENT_LIMIT_EXCEEDED', 'The task has as many events as a task may have.', false);
+}
+
+function failedByService(code: FailureCode, message: string, retryable: boolean): NewEvent {
+  return failed(code, message, retryable);
 }
 
 function failed(code: string, message: string, retryable: boolean): NewEvent {

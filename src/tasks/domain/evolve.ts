@@ -1,24 +1,27 @@
+import type { EventType } from '#protocol/events.js';
 import type { Task } from './task.js';
 import type { NewEvent } from './task-event.js';
 
+/** What is stored, or about to be. */
+type Known = { [T in EventType]: Pick<NewEvent<T>, 'type' | 'payload'> }[EventType];
 type Evolved = Partial<Pick<Task, 'status' | 'progress' | 'run'>>;
 
 /** The fold: what one event makes of a task. Knows no rule about which event may come when; that is `decide`. */
-export function evolve(task: Task, event: Pick<NewEvent, 'type' | 'payload'>): Task {
+export function evolve(task: Task, event: Known): Task {
   return { ...task, headEventId: task.headEventId + 1, ...changed(event) };
 }
 
-function changed(event: Pick<NewEvent, 'type' | 'payload'>): Evolved {
+function changed(event: Known): Evolved {
   switch (event.type) {
     case 'TASK_STARTED':
       return { status: 'RUNNING' };
     case 'TASK_PROGRESS':
-      return { progress: event.payload['progress'] as number };
+      return { progress: event.payload.progress };
     case 'TASK_MESSAGE':
     case 'TASK_OUTPUT':
       return {};
     case 'TASK_SUSPENDED':
-      return { run: { state: 'suspended', suspendId: event.payload['suspendId'] as string, expired: false } };
+      return { run: { state: 'suspended', suspendId: event.payload.suspendId, expired: false } };
     case 'TASK_ACTION_ACCEPTED':
       return { run: { state: 'queued', resumes: true } };
     case 'TASK_RETRYING':

@@ -37,17 +37,18 @@ export function joinOutput(events: readonly NewEvent[], maxEventBytes: number): 
 }
 
 function joined({ first, data }: Run): NewEvent {
-  return data.length === 1 ? first : newEvent('TASK_OUTPUT', { ...first.payload, data: data.join('') });
+  if (data.length === 1 || first.type !== 'TASK_OUTPUT') return first;
+  return newEvent('TASK_OUTPUT', { ...first.payload, data: data.join('') });
 }
 
 function goTogether(a: NewEvent, b: NewEvent): boolean {
-  return isAppend(a) && isAppend(b) && a.payload['channel'] === b.payload['channel'];
+  return isAppend(a) && isAppend(b) && a.payload.channel === b.payload.channel;
 }
 
-function isAppend({ type, payload }: NewEvent): boolean {
-  return type === 'TASK_OUTPUT' && payload['op'] === 'append';
+function isAppend(event: NewEvent): event is NewEvent<'TASK_OUTPUT'> {
+  return event.type === 'TASK_OUTPUT' && event.payload.op === 'append';
 }
 
-function dataOf({ payload }: NewEvent): string {
-  return payload['data'] as string;
+function dataOf(event: NewEvent): string {
+  return event.type === 'TASK_OUTPUT' ? event.payload.data : '';
 }

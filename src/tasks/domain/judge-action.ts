@@ -1,5 +1,6 @@
+import type { ActionStatus, TaskStatus } from '#protocol/snapshots.js';
 import type { AskedQuestion } from './suspension.js';
-import { isOver, type TaskStatus } from './task.js';
+import { isOver } from './task.js';
 import {
   ActionNotAllowed,
   IdempotencyConflict,
@@ -7,9 +8,6 @@ import {
   TaskAlreadyTerminal,
   TaskAside,
 } from './tasks.errors.js';
-
-export const ACTION_STATUSES = ['ACCEPTED', 'DEDUPLICATED', 'REJECTED_ALREADY_RESOLVED', 'REJECTED_EXPIRED'] as const;
-export type ActionStatus = (typeof ACTION_STATUSES)[number];
 
 /**
  * What becomes of an action, in the contract's order: the receipt of this very action, also after the end; the question; the

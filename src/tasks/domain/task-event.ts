@@ -1,16 +1,27 @@
-import type { EventType } from '#protocol/events.js';
+import type { EventPayload, EventType } from '#protocol/events.js';
+import type { JsonObject } from '#protocol/json-schema.js';
+import type { WithText } from '../../http/json-text.js';
 
-export type JsonObject = Readonly<Record<string, unknown>>;
+export type { JsonObject };
+
+/** Members that are objects may be the text as which they came. */
+export type Payload<T extends EventType> = WithText<EventPayload<T>>;
 
 /** An event that is decided but not yet stored: it has no id and no time. */
-export interface NewEvent {
-  readonly type: EventType;
-  readonly payload: JsonObject;
-  /** The payload's text. Serialised here, once: every reader frames these very bytes. */
-  readonly json: string;
-}
+export type NewEvent<T extends EventType = EventType> = {
+  [E in T]: {
+    readonly type: E;
+    readonly payload: Payload<E>;
+    /** The payload's text. Serialised here, once: every reader frames these very bytes. */
+    readonly json: string;
+  };
+}[T];
 
 /** Absent optional members are absent, never null: `undefined` ones do not reach the text. */
-export function newEvent(type: EventType, payload: JsonObject, json = JSON.stringify(payload)): NewEvent {
-  return { type, payload, json };
+export function newEvent<T extends EventType>(
+  type: T,
+  payload: Payload<T>,
+  json = JSON.stringify(payload),
+): NewEvent<T> {
+  return { type, payload, json } as NewEvent<T>;
 }

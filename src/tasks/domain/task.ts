@@ -1,5 +1,4 @@
-export const TASK_STATUSES = ['ACCEPTED', 'RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED'] as const;
-export type TaskStatus = (typeof TASK_STATUSES)[number];
+import type { TaskStatus } from '#protocol/snapshots.js';
 
 /**
  * The holder of the task now. `queued`: nobody, it may be claimed; `resumes` when the claim goes on with the attempt that asked and was

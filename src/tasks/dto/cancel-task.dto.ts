@@ -1,5 +1,5 @@
-import { ApiProperty } from '@nestjs/swagger';
 import { IsString, MaxLength, MinLength } from 'class-validator';
+import { MAX_CANCEL_REASON_LENGTH } from '#protocol/limits.js';
 import { Optional } from '../../http/optional.decorator.js';
 
 export class CancelTaskDto {
@@ -7,12 +7,6 @@ export class CancelTaskDto {
   @Optional()
   @IsString()
   @MinLength(1)
-  @MaxLength(1024)
+  @MaxLength(MAX_CANCEL_REASON_LENGTH)
   reason?: string;
-}
-
-export class TaskCancelledDto {
-  taskId!: string;
-  @ApiProperty({ enum: ['CANCELLATION_REQUESTED', 'ALREADY_TERMINAL'] })
-  status!: 'CANCELLATION_REQUESTED' | 'ALREADY_TERMINAL';
 }

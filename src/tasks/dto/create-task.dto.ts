@@ -1,11 +1,11 @@
 import { IsString, Matches } from 'class-validator';
+import { CLIENT_ID, patternOf, TASK_TYPE } from '#protocol/ids.js';
 import { JsonObjectText } from '../../http/body-shape.js';
 import { JsonText } from '../../http/json-text.js';
 import { Optional } from '../../http/optional.decorator.js';
 
-/** Visible ASCII, no spaces. */
-export const CLIENT_REQUEST_ID = /^[\x21-\x7e]{1,255}$/;
-const TASK_TYPE = /^[A-Za-z0-9._:-]{1,128}$/;
+export const CLIENT_REQUEST_ID = patternOf(CLIENT_ID);
+export const A_TASK_TYPE = patternOf(TASK_TYPE);
 
 export class CreateTaskDto {
   /**
@@ -14,7 +14,7 @@ export class CreateTaskDto {
    */
   @Optional()
   @IsString()
-  @Matches(CLIENT_REQUEST_ID, { message: 'must be 1 to 255 visible ASCII characters' })
+  @Matches(CLIENT_REQUEST_ID, { message: `must be ${CLIENT_ID.title}` })
   clientRequestId?: string;
 
   /**
@@ -22,7 +22,7 @@ export class CreateTaskDto {
    * @example "demo.greet"
    */
   @IsString()
-  @Matches(TASK_TYPE, { message: 'must be 1 to 128 characters of A-Z a-z 0-9 . _ : -' })
+  @Matches(A_TASK_TYPE, { message: `must be ${TASK_TYPE.title}` })
   taskType!: string;
 
   /** What the handler gets. */

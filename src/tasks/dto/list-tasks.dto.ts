@@ -1,10 +1,12 @@
 import { Transform } from 'class-transformer';
 import { IsBoolean, IsIn, IsInt, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
+import { LIST_LIMIT, MAX_LIST_CURSOR_LENGTH } from '#protocol/limits.js';
+import { TASK_STATUSES, type TaskStatus } from '#protocol/snapshots.js';
 import { Optional } from '../../http/optional.decorator.js';
 import { ApiProperty } from '@nestjs/swagger';
 import { integerText } from '../../http/query-text.js';
 import { Timestamp } from '../../http/timestamp.decorator.js';
-import { TASK_STATUSES, type TaskStatus } from '../domain/task.js';
+import { A_TASK_TYPE } from './create-task.dto.js';
 
 export class ListTasksDto {
   @Optional()
@@ -14,7 +16,7 @@ export class ListTasksDto {
 
   @Optional()
   @IsString()
-  @Matches(/^[A-Za-z0-9._:-]{1,128}$/)
+  @Matches(A_TASK_TYPE)
   taskType?: string;
 
   /** Only tasks with, or without, an open question. */
@@ -35,14 +37,14 @@ export class ListTasksDto {
 
   @Transform(integerText)
   @IsInt()
-  @Min(1)
-  @Max(100)
-  @ApiProperty({ type: 'integer', minimum: 1, maximum: 100, default: 50, required: false })
-  limit: number = 50;
+  @Min(LIST_LIMIT.minimum)
+  @Max(LIST_LIMIT.maximum)
+  @ApiProperty({ type: 'integer', ...LIST_LIMIT, required: false })
+  limit: number = LIST_LIMIT.default;
 
   /** `nextCursor` of the page before. */
   @Optional()
   @IsString()
-  @MaxLength(200)
+  @MaxLength(MAX_LIST_CURSOR_LENGTH)
   cursor?: string;
 }

@@ -140,6 +140,5 @@ function outcomeOf(request: AppendRequest, rows: readonly AppendRow[]): AppendOu
 }
 
 function lastProgress(events: readonly NewEvent[]): number | null {
-  const last = events.findLast((event) => event.type === 'TASK_PROGRESS');
-  return last ? (last.payload['progress'] as number) : null;
+  return events.findLast((event) => event.type === 'TASK_PROGRESS')?.payload.progress ?? null;
 }

@@ -1,15 +1,7 @@
+import type { Attachment } from '#protocol/snapshots.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
 
-/** A file of a task. Its bytes are in the attachment store, under its id. */
-export interface Attachment {
-  readonly attachmentId: string;
-  readonly filename: string;
-  readonly contentType: string;
-  readonly sizeBytes: number;
-  /** Lower-case hex. */
-  readonly sha256: string;
-}
-
+/** The bytes of an attachment are in the attachment store, under its id. */
 const MEMBERS = `json_build_object('attachmentId', a.attachment_id, 'filename', a.filename, 'contentType', a.content_type,
   'sizeBytes', a.size_bytes, 'sha256', a.sha256)`;
 

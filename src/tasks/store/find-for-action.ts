@@ -1,6 +1,6 @@
+import type { TaskStatus } from '#protocol/snapshots.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
 import type { AskedQuestion } from '../domain/suspension.js';
-import type { TaskStatus } from '../domain/task.js';
 
 /** The facts that decide about an action, from one snapshot. */
 export interface FoundForAction {

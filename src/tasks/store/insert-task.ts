@@ -1,5 +1,5 @@
+import type { TaskStatus } from '#protocol/snapshots.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
-import type { TaskStatus } from '../domain/task.js';
 import { HAS_ROOM } from './open-tasks.js';
 
 export interface NewTaskRow {

@@ -1,6 +1,7 @@
+import type { Attachment } from '#protocol/snapshots.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
 import type { JsonText } from '../../http/json-text.js';
-import { type Attachment, attachmentsOf } from './attachments.js';
+import { attachmentsOf } from './attachments.js';
 import { jsonTextIn, TASK_COLUMNS, taskRecord, type TaskRecord, type TaskRow } from './task-row.js';
 
 // Every change of a task begins with the lock of its row, so ids are given out one writer at a time. Statements that lock several

@@ -1,7 +1,8 @@
+import type { TaskStatus } from '#protocol/snapshots.js';
+import type { Attachment } from '#protocol/snapshots.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
-import type { TaskStatus } from '../domain/task.js';
 import { JsonText } from '../../http/json-text.js';
-import { type Attachment, attachmentsOf } from './attachments.js';
+import { attachmentsOf } from './attachments.js';
 import { jsonTextIn, type TaskIdentity } from './task-row.js';
 
 /** A task in the form of its snapshot. */

@@ -76,9 +76,7 @@ export async function* loggedEvents(tx: Queryable, taskId: string): AsyncGenerat
   }
 }
 
-export interface AddedEvent extends NewEvent {
-  readonly eventId: number;
-}
+export type AddedEvent = NewEvent & { readonly eventId: number };
 
 const ADD_EVENTS: Statement = {
   name: 'add-repairing-events',

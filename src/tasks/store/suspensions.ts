@@ -1,5 +1,6 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
 import { JsonText, writeObject } from '../../http/json-text.js';
+import type { Question } from '../domain/suspension.js';
 
 // All of these run under the lock of the task's row.
 
@@ -13,10 +14,9 @@ const OPEN: Statement = {
 export async function openSuspension(
   tx: Queryable,
   taskId: string,
-  question: { readonly suspendId: string; readonly allowedActions: readonly string[]; readonly expiresAt?: string },
+  { suspendId, allowedActions, expiresAt }: Question,
   json: string,
 ): Promise<boolean> {
-  const { suspendId, allowedActions, expiresAt } = question;
   return (await tx.query(OPEN, [taskId, suspendId, json, allowedActions, expiresAt ?? null])).length === 1;
 }
 

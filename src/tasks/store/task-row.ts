@@ -1,5 +1,6 @@
+import type { TaskStatus } from '#protocol/snapshots.js';
 import { JsonText } from '../../http/json-text.js';
-import { isOver, type Task, type TaskStatus } from '../domain/task.js';
+import { isOver, type Task } from '../domain/task.js';
 
 /** The identity of a task for policies, logs and clients. Set at creation, never changed. */
 export interface TaskIdentity {

@@ -1,0 +1,98 @@
+import { HEAD_EVENT_ID, MAX_CURSOR_LENGTH, TASK_ID } from './ids.js';
+import {
+  constant,
+  described,
+  integer,
+  type Members,
+  nullable,
+  object,
+  type ObjectOf,
+  oneOf,
+  optional,
+  text,
+  timestamp,
+} from './json-schema.js';
+import { MAX_REF_LENGTH } from './limits.js';
+
+/** The subprotocol that a client offers to follow many tasks on one connection. */
+export const MULTIPLEX = 'taskbridge.multiplex.v1';
+
+interface FrameRow {
+  readonly summary: string;
+  readonly members: Members;
+}
+
+const CURSOR = described(
+  'The last event id that the client has; absent, null, empty and 0 mean from the start.',
+  nullable(text({ maxLength: MAX_CURSOR_LENGTH })),
+);
+const REF = described('What an error about this frame repeats.', text({ maxLength: MAX_REF_LENGTH }));
+
+/** What is on the wire besides events, by the name of its message. */
+export const FRAMES = {
+  subscribe: {
+    summary: 'Follow a task. Once a connection.',
+    members: { action: constant('subscribe'), taskId: TASK_ID, lastEventId: optional(CURSOR) },
+  },
+  multiplexSubscribe: {
+    summary: 'Follow one more task.',
+    members: { action: constant('subscribe'), taskId: TASK_ID, lastEventId: optional(CURSOR), ref: optional(REF) },
+  },
+  multiplexUnsubscribe: {
+    summary: 'Follow a task no longer. Answered by SUBSCRIPTION_ENDED, or by an ERROR where it is not followed.',
+    members: { action: constant('unsubscribe'), taskId: TASK_ID },
+  },
+  SUBSCRIPTION_CONFIRMED: {
+    summary: 'The first frame of a subscription. Events after the cursor follow.',
+    members: {
+      type: constant('SUBSCRIPTION_CONFIRMED'),
+      taskId: TASK_ID,
+      replayStartedAfterEventId: described('The cursor; null without one.', nullable(HEAD_EVENT_ID)),
+      live: constant(true),
+      headEventId: HEAD_EVENT_ID,
+    },
+  },
+  CAUGHT_UP: {
+    summary: 'The client has everything that was stored when it subscribed. What follows is live.',
+    members: { type: constant('CAUGHT_UP'), taskId: TASK_ID, headEventId: HEAD_EVENT_ID },
+  },
+  SUBSCRIPTION_ENDED: {
+    summary: 'The last frame of a subscription. `reason` is `terminal`, after the terminal event, or `unsubscribed`.',
+    members: { type: constant('SUBSCRIPTION_ENDED'), taskId: TASK_ID, reason: oneOf('terminal', 'unsubscribed') },
+  },
+  ERROR: {
+    summary: 'About one subscription or frame only. `ref` is that of the `subscribe` which it answers.',
+    members: {
+      type: constant('ERROR'),
+      taskId: optional(TASK_ID),
+      ref: optional(REF),
+      code: text({ pattern: '^[A-Z_]+$' }),
+      message: described('For a person.', text()),
+    },
+  },
+  RECONNECT: {
+    summary: 'The service drains: the connection closes now, with 1012. Come back after `afterMs`.',
+    members: { type: constant('RECONNECT'), afterMs: integer(0), reason: constant('draining') },
+  },
+  heartbeat: {
+    summary: 'Nothing happened for a while, and the connection lives.',
+    members: { type: constant('HEARTBEAT'), taskId: TASK_ID, live: constant(true) },
+  },
+  multiplexHeartbeat: {
+    summary: 'There was no event of any of the tasks for 15 s.',
+    members: { type: constant('HEARTBEAT'), live: constant(true) },
+  },
+  streamHeartbeat: {
+    summary: 'The data of an `event: heartbeat`, which has no `id:` line.',
+    members: {
+      type: constant('HEARTBEAT'),
+      taskId: TASK_ID,
+      eventId: text({ pattern: '^hb-' }),
+      createdAt: timestamp(),
+      payload: object({ live: constant(true) }),
+    },
+  },
+} as const satisfies Readonly<Record<string, FrameRow>>;
+
+export type FrameName = keyof typeof FRAMES;
+export type Frame<N extends FrameName> = ObjectOf<(typeof FRAMES)[N]['members']>;

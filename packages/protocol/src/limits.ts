@@ -1,0 +1,86 @@
+// Numbers of the wire. Bytes are of UTF-8, lengths are in UTF-16 units, times in milliseconds.
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** One frame of a client. */
+export const MAX_FRAME_BYTES = 64 * KIB;
+/** The payload that carries a result. */
+export const MAX_RESULT_BYTES = MIB;
+/** One payload of an event, unless the service says otherwise. */
+export const MAX_EVENT_BYTES = 64 * KIB;
+
+/** One batch of a worker: the bytes of its payloads, and its events. */
+export const MAX_BATCH_BYTES = 256 * KIB;
+export const MAX_BATCH_EVENTS = 500;
+export const MAX_BATCH_SEQ = 2 ** 31 - 1;
+
+/** `suspendId`, `reasonCode`, an action, the code of a failure. */
+export const MAX_NAME_LENGTH = 255;
+export const MAX_REF_LENGTH = 255;
+export const MAX_CANCEL_REASON_LENGTH = 1_024;
+export const MAX_FAILURE_MESSAGE_LENGTH = 8_192;
+export const MAX_WORKER_ID_LENGTH = 128;
+export const MAX_LEASE_TOKEN_LENGTH = 128;
+export const MAX_LIST_CURSOR_LENGTH = 200;
+export const MAX_ALLOWED_ACTIONS = 100;
+export const LONGEST_RETRY_AFTER_MS = 24 * 60 * 60 * 1_000;
+
+interface Range {
+  readonly minimum: number;
+  readonly maximum: number;
+  readonly default: number;
+}
+
+/** Of `GET /tasks`. */
+export const LIST_LIMIT: Range = { minimum: 1, maximum: 100, default: 50 };
+
+/** Of `GET /tasks/{taskId}/events`. */
+export const MAX_EVENTS: Range = { minimum: 1, maximum: 500, default: 100 };
+export const POLL_WAIT_MS: Range = { minimum: 0, maximum: 60_000, default: 25_000 };
+
+/** Of a claim. */
+export const MAX_TASK_TYPES = 100;
+export const MAX_TASKS: Range = { minimum: 1, maximum: 50, default: 1 };
+export const CLAIM_WAIT_MS: Range = { minimum: 0, maximum: 30_000, default: 20_000 };
+
+interface LimitRow {
+  readonly what: string;
+  /** A fixed number of bytes; absent where a setting says it. */
+  readonly bytes?: number;
+  /** Its default is the limit. */
+  readonly setting?: string;
+  readonly unit?: 'bytes' | 'seconds';
+  readonly more?: string;
+}
+
+/** For PROTOCOL.md. */
+export const LIMITS: readonly LimitRow[] = [
+  { what: 'JSON body', setting: 'MAX_REQUEST_BODY_SIZE_BYTES', unit: 'bytes' },
+  { what: 'one attachment', setting: 'UPLOAD_MAX_FILE_BYTES', unit: 'bytes' },
+  { what: 'the attachments of a task', setting: 'UPLOAD_MAX_TOTAL_BYTES', unit: 'bytes' },
+  { what: 'attachments of a task', setting: 'UPLOAD_MAX_FILES' },
+  { what: 'the attachments of an owner', setting: 'UPLOAD_QUOTA_BYTES', unit: 'bytes' },
+  { what: 'frame from a client', bytes: MAX_FRAME_BYTES },
+  { what: 'payload of an event', setting: 'MAX_EVENT_PAYLOAD_BYTES', unit: 'bytes' },
+  { what: 'result of a task, as the payload that carries it', bytes: MAX_RESULT_BYTES },
+  { what: 'events of a task', setting: 'MAX_EVENTS_PER_TASK', more: 'then it fails with `EVENT_LIMIT_EXCEEDED`' },
+  { what: 'open streams and long-polls of a principal, on one replica', setting: 'STREAMS_PER_PRINCIPAL' },
+  {
+    what: 'tasks of a principal that are not over',
+    setting: 'OPEN_TASKS_PER_PRINCIPAL',
+    more: 'a repeated create is never refused for it',
+  },
+  {
+    what: 'unsent bytes of a stream',
+    setting: 'STREAM_MAX_BUFFERED_BYTES',
+    unit: 'bytes',
+    more: 'above it the stream is paused, and ended if that lasts 10 s',
+  },
+  {
+    what: 'age of a stream',
+    setting: 'STREAM_MAX_SECONDS',
+    unit: 'seconds',
+    more: 'less up to a tenth at random',
+  },
+];

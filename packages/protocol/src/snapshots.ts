@@ -1,0 +1,205 @@
+import { EVENT_SCHEMAS, EVENT_TYPES, EVENTS, type TaskEvent } from './events.js';
+import { EVENT_ID, HEAD_EVENT_ID } from './ids.js';
+import {
+  anyJson,
+  anyObject,
+  boolean,
+  described,
+  integer,
+  type JsonSchema,
+  list,
+  nullable,
+  number,
+  object,
+  oneOf,
+  optional,
+  type Shape,
+  text,
+  timestamp,
+  type TypeOf,
+} from './json-schema.js';
+
+// What the HTTP routes answer. A schema with a name is one of OpenAPI's components, and others refer to it.
+
+const named = <T>(name: string): Shape<T> => ({ $ref: `#/components/schemas/${name}` });
+
+export const TASK_STATUSES = ['ACCEPTED', 'RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED'] as const;
+export type TaskStatus = (typeof TASK_STATUSES)[number];
+const STATUS = oneOf(...TASK_STATUSES);
+
+export const ACTION_STATUSES = ['ACCEPTED', 'DEDUPLICATED', 'REJECTED_ALREADY_RESOLVED', 'REJECTED_EXPIRED'] as const;
+export type ActionStatus = (typeof ACTION_STATUSES)[number];
+
+const ATTACHMENT_MEMBERS = {
+  attachmentId: text(),
+  filename: described('A base name.', text()),
+  contentType: text(),
+  sizeBytes: integer(0),
+  sha256: described('Of the bytes, in lower-case hex.', text()),
+};
+const ATTACHMENT = object(ATTACHMENT_MEMBERS);
+export type Attachment = TypeOf<typeof ATTACHMENT>;
+
+const QUESTION = object(EVENTS.TASK_SUSPENDED.payload);
+const FAILURE = object(EVENTS.TASK_FAILED.payload);
+const ASIDE = object({ code: described('Such as EVENT_ABOVE_HEAD, STATE_INVALID, NOT_WRITABLE.', text()) });
+
+const SUMMARY_MEMBERS = {
+  taskId: text(),
+  clientRequestId: text(),
+  taskType: text(),
+  status: STATUS,
+  metadata: anyObject(),
+  attachments: described('In the order in which the create had them.', list(named<Attachment>('Attachment'))),
+  attempt: described('Attempts that were begun.', integer(0)),
+  cancellationRequested: boolean(),
+  aside: optional(
+    described(
+      'While the task waits for an operator, because its stored state does not allow it to go on.',
+      named<TypeOf<typeof ASIDE>>('TaskAside'),
+    ),
+  ),
+  progress: optional(described('Of the last TASK_PROGRESS.', number(0, 100))),
+  openSuspension: optional(described('While the question is open.', named<TypeOf<typeof QUESTION>>('TaskQuestion'))),
+  result: optional(described('Of TASK_COMPLETED: any JSON.', anyJson())),
+  failure: optional(described('Of TASK_FAILED.', named<TypeOf<typeof FAILURE>>('TaskFailure'))),
+  headEventId: HEAD_EVENT_ID,
+  createdAt: timestamp(),
+  updatedAt: timestamp(),
+  startedAt: optional(timestamp()),
+  finishedAt: optional(timestamp()),
+};
+const SUMMARY = object(SUMMARY_MEMBERS);
+const SNAPSHOT = object({ ...SUMMARY_MEMBERS, input: anyObject() });
+/** A task in a list. */
+export type TaskSummary = TypeOf<typeof SUMMARY>;
+/** A task by itself. */
+export type TaskSnapshot = TypeOf<typeof SNAPSHOT>;
+
+const TASK_ACCEPTED = object({
+  taskId: described('A UUIDv7 in text form.', text()),
+  status: described('`ACCEPTED` for a new task, the current status for a repeat.', STATUS),
+  clientRequestId: text(),
+  deduplicated: described('Whether the task was there before.', boolean()),
+});
+export type TaskAccepted = TypeOf<typeof TASK_ACCEPTED>;
+
+const CANCELLATION = object({ taskId: text(), status: oneOf('CANCELLATION_REQUESTED', 'ALREADY_TERMINAL') });
+export type Cancellation = TypeOf<typeof CANCELLATION>;
+
+const ACTION_RESULT = object({
+  taskId: text(),
+  suspendId: text(),
+  clientActionId: text(),
+  status: oneOf(...ACTION_STATUSES),
+});
+export type ActionResult = TypeOf<typeof ACTION_RESULT>;
+
+const ERROR = object({
+  code: described('Stable; what to decide by.', text()),
+  message: described('For a person.', text()),
+  details: anyObject(),
+  timestamp: timestamp(),
+  correlationId: described('As in `X-Correlation-Id`: leads to the logs and the trace.', text({ format: 'uuid' })),
+});
+/** The one shape of every refusal, over HTTP and in its raw form on a socket. */
+export type ErrorBody = TypeOf<typeof ERROR>;
+
+const ANSWER = object({
+  suspendId: text(),
+  clientActionId: text(),
+  actionType: text(),
+  payload: anyObject(),
+  actorId: described('The principal who answered.', text()),
+});
+export type SuspendAnswer = TypeOf<typeof ANSWER>;
+
+const LEASED_ATTACHMENT = object({
+  ...ATTACHMENT_MEMBERS,
+  url: described('Where the bytes are, with the lease token in `X-Lease-Token`; relative to the service.', text()),
+});
+
+const LEASE = object({
+  taskId: text(),
+  attempt: integer(1),
+  leaseToken: described('Proves this attempt and nothing else.', text()),
+  leaseExpiresAt: timestamp(),
+  taskType: text(),
+  clientRequestId: text(),
+  input: anyObject(),
+  metadata: anyObject(),
+  ownerId: text(),
+  attachments: list(named<TypeOf<typeof LEASED_ATTACHMENT>>('LeasedAttachment')),
+  headEventId: HEAD_EVENT_ID,
+  traceparent: nullable(text()),
+  cancellationRequested: boolean(),
+  resume: optional(described('The answer that the attempt goes on with.', named<SuspendAnswer>('SuspendAnswer'))),
+  answers: described('All answers so far, oldest first.', list(named<SuspendAnswer>('SuspendAnswer'))),
+});
+export type Lease = TypeOf<typeof LEASE>;
+
+const SIGN_OF_LEASE = { leaseExpiresAt: timestamp(), cancellationRequested: boolean() };
+const RECEIPT = object({
+  eventIds: described('For each event of the batch; those that were stored as one have the same.', list(text())),
+  ...SIGN_OF_LEASE,
+});
+export type WorkerReceipt = TypeOf<typeof RECEIPT>;
+const RENEWED = object({ ...SIGN_OF_LEASE, cancelReason: optional(text()) });
+export type RenewedLease = TypeOf<typeof RENEWED>;
+const SUSPENDED = object({ suspendId: text(), eventId: EVENT_ID });
+const ENDED = object({ eventId: EVENT_ID });
+const FAILED = object({ eventId: EVENT_ID, willRetry: boolean() });
+
+/** By type of event, the name of its schema: `TaskStarted` of `TASK_STARTED`. */
+const eventName = (type: string) =>
+  type.toLowerCase().replace(/(?:^|_)(.)/g, (_, first: string) => first.toUpperCase());
+const eventRef = (type: string) => `#/components/schemas/${eventName(type)}`;
+
+/** OpenAPI's components, by name. */
+export const SCHEMAS = {
+  Attachment: ATTACHMENT,
+  TaskQuestion: QUESTION,
+  TaskFailure: FAILURE,
+  TaskAside: ASIDE,
+  TaskSummary: SUMMARY,
+  TaskSnapshot: SNAPSHOT,
+  TaskPage: object({
+    items: list(named<TaskSummary>('TaskSummary')),
+    nextCursor: described('Opaque; null on the last page.', nullable(text())),
+  }),
+  TaskAccepted: TASK_ACCEPTED,
+  TaskCancellation: CANCELLATION,
+  ActionResult: ACTION_RESULT,
+  Error: ERROR,
+  ...(Object.fromEntries(EVENT_TYPES.map((type) => [eventName(type), EVENT_SCHEMAS[type]])) as object),
+  TaskEvent: {
+    oneOf: EVENT_TYPES.map((type) => ({ $ref: eventRef(type) })),
+    discriminator: {
+      propertyName: 'type',
+      mapping: Object.fromEntries(EVENT_TYPES.map((type) => [type, eventRef(type)])),
+    },
+  },
+  EventPage: object({
+    taskId: text(),
+    events: list(named<TaskEvent>('TaskEvent')),
+    nextAfterEventId: optional(
+      described('The cursor to use next; absent when there was none and nothing came.', text()),
+    ),
+    hasMore: described('Whether there is more after this page already.', boolean()),
+    headEventId: HEAD_EVENT_ID,
+    terminal: described('Whether the terminal event is in or before this page.', boolean()),
+  }),
+  SuspendAnswer: ANSWER,
+  LeasedAttachment: LEASED_ATTACHMENT,
+  Lease: LEASE,
+  Leases: object({ leases: described('Empty after the wait.', list(named<Lease>('Lease'))) }),
+  WorkerReceipt: RECEIPT,
+  RenewedLease: RENEWED,
+  TaskSuspension: SUSPENDED,
+  TaskEnd: ENDED,
+  AttemptFailure: FAILED,
+} as const satisfies Readonly<Record<string, JsonSchema>>;
+
+export type SchemaName = keyof typeof SCHEMAS;
+/** The type of an answer, by the name of its schema. */
+export type Answer<N extends SchemaName> = TypeOf<(typeof SCHEMAS)[N]>;
