@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { MAX_DEPTH, MAX_RESULT_BYTES } from '#handler/limits.js';
+import { MAX_DEPTH, MAX_RESULT_JSON_BYTES } from '#handler/limits.js';
 import { NotStorable, smallStorableJson, storableJson, TooLarge } from '#handler/storable-json.js';
 import { MAX_JSON_DEPTH, parseStrictJson } from '../src/http/strict-json.js';
 
@@ -75,7 +75,7 @@ describe('What can be stored of a value', () => {
     const seen = { stored: 0, refused: 0 };
     await fc.assert(
       fc.asyncProperty(anything, fc.integer({ min: 1, max: 40 }), async (value, slice) => {
-        const written = await storableJson(value, MAX_RESULT_BYTES, slice).catch((error: unknown) => error);
+        const written = await storableJson(value, MAX_RESULT_JSON_BYTES, slice).catch((error: unknown) => error);
         if (isTaken(value) && !hasNoFinite(value)) {
           expect(written).toBe(JSON.stringify(value));
           seen.stored += 1;
@@ -109,8 +109,8 @@ describe('What can be stored of a value', () => {
     ['as many levels as the service takes', nested(MAX_JSON_DEPTH - 1)],
   ])('is the same of %s', async (_, value) => {
     expect(isTaken(value)).toBe(true);
-    expect(await storableJson(value, MAX_RESULT_BYTES, 1)).toBe(JSON.stringify(value));
-    expect(smallStorableJson(value, MAX_RESULT_BYTES)).toBe(JSON.stringify(value));
+    expect(await storableJson(value, MAX_RESULT_JSON_BYTES, 1)).toBe(JSON.stringify(value));
+    expect(smallStorableJson(value, MAX_RESULT_JSON_BYTES)).toBe(JSON.stringify(value));
   });
 
   it.each<[string, unknown, string]>([
@@ -145,11 +145,11 @@ describe('What can be stored of a value', () => {
       'JSON.stringify fails on it',
     ],
   ])('is nothing of %s', async (_, value, why) => {
-    await expect(storableJson(value, MAX_RESULT_BYTES)).rejects.toMatchObject({
+    await expect(storableJson(value, MAX_RESULT_JSON_BYTES)).rejects.toMatchObject({
       constructor: NotStorable,
       message: why,
     });
-    expect(() => smallStorableJson(value, MAX_RESULT_BYTES)).toThrow(why);
+    expect(() => smallStorableJson(value, MAX_RESULT_JSON_BYTES)).toThrow(why);
   });
 
   it('is nothing above the limit, also of a value that would never end', async () => {

@@ -10,7 +10,7 @@ const changedAt = (path) => statSync(join(root, path), { throwIfNoEntry: false }
 
 export default async function globalSetup() {
   buildPackageIfStale('protocol', 'events.js');
-  buildPackageIfStale('handler', 'attempt.js');
+  buildPackageIfStale('handler', 'attempt.js', ['packages/protocol/src']);
   buildIfStale(['src'], ['tsconfig.json', 'tsconfig.build.json', 'nest-cli.json'], 'dist/main.js', [
     'node_modules/@nestjs/cli/bin/nest.js',
     'build',

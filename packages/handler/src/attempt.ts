@@ -1,3 +1,4 @@
+import { MAX_EVENT_BYTES } from '#protocol/limits.js';
 import { eventInvalid, eventTooLarge, messageEvent, outputEvent, progressEvent, type SizedEvent } from './events.js';
 import { EventSender } from './event-sender.js';
 import { failureOf, resultRefused } from './failures.js';
@@ -5,7 +6,7 @@ import { HalfCharacters } from './half-characters.js';
 import { LeaseCalls } from './lease-calls.js';
 import { LeaseLost, Refused } from './holder-errors.js';
 import type { Ending, LeaseHolder } from './lease-holder.js';
-import { MAX_EVENT_BYTES, MAX_RESULT_BYTES } from './limits.js';
+import { MAX_RESULT_JSON_BYTES } from './limits.js';
 import { Outcomes } from './outcomes.js';
 import { type Question, questionOf } from './question.js';
 import { storableJson } from './storable-json.js';
@@ -157,7 +158,7 @@ export class Attempt {
 
   private async completed(result: unknown): Promise<Ended> {
     try {
-      const resultJson = await storableJson(result, MAX_RESULT_BYTES);
+      const resultJson = await storableJson(result, MAX_RESULT_JSON_BYTES);
       // JSON has no word for undefined, nor for a function.
       return { kind: 'complete', resultJson: resultJson ?? 'null' };
     } catch (error) {
@@ -203,7 +204,7 @@ export class Attempt {
       progress: (progress, { stage, message } = {}) => say(() => progressEvent(progress, stage, message)),
       message: (message, level) => say(() => messageEvent(message, level)),
       output: (data, { channel = 'text', op = 'append' } = {}) =>
-        say(() => outputEvent({ channel, op, data, attempt }, this.#halves)),
+        say(() => outputEvent({ channel, op, data }, attempt, this.#halves)),
     };
   }
 

@@ -1,5 +1,6 @@
+import { MAX_BATCH_EVENTS } from '#protocol/limits.js';
 import type { HandlerEvent, SizedEvent } from './events.js';
-import { MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_JOINED_BYTES } from './limits.js';
+import { MAX_JOINED_BYTES, MAX_SENT_BYTES } from './limits.js';
 
 /** The event of one call of a handler. */
 export interface Piece {
@@ -46,7 +47,7 @@ export class Batch {
     const longer = last && addedBytes(last.first, event);
     const joins = last !== undefined && longer !== undefined && last.bytes + longer <= MAX_JOINED_BYTES;
     const bytes = joins ? longer : event.bytes;
-    const isFull = this.bytes + bytes > MAX_BATCH_BYTES || (!joins && this.#runs.length === MAX_BATCH_EVENTS);
+    const isFull = this.bytes + bytes > MAX_SENT_BYTES || (!joins && this.#runs.length === MAX_BATCH_EVENTS);
     if (isFull && this.#pieces.length > 0) return false;
     if (joins) {
       last.data.push(event.append?.data ?? '');

@@ -1,3 +1,4 @@
+import { type AppendableType, type EventPayload, problemInAppended } from '#protocol/events.js';
 import type { HalfCharacters } from './half-characters.js';
 import { Refused } from './holder-errors.js';
 import { textFault } from './storable-text.js';
@@ -6,7 +7,7 @@ import type { JsonObject } from './task-handler.js';
 // Refuses what the service would refuse, one event at a time. The service would refuse the whole batch.
 
 export interface HandlerEvent {
-  readonly type: 'TASK_PROGRESS' | 'TASK_MESSAGE' | 'TASK_OUTPUT';
+  readonly type: Exclude<AppendableType, 'TASK_STARTED'>;
   readonly payload: JsonObject;
 }
 
@@ -20,39 +21,34 @@ export interface SizedEvent extends HandlerEvent {
 
 /** @throws Refused */
 export function progressEvent(progress: unknown, stage?: unknown, message?: unknown): SizedEvent {
-  if (typeof progress !== 'number' || !(progress >= 0 && progress <= 100)) {
-    throw eventInvalid('progress', 'must be a number from 0 to 100');
-  }
-  const payload = { progress, stage: optionalText('stage', stage), message: optionalText('message', message) };
-  return { type: 'TASK_PROGRESS', payload, bytes: bytesOf(payload) };
+  return checkedEvent('TASK_PROGRESS', { progress, stage, message });
 }
 
 /** @throws Refused */
 export function messageEvent(message: unknown, level?: unknown): SizedEvent {
-  if (level !== undefined && !['info', 'warning', 'debug'].includes(level as string)) {
-    throw eventInvalid('level', 'must be info, warning or debug');
-  }
-  const payload = { message: text('message', message), level };
-  return { type: 'TASK_MESSAGE', payload, bytes: bytesOf(payload) };
+  return checkedEvent('TASK_MESSAGE', { message, level });
 }
 
-/** @returns undefined when the whole text waits for the other half of a character. @throws Refused */
+/**
+ * @returns undefined when the data is the first half of a character, which waits for the other half
+ * @throws Refused
+ */
 export function outputEvent(
-  given: { readonly channel: unknown; readonly op: unknown; readonly data: unknown; readonly attempt: number },
+  given: { readonly channel: unknown; readonly op: unknown; readonly data: unknown },
+  attempt: number,
   halves: HalfCharacters,
 ): SizedEvent | undefined {
-  const { op, attempt } = given;
-  if (op !== 'append' && op !== 'replace') throw eventInvalid('op', 'must be append or replace');
-  const channel = text('channel', given.channel);
-  if (typeof given.data !== 'string') throw eventInvalid('data', 'must be a string');
-  const data = halves.complete(channel, op, given.data);
+  checkMembers('TASK_OUTPUT', given);
+  const { channel, op, data: cut } = given as EventPayload<'TASK_OUTPUT'>;
+  const data = halves.complete(channel, op, cut);
   if (data === undefined) return undefined;
-  text('data', data);
+  const payload = { channel, op, data };
+  checkTexts(payload);
   const dataBytes = bytesOf(data) - 2;
   // The service stores the attempt with it.
   const bytes = bytesOf({ channel, op, data: '', attempt }) + dataBytes;
   const append = op === 'append' && { append: { channel, data, bytes: dataBytes } };
-  return { type: 'TASK_OUTPUT', payload: { channel, op, data }, bytes, ...append };
+  return { type: 'TASK_OUTPUT', payload, bytes, ...append };
 }
 
 export function eventInvalid(path: string, problem: string): Refused {
@@ -67,13 +63,20 @@ export function bytesOf(value: unknown): number {
   return Buffer.byteLength(JSON.stringify(value));
 }
 
-function text(path: string, value: unknown): string {
-  if (typeof value !== 'string') throw eventInvalid(path, 'must be a string');
-  const fault = textFault(value);
-  if (fault !== undefined) throw eventInvalid(path, fault);
-  return value;
+function checkedEvent(type: HandlerEvent['type'], payload: JsonObject): SizedEvent {
+  checkMembers(type, payload);
+  checkTexts(payload);
+  return { type, payload, bytes: bytesOf(payload) };
 }
 
-function optionalText(path: string, value: unknown): string | undefined {
-  return value === undefined ? undefined : text(path, value);
+function checkMembers(type: HandlerEvent['type'], payload: JsonObject): void {
+  const wrong = problemInAppended(type, payload);
+  if (wrong) throw eventInvalid(wrong.path, wrong.problem);
+}
+
+function checkTexts(payload: JsonObject): void {
+  for (const [name, member] of Object.entries(payload)) {
+    const fault = typeof member === 'string' ? textFault(member) : undefined;
+    if (fault !== undefined) throw eventInvalid(name, fault);
+  }
 }

@@ -1,6 +1,7 @@
+import { LONGEST_RETRY_AFTER_MS, MAX_FAILURE_MESSAGE_LENGTH, MAX_NAME_LENGTH } from '#protocol/limits.js';
 import { Refused } from './holder-errors.js';
 import type { Failure } from './lease-holder.js';
-import { LONGEST_RETRY_AFTER_MS, MAX_CODE_LENGTH, MAX_MESSAGE_LENGTH, MAX_RESULT_BYTES } from './limits.js';
+import { MAX_RESULT_JSON_BYTES } from './limits.js';
 import { NotStorable, TooLarge } from './storable-json.js';
 import { storableText } from './storable-text.js';
 import { TaskFailure } from './task-handler.js';
@@ -23,8 +24,8 @@ export function failureOf(error: unknown): Failure {
   const code = given(() => String(error.code), '');
   const message = given(() => String(error.message), '');
   return {
-    code: storableText(code, MAX_CODE_LENGTH) || CODE_OF_OTHERS,
-    message: storableText(message, MAX_MESSAGE_LENGTH),
+    code: storableText(code, MAX_NAME_LENGTH) || CODE_OF_OTHERS,
+    message: storableText(message, MAX_FAILURE_MESSAGE_LENGTH),
     retryable: retryable === true,
     ...(!Number.isNaN(withinLimits) && { retryAfterMs: withinLimits }),
   };
@@ -46,7 +47,7 @@ function eventRefused({ message }: Refused): Failure {
 /** The handler has done its work. Another attempt would change nothing. */
 export function resultRefused(error: unknown): Failure {
   const isTooLarge = error instanceof TooLarge || (error instanceof Refused && error.code === 'PAYLOAD_TOO_LARGE');
-  if (isTooLarge) return final('RESULT_TOO_LARGE', `A result may have at most ${MAX_RESULT_BYTES} bytes.`);
+  if (isTooLarge) return final('RESULT_TOO_LARGE', `A result may have at most ${MAX_RESULT_JSON_BYTES} bytes.`);
   return final('RESULT_NOT_STORABLE', `The result cannot be stored: ${whyNot(error)}`);
 }
 
@@ -56,5 +57,5 @@ function whyNot(error: unknown): string {
 }
 
 function final(code: string, message: string): Failure {
-  return { code, message: storableText(message, MAX_MESSAGE_LENGTH), retryable: false };
+  return { code, message: storableText(message, MAX_FAILURE_MESSAGE_LENGTH), retryable: false };
 }

@@ -1,28 +1,18 @@
-/** Bytes of a result's JSON: 1 MiB, less the rest of a worker's call. */
-export const MAX_RESULT_BYTES = 1024 * 1024 - 128;
-/** Arrays and objects around a value of a result or a question: one less than the service accepts, for the call around it. */
+import { MAX_BATCH_BYTES, MAX_RESULT_BYTES } from '#protocol/limits.js';
+
+// Numbers of the runner. Those of the wire are in the protocol's table.
+
+/** Bytes of a result's JSON: what the call of a worker has around it does not exceed the limit either. */
+export const MAX_RESULT_JSON_BYTES = MAX_RESULT_BYTES - 128;
+/** Arrays and objects around a value of a result or a question: one less than the service takes, for the call around it. */
 export const MAX_DEPTH = 31;
-/** The default of the bytes of one event's payload. */
-export const MAX_EVENT_BYTES = 64 * 1024;
 
 /** Output leaves after this time, or sooner when there are this many bytes of it. */
 export const JOIN_MS = 50;
 export const JOIN_BYTES = 4 * 1024;
-/** Bytes of one joined output, below the limit of an event. */
+/** Bytes of one joined output: below what an event may have. */
 export const MAX_JOINED_BYTES = 8 * 1024;
-/** Bytes of output under way. Above this, `output` waits. */
+/** Bytes of output that are on their way. Above, `output` waits. */
 export const MAX_BUFFERED_BYTES = 256 * 1024;
-
-/** Of one batch. */
-export const MAX_BATCH_EVENTS = 500;
-/** The service accepts 256 KiB. The difference is for the effects of joining. */
-export const MAX_BATCH_BYTES = 240 * 1024;
-
-/** UTF-16 units of a failure's texts. */
-export const MAX_CODE_LENGTH = 255;
-export const MAX_MESSAGE_LENGTH = 8_192;
-export const LONGEST_RETRY_AFTER_MS = 24 * 60 * 60 * 1000;
-
-/** Characters of the names in a question, and how many actions it may allow. */
-export const MAX_NAME_CHARACTERS = 255;
-export const MAX_ALLOWED_ACTIONS = 100;
+/** Bytes of one batch; the difference is for what joining adds and takes away. */
+export const MAX_SENT_BYTES = MAX_BATCH_BYTES - 16 * 1024;

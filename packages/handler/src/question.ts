@@ -1,5 +1,6 @@
+import { SUSPENSION_KINDS, type SuspensionKind } from '#protocol/events.js';
+import { MAX_ALLOWED_ACTIONS, MAX_EVENT_BYTES, MAX_NAME_LENGTH } from '#protocol/limits.js';
 import { bytesOf, eventInvalid, eventTooLarge } from './events.js';
-import { MAX_ALLOWED_ACTIONS, MAX_EVENT_BYTES, MAX_NAME_CHARACTERS } from './limits.js';
 import { NotStorable, smallStorableJson, TooLarge } from './storable-json.js';
 import { textFault } from './storable-text.js';
 import type { JsonObject, SuspendRequest } from './task-handler.js';
@@ -7,7 +8,7 @@ import type { JsonObject, SuspendRequest } from './task-handler.js';
 /** A question as it is stored. */
 export interface Question {
   readonly suspendId: string;
-  readonly kind: Kind;
+  readonly kind: SuspensionKind;
   readonly reasonCode: string;
   readonly allowedActions: readonly string[];
   readonly schemaVersion: number;
@@ -17,12 +18,8 @@ export interface Question {
   readonly interaction?: JsonObject;
 }
 
-type Kind = NonNullable<SuspendRequest['kind']>;
-const KINDS: readonly unknown[] = [
-  'USER_ACTION_REQUIRED',
-  'EXTERNAL_CONFIRMATION_PENDING',
-  'SYSTEM_PAUSED',
-] satisfies Kind[];
+/** A handler's own list of them is the protocol's. */
+const KINDS: readonly NonNullable<SuspendRequest['kind']>[] = SUSPENSION_KINDS;
 
 const KNOWN: ReadonlySet<string> = new Set([
   'key',
@@ -50,7 +47,7 @@ export function questionOf(asked: SuspendRequest, ordinal: number, maxBytes = MA
   if (!KINDS.includes(kind)) throw eventInvalid('kind', `must be one of ${KINDS.join(', ')}`);
   if (!Number.isSafeInteger(schemaVersion) || schemaVersion < 1)
     throw eventInvalid('schemaVersion', 'must be a whole number from 1');
-  if (!isName(reasonCode)) throw eventInvalid('reasonCode', `must be 1 to ${MAX_NAME_CHARACTERS} characters`);
+  if (!isName(reasonCode)) throw eventInvalid('reasonCode', `must be 1 to ${MAX_NAME_LENGTH} characters`);
   const question: Question = {
     suspendId: key,
     kind,
@@ -70,7 +67,7 @@ function actions(given: unknown): readonly string[] {
   if (list.length === 0 || list.length > MAX_ALLOWED_ACTIONS || !list.every(isName)) {
     throw eventInvalid(
       'allowedActions',
-      `must be 1 to ${MAX_ALLOWED_ACTIONS} strings of 1 to ${MAX_NAME_CHARACTERS} characters`,
+      `must be 1 to ${MAX_ALLOWED_ACTIONS} strings of 1 to ${MAX_NAME_LENGTH} characters`,
     );
   }
   return list;
@@ -78,7 +75,7 @@ function actions(given: unknown): readonly string[] {
 
 function isName(value: unknown): value is string {
   if (typeof value !== 'string' || textFault(value) !== undefined) return false;
-  return value !== '' && Array.from(value).length <= MAX_NAME_CHARACTERS;
+  return value !== '' && Array.from(value).length <= MAX_NAME_LENGTH;
 }
 
 function timestamp(given: unknown): string {

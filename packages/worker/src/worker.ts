@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Attempt } from '../../handler/src/attempt.js';
+import { Attempt, type Report } from '../../handler/src/attempt.js';
 import { backoffMs } from '../../handler/src/backoff.js';
 import type { TaskHandler, TaskHandlers } from '../../handler/src/task-handler.js';
 import { HeldLease } from './held-lease.js';
@@ -159,17 +159,21 @@ export class Worker {
       cancelled: () => attempt.stop('cancelled'),
       beat: () => attempt.renew(),
     });
-    const attempt = new Attempt(held, (kind, error) => {
-      this.#report({ kind, error, taskId, taskType, attempt: number });
-    });
+    const report: Report = (kind, error) => this.#report({ kind, error, taskId, taskType, attempt: number });
+    const attempt = new Attempt(held, report);
     if (this.#stop.signal.aborted) attempt.stop('released');
     const run = async () => {
-      if (!held.begin(serviceTime)) await attempt.renew();
-      await attempt.run(handler, leasedTask(lease));
+      // A lease that is no longer alive is no problem: another worker has the task.
+      const isAlive =
+        held.begin(serviceTime) ||
+        (await attempt.renew().then(
+          () => true,
+          () => false,
+        ));
+      if (isAlive) await attempt.run(handler, leasedTask(lease));
     };
     const over = run()
-      // A lease that is no longer alive is no problem: another worker has the task.
-      .catch(() => undefined)
+      .catch((error: unknown) => report('handler_failed', error))
       .finally(() => {
         held.close();
         this.#running.delete(attempt);
