@@ -392,14 +392,9 @@ export const CLAUSES: readonly Clause[] = [
       TASK,
       sockets.overAtOnce,
     ],
-    ['websocket.binary', 'it sent a binary frame, invalid UTF-8, more than 64 KiB', NOTHING, sockets.binaryFrame],
-    ['websocket.utf-8', 'it sent a binary frame, invalid UTF-8, more than 64 KiB', NOTHING, sockets.invalidUtf8],
-    [
-      'websocket.large-frame',
-      'it sent a binary frame, invalid UTF-8, more than 64 KiB',
-      NOTHING,
-      sockets.tooLargeFrame,
-    ],
+    ['websocket.binary', 'the client sent a binary frame', NOTHING, sockets.binaryFrame],
+    ['websocket.utf-8', 'the client sent invalid UTF-8', NOTHING, sockets.invalidUtf8],
+    ['websocket.large-frame', 'the client sent more than 64 KiB', NOTHING, sockets.tooLargeFrame],
     [
       'websocket.maximal-age',
       'the connection was as old as connections get (`STREAM_MAX_SECONDS`)',
@@ -556,7 +551,7 @@ export const CLAUSES: readonly Clause[] = [
     ['limits.json', 'The service accepts JSON only where it has one meaning.', TASK, limits.oneMeaning],
     [
       'limits.numbers',
-      'events of a task | 100 000, then it fails with `EVENT_LIMIT_EXCEEDED`',
+      'events of a task | 100 000; then it fails with `EVENT_LIMIT_EXCEEDED`',
       'it takes a hundred thousand events, which stay in the database of the installation',
     ],
   ]),

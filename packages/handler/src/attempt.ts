@@ -1,3 +1,4 @@
+import { MAX_EVENT_BYTES } from '#protocol/limits.js';
 import { eventInvalid, eventTooLarge, messageEvent, outputEvent, progressEvent, type SizedEvent } from './events.js';
 import { EventSender } from './event-sender.js';
 import { failureOf, resultRefused } from './failures.js';
@@ -5,7 +6,7 @@ import { HalfCharacters } from './half-characters.js';
 import { LeaseCalls } from './lease-calls.js';
 import { LeaseLost, Refused } from './holder-errors.js';
 import type { Ending, LeaseHolder } from './lease-holder.js';
-import { MAX_EVENT_BYTES, MAX_RESULT_BYTES } from './limits.js';
+import { MAX_RESULT_BYTES } from './limits.js';
 import { Outcomes } from './outcomes.js';
 import { type Question, questionOf } from './question.js';
 import { storableJson } from './storable-json.js';

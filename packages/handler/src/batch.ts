@@ -1,5 +1,6 @@
+import { MAX_BATCH_EVENTS } from '#protocol/limits.js';
 import type { HandlerEvent, SizedEvent } from './events.js';
-import { MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_JOINED_BYTES } from './limits.js';
+import { MAX_BATCH_BYTES, MAX_JOINED_BYTES } from './limits.js';
 
 /** The event of one call of a handler. */
 export interface Piece {

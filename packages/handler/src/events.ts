@@ -1,12 +1,13 @@
+import { type AppendableType, type EventPayload, problemInAppended } from '#protocol/events.js';
+import type { JsonObject, Problem } from '#protocol/json-schema.js';
 import type { HalfCharacters } from './half-characters.js';
 import { Refused } from './holder-errors.js';
 import { textFault } from './storable-text.js';
-import type { JsonObject } from './task-handler.js';
 
 // Refuses what the service would refuse, one event at a time. The service would refuse the whole batch.
 
 export interface HandlerEvent {
-  readonly type: 'TASK_PROGRESS' | 'TASK_MESSAGE' | 'TASK_OUTPUT';
+  readonly type: Exclude<AppendableType, 'TASK_STARTED'>;
   readonly payload: JsonObject;
 }
 
@@ -20,20 +21,12 @@ export interface SizedEvent extends HandlerEvent {
 
 /** @throws Refused */
 export function progressEvent(progress: unknown, stage?: unknown, message?: unknown): SizedEvent {
-  if (typeof progress !== 'number' || !(progress >= 0 && progress <= 100)) {
-    throw eventInvalid('progress', 'must be a number from 0 to 100');
-  }
-  const payload = { progress, stage: optionalText('stage', stage), message: optionalText('message', message) };
-  return { type: 'TASK_PROGRESS', payload, bytes: bytesOf(payload) };
+  return sized('TASK_PROGRESS', { progress, stage, message });
 }
 
 /** @throws Refused */
 export function messageEvent(message: unknown, level?: unknown): SizedEvent {
-  if (level !== undefined && !['info', 'warning', 'debug'].includes(level as string)) {
-    throw eventInvalid('level', 'must be info, warning or debug');
-  }
-  const payload = { message: text('message', message), level };
-  return { type: 'TASK_MESSAGE', payload, bytes: bytesOf(payload) };
+  return sized('TASK_MESSAGE', { message, level });
 }
 
 /** @returns undefined when the whole text waits for the other half of a character. @throws Refused */
@@ -41,18 +34,36 @@ export function outputEvent(
   given: { readonly channel: unknown; readonly op: unknown; readonly data: unknown; readonly attempt: number },
   halves: HalfCharacters,
 ): SizedEvent | undefined {
-  const { op, attempt } = given;
-  if (op !== 'append' && op !== 'replace') throw eventInvalid('op', 'must be append or replace');
-  const channel = text('channel', given.channel);
-  if (typeof given.data !== 'string') throw eventInvalid('data', 'must be a string');
-  const data = halves.complete(channel, op, given.data);
+  const { attempt, ...members } = given;
+  refuse(problemInAppended('TASK_OUTPUT', members));
+  const { channel, op, data: part } = members as EventPayload<'TASK_OUTPUT'>;
+  refuse(textProblem({ channel }));
+  const data = halves.complete(channel, op, part);
   if (data === undefined) return undefined;
-  text('data', data);
+  refuse(textProblem({ data }));
   const dataBytes = bytesOf(data) - 2;
   // The service stores the attempt with it.
   const bytes = bytesOf({ channel, op, data: '', attempt }) + dataBytes;
   const append = op === 'append' && { append: { channel, data, bytes: dataBytes } };
   return { type: 'TASK_OUTPUT', payload: { channel, op, data }, bytes, ...append };
+}
+
+function sized(type: HandlerEvent['type'], payload: JsonObject): SizedEvent {
+  refuse(problemInAppended(type, payload) ?? textProblem(payload));
+  return { type, payload, bytes: bytesOf(payload) };
+}
+
+function refuse(wrong: Problem | undefined): void {
+  if (wrong) throw eventInvalid(wrong.path, wrong.problem);
+}
+
+/** The first member whose text cannot be stored. */
+function textProblem(payload: JsonObject): Problem | undefined {
+  for (const [path, value] of Object.entries(payload)) {
+    const problem = typeof value === 'string' ? textFault(value) : undefined;
+    if (problem !== undefined) return { path, problem };
+  }
+  return undefined;
 }
 
 export function eventInvalid(path: string, problem: string): Refused {
@@ -65,15 +76,4 @@ export function eventTooLarge(maxBytes: number): Refused {
 
 export function bytesOf(value: unknown): number {
   return Buffer.byteLength(JSON.stringify(value));
-}
-
-function text(path: string, value: unknown): string {
-  if (typeof value !== 'string') throw eventInvalid(path, 'must be a string');
-  const fault = textFault(value);
-  if (fault !== undefined) throw eventInvalid(path, fault);
-  return value;
-}
-
-function optionalText(path: string, value: unknown): string | undefined {
-  return value === undefined ? undefined : text(path, value);
 }

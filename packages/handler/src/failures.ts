@@ -1,11 +1,13 @@
+import type { FailureCode } from '#protocol/errors.js';
+import { LONGEST_RETRY_AFTER_MS, MAX_FAILURE_MESSAGE_LENGTH, MAX_NAME_LENGTH } from '#protocol/limits.js';
 import { Refused } from './holder-errors.js';
 import type { Failure } from './lease-holder.js';
-import { LONGEST_RETRY_AFTER_MS, MAX_CODE_LENGTH, MAX_MESSAGE_LENGTH, MAX_RESULT_BYTES } from './limits.js';
+import { MAX_RESULT_BYTES } from './limits.js';
 import { NotStorable, TooLarge } from './storable-json.js';
 import { storableText } from './storable-text.js';
 import { TaskFailure } from './task-handler.js';
 
-const CODE_OF_OTHERS = 'HANDLER_ERROR';
+const CODE_OF_OTHERS: FailureCode = 'HANDLER_ERROR';
 
 /**
  * The failure that clients see when an error ended a handler. They see nothing of an error that is no `TaskFailure`, because its
@@ -23,8 +25,8 @@ export function failureOf(error: unknown): Failure {
   const code = given(() => String(error.code), '');
   const message = given(() => String(error.message), '');
   return {
-    code: storableText(code, MAX_CODE_LENGTH) || CODE_OF_OTHERS,
-    message: storableText(message, MAX_MESSAGE_LENGTH),
+    code: storableText(code, MAX_NAME_LENGTH) || CODE_OF_OTHERS,
+    message: storableText(message, MAX_FAILURE_MESSAGE_LENGTH),
     retryable: retryable === true,
     ...(!Number.isNaN(withinLimits) && { retryAfterMs: withinLimits }),
   };
@@ -55,6 +57,6 @@ function whyNot(error: unknown): string {
   return error instanceof Refused ? error.message : 'the service did not take it.';
 }
 
-function final(code: string, message: string): Failure {
-  return { code, message: storableText(message, MAX_MESSAGE_LENGTH), retryable: false };
+function final(code: FailureCode, message: string): Failure {
+  return { code, message: storableText(message, MAX_FAILURE_MESSAGE_LENGTH), retryable: false };
 }

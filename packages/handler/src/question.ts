@@ -1,28 +1,16 @@
+import { type EventPayload, SUSPENSION_KINDS } from '#protocol/events.js';
+import { CLIENT_ID, patternOf } from '#protocol/ids.js';
+import type { JsonObject } from '#protocol/json-schema.js';
+import { MAX_ALLOWED_ACTIONS, MAX_EVENT_BYTES, MAX_NAME_LENGTH } from '#protocol/limits.js';
 import { bytesOf, eventInvalid, eventTooLarge } from './events.js';
-import { MAX_ALLOWED_ACTIONS, MAX_EVENT_BYTES, MAX_NAME_CHARACTERS } from './limits.js';
 import { NotStorable, smallStorableJson, TooLarge } from './storable-json.js';
 import { textFault } from './storable-text.js';
-import type { JsonObject, SuspendRequest } from './task-handler.js';
+import type { SuspendRequest } from './task-handler.js';
 
 /** A question as it is stored. */
-export interface Question {
-  readonly suspendId: string;
-  readonly kind: Kind;
-  readonly reasonCode: string;
-  readonly allowedActions: readonly string[];
-  readonly schemaVersion: number;
-  /** RFC 3339. */
-  readonly expiresAt?: string;
-  readonly uiHints?: JsonObject;
-  readonly interaction?: JsonObject;
-}
+export type Question = EventPayload<'TASK_SUSPENDED'>;
 
-type Kind = NonNullable<SuspendRequest['kind']>;
-const KINDS: readonly unknown[] = [
-  'USER_ACTION_REQUIRED',
-  'EXTERNAL_CONFIRMATION_PENDING',
-  'SYSTEM_PAUSED',
-] satisfies Kind[];
+const A_KEY = patternOf(CLIENT_ID);
 
 const KNOWN: ReadonlySet<string> = new Set([
   'key',
@@ -45,12 +33,11 @@ export function questionOf(asked: SuspendRequest, ordinal: number, maxBytes = MA
   const { reasonCode, allowedActions, expiresAt, uiHints, interaction } = asked;
   const unknown = Object.keys(asked).find((name) => !KNOWN.has(name));
   if (unknown !== undefined) throw eventInvalid('question', 'has an unknown member');
-  if (typeof key !== 'string' || !/^[\x21-\x7e]{1,255}$/.test(key))
-    throw eventInvalid('key', 'must be 1 to 255 visible ASCII characters');
-  if (!KINDS.includes(kind)) throw eventInvalid('kind', `must be one of ${KINDS.join(', ')}`);
+  if (typeof key !== 'string' || !A_KEY.test(key)) throw eventInvalid('key', `must be ${CLIENT_ID.title}`);
+  if (!SUSPENSION_KINDS.includes(kind)) throw eventInvalid('kind', `must be one of ${SUSPENSION_KINDS.join(', ')}`);
   if (!Number.isSafeInteger(schemaVersion) || schemaVersion < 1)
     throw eventInvalid('schemaVersion', 'must be a whole number from 1');
-  if (!isName(reasonCode)) throw eventInvalid('reasonCode', `must be 1 to ${MAX_NAME_CHARACTERS} characters`);
+  if (!isName(reasonCode)) throw eventInvalid('reasonCode', `must be 1 to ${MAX_NAME_LENGTH} characters`);
   const question: Question = {
     suspendId: key,
     kind,
@@ -70,7 +57,7 @@ function actions(given: unknown): readonly string[] {
   if (list.length === 0 || list.length > MAX_ALLOWED_ACTIONS || !list.every(isName)) {
     throw eventInvalid(
       'allowedActions',
-      `must be 1 to ${MAX_ALLOWED_ACTIONS} strings of 1 to ${MAX_NAME_CHARACTERS} characters`,
+      `must be 1 to ${MAX_ALLOWED_ACTIONS} strings of 1 to ${MAX_NAME_LENGTH} characters`,
     );
   }
   return list;
@@ -78,7 +65,7 @@ function actions(given: unknown): readonly string[] {
 
 function isName(value: unknown): value is string {
   if (typeof value !== 'string' || textFault(value) !== undefined) return false;
-  return value !== '' && Array.from(value).length <= MAX_NAME_CHARACTERS;
+  return value !== '' && Array.from(value).length <= MAX_NAME_LENGTH;
 }
 
 function timestamp(given: unknown): string {
