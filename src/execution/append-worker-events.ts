@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { AppendableType } from '#protocol/events.js';
+import type { JsonObject } from '#protocol/json-schema.js';
 import { MAX_BATCH_BYTES } from '#protocol/limits.js';
 import type { WorkerReceipt } from '#protocol/snapshots.js';
 import { PayloadTooLarge } from '../http/http.errors.js';
@@ -7,7 +8,7 @@ import { Observer } from '../observability/observer.js';
 import { AppendEvents } from '../tasks/append-events.js';
 import { appendedEvent } from '../tasks/domain/event-payloads.js';
 import { joinOutput } from '../tasks/domain/join-output.js';
-import type { JsonObject, NewEvent } from '../tasks/domain/task-event.js';
+import type { NewEvent } from '../tasks/domain/task-event.js';
 import { EventInvalid, EventTooLarge } from '../tasks/domain/tasks.errors.js';
 import { attemptOf } from '../tasks/task-writer.js';
 import { TasksConfig } from '../tasks/tasks.config.js';

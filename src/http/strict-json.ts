@@ -1,3 +1,4 @@
+import { MAX_JSON_DEPTH } from '#protocol/limits.js';
 import { MalformedJson } from './http.errors.js';
 import { JsonScan } from './json-scan.js';
 
@@ -5,9 +6,6 @@ export type JsonValue = null | boolean | number | string | JsonValue[] | JsonObj
 export interface JsonObject {
   [key: string]: JsonValue;
 }
-
-/** Arrays and objects around a value. Bounds every recursion over a client's JSON. */
-export const MAX_JSON_DEPTH = 32;
 
 const BYTE_ORDER_MARK = 0xfeff;
 /** `ignoreBOM` is the web's name for leaving the mark where it is. */

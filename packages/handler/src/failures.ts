@@ -1,3 +1,4 @@
+import type { FailureCode } from '#protocol/errors.js';
 import { LONGEST_RETRY_AFTER_MS, MAX_FAILURE_MESSAGE_LENGTH, MAX_NAME_LENGTH } from '#protocol/limits.js';
 import { Refused } from './holder-errors.js';
 import type { Failure } from './lease-holder.js';
@@ -56,6 +57,6 @@ function whyNot(error: unknown): string {
   return error instanceof Refused ? error.message : 'the service did not take it.';
 }
 
-function final(code: string, message: string): Failure {
+function final(code: FailureCode, message: string): Failure {
   return { code, message: storableText(message, MAX_FAILURE_MESSAGE_LENGTH), retryable: false };
 }

@@ -1,11 +1,11 @@
-import { MAX_BATCH_BYTES, MAX_RESULT_BYTES } from '#protocol/limits.js';
+import { MAX_BATCH_BYTES, MAX_JSON_DEPTH, MAX_RESULT_BYTES } from '#protocol/limits.js';
 
 // Numbers of the runner. Those of the wire are in the protocol's table.
 
 /** Bytes of a result's JSON: what the call of a worker has around it does not exceed the limit either. */
 export const MAX_RESULT_JSON_BYTES = MAX_RESULT_BYTES - 128;
 /** Arrays and objects around a value of a result or a question: one less than the service takes, for the call around it. */
-export const MAX_DEPTH = 31;
+export const MAX_DEPTH = MAX_JSON_DEPTH - 1;
 
 /** Output leaves after this time, or sooner when there are this many bytes of it. */
 export const JOIN_MS = 50;

@@ -1,6 +1,9 @@
 import type { Readable } from 'node:stream';
+import type { EventPayload, SuspensionKind } from '#protocol/events.js';
+import type { JsonObject } from '#protocol/json-schema.js';
+import type { Attachment, SuspendAnswer } from '#protocol/snapshots.js';
 
-export type JsonObject = Readonly<Record<string, unknown>>;
+export type { JsonObject, SuspendAnswer };
 
 /** The calls of a running handler. You need not await them: the end of the attempt waits for all of them. */
 export interface TaskContext {
@@ -25,21 +28,18 @@ export interface TaskContext {
   /** `progress` is 0 to 100. Resolves when it is stored. */
   progress(progress: number, details?: { readonly stage?: string; readonly message?: string }): Promise<void>;
   /** Resolves when it is stored. */
-  message(message: string, level?: 'info' | 'warning' | 'debug'): Promise<void>;
+  message(message: string, level?: EventPayload<'TASK_MESSAGE'>['level']): Promise<void>;
   /**
    * Streamed output such as a model's tokens. Defaults to appending to the channel `text`. Resolves when it is buffered, and waits while
    * more than 256 KiB are; what comes up within 50 ms is stored as one event. Half a character waits for its other half.
    */
-  output(data: string, options?: { readonly channel?: string; readonly op?: 'append' | 'replace' }): Promise<void>;
+  output(
+    data: string,
+    options?: { readonly channel?: string; readonly op?: EventPayload<'TASK_OUTPUT'>['op'] },
+  ): Promise<void>;
 }
 
-export interface TaskAttachment {
-  readonly attachmentId: string;
-  readonly filename: string;
-  readonly contentType: string;
-  readonly sizeBytes: number;
-  /** Lower-case hex. */
-  readonly sha256: string;
+export interface TaskAttachment extends Attachment {
   /** The bytes, from the store, as long as the attempt runs. Read the stream to its end, or destroy it. */
   open(): Promise<Readable>;
 }
@@ -52,7 +52,7 @@ export interface SuspendRequest {
   /** What may be answered: one or more action types. */
   readonly allowedActions: readonly string[];
   /** Defaults to `USER_ACTION_REQUIRED`. */
-  readonly kind?: 'USER_ACTION_REQUIRED' | 'EXTERNAL_CONFIRMATION_PENDING' | 'SYSTEM_PAUSED';
+  readonly kind?: SuspensionKind;
   /** Of `interaction`. Defaults to 1. */
   readonly schemaVersion?: number;
   /** When the task fails with SUSPENSION_EXPIRED if nobody answered. Defaults to never. */
@@ -60,16 +60,6 @@ export interface SuspendRequest {
   /** For the client that shows the question. */
   readonly uiHints?: JsonObject;
   readonly interaction?: JsonObject;
-}
-
-export interface SuspendAnswer {
-  readonly suspendId: string;
-  readonly clientActionId: string;
-  /** One of `allowedActions`. */
-  readonly actionType: string;
-  readonly payload: JsonObject;
-  /** The principal who answered. */
-  readonly actorId: string;
 }
 
 /**

@@ -119,6 +119,8 @@ export const FAILURES = {
   STALLED: 'Every attempt was lost.',
   SUSPENSION_EXPIRED: 'Nobody answered the question in time.',
   RESULT_TOO_LARGE: 'The result exceeds its [limit](#limits).',
+  RESULT_NOT_STORABLE: 'The handler was done, and its result cannot be stored.',
+  EVENT_REFUSED: 'The handler made an event that cannot be stored.',
   EVENT_LIMIT_EXCEEDED: 'The task has as many events as a task may have.',
   NOT_REPAIRABLE: 'What was stored of the task did not allow it to continue.',
 } as const satisfies Readonly<Record<string, string>>;

@@ -1,7 +1,10 @@
-// Numbers of the wire. Bytes are of UTF-8, lengths are in UTF-16 units, times in milliseconds.
+// Numbers of the wire. Bytes are of UTF-8, lengths are in characters, times in milliseconds.
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
+
+/** Arrays and objects around a value, in any JSON that the service takes. Bounds every recursion over it. */
+export const MAX_JSON_DEPTH = 32;
 
 /** One frame of a client. */
 export const MAX_FRAME_BYTES = 64 * KIB;

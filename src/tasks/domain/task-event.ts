@@ -1,8 +1,5 @@
 import type { EventPayload, EventType } from '#protocol/events.js';
-import type { JsonObject } from '#protocol/json-schema.js';
 import type { WithText } from '../../http/json-text.js';
-
-export type { JsonObject };
 
 /** Members that are objects may be the text as which they came. */
 export type Payload<T extends EventType> = WithText<EventPayload<T>>;
