@@ -2,6 +2,7 @@
 FROM node:24-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
+COPY packages/no-phone-numbers ./packages/no-phone-numbers
 # The image brings Node and builds with tsc, so no install script is needed: not the Node 24 that machines with another
 # Node get, not PostgreSQL.
 RUN npm ci --ignore-scripts
@@ -17,6 +18,7 @@ RUN node node_modules/@nestjs/cli/bin/nest.js build
 FROM node:24-slim AS packages
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
+COPY packages/no-phone-numbers ./packages/no-phone-numbers
 RUN npm ci --omit=dev --omit=optional --ignore-scripts
 
 # --- the image --------------------------------------------------------------------------------------------------------
@@ -40,6 +42,7 @@ COPY --from=packages /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 COPY --from=build /app/packages/protocol/dist ./packages/protocol/dist
 COPY --from=build /app/packages/handler/dist ./packages/handler/dist
+COPY packages/no-phone-numbers ./packages/no-phone-numbers
 COPY migrations ./migrations
 COPY packages/checker ./packages/checker
 COPY package.json LICENSE ./

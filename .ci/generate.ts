@@ -125,7 +125,8 @@ function bytesText(bytes: number): string {
   return `${bytes / 1024 ** power} ${['KiB', 'MiB', 'GiB'][power - 1]}`;
 }
 
-function withTable(page: string, name: string, rows: readonly string[]): string {
+/** The page, with other rows in the table between the two marks of this name. */
+export function withTable(page: string, name: string, rows: readonly string[]): string {
   return page.replace(
     new RegExp(`(<!-- ${name}: .*? -->\\n).*(<!-- end of ${name} -->)`, 's'),
     (_, begin: string, end: string) => `${begin}${rows.map((row) => `| ${row} |`).join('\n')}\n${end}`,

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import canonicalize from 'canonicalize';
 import fc from 'fast-check';
 import { canonicalJson } from '../src/http/canonical-json.js';
 import { type JsonObject, type JsonValue, parseStrictJson } from '../src/http/strict-json.js';
@@ -36,6 +37,10 @@ describe('canonical JSON', () => {
         expect(equal(JSON.parse(canonicalJson(a)) as JsonValue, a)).toBe(true);
       }),
     );
+  });
+
+  it('writes what the reference implementation of the RFC writes', () => {
+    fc.assert(fc.property(jsonValue(), (value) => expect(canonicalJson(value)).toBe(canonicalize(value))));
   });
 
   it.each([Number.NaN, Number.POSITIVE_INFINITY, undefined, 1n])('refuses %s, which JSON cannot say', (value) => {

@@ -224,8 +224,11 @@ describe('Two instances of RedisLiveLog', () => {
     const before = await commands();
     for (let n = 0; n < 20; n++) {
       here.publish([]);
-      await new Promise((resolve) => setTimeout(resolve, 10));
+      await redis.cli('PING');
     }
+    // On the connection of the publisher it comes after everything that the twenty have sent.
+    here.publish([eventOf(taskId, 2)]);
+    await received(follower, 2);
     // Each of the two asks now and then whether Redis takes anything.
     expect((await commands()) - before).toBeLessThan(5);
   });

@@ -56,23 +56,27 @@ export async function createApplication(parts: Parts): Promise<NestExpressApplic
   Object.assign(server, { shouldUpgradeCallback: upgrades.accepts });
 
   app.use(correlation);
-  app.use(app.get(DrainState).middleware);
+  app.use(named('drainState', app.get(DrainState).middleware));
   app.use(securityHeaders);
-  app.use(app.get(OpsGate).middleware);
-  app.use(app.get(AccessLog).middleware);
+  app.use(named('opsGate', app.get(OpsGate).middleware));
+  app.use(named('accessLog', app.get(AccessLog).middleware));
   app.use(demandHost);
   app.enableCors(crossOrigin(app.get(OriginPolicy)));
-  app.use(upgrades.middleware);
-  app.use(
-    jsonEdge({
-      maxBytes: parts.config.http.maxRequestBodyBytes,
-      allowMultipart: takesUploads(app.get(AttachmentStore)),
-    }),
-  );
+  app.use(named('upgrades', upgrades.middleware));
+  const edge = {
+    maxBytes: parts.config.http.maxRequestBodyBytes,
+    allowMultipart: takesUploads(app.get(AttachmentStore)),
+  };
+  app.use(named('jsonEdge', jsonEdge(edge)));
   app.useWebSocketAdapter(new WebSocketAdapter(app));
   documentApi(app, parts);
   await app.init();
   return app;
+}
+
+/** Middleware of a class or a closure has no name of its own in Express's stack. docs/architecture.md has the names. */
+function named<Middleware extends object>(name: string, middleware: Middleware): Middleware {
+  return Object.defineProperty(middleware, 'name', { value: name });
 }
 
 /** The settings of each of our servers that differ from Node's defaults. */

@@ -9,12 +9,6 @@ import { announcesBody } from './json-edge.js';
 import { lingerAfterAnswer } from './lingering-close.js';
 import { type Refusal, refusalOf } from './refusal.js';
 
-/** Refusals before any use-case, which therefore log nothing themselves. */
-const REJECTIONS: Readonly<Record<number, string>> = {
-  401: 'authentication.rejected',
-  413: 'body_size_limit.rejected',
-};
-
 /** Headers about the content of an answer that a refusal replaces. */
 const HEADERS_OF_CONTENT = [
   'Accept-Ranges',
@@ -42,7 +36,7 @@ export class ErrorFilter implements ExceptionFilter {
       if (refusal.status === 500 && !isReported(error)) {
         this.log.error({ method: req.method, err: error ?? null }, 'http_request.failed');
       }
-      const event = REJECTIONS[refusal.status];
+      const event = rejectionOf(refusal);
       if (event !== undefined) this.log.info({ method: req.method, code: refusal.code }, event);
       if (res.headersSent) cutOff(res);
       else {
@@ -78,4 +72,10 @@ function answer(res: Response, { status, code, message, details, headers }: Refu
   res.setHeader('Cache-Control', 'no-store');
   for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
   res.end(body);
+}
+
+/** The event of a refusal before any use-case, which therefore logs nothing itself. */
+function rejectionOf({ status }: Refusal) {
+  if (status === 401) return 'authentication.rejected';
+  return status === 413 ? 'body_size_limit.rejected' : undefined;
 }

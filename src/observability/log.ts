@@ -17,7 +17,7 @@ export abstract class Log {
   abstract error(fields: object, event: string): void;
 }
 
-/** The one pino of a process. On a terminal it formats lines, elsewhere it writes one JSON object a line. */
+/** The one pino of a process. On a terminal with pino-pretty it formats lines, elsewhere it writes one JSON object a line. */
 export function createLogger(config: Pick<ObservabilityConfig, 'logLevel'>, destination?: DestinationStream): Logger {
   const options: LoggerOptions = {
     level: config.logLevel,
@@ -28,7 +28,7 @@ export function createLogger(config: Pick<ObservabilityConfig, 'logLevel'>, dest
     mixin: storyFields,
     serializers: { err: errorFields },
   };
-  return pino(options, destination ?? (process.stdout.isTTY ? prettyStream() : pino.destination(1)));
+  return pino(options, destination ?? (process.stdout.isTTY ? prettyStream() : undefined) ?? pino.destination(1));
 }
 
 function storyFields(): object {
@@ -36,10 +36,16 @@ function storyFields(): object {
   return { correlation_id: story?.correlationId ?? null, causation_id: story?.causationId ?? null };
 }
 
-/** Loaded only for a terminal: it costs 40 ms. */
-function prettyStream(): DestinationStream {
-  const pretty = createRequire(import.meta.url)('pino-pretty') as typeof import('pino-pretty');
-  return pretty({ sync: true, singleLine: true, translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname' });
+/** Loaded only for a terminal: it costs 40 ms. Undefined where pino-pretty is not installed, because it is optional. */
+function prettyStream(): DestinationStream | undefined {
+  const require = createRequire(import.meta.url);
+  try {
+    const pretty = require('pino-pretty') as typeof import('pino-pretty');
+    return pretty({ sync: true, singleLine: true, translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname' });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND') return undefined;
+    throw error;
+  }
 }
 
 const MAX_MESSAGE = 1000;

@@ -43,7 +43,7 @@ export class EndAttempt {
     { principalId, remembered = false }: { readonly principalId?: string; readonly remembered?: boolean },
   ): Promise<Ended> {
     const about = { principalId: principalId ?? 'worker', taskId };
-    return this.observer.command(`${ending.kind}_attempt`, about, async (note) => {
+    return this.observer.command(`${ending.kind}_attempt` as const, about, async (note) => {
       const fingerprint = remembered ? fingerprintOf(ending) : '';
       const [written] = await this.writer.write<EndingRecord>(
         (tx) => (remembered ? recalled(tx, taskId, ending.token, fingerprint) : lockTask(tx, taskId)),

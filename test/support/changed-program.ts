@@ -42,6 +42,15 @@ export class ChangedProgram {
     }
     return found;
   }
+
+  /** The names that others can import from a file, of types too. */
+  exportsOf(file: string): readonly string[] {
+    const program = ts.createProgram(this.#files, this.#options);
+    const checker = program.getTypeChecker();
+    const source = program.getSourceFile(root + file);
+    const module = source && checker.getSymbolAtLocation(source);
+    return module === undefined ? [] : checker.getExportsOfModule(module).map(({ name }) => name);
+  }
 }
 
 function changed(text: string, changes: readonly Change[]): string {

@@ -1,0 +1,3 @@
+/** What the types of class-validator name. */
+export type CountryCode = string;
+export declare function parsePhoneNumber(text: string, country?: CountryCode): never;
