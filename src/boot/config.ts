@@ -7,7 +7,7 @@ import type { HttpConfig } from '../http/http.config.js';
 import type { ObservabilityConfig } from '../observability/observability.config.js';
 import type { OwnershipConfig } from '../ownership/ownership.config.js';
 import type { TasksConfig } from '../tasks/tasks.config.js';
-import type { S3Config, UploadsConfig } from '../uploads/uploads.config.js';
+import type { UploadsConfig } from '../uploads/uploads.config.js';
 import { notHonoured, otlpProblems } from './otlp-variables.js';
 import { adoptFilesOfLibraries, readFiles } from './setting-files.js';
 import {
@@ -17,6 +17,8 @@ import {
   type Setting,
   type SettingName,
   type SettingValues,
+  type SliceName,
+  sliceOf,
 } from './settings.js';
 import { type UnknownSetting, unknownSettings } from './unknown-settings.js';
 
@@ -79,7 +81,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   // Otherwise the holder of a worker token could act as the proxy, and so as any principal.
   rule(
     'WORKER_TOKENS',
-    values.WORKER_TOKENS?.some((token) => values.AUTH_PROXY_SECRET?.includes(token)) === true,
+    values.WORKER_TOKENS.some((token) => values.AUTH_PROXY_SECRET.includes(token)),
     'must not repeat a secret of AUTH_PROXY_SECRET',
   );
   rule(
@@ -138,7 +140,7 @@ function readCommand(
 /** By the name of the variable. */
 type Problems = Map<string, string>;
 
-/** A setting with a problem has no value. `refuseProblems` runs before any use of these values. */
+/** A setting with a problem has no value, or the empty list. `refuseProblems` runs before any use of these values. */
 function readSettings(env: NodeJS.ProcessEnv): {
   values: SettingValues;
   /** The settings that the environment has, without those that have only their default. */
@@ -157,6 +159,7 @@ function readSettings(env: NodeJS.ProcessEnv): {
     const own = env[name]?.trim() || files.texts.get(name);
     if (own) given.add(name);
     const text = own || fallback;
+    values[name] = setting.kind.none;
     if (text === undefined || problems.has(name) || problems.has(`${name}_FILE`)) continue;
     const value = setting.kind.parse(text);
     if (value === undefined) problems.set(name, `accepts ${setting.kind.accepts}`);
@@ -173,81 +176,34 @@ function refuseProblems(problems: Problems): void {
   if (names.length > 0) throw new ConfigError(names.map((name) => `${name}: ${problems.get(name)}`));
 }
 
+/** By the places that the table of settings names, and what follows from more than one setting. */
 function configOf(values: SettingValues, productionLike: boolean): Config {
+  const slice = <Name extends SliceName>(name: Name) => sliceOf(values, name);
   return {
-    environment: { name: values.APP_ENV, productionLike },
-    database: {
-      ...(values.DATABASE_URL === undefined ? {} : { url: values.DATABASE_URL }),
-      dataDirectory: values.DATA_DIR,
-      poolMax: values.DATABASE_POOL_MAX,
-      bootWaitSeconds: values.BOOT_WAIT_SECONDS,
-    },
-    auth: {
-      requireAuthenticatedPrincipal: values.REQUIRE_AUTHENTICATED_PRINCIPAL,
-      proxySecrets: values.AUTH_PROXY_SECRET ?? [],
-    },
-    ownership: { policy: values.OWNERSHIP_POLICY },
-    tasks: {
-      maxEventPayloadBytes: values.MAX_EVENT_PAYLOAD_BYTES,
-      maxEventsPerTask: values.MAX_EVENTS_PER_TASK,
-      maxAttempts: values.TASK_MAX_ATTEMPTS,
-      leaseSeconds: values.LEASE_SECONDS,
-      cancelGraceSeconds: values.CANCEL_GRACE_SECONDS,
-      openTasksPerPrincipal: values.OPEN_TASKS_PER_PRINCIPAL,
-    },
+    environment: { ...slice('environment'), productionLike },
+    database: slice('database'),
+    auth: slice('auth'),
+    ownership: slice('ownership'),
+    tasks: slice('tasks'),
     execution: {
+      ...slice('execution'),
       inline: values.EXECUTOR.includes('inline'),
       worker: values.EXECUTOR.includes('worker'),
-      demoTasks: values.DEMO_TASKS,
-      inlineConcurrency: values.INLINE_CONCURRENCY,
-      workerTokens: values.WORKER_TOKENS ?? [],
     },
-    delivery: {
-      ...(values.REDIS_URL === undefined ? {} : { redisUrl: values.REDIS_URL }),
-      heartbeatSeconds: values.HEARTBEAT_SECONDS,
-      streamMaxSeconds: values.STREAM_MAX_SECONDS,
-      streamMaxBufferedBytes: values.STREAM_MAX_BUFFERED_BYTES,
-      streamsPerPrincipal: values.STREAMS_PER_PRINCIPAL,
-    },
+    delivery: slice('delivery'),
     uploads: {
-      store: values.ATTACHMENT_STORE,
+      ...slice('uploads'),
       directory: join(values.DATA_DIR, 'attachments'),
-      ...(values.ATTACHMENT_STORE === 's3' && { s3: s3Of(values) }),
-      maxFileBytes: values.UPLOAD_MAX_FILE_BYTES,
-      maxFiles: values.UPLOAD_MAX_FILES,
-      maxTotalBytes: values.UPLOAD_MAX_TOTAL_BYTES,
-      allowedTypes: values.UPLOAD_ALLOWED_TYPES ?? [],
-      quotaBytes: values.UPLOAD_QUOTA_BYTES,
+      ...(values.ATTACHMENT_STORE === 's3' && { s3: { bucket: '', ...slice('s3') } }),
     },
-    http: {
-      port: values.PORT,
-      host: values.HOST,
-      maxRequestBodyBytes: values.MAX_REQUEST_BODY_SIZE_BYTES,
-      allowedOrigins: values.ALLOWED_ORIGINS ?? [],
-      productionLike,
-    },
-    observability: {
-      logLevel: values.LOG_LEVEL,
-      otelExporter: values.OTEL_EXPORTER,
-      otelServiceName: values.OTEL_SERVICE_NAME,
-      otelSamplerRatio: values.OTEL_SAMPLER_RATIO,
-      ...(values.OPS_PORT === undefined ? {} : { opsPort: values.OPS_PORT }),
-    },
+    http: { ...slice('http'), productionLike },
+    observability: slice('observability'),
     ...(values.HOST_MODULE === undefined ? {} : { hostModule: values.HOST_MODULE }),
     boot: {
-      shutdownGraceSeconds: values.SHUTDOWN_GRACE_SECONDS,
+      ...slice('boot'),
       drainDelaySeconds: Math.min(values.DRAIN_DELAY_SECONDS, values.SHUTDOWN_GRACE_SECONDS),
     },
     readinessRedis: values.READINESS_REDIS,
-  };
-}
-
-function s3Of(values: SettingValues): S3Config {
-  return {
-    bucket: values.S3_BUCKET ?? '',
-    ...(values.S3_ENDPOINT === undefined ? {} : { endpoint: values.S3_ENDPOINT }),
-    ...(values.S3_REGION === undefined ? {} : { region: values.S3_REGION }),
-    forcePathStyle: values.S3_FORCE_PATH_STYLE,
   };
 }
 

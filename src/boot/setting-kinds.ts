@@ -7,6 +7,8 @@ export interface Kind<T> {
   readonly accepts: string;
   /** Undefined when the text is not acceptable. It is trimmed and never empty. */
   parse(text: string): T | undefined;
+  /** The value of a setting that is unset and has no default. */
+  readonly none?: T;
 }
 
 export function text(accepts: string): Kind<string> {
@@ -51,8 +53,9 @@ export function choiceInAnyCase<const Name extends string>(...names: readonly Na
  * One bad or empty item refuses the list: a comma too many in a list of secrets must not be read as an empty secret. Repeated
  * items count once.
  */
-export function commaList<T>(item: Kind<T>): Kind<readonly T[]> {
+export function commaList<T>(item: Kind<T>): Kind<readonly T[]> & { readonly none: readonly T[] } {
   return {
+    none: [],
     accepts: `a comma list, each item ${item.accepts}`,
     parse: (value) => {
       const items = value.split(',').map((part) => (part.trim() === '' ? undefined : item.parse(part.trim())));
