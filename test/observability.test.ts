@@ -1,5 +1,8 @@
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import {
   Body,
   Controller,
@@ -53,6 +56,38 @@ function capturedLog(logLevel = 'info') {
   const logger = createLogger({ logLevel }, { write: (line) => void lines.push(JSON.parse(line) as Line) });
   return { logger, lines };
 }
+
+describe('The log on a terminal', () => {
+  /** What one line looks like there. */
+  async function lineOnTerminal(before = ''): Promise<string> {
+    const script = `${before}
+      process.stdout.isTTY = true;
+      const { createLogger } = await import('./src/observability/log.ts');
+      createLogger({ logLevel: 'info' }).info({ url: 'x' }, 'service.listening');`;
+    const flags = ['--import', './test/support/typescript-hooks.js', '--input-type=module', '--eval', script];
+    const { stdout } = await promisify(execFile)(process.execPath, flags, {
+      cwd: fileURLToPath(new URL('../', import.meta.url)),
+      env: { ...process.env, NODE_OPTIONS: '' },
+    });
+    return stdout;
+  }
+
+  test('is for people', async () => {
+    expect(await lineOnTerminal()).toMatch(/INFO.*: .*service\.listening/);
+  });
+
+  test('is JSON where pino-pretty is not installed', async () => {
+    const line = await lineOnTerminal(`
+      import { registerHooks } from 'node:module';
+      registerHooks({
+        resolve(name, context, next) {
+          if (name !== 'pino-pretty') return next(name, context);
+          throw Object.assign(new Error('not installed'), { code: 'MODULE_NOT_FOUND' });
+        },
+      });`);
+    expect(JSON.parse(line)).toMatchObject({ level: 'info', msg: 'service.listening', url: 'x' });
+  });
+});
 
 describe('A story', () => {
   test('takes its trace from a valid traceparent and shows it as a UUID', () => {

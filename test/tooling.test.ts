@@ -2,6 +2,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from '@jest/globals';
 import { envExample } from '../.ci/generate.js';
+import { isPhoneNumber } from 'class-validator';
 import { parse, parseAllDocuments } from 'yaml';
 import { SETTINGS } from '../src/boot/settings.js';
 import { parseDockerfile } from './support/dockerfile.js';
@@ -47,6 +48,12 @@ describe('package.json', () => {
       .filter(([, { hasInstallScript }]) => hasInstallScript === true)
       .map(([path]) => path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length));
     expect(Object.keys(manifest.allowScripts).sort()).toEqual([...new Set(withScript)].sort());
+  });
+});
+
+describe('packages/no-phone-numbers', () => {
+  it('is what class-validator imports: no text is a phone number', () => {
+    expect(['+41446681800', '044 668 18 00'].map((text) => isPhoneNumber(text, 'CH'))).toEqual([false, false]);
   });
 });
 
