@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { ModulesContainer } from '@nestjs/core';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type { NestExpressApplication } from '@nestjs/platform-express';
+import { register } from 'prom-client';
 import { arrowsOfSrc, withDirections } from '../.ci/directions.js';
 import { createApplication } from '../src/boot/application.js';
 import { readConfig } from '../src/boot/config.js';
@@ -92,7 +93,11 @@ describe('docs/architecture.md', () => {
       app = await createApplication({ config, database: connected(), logger, host });
     });
 
-    afterAll(() => app.close());
+    afterAll(async () => {
+      await app.close();
+      // A process has one application and one registry; the next one registers the same metrics.
+      register.clear();
+    });
 
     it('has its middlewares, in the order in which a request passes them', () => {
       type Layer = { readonly name: string; readonly route?: object };
