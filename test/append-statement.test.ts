@@ -6,7 +6,7 @@ import pg from 'pg';
 import { Database } from '../src/database/database.js';
 import { createPool } from '../src/database/pool.js';
 import { decide } from '../src/tasks/domain/decide.js';
-import { messageEvent, outputEvent, progressEvent } from '../src/tasks/domain/event-payloads.js';
+import { messageEvent } from '../src/tasks/domain/event-payloads.js';
 import { isOver, type Task } from '../src/tasks/domain/task.js';
 import type { NewEvent } from '../src/tasks/domain/task-event.js';
 import { TaskBridgeError } from '../src/taskbridge-error.js';
@@ -14,6 +14,7 @@ import { appendBatch, type AppendOutcome, type AppendRequest } from '../src/task
 import { lockTask } from '../src/tasks/store/lock-tasks.js';
 import { readEvents } from '../src/tasks/store/read-events.js';
 import { renewLeases } from '../src/tasks/store/renew-leases.js';
+import { outputEvent, progressEvent } from './support/events.js';
 import { checkInvariants } from './support/fold.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 

@@ -3,13 +3,14 @@ import fc from 'fast-check';
 import { endsTask } from '#protocol/events.js';
 import type { TaskStatus } from '#protocol/snapshots.js';
 import { type Command, type Decision, decide, type Rules } from '../src/tasks/domain/decide.js';
-import { messageEvent, outputEvent, progressEvent } from '../src/tasks/domain/event-payloads.js';
+import { messageEvent } from '../src/tasks/domain/event-payloads.js';
 import { evolve } from '../src/tasks/domain/evolve.js';
 import { isOver, NEW_TASK, type Task } from '../src/tasks/domain/task.js';
 import type { AcceptedAction, Question } from '../src/tasks/domain/suspension.js';
 import { newEvent, type NewEvent } from '../src/tasks/domain/task-event.js';
 import { BatchOutOfOrder, EventInvalid, LeaseLost } from '../src/tasks/domain/tasks.errors.js';
 import { TaskBridgeError } from '../src/taskbridge-error.js';
+import { outputEvent, progressEvent } from './support/events.js';
 
 const rules = (overrides: Partial<Rules> = {}): Rules => ({
   maxAttempts: 3,

@@ -17,16 +17,6 @@ export function appendedEvent<T extends AppendableType>(type: T, given: JsonObje
 }
 
 /** @throws EventInvalid */
-export function progressEvent(progress: unknown, stage?: unknown, message?: unknown): NewEvent<'TASK_PROGRESS'> {
-  return appendedEvent('TASK_PROGRESS', { progress, stage, message }, 0);
-}
-
-/** @throws EventInvalid */
 export function messageEvent(message: unknown, level?: unknown): NewEvent<'TASK_MESSAGE'> {
   return appendedEvent('TASK_MESSAGE', { message, level }, 0);
-}
-
-/** @throws EventInvalid */
-export function outputEvent(channel: unknown, op: unknown, data: unknown, attempt: number): NewEvent<'TASK_OUTPUT'> {
-  return appendedEvent('TASK_OUTPUT', { channel, op, data }, attempt);
 }
