@@ -39,7 +39,7 @@ describe('package.json', () => {
   it('admits the Node that it installs, and the one that the image is built on', () => {
     const installed = /^(\d+)\./.exec(manifest.devDependencies.node ?? '')?.[1];
     const images = [...read('Dockerfile').matchAll(/^FROM node:(\d+)/gm)].map((match) => match[1]);
-    expect(manifest.engines.node).toBe('>=24.11.1 <25');
+    expect(manifest.engines.node).toBe('>=24.11.1 <25 || >=26.10.0 <27');
     expect(new Set([installed, ...images])).toEqual(new Set(['24']));
   });
 

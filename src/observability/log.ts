@@ -36,11 +36,11 @@ function storyFields(): object {
   return { correlation_id: story?.correlationId ?? null, causation_id: story?.causationId ?? null };
 }
 
-/** Loaded only for a terminal: it costs 40 ms. Undefined where pino-pretty is not installed, because it is optional. */
+/** Loaded only for a terminal: it costs 40 ms. Undefined where pino-pretty is not installed: it is a development package. */
 function prettyStream(): DestinationStream | undefined {
-  const require = createRequire(import.meta.url);
   try {
-    const pretty = require('pino-pretty') as typeof import('pino-pretty');
+    // Its own types would be missing with it, and the build would fail.
+    const pretty = createRequire(import.meta.url)('pino-pretty') as (options: object) => DestinationStream;
     return pretty({ sync: true, singleLine: true, translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname' });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND') return undefined;
