@@ -3,7 +3,7 @@ import { type INestApplication, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Database } from '../src/database/database.js';
-import { TaskExecutor } from '../src/execution/task-executor.js';
+import { TaskExecutor } from '../src/tasks/ports/task-executor.js';
 import { AlwaysReadyProbe } from '../src/health/always-ready-probe.js';
 import { CompositeReadinessProbe } from '../src/health/composite-readiness-probe.js';
 import { ExecutorReadinessProbe } from '../src/health/executor-readiness-probe.js';

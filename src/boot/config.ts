@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { AuthConfig } from '../auth/auth.config.js';
 import type { DatabaseConfig } from '../database/database.config.js';
-import type { DeliveryConfig } from '../delivery/delivery.config.js';
+import type { DeliveryConfig } from '../streaming/streaming.config.js';
 import type { ExecutionConfig } from '../execution/execution.config.js';
 import type { HttpConfig } from '../http/http.config.js';
 import type { ObservabilityConfig } from '../observability/observability.config.js';

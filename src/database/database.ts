@@ -8,7 +8,7 @@ import {
   sqlStateOf,
   translated,
 } from './database.errors.js';
-import { Line } from './line.js';
+import { Line } from './connection-queue.js';
 import type { Queryable, Statement } from './queryable.js';
 import { SilenceWatch } from './silence.js';
 

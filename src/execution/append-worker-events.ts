@@ -3,7 +3,7 @@ import type { AppendableType } from '#protocol/events.js';
 import type { JsonObject } from '#protocol/json-schema.js';
 import { MAX_BATCH_BYTES } from '#protocol/limits.js';
 import type { WorkerReceipt } from '#protocol/snapshots.js';
-import { PayloadTooLarge } from '../http/http.errors.js';
+import { PayloadTooLarge } from '../errors.js';
 import { Observer } from '../observability/observer.js';
 import { AppendEvents } from '../tasks/append-events.js';
 import { appendedEvent } from '../tasks/domain/event-payloads.js';

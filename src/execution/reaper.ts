@@ -6,7 +6,7 @@ import { Trouble } from '../observability/trouble.js';
 import { EndLostAttempts, LOST_WORK, type LostWork } from '../tasks/end-lost-attempts.js';
 import { TasksConfig } from '../tasks/tasks.config.js';
 import type { Written } from '../tasks/task-writer.js';
-import { InlineWorker } from './inline-worker.js';
+import { InlineWorker } from './inline/inline-worker.js';
 
 /** The pause between two rounds, and so the delay of a lost attempt's end. */
 const EVERY_MS = 500;

@@ -1,7 +1,7 @@
 import { type DynamicModule, Module, type Provider } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
 import { Database } from '../database/database.js';
-import { TaskExecutor } from '../execution/task-executor.js';
+import { TaskExecutor } from '../tasks/ports/task-executor.js';
 import { type Hosted, unlessHosted } from '../hosted.js';
 import { DrainState } from '../http/drain-state.js';
 import { Log } from '../observability/log.js';

@@ -1,7 +1,7 @@
 import type { OnModuleDestroy } from '@nestjs/common';
 import { Redis } from 'ioredis';
-import { CONNECTION, connectRedis } from '../delivery/connect-redis.js';
-import { checkReadable, checkWritable } from '../delivery/redis-stream.js';
+import { CONNECTION, connectRedis } from '../live-log/connect-redis.js';
+import { checkReadable, checkWritable } from '../live-log/redis-stream.js';
 import { type Readiness, ReadinessProbe, readinessOf } from './readiness-probe.js';
 
 /** Less than the second that a probe may take. */

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { endsTask } from '#protocol/events.js';
 import { isFaultOfData } from '../database/database.errors.js';
 import { Database } from '../database/database.js';
-import { LiveLog } from '../delivery/live-log.js';
+import { LiveLog } from './ports/live-log.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { AppendQueue } from './append-queue.js';
 import { IdempotencyConflict, LeaseLost } from './domain/tasks.errors.js';
@@ -10,7 +10,7 @@ import { appendBatch, type AppendOutcome, type AppendRequest } from './store/app
 import { lockTask } from './store/lock-tasks.js';
 import { readBatch } from './store/read-batch.js';
 import { renewLease } from './store/renew-leases.js';
-import type { StoredEvent } from './stored-event.js';
+import type { StoredEvent } from './domain/stored-event.js';
 import { TaskWriter } from './task-writer.js';
 import { TasksConfig } from './tasks.config.js';
 

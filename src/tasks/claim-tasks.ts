@@ -3,7 +3,7 @@ import type { Attachment } from '#protocol/snapshots.js';
 import { Database } from '../database/database.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { nextAttempt } from './domain/decide.js';
-import type { JsonText } from '../http/json-text.js';
+import type { JsonText } from '../json/json-text.js';
 import { ServedOwners } from './served-owners.js';
 import { type ClaimableRecord, lockClaimableTasks } from './store/lock-tasks.js';
 import { readAnswers } from './store/suspensions.js';
