@@ -5,6 +5,7 @@ import { ClaimForWorker } from './worker-api/claim-for-worker.js';
 import { Handlers } from './handlers.js';
 import { InlineWorker } from './inline/inline-worker.js';
 import { LeaseExecutor } from './inline/lease-executor.js';
+import { OwnLeases } from './own-leases.js';
 import { Reaper } from './reaper.js';
 import { TaskExecutor } from '../tasks/ports/task-executor.js';
 import { WaitingClaims } from './waiting-claims.js';
@@ -20,6 +21,7 @@ import { WorkerTokenGuard } from './worker-api/worker-token.guard.js';
     Handlers,
     WaitingClaims,
     InlineWorker,
+    { provide: OwnLeases, useExisting: InlineWorker },
     Reaper,
     ClaimForWorker,
     AppendWorkerEvents,

@@ -10,13 +10,11 @@ import { ApiErrors } from '../http/api-errors.decorator.js';
 import { answers } from '../http/api-schemas.js';
 import { arrayOf, JsonText, writeObject } from '../json/json-text.js';
 import { OriginPolicy } from '../http/origin-policy.js';
-import { DeliveryConfig } from './streaming.config.js';
+import { StreamingConfig } from './streaming.config.js';
 import { LongPollDto, StreamQueryDto } from './long-poll.dto.js';
-import { FeedStream } from './feed-stream.js';
-import { OpenSubscription } from '../following/open-subscription.js';
+import { FollowStream } from './follow-stream.js';
 import { PollEvents } from './poll-events.js';
 import { SSE_HEADERS, SseWriter } from './sse-writer.js';
-import { Streams } from './streams.js';
 
 @ApiTags('events')
 @ApiErrors(400, 401, 403, 404, 406, 409, 429, 503)
@@ -24,10 +22,8 @@ import { Streams } from './streams.js';
 export class EventsController {
   constructor(
     private readonly pollEvents: PollEvents,
-    private readonly openSubscription: OpenSubscription,
-    private readonly feedStream: FeedStream,
-    private readonly streams: Streams,
-    private readonly config: DeliveryConfig,
+    private readonly followStream: FollowStream,
+    private readonly config: StreamingConfig,
     private readonly origins: OriginPolicy,
   ) {}
 
@@ -74,30 +70,14 @@ export class EventsController {
     @Res() response: Response,
   ): Promise<void> {
     this.origins.check(request);
-    const release = this.streams.admit(caller, 'sse');
-    try {
-      const cursor = request.headers['last-event-id']?.toString() ?? query.lastEventId;
-      const subscription = await this.openSubscription.execute(caller, taskId, cursor, 'sse');
-      if (subscription.isOver) {
-        // 204 makes an EventSource stop. It reconnects after a stream that ended, and not after 204.
-        subscription.close();
-        release();
-        response.status(204).end();
-        return;
-      }
-      if (request.method === 'HEAD') {
-        subscription.close();
-        release();
-        response.writeHead(200, SSE_HEADERS).end();
-        return;
-      }
-      const writer = this.streams.join(new SseWriter(response, taskId, this.config.streamMaxBufferedBytes));
-      // No call waits for the end: Nest and Express would keep their objects of the call as long.
-      this.feedStream.execute(subscription, writer, release);
-    } catch (error) {
-      release();
-      throw error;
-    }
+    const cursor = request.headers['last-event-id']?.toString() ?? query.lastEventId;
+    await this.followStream.execute(caller, taskId, cursor, ({ isOver }) => {
+      // 204 makes an EventSource stop. It reconnects after a stream that ended, and not after 204.
+      if (isOver) response.status(204).end();
+      else if (request.method === 'HEAD') response.writeHead(200, SSE_HEADERS).end();
+      else return new SseWriter(response, taskId, this.config.streamMaxBufferedBytes);
+      return undefined;
+    });
   }
 }
 

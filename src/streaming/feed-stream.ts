@@ -3,7 +3,7 @@ import { currentStory, storyFrom } from '../observability/correlation.js';
 import { Log } from '../observability/log.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { TransportDiagnosticsSink } from '../observability/transport-diagnostics-sink.js';
-import { DeliveryConfig } from './streaming.config.js';
+import { StreamingConfig } from './streaming.config.js';
 import { Feed, type Sinks } from './feed.js';
 import type { StreamWriter } from './stream-writer.js';
 import type { Subscription } from '../following/subscription.js';
@@ -14,7 +14,7 @@ export class FeedStream {
   readonly #sinks: Sinks;
 
   constructor(
-    private readonly config: DeliveryConfig,
+    private readonly config: StreamingConfig,
     metrics: MetricsSink,
     diagnostics: TransportDiagnosticsSink,
     log: Log,

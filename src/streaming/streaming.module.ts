@@ -3,10 +3,11 @@ import { unlessHosted, type Hosted } from '../hosted.js';
 import { OriginPolicy } from '../http/origin-policy.js';
 import { Log } from '../observability/log.js';
 import { AsyncApiController } from './asyncapi/asyncapi.controller.js';
-import { DeliveryConfig } from './streaming.config.js';
+import { StreamingConfig } from './streaming.config.js';
 import { EventsController } from './events.controller.js';
 import { Fallbacks } from '../following/fallbacks.js';
 import { FeedStream } from './feed-stream.js';
+import { FollowStream } from './follow-stream.js';
 import { Hub } from '../following/hub.js';
 import { InProcessLiveLog } from '../live-log/in-process-live-log.js';
 import { LiveLog } from '../tasks/ports/live-log.js';
@@ -19,16 +20,16 @@ import { TasksGateway } from './web-socket/web-socket.gateway.js';
 
 /** Brings a committed event to the followers of its task. */
 @Module({})
-export class DeliveryModule {
+export class StreamingModule {
   static register(hosted: Hosted): DynamicModule {
     const ports = unlessHosted(hosted, {
       provide: LiveLog,
-      useFactory: ({ redisUrl }: DeliveryConfig, log: Log) =>
+      useFactory: ({ redisUrl }: StreamingConfig, log: Log) =>
         redisUrl === undefined ? new InProcessLiveLog() : new RedisLiveLog(redisUrl, log),
-      inject: [DeliveryConfig, Log],
+      inject: [StreamingConfig, Log],
     });
     return {
-      module: DeliveryModule,
+      module: StreamingModule,
       global: true,
       controllers: [EventsController, AsyncApiController],
       providers: [
@@ -36,6 +37,7 @@ export class DeliveryModule {
         Hub,
         Streams,
         FeedStream,
+        FollowStream,
         Fallbacks,
         OpenSubscription,
         PollEvents,

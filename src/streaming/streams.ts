@@ -4,7 +4,7 @@ import type { AuthContext } from '../auth/auth-context.js';
 import { ServiceUnavailable, TooManyRequests } from '../errors.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import type { Connection } from './connection.js';
-import { DeliveryConfig } from './streaming.config.js';
+import { StreamingConfig } from './streaming.config.js';
 import type { Transport } from '../following/transport.js';
 
 /** So connections of one age do not all reconnect at once. */
@@ -22,7 +22,7 @@ export class Streams {
   #isDraining = false;
 
   constructor(
-    private readonly config: DeliveryConfig,
+    private readonly config: StreamingConfig,
     private readonly metrics: MetricsSink,
   ) {}
 

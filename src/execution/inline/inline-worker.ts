@@ -19,6 +19,7 @@ import { AppendWorkerEvents } from '../append-worker-events.js';
 import { ExecutionConfig } from '../execution.config.js';
 import { Handlers } from '../handlers.js';
 import { type HeldWith, InlineLease } from './inline-lease.js';
+import { OwnLeases } from '../own-leases.js';
 import { WaitingClaims } from '../waiting-claims.js';
 
 /** How long one wait for work lasts at most; what ends it sooner is work. */
@@ -43,7 +44,7 @@ interface Running {
 
 /** A worker in this process: the same claims, leases and fences as a remote one, without HTTP. */
 @Injectable()
-export class InlineWorker {
+export class InlineWorker extends OwnLeases {
   readonly #workerId = `inline:${randomUUID()}`;
   readonly #running = new Map<string, Running>();
   #claiming: Promise<void> | undefined;
@@ -68,6 +69,7 @@ export class InlineWorker {
     private readonly config: ExecutionConfig,
     private readonly log: Log,
   ) {
+    super();
     this.#heldWith = { appendEvents, endAttempt, attachments, database, tasks };
     this.#claimTrouble = new Trouble(log, 'inline_worker.claim_failed', 'inline_worker.claim_recovered');
   }
@@ -96,8 +98,7 @@ export class InlineWorker {
     }
   }
 
-  /** Whether a lease is over by this process's own clock, and neither renewed nor lost yet. */
-  get isBehind(): boolean {
+  override get isBehind(): boolean {
     return [...this.#running.values()].some(({ lease }) => lease.isOverAt(performance.now()));
   }
 

@@ -12,7 +12,7 @@ import { MULTIPLEX } from '#protocol/frames.js';
 import { Callers } from '../../auth/callers.js';
 import { EdgeValidationPipe } from '../../http/validation.pipe.js';
 import { storyFrom } from '../../observability/correlation.js';
-import { DeliveryConfig } from '../streaming.config.js';
+import { StreamingConfig } from '../streaming.config.js';
 import { SubscribeFrameDto, UnsubscribeFrameDto } from './client-frames.dto.js';
 import { FeedStream } from '../feed-stream.js';
 import { MultiplexWriter } from './multiplex-writer.js';
@@ -33,7 +33,7 @@ export class TasksGateway implements OnGatewayConnection<WebSocket> {
     readonly openSubscription: OpenSubscription,
     readonly feedStream: FeedStream,
     readonly streams: Streams,
-    private readonly config: DeliveryConfig,
+    private readonly config: StreamingConfig,
   ) {}
 
   handleConnection(socket: WebSocket, request: IncomingMessage): void {
