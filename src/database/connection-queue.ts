@@ -4,7 +4,7 @@ import { DatabaseUnavailable } from './database.errors.js';
 const MAX_WAITING = 2_000;
 /** How long PostgreSQL may serve no caller before the waiting callers are refused. */
 const STALLED_AFTER_MS = 2_000;
-/** No caller waits longer, even while the line moves. */
+/** No caller waits longer, even while the queue moves. */
 const LONGEST_WAIT_MS = 5_000;
 const LOOK_EVERY_MS = 100;
 
@@ -15,10 +15,10 @@ interface Waiting {
 }
 
 /**
- * The line in front of the connections, first come, first served. While PostgreSQL serves callers, the others wait, so a burst is
+ * The queue in front of the connections, first come, first served. While PostgreSQL serves callers, the others wait, so a burst is
  * only slow. When PostgreSQL serves none, they are refused.
  */
-export class Line {
+export class ConnectionQueue {
   readonly #waiting = new Set<Waiting>();
   #free: number;
   #lastServed = 0;

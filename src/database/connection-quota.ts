@@ -1,24 +1,24 @@
 import type { Queryable, Statement } from './queryable.js';
 
-/** A way to PostgreSQL that uses a bounded number of its connections. Further callers wait in line. */
-export class Lane implements Queryable {
+/** A way to PostgreSQL that uses a bounded number of its connections. Further callers wait, first come, first served. */
+export class ConnectionQuota implements Queryable {
   #free: number;
-  readonly #line: (() => void)[] = [];
+  readonly #waiting: (() => void)[] = [];
 
   constructor(
     private readonly database: Queryable,
-    width: number,
+    connections: number,
   ) {
-    this.#free = width;
+    this.#free = connections;
   }
 
   async query<Row extends object>(statement: Statement, values: readonly unknown[]): Promise<readonly Row[]> {
     if (this.#free > 0) this.#free -= 1;
-    else await new Promise<void>((resolve) => this.#line.push(resolve));
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     try {
       return await this.database.query<Row>(statement, values);
     } finally {
-      const next = this.#line.shift();
+      const next = this.#waiting.shift();
       if (next) next();
       else this.#free += 1;
     }

@@ -91,11 +91,14 @@ export class Channel {
     for (const follower of this.#followers) follower.moved();
   }
 
-  /** Whether no client has got any of these events yet. */
-  isFirst(firstEventId: number, lastEventId: number): boolean {
-    if (firstEventId <= this.#newestDelivered) return false;
+  /** Whether no client has got this event or a later one yet. */
+  isFirst(firstEventId: number): boolean {
+    return firstEventId > this.#newestDelivered;
+  }
+
+  /** A client got the events up to this one. */
+  delivered(lastEventId: number): void {
     this.#newestDelivered = lastEventId;
-    return true;
   }
 
   /** The task is gone. Its followers read the log, and find nothing there. */

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database.js';
-import { Lane } from '../database/connection-quota.js';
+import { ConnectionQuota } from '../database/connection-quota.js';
 import { TransportDiagnosticsSink } from '../observability/transport-diagnostics-sink.js';
 import { readHeads, type Head } from '../tasks/store/read-events.js';
 import type { StoredEvent } from '../tasks/domain/stored-event.js';
@@ -23,7 +23,7 @@ const REPLAY_CONNECTIONS = 4;
 @Injectable()
 export class Hub implements LiveLogFollower {
   readonly #channels = new Map<string, Channel>();
-  readonly #replays: Lane;
+  readonly #replays: ConnectionQuota;
   #timer: NodeJS.Timeout | undefined;
   #comparing: Promise<void> = Promise.resolve();
 
@@ -32,7 +32,7 @@ export class Hub implements LiveLogFollower {
     private readonly liveLog: LiveLog,
     private readonly diagnostics: TransportDiagnosticsSink,
   ) {
-    this.#replays = new Lane(database, REPLAY_CONNECTIONS);
+    this.#replays = new ConnectionQuota(database, REPLAY_CONNECTIONS);
   }
 
   start(): void {

@@ -130,8 +130,13 @@ export class Subscription implements HeadFollower {
   }
 
   /** Whether these were committed after the subscription was opened, and no client of this replica has them yet. */
-  isFirstWith({ first, last }: Batch): boolean {
-    return first.eventId > this.headEventId && this.channel.isFirst(first.eventId, last.eventId);
+  isFirstWith({ first }: Batch): boolean {
+    return first.eventId > this.headEventId && this.channel.isFirst(first.eventId);
+  }
+
+  /** The client has these now. */
+  delivered({ last }: Batch): void {
+    this.channel.delivered(last.eventId);
   }
 
   /** Events after this one were not sent. They have to come again. */

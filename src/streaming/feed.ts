@@ -75,10 +75,10 @@ export class Feed {
     const { transport } = this.writer;
     this.sinks.diagnostics.delivered({ taskId, transport, events: events.length, lastEventId: String(last.eventId) });
     // Measured once for each event, not for each client: one more subscriber costs a comparison.
-    if (this.subscription.isFirstWith(batch)) {
-      const seconds = (Date.now() - Date.parse(first.createdAt)) / 1000;
-      this.sinks.metrics.observe('commit_to_delivery_seconds', Math.max(0, seconds));
-    }
+    if (!this.subscription.isFirstWith(batch)) return;
+    this.subscription.delivered(batch);
+    const seconds = (Date.now() - Date.parse(first.createdAt)) / 1000;
+    this.sinks.metrics.observe('commit_to_delivery_seconds', Math.max(0, seconds));
   }
 
   private async room(): Promise<void> {

@@ -8,7 +8,8 @@ import { ServedOwners } from './served-owners.js';
 import { type ClaimableRecord, lockClaimableTasks } from './store/lock-tasks.js';
 import { readAnswers } from './store/suspensions.js';
 import type { TaskIdentity } from './store/task-row.js';
-import { newLeaseToken, TaskWriter, type Written } from './task-writer.js';
+import { newLeaseToken } from './lease-token.js';
+import { TaskWriter, type Written } from './task-writer.js';
 import { TasksConfig } from './tasks.config.js';
 
 /** The right to run one attempt, as long as its executor gives signs of life. */

@@ -4,7 +4,7 @@ import { v7 as uuidv7 } from 'uuid';
 import type { TaskAccepted } from '#protocol/snapshots.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
-import { Lane } from '../database/connection-quota.js';
+import { ConnectionQuota } from '../database/connection-quota.js';
 import { TaskExecutor } from './ports/task-executor.js';
 import { canonicalJson } from '../json/canonical-json.js';
 import type { JsonText } from '../json/json-text.js';
@@ -57,7 +57,7 @@ export class SubmitTask {
   readonly #queue: CreateQueue;
   /** For owners that are near their cap. */
   readonly #inTurn: CreateQueue;
-  readonly #lookups: Lane;
+  readonly #lookups: ConnectionQuota;
 
   constructor(
     private readonly database: Database,
@@ -76,7 +76,7 @@ export class SubmitTask {
         return insertTasks(tx, tasks, max);
       }),
     );
-    this.#lookups = new Lane(database, LOOKUP_CONNECTIONS);
+    this.#lookups = new ConnectionQuota(database, LOOKUP_CONNECTIONS);
   }
 
   /**

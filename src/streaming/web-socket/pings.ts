@@ -12,15 +12,16 @@ export class Pings {
     socket.on('pong', () => (this.#isAwaited = false));
   }
 
-  /** Asks when it is time to. `now` is `performance.now()`. */
+  /** Whether the last ping had no answer in time. `now` is `performance.now()`, here and below. */
   isLost(now: number): boolean {
-    const sinceMs = now - this.#lastAt;
-    if (this.#isAwaited && sinceMs >= PONG_DEADLINE_MS) return true;
-    if (sinceMs >= PING_EVERY_MS) {
-      this.#lastAt = now;
-      this.#isAwaited = true;
-      this.socket.ping();
-    }
-    return false;
+    return this.#isAwaited && now - this.#lastAt >= PONG_DEADLINE_MS;
+  }
+
+  /** Sends the next ping when it is due. */
+  send(now: number): void {
+    if (now - this.#lastAt < PING_EVERY_MS) return;
+    this.#lastAt = now;
+    this.#isAwaited = true;
+    this.socket.ping();
   }
 }

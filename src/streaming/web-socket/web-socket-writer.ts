@@ -68,6 +68,7 @@ export class WebSocketWriter extends StreamWriter {
   override look(now: number): void {
     super.look(now);
     if (this.#pings.isLost(now)) this.end('lost');
+    else this.#pings.send(now);
   }
 
   protected override write(batch: Batch): void {
