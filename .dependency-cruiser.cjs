@@ -223,7 +223,7 @@ module.exports = {
         path: '^src/',
         pathNot: [
           '^src/observability/',
-          '^src/(errors|hosted)\\.ts$',
+          '^src/(errors|deadline|hosted)\\.ts$',
           '^src/auth/(auth-context|public\\.decorator)\\.ts$',
         ],
       },

@@ -2,6 +2,7 @@ import type { Server } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { Config } from './config.js';
+import { within } from '../deadline.js';
 import { Hub } from '../following/hub.js';
 import { LiveLog } from '../tasks/ports/live-log.js';
 import { Streams } from '../streaming/streams.js';
@@ -36,7 +37,7 @@ export async function drain(
   await app.get(InlineWorker).stop();
   await app.get(Reaper).stop();
   await app.get(UploadSweeper).stop();
-  await Promise.race([closed, delay(left / 4, undefined, { ref: false })]);
+  await within(left / 4, closed);
   clearInterval(idle);
   server.closeAllConnections();
   await app.get(Hub).stop();

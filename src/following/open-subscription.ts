@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { AuthContext } from '../auth/auth-context.js';
+import { type AuthContext, principalKey } from '../auth/auth-context.js';
 import { demandScope } from '../auth/authentication.guard.js';
 import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
@@ -54,7 +54,7 @@ export class OpenSubscription {
         if (cursor < task.headEventId) {
           this.diagnostics.replayStarted({ taskId, transport, afterEventId: cursor === 0 ? null : String(cursor) });
         }
-        const reader = JSON.stringify([auth.tenantId, auth.subject, taskId]);
+        const reader = principalKey(auth, taskId);
         this.fallbacks.began(reader, transport);
         const detach = (c: Channel) => {
           this.hub.detach(c);

@@ -1,5 +1,5 @@
+import { within } from '../deadline.js';
 import { randomUUID } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Log } from '../observability/log.js';
 import type { StoredEvent } from '../tasks/domain/stored-event.js';
 import { Followers } from './followers.js';
@@ -43,7 +43,7 @@ export class RedisLiveLog extends LiveLog {
   }
 
   override async stop(): Promise<void> {
-    await Promise.race([this.#publisher.settled(), delay(LAST_WORDS_MS, undefined, { ref: false })]);
+    await within(LAST_WORDS_MS, this.#publisher.settled());
     await Promise.all(this.#connections.map((connection) => connection.stop()));
   }
 }

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
-import type { AuthContext } from '../auth/auth-context.js';
+import { type AuthContext, principalKey } from '../auth/auth-context.js';
 import { ServiceUnavailable, TooManyRequests } from '../errors.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import type { Connection } from './connection.js';
@@ -46,7 +46,7 @@ export class Streams {
    */
   admit(auth: AuthContext, transport: Transport): () => void {
     if (this.#isDraining) throw new ServiceUnavailable(1);
-    const principal = JSON.stringify([auth.tenantId, auth.subject]);
+    const principal = principalKey(auth);
     const open = this.#perPrincipal.get(principal) ?? 0;
     if (this.config.streamsPerPrincipal > 0 && open >= this.config.streamsPerPrincipal) throw new TooManyRequests(5);
     this.#perPrincipal.set(principal, open + 1);

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
 import type { TaskAccepted } from '#protocol/snapshots.js';
-import type { AuthContext } from '../auth/auth-context.js';
+import { type AuthContext, principalKey } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { ConnectionQuota } from '../database/connection-quota.js';
 import { TaskExecutor } from './ports/task-executor.js';
@@ -99,7 +99,7 @@ export class SubmitTask {
     const { clientRequestId } = submission;
     const key = { tenantId: auth.tenantId ?? '', ownerId: auth.subject, clientRequestId };
     const fingerprint = fingerprintOf(submission);
-    const name = JSON.stringify([key.tenantId, key.ownerId, clientRequestId]);
+    const name = principalKey(auth, clientRequestId);
     const underWay = this.#underWay.get(name);
     const earlier = underWay && (await underWay);
     if (earlier) return this.repeated(earlier, clientRequestId, fingerprint);

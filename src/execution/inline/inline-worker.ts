@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { Attempt, type LeasedTask, type Report } from '#handler/attempt.js';
 import type { JsonObject, SuspendAnswer } from '#handler/task-handler.js';
 import { SYSTEM_PRINCIPAL_ID } from '../../auth/auth-context.js';
 import { Database } from '../../database/database.js';
+import { within } from '../../deadline.js';
 import { treeOf } from '../../json/json-tree.js';
 import { resumedStory, runInStory } from '../../observability/correlation.js';
 import { Log } from '../../observability/log.js';
@@ -111,9 +111,9 @@ export class InlineWorker extends OwnLeases {
     const running = [...this.#running.values()];
     for (const { attempt } of running) attempt.stop('released');
     const over = Promise.all(running.map((one) => one.over));
-    await Promise.race([over, delay(obeyWithinMs, undefined, { ref: false })]);
+    await within(obeyWithinMs, over);
     for (const { attempt } of this.#running.values()) void attempt.abandon();
-    await Promise.race([over, delay(HAND_BACK_WITHIN_MS, undefined, { ref: false })]);
+    await within(HAND_BACK_WITHIN_MS, over);
     for (const { attempt } of this.#running.values()) attempt.stop('lease_lost');
     await over;
     for (const timer of this.#timers) clearInterval(timer);
