@@ -52,13 +52,15 @@ export { TASK_HANDLERS } from './execution/handlers.js';
 export type { SuspensionKind } from '#protocol/events.js';
 
 // Readiness.
-export { AlwaysReadyProbe } from './health/always-ready-probe.js';
-export { AttachmentsReadinessProbe } from './health/attachments-readiness-probe.js';
+export {
+  AlwaysReadyProbe,
+  AttachmentsReadinessProbe,
+  ExecutorReadinessProbe,
+  PostgresReadinessProbe,
+  RedisReadinessProbe,
+} from './health/probes.js';
 export { CompositeReadinessProbe, type CompositeOptions } from './health/composite-readiness-probe.js';
-export { ExecutorReadinessProbe } from './health/executor-readiness-probe.js';
-export { PostgresReadinessProbe } from './health/postgres-readiness-probe.js';
 export { ReadinessProbe, type Readiness } from './health/readiness-probe.js';
-export { RedisReadinessProbe } from './health/redis-readiness-probe.js';
 
 // What operators see.
 export { Log } from './observability/log.js';

@@ -6,13 +6,15 @@ import { type Hosted, unlessHosted } from '../hosted.js';
 import { DrainState } from '../http/drain-state.js';
 import { Log } from '../observability/log.js';
 import { AttachmentStore } from '../uploads/attachment-store.js';
-import { AttachmentsReadinessProbe } from './attachments-readiness-probe.js';
+import {
+  AttachmentsReadinessProbe,
+  ExecutorReadinessProbe,
+  PostgresReadinessProbe,
+  RedisReadinessProbe,
+} from './probes.js';
 import { CompositeReadinessProbe } from './composite-readiness-probe.js';
-import { ExecutorReadinessProbe } from './executor-readiness-probe.js';
 import { HealthController } from './health.controller.js';
-import { PostgresReadinessProbe } from './postgres-readiness-probe.js';
 import { ReadinessProbe } from './readiness-probe.js';
-import { RedisReadinessProbe } from './redis-readiness-probe.js';
 import { ServiceReadiness } from './service-readiness.js';
 
 export interface HealthOptions {
