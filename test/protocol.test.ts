@@ -160,13 +160,13 @@ describe('A new line in the table of events', () => {
         from: "constant('CAUGHT_UP'), taskId: TASK_ID",
         to: "constant('CAUGHT_UP'), since: text(), taskId: TASK_ID",
       };
-      expect(Object.keys(program.complaints(frames))).toEqual(['src/delivery/multiplex-writer.ts']);
+      expect(Object.keys(program.complaints(frames))).toEqual(['src/streaming/web-socket/multiplex-writer.ts']);
       const answers = {
         file: 'packages/protocol/src/snapshots.ts',
         from: '  cancellationRequested: boolean(),\n  aside',
         to: '  cancellationRequested: boolean(),\n  labels: list(text()),\n  aside',
       };
-      expect(Object.keys(program.complaints(answers))).toEqual(['src/tasks/dto/task-snapshot.ts']);
+      expect(Object.keys(program.complaints(answers))).toEqual(['src/tasks/http/dto/task-snapshot.ts']);
       const errors = { file: 'packages/protocol/src/errors.ts', from: '  CURSOR_AHEAD: {', to: '  CURSOR_BEYOND: {' };
       expect(Object.keys(program.complaints(errors))).toEqual(['src/tasks/domain/tasks.errors.ts']);
     }, 120_000);
@@ -185,7 +185,7 @@ describe('A new line in the table of events', () => {
     await writeFile(
       join(copy, 'show.ts'),
       `import { SCHEMAS } from '#protocol/snapshots.js';
-       import { ASYNCAPI } from './src/delivery/asyncapi/document.js';
+       import { ASYNCAPI } from './src/streaming/asyncapi/document.js';
        import { appendedEvent } from './src/tasks/domain/event-payloads.js';
        const stored = appendedEvent('TASK_PROGRESS', { progress: 1, pace: 'fast' }, 1).json;
        console.log(JSON.stringify({ SCHEMAS, ASYNCAPI, stored }));`,

@@ -6,7 +6,7 @@ import { Trouble } from '../observability/trouble.js';
 import { EndLostAttempts, LOST_WORK, type LostWork } from '../tasks/end-lost-attempts.js';
 import { TasksConfig } from '../tasks/tasks.config.js';
 import type { Written } from '../tasks/task-writer.js';
-import { InlineWorker } from './inline-worker.js';
+import { OwnLeases } from './own-leases.js';
 
 /** The pause between two rounds, and so the delay of a lost attempt's end. */
 const EVERY_MS = 500;
@@ -39,7 +39,7 @@ export class Reaper {
     private readonly endLostAttempts: EndLostAttempts,
     private readonly log: Log,
     private readonly metrics: MetricsSink,
-    private readonly inlineWorker: InlineWorker,
+    private readonly ownLeases: OwnLeases,
     tasks: TasksConfig,
   ) {
     this.#renewalMs = (tasks.leaseSeconds * 1000) / RENEWALS_OF_A_LEASE;
@@ -81,7 +81,7 @@ export class Reaper {
   private isLate(dueAt: number): boolean {
     const now = performance.now();
     if (now - dueAt > this.#renewalMs) this.#patientUntil = now + PATIENCE_RENEWALS * this.#renewalMs;
-    return now < this.#patientUntil || this.inlineWorker.isBehind;
+    return now < this.#patientUntil || this.ownLeases.isBehind;
   }
 
   private async reap(work: LostWork, dueAt: number): Promise<void> {
