@@ -5,6 +5,7 @@ import { envExample } from '../.ci/generate.js';
 import { isPhoneNumber } from 'class-validator';
 import { parse, parseAllDocuments } from 'yaml';
 import { SETTINGS } from '../src/boot/settings.js';
+import { MUTANTS } from './mutants/mutants.js';
 import { parseDockerfile } from './support/dockerfile.js';
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
@@ -67,6 +68,14 @@ describe('package-lock.json', () => {
 describe('.env.example', () => {
   it('is what `npm run generate` makes of the settings', () => {
     expect(read('.env.example')).toBe(envExample(SETTINGS));
+  });
+});
+
+describe('test/mutants', () => {
+  it('breaks what the source has, so a run finds no mutant that is outdated', () => {
+    const changes = MUTANTS.flatMap(({ name, changes: all }) => all.map((change) => ({ name, ...change })));
+    const outdated = changes.filter(({ file, from }) => read(file).split(from).length !== 2);
+    expect(outdated.map(({ name }) => name)).toEqual([]);
   });
 });
 
