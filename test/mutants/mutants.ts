@@ -188,7 +188,7 @@ export const MUTANTS: readonly Mutant[] = [
     changes: [
       {
         file: 'src/execution/reaper.ts',
-        from: '    return now < this.#patientUntil || this.inlineWorker.isBehind;\n',
+        from: '    return now < this.#patientUntil || this.ownLeases.isBehind;\n',
         to: '    return false;\n',
       },
     ],
