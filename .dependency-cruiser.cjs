@@ -8,9 +8,9 @@
  * Within tasks: domain < store, ports < use-cases < http. A module wires its room, and so may import all of it.
  */
 
-/** What every room above may import: what an error and a deadline are, what JSON is, settings, and how to be observed. */
+/** What every room above may import: what an error, a deadline and a round are, what JSON is, settings, and how to be observed. */
 const EVERYWHERE = [
-  '^src/(errors|deadline)\\.ts$',
+  '^src/(errors|deadline|rounds)\\.ts$',
   '\\.config\\.ts$',
   '^src/json/',
   '^src/observability/',

@@ -3,6 +3,7 @@ import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database.js';
 import { ConnectionQuota } from '../database/connection-quota.js';
 import { TransportDiagnosticsSink } from '../observability/transport-diagnostics-sink.js';
+import { Rounds } from '../rounds.js';
 import { readHeads, type Head } from '../tasks/store/read-events.js';
 import type { StoredEvent } from '../tasks/domain/stored-event.js';
 import { Channel } from './channel.js';
@@ -24,8 +25,10 @@ const REPLAY_CONNECTIONS = 4;
 export class Hub implements LiveLogFollower {
   readonly #channels = new Map<string, Channel>();
   readonly #replays: ConnectionQuota;
-  #timer: NodeJS.Timeout | undefined;
-  #comparing: Promise<void> = Promise.resolve();
+  readonly #comparisons = new Rounds(
+    () => this.compareHeads().catch(() => undefined),
+    () => HEAD_COMPARISON_MS,
+  );
 
   constructor(
     private readonly database: Database,
@@ -37,20 +40,11 @@ export class Hub implements LiveLogFollower {
 
   start(): void {
     this.liveLog.follow(this);
-    const compare = () => {
-      this.#comparing = this.compareHeads().catch(() => undefined);
-      // Rescheduled when done: a PostgreSQL that answers slowly is not asked twice at a time.
-      void this.#comparing.then(() => {
-        if (this.#timer) this.#timer = setTimeout(compare, HEAD_COMPARISON_MS);
-      });
-    };
-    this.#timer = setTimeout(compare, HEAD_COMPARISON_MS);
+    this.#comparisons.start();
   }
 
-  async stop(): Promise<void> {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    await this.#comparing;
+  stop(): Promise<void> {
+    return this.#comparisons.stop();
   }
 
   /** Joins a task's channel; it is forgotten when its last subscriber leaves. */
