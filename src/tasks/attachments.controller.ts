@@ -6,6 +6,7 @@ import type { AuthenticatedRequest } from '../auth/authentication.guard.js';
 import { Requires } from '../auth/requires.decorator.js';
 import { Produces } from '../http/accept.guard.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
+import { TakesHeaders, TakesIds } from '../http/api-schemas.js';
 import { sendAttachment } from '../uploads/send-attachment.js';
 import { ReadAttachment } from './read-attachment.js';
 
@@ -21,7 +22,9 @@ export class AttachmentsController {
   @AlsoByLease()
   @Produces(null)
   @ApiErrors(400, 401, 403, 404, 409, 416, 503)
-  @ApiOperation({ summary: 'Download a file of a task, or a range of it' })
+  @ApiOperation({ operationId: 'readAttachment', summary: 'Download a file of a task, or a range of it' })
+  @TakesIds('taskId', 'attachmentId')
+  @TakesHeaders('If-None-Match', 'Range', 'If-Range', 'X-Lease-Token')
   @ApiOkResponse({ description: 'The file', content: BYTES })
   @ApiResponse({ status: 304, description: 'As If-None-Match has it' })
   @ApiResponse({ status: 206, description: 'The range that was asked for', content: BYTES })

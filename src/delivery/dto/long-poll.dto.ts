@@ -1,4 +1,3 @@
-import { ApiProperty } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
 import { IsInt, IsString, Max, Min } from 'class-validator';
 import { MAX_EVENTS, POLL_WAIT_MS } from '#protocol/limits.js';
@@ -16,14 +15,12 @@ export class LongPollDto {
   @IsInt()
   @Min(POLL_WAIT_MS.minimum)
   @Max(POLL_WAIT_MS.maximum)
-  @ApiProperty({ type: 'integer', ...POLL_WAIT_MS, required: false })
   waitTimeoutMs: number = POLL_WAIT_MS.default;
 
   @Transform(integerText)
   @IsInt()
   @Min(MAX_EVENTS.minimum)
   @Max(MAX_EVENTS.maximum)
-  @ApiProperty({ type: 'integer', ...MAX_EVENTS, required: false })
   maxEvents: number = MAX_EVENTS.default;
 }
 
