@@ -18,14 +18,42 @@ import {
   problemInAppended,
 } from '#protocol/events.js';
 import { anyObject, integer, type JsonSchema, list, nullable, object, problemIn, text } from '#protocol/json-schema.js';
+import { QUERIES, REQUESTS } from '#protocol/requests.js';
 import { SCHEMAS } from '#protocol/snapshots.js';
+import { LongPollDto, StreamQueryDto } from '../src/delivery/dto/long-poll.dto.js';
+import * as worker from '../src/execution/dto/worker.dto.js';
+import { shapeOf } from '../src/http/body-shape.js';
 import { appendedEvent } from '../src/tasks/domain/event-payloads.js';
 import { newEvent } from '../src/tasks/domain/task-event.js';
+import { CancelTaskDto } from '../src/tasks/dto/cancel-task.dto.js';
+import { CreateTaskDto } from '../src/tasks/dto/create-task.dto.js';
+import { ListTasksDto } from '../src/tasks/dto/list-tasks.dto.js';
+import { SubmitActionDto } from '../src/tasks/dto/submit-action.dto.js';
 import { ChangedProgram } from './support/changed-program.js';
 import { mutated, type Schema, valid } from './support/schema-arbitraries.js';
 import { temporaryDirectory } from './support/service.js';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
+
+describe('The table of requests', () => {
+  it.each([
+    ['CreateTask', CreateTaskDto, REQUESTS.CreateTask.properties],
+    ['CancelTask', CancelTaskDto, REQUESTS.CancelTask.properties],
+    ['SubmitAction', SubmitActionDto, REQUESTS.SubmitAction.properties],
+    ['ClaimTasks', worker.ClaimDto, REQUESTS.ClaimTasks.properties],
+    ['ProveLease', worker.LeaseTokenDto, REQUESTS.ProveLease.properties],
+    ['AppendEvents', worker.AppendEventsDto, REQUESTS.AppendEvents.properties],
+    ['SuspendTask', worker.SuspendDto, REQUESTS.SuspendTask.properties],
+    ['CompleteTask', worker.CompleteDto, REQUESTS.CompleteTask.properties],
+    ['FailAttempt', worker.FailDto, REQUESTS.FailAttempt.properties],
+    ['ConfirmCancellation', worker.CancelledDto, REQUESTS.ConfirmCancellation.properties],
+    ['listTasks', ListTasksDto, QUERIES.listTasks],
+    ['pollEvents', LongPollDto, QUERIES.pollEvents],
+    ['streamEvents', StreamQueryDto, QUERIES.streamEvents],
+  ] as const)('gives %s the members that the service takes', (_, dto, members) => {
+    expect(Object.keys(members ?? {}).sort()).toEqual(Object.keys(shapeOf(dto)).sort());
+  });
+});
 
 describe('A shape', () => {
   const ajv = new Ajv({ strict: false, formats: { 'date-time': (value: string) => !Number.isNaN(Date.parse(value)) } });

@@ -29,7 +29,10 @@ export function openApi(app: INestApplication, config: AuthConfig): OpenAPIObjec
       const takesPrincipal = operation.security?.some((one) => 'principal' in one) ?? false;
       if (takesPrincipal) operation.security = securityOf(operation.security ?? [], ways);
       if (operation.security?.length === 0 && takesPrincipal) delete operation.security;
-      const headers = [...(takesPrincipal && ways ? PROXY_HEADERS : []), ...(isOurs(path) ? (['traceparent'] as const) : [])];
+      const headers = [
+        ...(takesPrincipal && ways ? PROXY_HEADERS : []),
+        ...(isOurs(path) ? (['traceparent'] as const) : []),
+      ];
       const parameters = headers.map((name) => ({ ...headerOf(name), in: 'header' as const, required: false }));
       if (parameters.length > 0) operation.parameters = [...(operation.parameters ?? []), ...parameters];
     }

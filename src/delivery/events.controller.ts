@@ -35,7 +35,10 @@ export class EventsController {
   @Requires('tasks:read')
   @Header('Cache-Control', 'no-store')
   @Header('Content-Type', 'application/json; charset=utf-8')
-  @ApiOperation({ operationId: 'pollEvents', summary: 'Read a page of events, waiting while there is none (long-poll)' })
+  @ApiOperation({
+    operationId: 'pollEvents',
+    summary: 'Read a page of events, waiting while there is none (long-poll)',
+  })
   @TakesIds('taskId')
   @TakesQuery('pollEvents')
   @ApiOkResponse(answers('EventPage'))

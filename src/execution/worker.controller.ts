@@ -85,7 +85,10 @@ export class WorkerController {
   @HttpCode(200)
   @TakesIds('taskId')
   @Takes('SuspendTask')
-  @ApiOperation({ operationId: 'suspendTask', summary: 'Ask; the lease ends, and the task is leased again with the answer' })
+  @ApiOperation({
+    operationId: 'suspendTask',
+    summary: 'Ask; the lease ends, and the task is leased again with the answer',
+  })
   @ApiOkResponse(answers('TaskSuspension'))
   async suspend(@Param('taskId') taskId: string, @Body() body: SuspendDto): Promise<Answer<'TaskSuspension'>> {
     const { leaseToken: token, suspendId = suspendIdOf(token), ...rest } = body;

@@ -45,7 +45,9 @@ import { SubmitTask } from './submit-task.js';
 import { UploadInterceptor } from './upload.interceptor.js';
 import { Uploaded } from './uploaded.decorator.js';
 
-const header = (name: string, description: string) => ({ [name]: { description, schema: { type: 'string' as const } } });
+const header = (name: string, description: string) => ({
+  [name]: { description, schema: { type: 'string' as const } },
+});
 const LOCATION = header('Location', 'The task, relative to the address of the request.');
 const REPLAYED = header('Idempotent-Replayed', '`true`');
 const ETAG = header('ETag', 'The version of the task, for `If-None-Match`.');

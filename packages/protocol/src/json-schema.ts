@@ -14,6 +14,7 @@ export interface JsonSchema {
   readonly enum?: readonly unknown[];
   readonly format?: string;
   readonly default?: unknown;
+  readonly examples?: readonly unknown[];
   /** Of the bytes of a file in a form. */
   readonly contentMediaType?: string;
   readonly pattern?: string;

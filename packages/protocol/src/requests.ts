@@ -52,17 +52,20 @@ const CREATE_TASK = {
   clientRequestId: optional(
     described(
       'Names the request: a repeat with the same id makes no second task. Required, unless `Idempotency-Key` has it.',
-      CLIENT_ID,
+      text({ ...CLIENT_ID, examples: ['order-4711'] }),
     ),
   ),
-  taskType: described('The name of the handler.', TASK_TYPE),
+  taskType: described('The name of the handler.', text({ ...TASK_TYPE, examples: ['demo.greet'] })),
   input: optional(described('What the handler gets.', anyObject())),
   metadata: optional(described('Kept with the task and shown in its snapshot.', anyObject())),
 };
 const FILES = list(text({ contentMediaType: 'application/octet-stream' }));
 
 const LEASE_TOKEN = {
-  leaseToken: described('Of the lease; it alone proves the lease.', text({ minLength: 1, maxLength: MAX_LEASE_TOKEN_LENGTH })),
+  leaseToken: described(
+    'Of the lease; it alone proves the lease.',
+    text({ minLength: 1, maxLength: MAX_LEASE_TOKEN_LENGTH }),
+  ),
 };
 
 const appendedName = (type: EventType) => `Append${eventName(type)}`;
@@ -145,7 +148,9 @@ export const QUERIES = {
   },
   pollEvents: {
     afterEventId: optional(CURSOR),
-    waitTimeoutMs: optional(described('How long to wait while there is nothing after the cursor.', ranged(POLL_WAIT_MS))),
+    waitTimeoutMs: optional(
+      described('How long to wait while there is nothing after the cursor.', ranged(POLL_WAIT_MS)),
+    ),
     maxEvents: optional(ranged(MAX_EVENTS)),
   },
   streamEvents: {

@@ -38,8 +38,18 @@ interface Channel {
 /** The service does not know the name under which clients reach it. */
 const HOST = { host: { description: 'The host and port of the service.', default: 'localhost:3000' } };
 const SERVERS = {
-  webSocket: { host: '{host}', protocol: 'ws', description: '`wss` where TLS ends in front of the service.', variables: HOST },
-  http: { host: '{host}', protocol: 'http', description: '`https` where TLS ends in front of the service.', variables: HOST },
+  webSocket: {
+    host: '{host}',
+    protocol: 'ws',
+    description: '`wss` where TLS ends in front of the service.',
+    variables: HOST,
+  },
+  http: {
+    host: '{host}',
+    protocol: 'http',
+    description: '`https` where TLS ends in front of the service.',
+    variables: HOST,
+  },
 };
 
 const CHANNELS: Readonly<Record<string, Channel>> = {

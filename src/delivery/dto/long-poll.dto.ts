@@ -5,12 +5,10 @@ import { Optional } from '../../http/optional.decorator.js';
 import { integerText } from '../../http/query-text.js';
 
 export class LongPollDto {
-  /** The last event id that the client has; absent, empty or `0`: from the start. */
   @Optional()
   @IsString()
   afterEventId?: string;
 
-  /** How long to wait while there is nothing after the cursor. */
   @Transform(integerText)
   @IsInt()
   @Min(POLL_WAIT_MS.minimum)
@@ -25,7 +23,6 @@ export class LongPollDto {
 }
 
 export class StreamQueryDto {
-  /** Stands in for the `Last-Event-ID` header, which wins. */
   @Optional()
   @IsString()
   lastEventId?: string;

@@ -39,7 +39,6 @@ import { A_TASK_TYPE } from '../../tasks/dto/create-task.dto.js';
 const IN_VISIBLE_ASCII = patternOf(VISIBLE_ASCII);
 
 export class ClaimDto {
-  /** Names the worker in logs; unique among workers. */
   @Matches(IN_VISIBLE_ASCII)
   @MaxLength(MAX_WORKER_ID_LENGTH)
   workerId!: string;
@@ -55,7 +54,6 @@ export class ClaimDto {
   @Max(MAX_TASKS.maximum)
   maxTasks: number = MAX_TASKS.default;
 
-  /** How long to wait while there is nothing to do. */
   @IsInt()
   @Min(CLAIM_WAIT_MS.minimum)
   @Max(CLAIM_WAIT_MS.maximum)
@@ -63,7 +61,6 @@ export class ClaimDto {
 }
 
 export class LeaseTokenDto {
-  /** From the lease; it alone proves the lease. */
   @IsString()
   @MinLength(1)
   @MaxLength(MAX_LEASE_TOKEN_LENGTH)
@@ -80,7 +77,6 @@ export class AppendedEventDto {
 }
 
 export class AppendEventsDto extends LeaseTokenDto {
-  /** 1, 2, 3… within the lease. */
   @IsInt()
   @Min(1)
   @Max(MAX_BATCH_SEQ)
@@ -97,7 +93,6 @@ export class AppendEventsDto extends LeaseTokenDto {
 }
 
 export class SuspendDto extends LeaseTokenDto {
-  /** The place in the handler that asks; made up when absent. A task asks once under one id. */
   @Optional()
   @Matches(IN_VISIBLE_ASCII)
   @MaxLength(MAX_NAME_LENGTH)
@@ -124,21 +119,19 @@ export class SuspendDto extends LeaseTokenDto {
   schemaVersion: number = 1;
 
   @Optional()
-  @JsonObjectText({ required: false })
+  @JsonObjectText()
   interaction?: JsonText;
 
   @Optional()
-  @JsonObjectText({ required: false })
+  @JsonObjectText()
   uiHints?: JsonText;
 
-  /** RFC 3339. */
   @Optional()
   @Timestamp()
   expiresAt?: string;
 }
 
 export class CompleteDto extends LeaseTokenDto {
-  /** Any JSON, at most 1 MiB. */
   @Present()
   @AsText()
   result!: unknown;
@@ -157,7 +150,6 @@ export class FailDto extends LeaseTokenDto {
   @IsBoolean()
   retryable!: boolean;
 
-  /** Instead of the backoff. */
   @Optional()
   @IsInt()
   @Min(0)

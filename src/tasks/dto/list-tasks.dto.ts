@@ -17,7 +17,6 @@ export class ListTasksDto {
   @Matches(A_TASK_TYPE)
   taskType?: string;
 
-  /** Only tasks with, or without, an open question. */
   @Optional()
   @IsBoolean()
   @Transform(({ value }) => (value === 'true' ? true : value === 'false' ? false : value))
@@ -37,7 +36,6 @@ export class ListTasksDto {
   @Max(LIST_LIMIT.maximum)
   limit: number = LIST_LIMIT.default;
 
-  /** `nextCursor` of the page before. */
   @Optional()
   @IsString()
   @MaxLength(MAX_LIST_CURSOR_LENGTH)
