@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { uniqueId } from './support/client.js';
 import { field, file, formOf } from './support/form.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
-import { anyText, type Known, mutated, type Schema, valid } from './support/schema-arbitraries.js';
+import { anyText, isDateTime, type Known, mutated, type Schema, valid } from './support/schema-arbitraries.js';
 import { type Service, startService, temporaryDirectory } from './support/service.js';
 import { type Lease, WITH_WORKERS, WORKER_TOKEN, WorkerClient } from './support/worker-client.js';
 
@@ -209,14 +209,6 @@ async function existing(url: string): Promise<Existing> {
     })),
     own: ownLeases.map((lease, i) => ({ leases: [lease], asked: ownAsked.slice(i, i + 1) })),
   };
-}
-
-/** RFC 3339: also the day is one of its month. */
-function isDateTime(text: string): boolean {
-  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/.test(text)) return false;
-  const day = text.slice(0, 'yyyy-mm-dd'.length);
-  const at = Date.parse(day);
-  return !Number.isNaN(at) && new Date(at).toISOString().startsWith(day);
 }
 
 const FEW_TIMES = fc.constantFrom('0', '1', '2', '3', '999', '');

@@ -4,7 +4,9 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from '@jest/globals';
+import type { ArgumentMetadata } from '@nestjs/common';
 import { Ajv } from 'ajv';
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
 import {
   APPENDABLE_TYPES,
@@ -23,6 +25,10 @@ import { SCHEMAS } from '#protocol/snapshots.js';
 import { LongPollDto, StreamQueryDto } from '../src/delivery/dto/long-poll.dto.js';
 import * as worker from '../src/execution/dto/worker.dto.js';
 import { shapeOf } from '../src/http/body-shape.js';
+import { RequestValidationError } from '../src/http/http.errors.js';
+import { checkedBody } from '../src/http/json-body.js';
+import { checkStrictJson } from '../src/http/strict-json.js';
+import { EdgeValidationPipe } from '../src/http/validation.pipe.js';
 import { appendedEvent } from '../src/tasks/domain/event-payloads.js';
 import { newEvent } from '../src/tasks/domain/task-event.js';
 import { CancelTaskDto } from '../src/tasks/dto/cancel-task.dto.js';
@@ -30,30 +36,77 @@ import { CreateTaskDto } from '../src/tasks/dto/create-task.dto.js';
 import { ListTasksDto } from '../src/tasks/dto/list-tasks.dto.js';
 import { SubmitActionDto } from '../src/tasks/dto/submit-action.dto.js';
 import { ChangedProgram } from './support/changed-program.js';
-import { mutated, type Schema, valid } from './support/schema-arbitraries.js';
+import { isDateTime, mutated, type Schema, valid } from './support/schema-arbitraries.js';
 import { temporaryDirectory } from './support/service.js';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
 
 describe('The table of requests', () => {
+  const ajv = new Ajv2020({ strict: false, formats: { 'date-time': isDateTime } });
+  ajv.addSchema({ $id: 'api', components: { schemas: REQUESTS } });
+  const pipe = new EdgeValidationPipe();
+  const isTaken = async (text: string, dto: ArgumentMetadata['metatype']) => {
+    const body = await checkedBody(Buffer.from(text));
+    return pipe.transform(body, { type: 'body', metatype: dto }).then(
+      () => true,
+      (error: unknown) => {
+        expect(error).toBeInstanceOf(RequestValidationError);
+        return false;
+      },
+    );
+  };
+
+  describe.each([
+    ['CreateTask', CreateTaskDto],
+    ['CancelTask', CancelTaskDto],
+    ['SubmitAction', SubmitActionDto],
+    ['ClaimTasks', worker.ClaimDto],
+    ['ProveLease', worker.LeaseTokenDto],
+    ['AppendEvents', worker.AppendEventsDto],
+    ['SuspendTask', worker.SuspendDto],
+    ['CompleteTask', worker.CompleteDto],
+    ['FailAttempt', worker.FailDto],
+    ['ConfirmCancellation', worker.CancelledDto],
+  ] as const)('has under %s', (name, dto) => {
+    it('the members that the service knows', () => {
+      expect(Object.keys(REQUESTS[name].properties ?? {}).sort()).toEqual(Object.keys(shapeOf(dto)).sort());
+    });
+
+    it('what the service takes, and nothing else', async () => {
+      const validate = ajv.compile({ $ref: `api#/components/schemas/${name}` });
+      const fitting = valid(REQUESTS[name] as Schema, REQUESTS as Readonly<Record<string, Schema>>, {});
+      const judged = { taken: 0, refused: 0 };
+      await fc.assert(
+        fc.asyncProperty(fc.oneof(fitting, mutated(fitting)), async (value) => {
+          const text = JSON.stringify(value) ?? 'null';
+          fc.pre(isStrictObject(text));
+          const taken = await isTaken(text, dto);
+          expect(validate(JSON.parse(text))).toBe(taken);
+          judged[taken ? 'taken' : 'refused']++;
+        }),
+        { numRuns: 200 },
+      );
+      expect(Math.min(judged.taken, judged.refused)).toBeGreaterThan(20);
+    });
+  });
+
   it.each([
-    ['CreateTask', CreateTaskDto, REQUESTS.CreateTask.properties],
-    ['CancelTask', CancelTaskDto, REQUESTS.CancelTask.properties],
-    ['SubmitAction', SubmitActionDto, REQUESTS.SubmitAction.properties],
-    ['ClaimTasks', worker.ClaimDto, REQUESTS.ClaimTasks.properties],
-    ['ProveLease', worker.LeaseTokenDto, REQUESTS.ProveLease.properties],
-    ['AppendEvents', worker.AppendEventsDto, REQUESTS.AppendEvents.properties],
-    ['SuspendTask', worker.SuspendDto, REQUESTS.SuspendTask.properties],
-    ['CompleteTask', worker.CompleteDto, REQUESTS.CompleteTask.properties],
-    ['FailAttempt', worker.FailDto, REQUESTS.FailAttempt.properties],
-    ['ConfirmCancellation', worker.CancelledDto, REQUESTS.ConfirmCancellation.properties],
-    ['listTasks', ListTasksDto, QUERIES.listTasks],
-    ['pollEvents', LongPollDto, QUERIES.pollEvents],
-    ['streamEvents', StreamQueryDto, QUERIES.streamEvents],
-  ] as const)('gives %s the members that the service takes', (_, dto, members) => {
-    expect(Object.keys(members ?? {}).sort()).toEqual(Object.keys(shapeOf(dto)).sort());
+    ['listTasks', ListTasksDto],
+    ['pollEvents', LongPollDto],
+    ['streamEvents', StreamQueryDto],
+  ] as const)('has the parameters of the query of %s', (name, dto) => {
+    expect(Object.keys(QUERIES[name]).sort()).toEqual(Object.keys(shapeOf(dto)).sort());
   });
 });
+
+/** What passes the edge: what does not is 400, whatever the route. */
+function isStrictObject(text: string): boolean {
+  try {
+    return checkStrictJson(Buffer.from(text)) === 'object';
+  } catch {
+    return false;
+  }
+}
 
 describe('A shape', () => {
   const ajv = new Ajv({ strict: false, formats: { 'date-time': (value: string) => !Number.isNaN(Date.parse(value)) } });

@@ -145,3 +145,11 @@ export const anyText = fc.oneof(
   TEXT,
   fc.constantFrom(...EXTREMES).map((value) => String(value).slice(0, 2_000)),
 );
+
+/** For `format: date-time`. RFC 3339: also the day is one of its month. */
+export function isDateTime(text: string): boolean {
+  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/.test(text)) return false;
+  const day = text.slice(0, 'yyyy-mm-dd'.length);
+  const at = Date.parse(day);
+  return !Number.isNaN(at) && new Date(at).toISOString().startsWith(day);
+}
