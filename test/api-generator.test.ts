@@ -145,7 +145,7 @@ describe('Requests made from the description of the API', () => {
     schema: Schema,
     status: number,
   ): string | undefined {
-    if (body === undefined || headers['Content-Type'] !== 'application/json') return undefined;
+    if (!body || headers['Content-Type'] !== 'application/json') return undefined;
     if (status >= 300 && status !== 422) return undefined;
     const value = JSON.parse(body) as object;
     const fits = validatorOf(schema)(value);

@@ -53,7 +53,15 @@ describe('A client generated from /openapi.json', () => {
       const folder = join(clients, 'python');
       const python = await pythonWith('openapi-python-client', join(folder, 'requirements.txt'));
       const target = join(directory, 'python/taskbridge_client');
-      const options = ['--meta', 'none', '--output-path', target, '--config', join(folder, 'generator.yaml')];
+      const options = [
+        '--fail-on-warning',
+        '--meta',
+        'none',
+        '--output-path',
+        target,
+        '--config',
+        join(folder, 'generator.yaml'),
+      ];
       await run(python, ['-m', 'openapi_python_client', 'generate', '--path', document, ...options]);
       const env = { ...process.env, PYTHONPATH: join(directory, 'python') };
       const { stdout } = await run(python, [join(folder, 'follow.py'), service.url], { env });

@@ -10,7 +10,9 @@ import { TakesHeaders, TakesIds } from '../http/api-schemas.js';
 import { sendAttachment } from '../uploads/send-attachment.js';
 import { ReadAttachment } from './read-attachment.js';
 
-const BYTES = { '*/*': { schema: { type: 'string', format: 'binary' } } };
+const ANY_BYTES = { schema: { type: 'string', format: 'binary' } };
+/** Generators of clients do not know what to make of a wildcard alone. */
+const BYTES = { 'application/octet-stream': ANY_BYTES, '*/*': ANY_BYTES };
 
 @ApiTags('tasks')
 @Controller('api/v1/tasks')

@@ -99,7 +99,10 @@ export const nullable = <T>(shape: Shape<T>): Shape<T | null> => ({
 export const optional = <T>(shape: Shape<T>): Optional<T> => ({ optional: shape });
 
 /** One of several components, told apart by their member `type`. `nameOf` gives the component of a type. */
-export function discriminated<T extends string>(types: readonly T[], nameOf: (type: T) => string): JsonSchema {
+export function discriminated<T extends string>(
+  types: readonly T[],
+  nameOf: (type: T) => string,
+): JsonSchema & Required<Pick<JsonSchema, 'oneOf' | 'discriminator'>> {
   const mapping = Object.fromEntries(types.map((type) => [type, component(nameOf(type))]));
   return {
     oneOf: Object.values(mapping).map(($ref) => ({ $ref })),

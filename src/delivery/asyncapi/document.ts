@@ -131,7 +131,7 @@ export const asyncApi = (ways: readonly (readonly SecurityScheme[])[] | undefine
     title: 'TaskBridge',
     version: '1.0',
     description: 'Follow a long-running task to its end, live, without losing an event.',
-    license: { name: 'Apache-2.0' },
+    license: { name: 'Apache-2.0', url: 'https://www.apache.org/licenses/LICENSE-2.0' },
   },
   defaultContentType: 'application/json',
   servers: mapped(SERVERS, (server) => ({
