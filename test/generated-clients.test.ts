@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { cp, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -53,6 +53,7 @@ describe('A client generated from /openapi.json', () => {
       const folder = join(clients, 'python');
       const python = await pythonWith('openapi-python-client', join(folder, 'requirements.txt'));
       const target = join(directory, 'python/taskbridge_client');
+      await mkdir(join(directory, 'python'));
       const options = [
         '--fail-on-warning',
         '--meta',
