@@ -1,31 +1,28 @@
 /**
  * The directions of imports. Each rule says why it exists; a rule that is in the way is changed here, in the open, with
- * its reason, never worked around.
+ * its reason, never worked around. Rooms from the lowest to the highest:
  *
- *   domain <- store <- use-cases <- (delivery, execution, controllers) <- modules <- boot, main
- *   auth <- ownership <- uploads <- tasks
+ *   json, auth < observability < database, http < ownership < uploads < tasks < live-log, following < streaming
+ *   < execution < health < app.module < boot < main
+ *
+ * Within tasks: domain < store, ports < use-cases < http. A module wires its room, and so may import all of it.
  */
 
-/** What every folder may import: what it is configured with, what an error and a deadline are, what JSON is, and how to be observed. */
+/** What every room above may import: what an error, a deadline and a round are, what JSON is, settings, and how to be observed. */
 const EVERYWHERE = [
-  '^src/(taskbridge-error|deadline)\\.ts$',
+  '^src/(errors|deadline|rounds)\\.ts$',
   '\\.config\\.ts$',
-  '^src/http/(http\\.errors|strict-json|canonical-json|json-text)\\.ts$',
+  '^src/json/',
   '^src/observability/',
   // What a module asks when it decides whether its default stands; hosted-is-for-modules keeps it to modules.
   '^src/hosted\\.ts$',
 ];
 
-/** Use-cases publish and hand over through these two ports; nothing else of delivery and execution is known to them. */
-const TASK_PORTS = ['^src/delivery/live-log\\.ts$', '^src/execution/task-executor\\.ts$'];
-
-/** Files with the suffix of a Nest role are the HTTP side of src/tasks; the others directly in it are its use-cases. */
-const NEST_ROLES = '^src/tasks/[^/]+\\.(module|controller|decorator|pipe|guard|interceptor)\\.ts$';
-const USE_CASES = '^src/tasks/(?![^/]+\\.(module|controller|decorator|pipe|guard|interceptor)\\.ts$)[^/]+\\.ts$';
+const USE_CASES = '^src/tasks/(?!tasks\\.module)[^/]+\\.ts$';
 
 /** Where the graph begins: entry points (of a thread, too), the list of modules, what a host module imports as `taskbridge`. */
 const ROOTS =
-  '^(src/(main|migrate|repair|retention|app\\.module|host-api|telemetry/register|http/json-thread-entry)|packages/worker/src/worker-api|packages/conformance/src/cli)\\.ts$';
+  '^(src/(main|migrate|repair|retention|app\\.module|host-api|telemetry/register|json/json-thread-entry)|packages/worker/src/worker-api|packages/conformance/src/cli)\\.ts$';
 
 const withinSrc = (name, comment, from, allowed) => ({
   name,
@@ -126,6 +123,13 @@ module.exports = {
       to: { dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'], dependencyTypesNot: ['type-only'] },
     },
     {
+      name: 'json-knows-errors-only',
+      comment: 'The domain, the edge and a thread read JSON; the thread loads nothing else.',
+      severity: 'error',
+      from: { path: '^src/json/' },
+      to: { path: '^src/', pathNot: ['^src/json/', '^src/errors\\.ts$'] },
+    },
+    {
       name: 'domain-is-pure',
       comment:
         'The rules of a task are decided without a database, a framework or a clock; so they can be tested exhaustively.',
@@ -133,42 +137,46 @@ module.exports = {
       from: { path: '^src/tasks/domain/' },
       // What JSON is, where it is not walked, needs nothing of the kind either.
       to: {
-        pathNot: [
-          '^src/tasks/domain/',
-          '^packages/protocol/src/',
-          '^src/taskbridge-error\\.ts$',
-          '^src/http/json-text\\.ts$',
-        ],
+        pathNot: ['^src/tasks/domain/', '^packages/protocol/src/', '^src/errors\\.ts$', '^src/json/json-text\\.ts$'],
       },
     },
     withinSrc(
       'store-knows-domain-and-database',
       'SQL statements obey the domain and know nothing of who asked.',
       '^src/tasks/store/',
-      // The shape in which a stored event leaves the store is shared with its readers.
-      ['^src/tasks/(store|domain)/', '^src/tasks/stored-event\\.ts$', '^src/database/'],
+      ['^src/tasks/(store|domain)/', '^src/database/[^/]+\\.ts$'],
+    ),
+    withinSrc(
+      'ports-know-the-domain',
+      'What brings events to readers, and tasks to executors, is behind these two: use-cases call them, higher rooms provide them.',
+      '^src/tasks/ports/',
+      ['^src/tasks/(ports|domain)/'],
     ),
     withinSrc(
       'use-cases-know-no-transport',
       'A use-case serves WebSocket, HTTP, inline handlers and workers alike: it knows ports, store and domain, no DTO.',
       USE_CASES,
-      [USE_CASES, '^src/tasks/(store|domain)/', '^src/(database|auth|ownership|uploads)/', ...TASK_PORTS],
+      [USE_CASES, '^src/tasks/(store|domain|ports)/', '^src/database/[^/]+\\.ts$', '^src/(auth|ownership|uploads)/'],
     ),
     withinSrc(
-      'tasks-know-two-ports-of-delivery-and-execution',
-      'Delivery and execution are built on tasks; the way back is LiveLog and TaskExecutor, the two abstract ports.',
-      NEST_ROLES,
-      ['^src/tasks/', '^src/(database|auth|ownership|uploads|http)/', ...TASK_PORTS],
+      'routes-know-use-cases',
+      'A route of tasks calls a use-case; who follows a task, or runs it, is a matter of higher rooms.',
+      '^src/tasks/(http/|tasks\\.module)',
+      ['^src/(tasks|auth|ownership|uploads|http)/'],
     ),
     withinSrc(
       'dto-is-a-shape',
       'A DTO says what a body looks like; it may take its words from what is stored, and decides nothing.',
-      '^src/tasks/dto/',
-      ['^src/tasks/(dto|domain|store)/', '^src/http/'],
+      '^src/tasks/http/dto/',
+      ['^src/tasks/(http/dto|domain|store)/', '^src/http/'],
     ),
-    withinSrc('auth-stands-alone', 'Who is asking is known before anything else is.', '^src/auth/', [
-      '^src/(auth|http)/',
-    ]),
+    {
+      name: 'auth-stands-alone',
+      comment: 'Who is asking is known before anything else is; log lines name the caller, so logging is above.',
+      severity: 'error',
+      from: { path: '^src/auth/' },
+      to: { path: '^src/', pathNot: ['^src/auth/', '^src/(errors|hosted)\\.ts$'] },
+    },
     withinSrc(
       'ownership-knows-auth',
       'May this actor: asked of an AuthContext, not of a task store.',
@@ -179,41 +187,117 @@ module.exports = {
       'uploads-know-ownership-and-auth',
       'Attachments are decided on before there is a task.',
       '^src/uploads/',
-      ['^src/(uploads|ownership|auth|database|http)/'],
+      ['^src/(uploads|ownership|auth|http)/', '^src/database/[^/]+\\.ts$'],
     ),
     withinSrc('database-knows-no-tasks', 'Pool, roles and migrations serve whatever is stored.', '^src/database/', [
       '^src/database/',
     ]),
+    {
+      name: 'connections-know-no-schema',
+      comment:
+        'A connection is the same for embedded PostgreSQL, for migrations and for the check of roles, which stand on it.',
+      severity: 'error',
+      from: { path: '^src/database/[^/]+\\.ts$' },
+      to: { path: '^src/database/[^/]+/' },
+    },
+    {
+      name: 'rooms-of-the-database-are-apart',
+      comment:
+        'Starting a server, changing a schema and judging a role are three jobs; main and boot put them in order.',
+      severity: 'error',
+      from: { path: '^src/database/([^/]+)/' },
+      to: { path: '^src/database/[^/]+/', pathNot: '^src/database/$1/' },
+    },
     withinSrc('http-is-an-edge', 'Filters and parsers work for every route, so they know none.', '^src/http/', [
       '^src/http/',
       // A foreign origin is refused as a principal is, the proxy's word on the scheme counts with its proof, and probes are answered
       // whatever they accept.
       '^src/auth/(auth\\.errors|proxy-proof|public\\.decorator)\\.ts$',
     ]),
+    {
+      name: 'observability-knows-nobody',
+      comment: 'It is imported everywhere; whatever it imported, everybody would depend on.',
+      severity: 'error',
+      from: { path: '^src/observability/' },
+      to: {
+        path: '^src/',
+        pathNot: [
+          '^src/observability/',
+          '^src/(errors|deadline|hosted)\\.ts$',
+          '^src/auth/(auth-context|public\\.decorator)\\.ts$',
+        ],
+      },
+    },
     withinSrc(
-      'observability-knows-nobody',
-      'It is imported everywhere; whatever it imported, everybody would depend on.',
-      '^src/observability/',
-      ['^src/auth/(auth-context|public\\.decorator)\\.ts$'],
+      'live-log-knows-its-port',
+      'It carries committed events between replicas, and knows neither who wrote them nor who reads them.',
+      '^src/live-log/',
+      ['^src/live-log/', '^src/tasks/(ports|domain)/'],
     ),
     withinSrc(
-      'delivery-is-not-execution',
-      'Readers follow the log, for every writer; delivery never learns how a task runs.',
-      '^src/delivery/',
-      ['^src/(delivery|tasks|auth|ownership|database|http)/'],
+      'following-knows-no-transport',
+      'A subscription is the same over every transport, and over every live log: it knows the log of a task and the port.',
+      '^src/following/',
+      ['^src/following/', '^src/tasks/(domain|store|ports)/', '^src/(auth|ownership)/', '^src/database/[^/]+\\.ts$'],
     ),
     withinSrc(
-      'execution-is-not-delivery',
-      'Executors write through use-cases and never speak to a reader.',
-      '^src/execution/',
-      ['^src/(execution|tasks|auth|ownership|uploads|database|http)/', ...TASK_PORTS],
+      'streaming-is-not-execution',
+      'Readers follow the log, for every writer; streams never learn how a task runs, and which live log there is.',
+      '^src/streaming/(?!streaming\\.module)',
+      ['^src/(streaming|following|auth|http)/', '^src/tasks/(domain|store)/', '^src/database/[^/]+\\.ts$'],
     ),
     {
-      name: 'boot-and-health-are-the-top',
-      comment: 'They see everything, so nobody may see them: configuration is handed down as a value, never fetched.',
+      name: 'streams-know-no-web-socket',
+      comment:
+        'Feeds, caps and the drain are the same for all transports; what a client may say on a WebSocket is on top.',
       severity: 'error',
-      from: { path: '^src/', pathNot: [ROOTS, '^src/(boot|health)/'] },
-      to: { path: '^src/(boot|health)/' },
+      from: { path: '^src/streaming/(?!streaming\\.module)[^/]+\\.ts$' },
+      to: { path: '^src/streaming/[^/]+/' },
+    },
+    withinSrc(
+      'execution-is-not-streaming',
+      'Executors write through use-cases and never speak to a reader.',
+      '^src/execution/',
+      [
+        '^src/execution/',
+        '^src/tasks/(?!http/)',
+        // A worker gets inputs in the shape in which clients send them.
+        '^src/tasks/http/dto/',
+        '^src/(auth|uploads|http)/',
+        '^src/database/[^/]+\\.ts$',
+      ],
+    ),
+    {
+      name: 'executors-are-apart',
+      comment: 'Inline and remote workers share claims and appends, and neither may lean on the other.',
+      severity: 'error',
+      from: { path: '^src/execution/([^/]+)/' },
+      to: { path: '^src/execution/[^/]+/', pathNot: '^src/execution/$1/' },
+    },
+    {
+      name: 'execution-knows-no-executor',
+      comment: 'What executors share, and the reaper that ends what they lost, is the same for all of them.',
+      severity: 'error',
+      from: { path: '^src/execution/(?!execution\\.module)[^/]+\\.ts$' },
+      to: { path: '^src/execution/[^/]+/' },
+    },
+    {
+      name: 'health-is-asked-by-the-top',
+      comment: 'Its probes look into every room, so no room may look at them.',
+      severity: 'error',
+      from: { path: '^src/', pathNot: ['^src/(app\\.module|host-api)\\.ts$', '^src/(boot|health)/'] },
+      to: { path: '^src/health/' },
+    },
+    {
+      name: 'boot-is-the-top',
+      comment:
+        'It sees everything, so only what is started by hand may see it: configuration is handed down as a value, never fetched.',
+      severity: 'error',
+      from: {
+        path: '^src/',
+        pathNot: ['^src/(main|migrate|repair|retention|telemetry/register)\\.ts$', '^src/boot/'],
+      },
+      to: { path: '^src/boot/' },
     },
     {
       name: 'hosted-is-for-modules',

@@ -10,7 +10,7 @@ import { readConfig } from '../src/boot/config.js';
 import { openApi } from '../src/boot/open-api.js';
 import { Database } from '../src/database/database.js';
 import { createPool } from '../src/database/pool.js';
-import { asyncApi } from '../src/delivery/asyncapi/document.js';
+import { asyncApi } from '../src/streaming/asyncapi/document.js';
 import { createLogger } from '../src/observability/log.js';
 import { apiTool } from './api-tools.js';
 

@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { migrate } from '../src/database/migrate.js';
+import { migrate } from '../src/database/migrations/apply-migrations.js';
 import { startSharedCluster, stopSharedCluster } from '../test/support/postgres.js';
 import { cleanUp } from '../test/support/without-jest.js';
 import type { Goal } from './goal.js';

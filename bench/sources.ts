@@ -1,9 +1,9 @@
 import { connect } from 'node:net';
 import { once } from 'node:events';
 import { type ChainableCommander, Redis } from 'ioredis';
-import { packs } from '../src/delivery/event-pack.js';
-import { STREAM_ENTRIES, STREAM_KEY } from '../src/delivery/redis-stream.js';
-import { StoredEvent } from '../src/tasks/stored-event.js';
+import { packs } from '../src/live-log/event-pack.js';
+import { STREAM_ENTRIES, STREAM_KEY } from '../src/live-log/redis-stream.js';
+import { StoredEvent } from '../src/tasks/domain/stored-event.js';
 import { TEXT } from './text.js';
 
 /** A source of events: one more for each of the tasks, `burst` times. */

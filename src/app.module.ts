@@ -4,20 +4,20 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { AuthConfig } from './auth/auth.config.js';
 import { AuthModule } from './auth/auth.module.js';
-import type { Config } from './boot/config.js';
-import type { HostModule } from './boot/host-module.js';
 import type { Database } from './database/database.js';
 import { DatabaseModule } from './database/database.module.js';
-import { DeliveryConfig } from './delivery/delivery.config.js';
-import { DeliveryModule } from './delivery/delivery.module.js';
+import { StreamingConfig } from './streaming/streaming.config.js';
+import { StreamingModule } from './streaming/streaming.module.js';
 import { ExecutionConfig } from './execution/execution.config.js';
 import { ExecutionModule } from './execution/execution.module.js';
-import { HealthModule } from './health/health.module.js';
+import { HealthModule, type HealthOptions } from './health/health.module.js';
+import type { Hosted } from './hosted.js';
 import { AcceptGuard } from './http/accept.guard.js';
 import { ErrorFilter } from './http/error.filter.js';
 import { HttpConfig } from './http/http.config.js';
 import { UnknownQueryGuard } from './http/unknown-query.guard.js';
 import { EdgeValidationPipe } from './http/validation.pipe.js';
+import type { ObservabilityConfig } from './observability/observability.config.js';
 import { ObservabilityModule } from './observability/observability.module.js';
 import { OwnershipConfig } from './ownership/ownership.config.js';
 import { OwnershipModule } from './ownership/ownership.module.js';
@@ -28,10 +28,22 @@ import { UploadsConfig } from './uploads/uploads.config.js';
 import { UploadsModule } from './uploads/uploads.module.js';
 
 export interface Parts {
-  readonly config: Config;
+  /** What is read of the settings. A module gets its own slice only. */
+  readonly config: {
+    readonly auth: AuthConfig;
+    readonly ownership: OwnershipConfig;
+    readonly tasks: TasksConfig;
+    readonly execution: ExecutionConfig;
+    readonly delivery: StreamingConfig;
+    readonly uploads: UploadsConfig;
+    readonly http: HttpConfig;
+    readonly observability: ObservabilityConfig;
+    readonly readinessRedis: HealthOptions['readinessRedis'];
+  };
   readonly database: Database;
   readonly logger: Logger;
-  readonly host: HostModule;
+  /** What the host module brings: its modules, and the tokens for which it provides something. */
+  readonly host: { readonly modules: readonly DynamicModule[]; readonly hosted: Hosted };
   /** Where metrics are. Defaults to the one of the process. */
   readonly registry?: Registry;
 }
@@ -47,7 +59,7 @@ export class AppModule {
       { provide: OwnershipConfig, useValue: config.ownership },
       { provide: TasksConfig, useValue: config.tasks },
       { provide: ExecutionConfig, useValue: config.execution },
-      { provide: DeliveryConfig, useValue: config.delivery },
+      { provide: StreamingConfig, useValue: config.delivery },
       { provide: HttpConfig, useValue: config.http },
       { provide: UploadsConfig, useValue: config.uploads },
     ];
@@ -65,7 +77,7 @@ export class AppModule {
         OwnershipModule.register(hosted),
         UploadsModule.register(hosted),
         TasksModule,
-        DeliveryModule.register(hosted),
+        StreamingModule.register(hosted),
         ExecutionModule,
         HealthModule.register({
           redisUrl: config.delivery.redisUrl,

@@ -15,3 +15,10 @@ export function withinDeadline<T>(milliseconds: number, work: Promise<T>): Promi
     work.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }
+
+/** The result of `work`, or undefined when it does not settle in time. `work` itself continues, and its outcome is ignored. */
+export async function within<T>(milliseconds: number, work: Promise<T>): Promise<T | undefined> {
+  const { promise: late, resolve } = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => resolve(undefined), milliseconds);
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
+}

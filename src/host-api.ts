@@ -15,8 +15,8 @@ export { Requires } from './auth/requires.decorator.js';
 // The bodies of these routes.
 export { AnyJson } from './http/any-json.decorator.js';
 export { AsText, Elements, JsonObjectText } from './http/body-shape.js';
-export { JsonText } from './http/json-text.js';
-export { treeOf } from './http/json-tree.js';
+export { JsonText } from './json/json-text.js';
+export { treeOf } from './json/json-tree.js';
 export { Optional, Present } from './http/optional.decorator.js';
 
 // Whose tasks those are.
@@ -34,8 +34,8 @@ export {
 } from './uploads/uploads.errors.js';
 
 // Events on their way to other replicas.
-export { LiveLog, type LiveLogFollower } from './delivery/live-log.js';
-export { StoredEvent } from './tasks/stored-event.js';
+export { LiveLog, type LiveLogFollower } from './tasks/ports/live-log.js';
+export { StoredEvent } from './tasks/domain/stored-event.js';
 
 // Tasks that run in the service.
 export {
@@ -52,13 +52,15 @@ export { TASK_HANDLERS } from './execution/handlers.js';
 export type { SuspensionKind } from '#protocol/events.js';
 
 // Readiness.
-export { AlwaysReadyProbe } from './health/always-ready-probe.js';
-export { AttachmentsReadinessProbe } from './health/attachments-readiness-probe.js';
+export {
+  AlwaysReadyProbe,
+  AttachmentsReadinessProbe,
+  ExecutorReadinessProbe,
+  PostgresReadinessProbe,
+  RedisReadinessProbe,
+} from './health/probes.js';
 export { CompositeReadinessProbe, type CompositeOptions } from './health/composite-readiness-probe.js';
-export { ExecutorReadinessProbe } from './health/executor-readiness-probe.js';
-export { PostgresReadinessProbe } from './health/postgres-readiness-probe.js';
 export { ReadinessProbe, type Readiness } from './health/readiness-probe.js';
-export { RedisReadinessProbe } from './health/redis-readiness-probe.js';
 
 // What operators see.
 export { Log } from './observability/log.js';
@@ -73,4 +75,4 @@ export {
 
 // Refusals.
 export type { ErrorKind } from '#protocol/errors.js';
-export { TaskBridgeError } from './taskbridge-error.js';
+export { TaskBridgeError } from './errors.js';

@@ -4,9 +4,13 @@ import { BootRefused, checkBoot } from './boot/boot-guard.js';
 import { ConfigError, readConfig, type Config } from './boot/config.js';
 import { welcome } from './boot/welcome.js';
 import { Database } from './database/database.js';
-import { EmbeddedPostgresError, startEmbeddedPostgres, type EmbeddedPostgres } from './database/embedded-postgres.js';
-import { migrate } from './database/migrate.js';
-import { MigrationRefused } from './database/migration-refused.js';
+import {
+  EmbeddedPostgresError,
+  startEmbeddedPostgres,
+  type EmbeddedPostgres,
+} from './database/embedded/embedded-postgres.js';
+import { migrate } from './database/migrations/apply-migrations.js';
+import { MigrationRefused } from './database/migrations/migration-refused.js';
 import { createPool } from './database/pool.js';
 import { currentHostCall } from './observability/host-code.js';
 import { createLogger } from './observability/log.js';

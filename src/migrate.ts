@@ -1,6 +1,6 @@
 import { ConfigError, readMigrationConfig } from './boot/config.js';
-import { migrate } from './database/migrate.js';
-import { MigrationRefused } from './database/migration-refused.js';
+import { migrate } from './database/migrations/apply-migrations.js';
+import { MigrationRefused } from './database/migrations/migration-refused.js';
 
 // Each refusal is one line that an operator can act on, without a stack.
 try {

@@ -3,11 +3,11 @@ import { isNativeError } from 'node:util/types';
 import type { Client } from 'pg';
 import { ConfigError, readMigrationConfig } from './boot/config.js';
 import { connectWithin, NotConnected } from './database/connect-within.js';
-import { connectionOptions } from './database/connection.js';
+import { connectionOptions } from './database/session-settings.js';
 import { isConnectionFailure, sqlStateOf } from './database/database.errors.js';
 import type { Queryable } from './database/queryable.js';
 import { repairTask, type Repaired, RepairRefused } from './tasks/repair-task.js';
-import { isTaskId } from './tasks/task-id.js';
+import { isTaskId } from './tasks/domain/task-id.js';
 
 // Each refusal is one line that an operator can act on, without a stack. May be run at any time, and again.
 try {

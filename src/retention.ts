@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { isNativeError } from 'node:util/types';
 import { ConfigError, readRetentionConfig } from './boot/config.js';
 import { connectWithin, NotConnected } from './database/connect-within.js';
-import { connectionOptions } from './database/connection.js';
+import { connectionOptions } from './database/session-settings.js';
 import { isConnectionFailure, sqlStateOf } from './database/database.errors.js';
 import { removeFinishedTasks } from './database/remove-finished-tasks.js';
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import fc from 'fast-check';
 import { DatabaseUnavailable } from '../src/database/database.errors.js';
-import { AppendQueue } from '../src/tasks/append-queue.js';
+import { AppendQueue } from '../src/tasks/append-events.js';
 import { messageEvent } from '../src/tasks/domain/event-payloads.js';
 import { TooMuchWaiting } from '../src/tasks/domain/tasks.errors.js';
 import type { AppendOutcome, AppendRequest } from '../src/tasks/store/append-batch.js';

@@ -9,7 +9,7 @@ import { decide } from '../src/tasks/domain/decide.js';
 import { messageEvent, outputEvent, progressEvent } from '../src/tasks/domain/event-payloads.js';
 import { isOver, type Task } from '../src/tasks/domain/task.js';
 import type { NewEvent } from '../src/tasks/domain/task-event.js';
-import { TaskBridgeError } from '../src/taskbridge-error.js';
+import { TaskBridgeError } from '../src/errors.js';
 import { appendBatch, type AppendOutcome, type AppendRequest } from '../src/tasks/store/append-batch.js';
 import { lockTask } from '../src/tasks/store/lock-tasks.js';
 import { readEvents } from '../src/tasks/store/read-events.js';

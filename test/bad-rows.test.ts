@@ -567,7 +567,7 @@ describe('The embedded start', () => {
     await first.exited;
     const [badId = '', ...goodIds] = ids;
     // Into the database of the service, while nobody serves it.
-    const { startEmbeddedPostgres } = await import('../src/database/embedded-postgres.js');
+    const { startEmbeddedPostgres } = await import('../src/database/embedded/embedded-postgres.js');
     const { join } = await import('node:path');
     const postgres = await startEmbeddedPostgres({ directory: join(directory, 'postgres'), durable: true });
     const db = new pg.Client({ connectionString: postgres.ownerUrl });

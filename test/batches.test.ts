@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { batches } from '../src/delivery/batches.js';
-import { StoredEvent } from '../src/tasks/stored-event.js';
+import { batches } from '../src/following/batches.js';
+import { StoredEvent } from '../src/tasks/domain/stored-event.js';
 
 const MAX_BYTES = 128 * 1024;
 

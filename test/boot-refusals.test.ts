@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
-import { migrate } from '../src/database/migrate.js';
+import { migrate } from '../src/database/migrations/apply-migrations.js';
 import { type NetworkPostgres, startNetworkPostgres } from './support/network-postgres.js';
 import { withPgBouncer } from './support/pgbouncer.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { canonicalJson } from '../src/http/canonical-json.js';
-import { type JsonObject, type JsonValue, parseStrictJson } from '../src/http/strict-json.js';
+import { canonicalJson } from '../src/json/canonical-json.js';
+import { type JsonObject, type JsonValue, parseStrictJson } from '../src/json/strict-json.js';
 import { jsonValue } from './support/json-value.js';
 
 describe('canonical JSON', () => {

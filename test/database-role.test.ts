@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
-import { connectionOptions } from '../src/database/connection.js';
-import { judgeRole } from '../src/database/role-check.js';
+import { connectionOptions } from '../src/database/session-settings.js';
+import { judgeRole } from '../src/database/roles/role-check.js';
 import { withAppRole } from './support/app-roles.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 

@@ -10,7 +10,7 @@ import { parse, parseAllDocuments } from 'yaml';
 import { checkBoot } from '../src/boot/boot-guard.js';
 import { readConfig } from '../src/boot/config.js';
 import { SETTINGS } from '../src/boot/settings.js';
-import { migrate } from '../src/database/migrate.js';
+import { migrate } from '../src/database/migrations/apply-migrations.js';
 import { startTestCluster, type TestCluster } from './support/postgres.js';
 import { temporaryDirectory } from './support/service.js';
 

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { StoredEvent } from '../src/tasks/stored-event.js';
-import { Channel } from '../src/delivery/channel.js';
+import { StoredEvent } from '../src/tasks/domain/stored-event.js';
+import { Channel } from '../src/following/channel.js';
 import { type Client, newPrincipal, uniqueId } from './support/client.js';
 import { connected } from './support/fold.js';
 import { followLongPoll, followSse, followWebSocket } from './support/follow.js';

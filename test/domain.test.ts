@@ -9,7 +9,7 @@ import { isOver, NEW_TASK, type Task } from '../src/tasks/domain/task.js';
 import type { AcceptedAction, Question } from '../src/tasks/domain/suspension.js';
 import { newEvent, type NewEvent } from '../src/tasks/domain/task-event.js';
 import { BatchOutOfOrder, EventInvalid, LeaseLost } from '../src/tasks/domain/tasks.errors.js';
-import { TaskBridgeError } from '../src/taskbridge-error.js';
+import { TaskBridgeError } from '../src/errors.js';
 
 const rules = (overrides: Partial<Rules> = {}): Rules => ({
   maxAttempts: 3,

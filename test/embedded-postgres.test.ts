@@ -6,13 +6,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
-import { awaitDeparture } from '../src/database/embedded-cluster.js';
+import { awaitDeparture } from '../src/database/embedded/embedded-cluster.js';
 import {
   type EmbeddedPostgres,
   EmbeddedPostgresError,
   type EmbeddedPostgresOptions,
   startEmbeddedPostgres,
-} from '../src/database/embedded-postgres.js';
+} from '../src/database/embedded/embedded-postgres.js';
 import { eventually } from './support/service.js';
 
 const repository = fileURLToPath(new URL('../', import.meta.url));
@@ -293,7 +293,7 @@ interface Outcome {
 
 const SERVICE = `
   const { writeFileSync } = await import('node:fs');
-  const { startEmbeddedPostgres } = await import('./src/database/embedded-postgres.ts');
+  const { startEmbeddedPostgres } = await import('./src/database/embedded/embedded-postgres.ts');
   const directory = process.env.DIRECTORY;
   process.on('SIGINT', () => writeFileSync(directory + '/interrupted', ''));
   try {

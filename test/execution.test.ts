@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { type AttemptStopped, type TaskContext, TaskFailure, type TaskHandler } from '#handler/task-handler.js';
-import { TaskExecutor } from '../src/execution/task-executor.js';
+import { TaskExecutor } from '../src/tasks/ports/task-executor.js';
 import { AppendEvents } from '../src/tasks/append-events.js';
 import { CancelTask } from '../src/tasks/cancel-task.js';
 import { ClaimTasks, type Lease } from '../src/tasks/claim-tasks.js';

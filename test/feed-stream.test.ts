@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { Batch } from '../src/delivery/batches.js';
-import type { StreamEnd } from '../src/delivery/connection.js';
-import { Channel } from '../src/delivery/channel.js';
-import { FeedStream } from '../src/delivery/feed-stream.js';
-import { StreamWriter } from '../src/delivery/stream-writer.js';
-import { Subscription } from '../src/delivery/subscription.js';
-import { StoredEvent } from '../src/tasks/stored-event.js';
+import type { Batch } from '../src/following/batches.js';
+import type { StreamEnd } from '../src/streaming/connection.js';
+import { Channel } from '../src/following/channel.js';
+import { FeedStream } from '../src/streaming/feed-stream.js';
+import { StreamWriter } from '../src/streaming/stream-writer.js';
+import { Subscription } from '../src/following/subscription.js';
+import { StoredEvent } from '../src/tasks/domain/stored-event.js';
 import { createTestDatabase } from './support/postgres.js';
 import { createReplica, type Replica } from './support/replica.js';
 import { eventually } from './support/service.js';

@@ -3,14 +3,16 @@ import { type INestApplication, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Database } from '../src/database/database.js';
-import { TaskExecutor } from '../src/execution/task-executor.js';
-import { AlwaysReadyProbe } from '../src/health/always-ready-probe.js';
+import { TaskExecutor } from '../src/tasks/ports/task-executor.js';
+import {
+  AlwaysReadyProbe,
+  ExecutorReadinessProbe,
+  PostgresReadinessProbe,
+  RedisReadinessProbe,
+} from '../src/health/probes.js';
 import { CompositeReadinessProbe } from '../src/health/composite-readiness-probe.js';
-import { ExecutorReadinessProbe } from '../src/health/executor-readiness-probe.js';
 import { HealthModule, type HealthOptions } from '../src/health/health.module.js';
-import { PostgresReadinessProbe } from '../src/health/postgres-readiness-probe.js';
 import { type Readiness, ReadinessProbe, readinessOf } from '../src/health/readiness-probe.js';
-import { RedisReadinessProbe } from '../src/health/redis-readiness-probe.js';
 import { DrainState } from '../src/http/drain-state.js';
 import { Log } from '../src/observability/log.js';
 import { MetricsSink, NoOpMetricsSink } from '../src/observability/metrics-sink.js';

@@ -538,7 +538,7 @@ describe('At the start', () => {
   });
 
   it('a TaskExecutor is refused: it is no port', async () => {
-    const internal = pathToFileURL(fileURLToPath(new URL('../dist/execution/task-executor.js', import.meta.url)));
+    const internal = pathToFileURL(fileURLToPath(new URL('../dist/tasks/ports/task-executor.js', import.meta.url)));
     const host = 'export default { module: class Host {}, providers: [{ provide: TaskExecutor, useValue: {} }] };';
     const byItsFile = `import { TaskExecutor } from '${internal.href}'; ${host}`;
     expect(await refusal('executor', byItsFile)).toBe('HOST_MODULE: TaskExecutor is internal and cannot be replaced');

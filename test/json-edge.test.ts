@@ -7,7 +7,7 @@ import express, { type NextFunction, type Request, type Response } from 'express
 import { answerClientError } from '../src/http/client-error.js';
 import { errorBody, httpStatusOf } from '../src/http/error-body.js';
 import { jsonEdge, leaveContinueToEdge } from '../src/http/json-edge.js';
-import { TaskBridgeError } from '../src/taskbridge-error.js';
+import { TaskBridgeError } from '../src/errors.js';
 import { answerOn, chunk, exchange, head, LAST_CHUNK, type RawAnswer } from './support/raw-http.js';
 
 const MAX_BYTES = 64 * 1024;

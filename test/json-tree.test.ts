@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { JsonText } from '../src/http/json-text.js';
-import { treeOf } from '../src/http/json-tree.js';
+import { JsonText } from '../src/json/json-text.js';
+import { treeOf } from '../src/json/json-tree.js';
 import { jsonValue } from './support/json-value.js';
 
 describe('a tree that is parsed in slices', () => {

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { Hub } from '../src/delivery/hub.js';
-import { InProcessLiveLog } from '../src/delivery/in-process-live-log.js';
-import { LiveLog } from '../src/delivery/live-log.js';
-import { OpenSubscription } from '../src/delivery/open-subscription.js';
-import { RedisLiveLog } from '../src/delivery/redis-live-log.js';
+import { Hub } from '../src/following/hub.js';
+import { InProcessLiveLog } from '../src/live-log/in-process-live-log.js';
+import { LiveLog } from '../src/tasks/ports/live-log.js';
+import { OpenSubscription } from '../src/following/open-subscription.js';
+import { RedisLiveLog } from '../src/live-log/redis-live-log.js';
 import { Log } from '../src/observability/log.js';
-import type { StoredEvent } from '../src/tasks/stored-event.js';
+import type { StoredEvent } from '../src/tasks/domain/stored-event.js';
 import { SubmitTask } from '../src/tasks/submit-task.js';
 import { uniqueId } from './support/client.js';
 import { storedEnvelopes } from './support/fold.js';

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { InProcessLiveLog } from '../src/delivery/in-process-live-log.js';
-import type { LiveLog, LiveLogFollower } from '../src/delivery/live-log.js';
-import { RedisLiveLog } from '../src/delivery/redis-live-log.js';
-import { packs, unpacked } from '../src/delivery/event-pack.js';
-import { isBefore, STREAM_KEY } from '../src/delivery/redis-stream.js';
-import { StoredEvent } from '../src/tasks/stored-event.js';
+import { InProcessLiveLog } from '../src/live-log/in-process-live-log.js';
+import type { LiveLog, LiveLogFollower } from '../src/tasks/ports/live-log.js';
+import { RedisLiveLog } from '../src/live-log/redis-live-log.js';
+import { packs, unpacked } from '../src/live-log/event-pack.js';
+import { isBefore, STREAM_KEY } from '../src/live-log/redis-stream.js';
+import { StoredEvent } from '../src/tasks/domain/stored-event.js';
 import { Lines } from './support/lines.js';
 import { startRedis, type TestRedis } from './support/redis.js';
 import { eventually } from './support/service.js';

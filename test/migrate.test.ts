@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
-import { migrate } from '../src/database/migrate.js';
-import { MIGRATIONS_DIRECTORY } from '../src/database/migration-files.js';
-import { MigrationRefused } from '../src/database/migration-refused.js';
-import { BUILD_SCHEMA_VERSION, checkSchema } from '../src/database/schema-version.js';
+import { migrate } from '../src/database/migrations/apply-migrations.js';
+import { MIGRATIONS_DIRECTORY } from '../src/database/migrations/migration-files.js';
+import { MigrationRefused } from '../src/database/migrations/migration-refused.js';
+import { BUILD_SCHEMA_VERSION, checkSchema } from '../src/database/migrations/schema-version.js';
 import { startTestCluster, type TestCluster } from './support/postgres.js';
 
 // A cluster of its own: some of these tests are about a cluster in which the app role does not exist yet.

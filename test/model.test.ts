@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import pg from 'pg';
 import type { AuthContext } from '../src/auth/auth-context.js';
 import { AppendWorkerEvents } from '../src/execution/append-worker-events.js';
-import { TaskBridgeError } from '../src/taskbridge-error.js';
+import { TaskBridgeError } from '../src/errors.js';
 import { CancelTask } from '../src/tasks/cancel-task.js';
 import { ClaimTasks } from '../src/tasks/claim-tasks.js';
 import { EndAttempt, type Ended, type Ending } from '../src/tasks/end-attempt.js';

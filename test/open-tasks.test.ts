@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type { AuthContext } from '../src/auth/auth-context.js';
 import { TooManyOpenTasks } from '../src/tasks/domain/tasks.errors.js';
-import { jsonTextOf } from '../src/http/canonical-json.js';
+import { jsonTextOf } from '../src/json/canonical-json.js';
 import { SubmitTask } from '../src/tasks/submit-task.js';
 import { Client, type Created, expectError, newPrincipal, rawRequest, uniqueId } from './support/client.js';
 import { field, file, formOf } from './support/form.js';

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { connectWithin } from '../src/database/connect-within.js';
-import { connectionOptions } from '../src/database/connection.js';
+import { connectionOptions } from '../src/database/session-settings.js';
 import { createTestDatabase, isPostgres15, type TestDatabase } from './support/postgres.js';
 import { startService } from './support/service.js';
 

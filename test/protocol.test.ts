@@ -22,19 +22,19 @@ import {
 import { anyObject, integer, type JsonSchema, list, nullable, object, problemIn, text } from '#protocol/json-schema.js';
 import { QUERIES, REQUESTS } from '#protocol/requests.js';
 import { SCHEMAS } from '#protocol/snapshots.js';
-import { LongPollDto, StreamQueryDto } from '../src/delivery/dto/long-poll.dto.js';
-import * as worker from '../src/execution/dto/worker.dto.js';
+import { LongPollDto, StreamQueryDto } from '../src/streaming/long-poll.dto.js';
+import * as worker from '../src/execution/worker-api/worker.dto.js';
 import { shapeOf } from '../src/http/body-shape.js';
-import { RequestValidationError } from '../src/http/http.errors.js';
-import { checkedBody } from '../src/http/json-body.js';
-import { checkStrictJson } from '../src/http/strict-json.js';
+import { RequestValidationError } from '../src/errors.js';
+import { checkedBody } from '../src/json/json-body.js';
+import { checkStrictJson } from '../src/json/strict-json.js';
 import { EdgeValidationPipe } from '../src/http/validation.pipe.js';
 import { appendedEvent } from '../src/tasks/domain/event-payloads.js';
 import { newEvent } from '../src/tasks/domain/task-event.js';
-import { CancelTaskDto } from '../src/tasks/dto/cancel-task.dto.js';
-import { CreateTaskDto } from '../src/tasks/dto/create-task.dto.js';
-import { ListTasksDto } from '../src/tasks/dto/list-tasks.dto.js';
-import { SubmitActionDto } from '../src/tasks/dto/submit-action.dto.js';
+import { CancelTaskDto } from '../src/tasks/http/dto/cancel-task.dto.js';
+import { CreateTaskDto } from '../src/tasks/http/dto/create-task.dto.js';
+import { ListTasksDto } from '../src/tasks/http/dto/list-tasks.dto.js';
+import { SubmitActionDto } from '../src/tasks/http/dto/submit-action.dto.js';
 import { ChangedProgram } from './support/changed-program.js';
 import { isDateTime, mutated, type Schema, valid } from './support/schema-arbitraries.js';
 import { temporaryDirectory } from './support/service.js';
@@ -242,13 +242,13 @@ describe('A new line in the table of events', () => {
         from: "constant('CAUGHT_UP'), taskId: TASK_ID",
         to: "constant('CAUGHT_UP'), since: text(), taskId: TASK_ID",
       };
-      expect(Object.keys(program.complaints(frames))).toEqual(['src/delivery/multiplex-writer.ts']);
+      expect(Object.keys(program.complaints(frames))).toEqual(['src/streaming/web-socket/multiplex-writer.ts']);
       const answers = {
         file: 'packages/protocol/src/snapshots.ts',
         from: '  cancellationRequested: boolean(),\n  aside',
         to: '  cancellationRequested: boolean(),\n  labels: list(text()),\n  aside',
       };
-      expect(Object.keys(program.complaints(answers))).toEqual(['src/tasks/dto/task-snapshot.ts']);
+      expect(Object.keys(program.complaints(answers))).toEqual(['src/tasks/http/dto/task-snapshot.ts']);
       const errors = { file: 'packages/protocol/src/errors.ts', from: '  CURSOR_AHEAD: {', to: '  CURSOR_BEYOND: {' };
       expect(Object.keys(program.complaints(errors))).toEqual(['src/tasks/domain/tasks.errors.ts']);
     }, 120_000);
@@ -267,7 +267,7 @@ describe('A new line in the table of events', () => {
     await writeFile(
       join(copy, 'show.ts'),
       `import { SCHEMAS } from '#protocol/snapshots.js';
-       import { asyncApi } from './src/delivery/asyncapi/document.js';
+       import { asyncApi } from './src/streaming/asyncapi/document.js';
        import { appendedEvent } from './src/tasks/domain/event-payloads.js';
        const stored = appendedEvent('TASK_PROGRESS', { progress: 1, pace: 'fast' }, 1).json;
        console.log(JSON.stringify({ SCHEMAS, asyncApi: asyncApi([]), stored }));`,

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { MAX_DEPTH, MAX_RESULT_JSON_BYTES } from '#handler/limits.js';
 import { NotStorable, smallStorableJson, storableJson, TooLarge } from '#handler/storable-json.js';
 import { MAX_JSON_DEPTH } from '#protocol/limits.js';
-import { parseStrictJson } from '../src/http/strict-json.js';
+import { parseStrictJson } from '../src/json/strict-json.js';
 
 class Point {
   readonly x = 1;

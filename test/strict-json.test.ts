@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { MAX_JSON_DEPTH } from '#protocol/limits.js';
-import { canonicalJson } from '../src/http/canonical-json.js';
-import { MalformedJson } from '../src/http/http.errors.js';
-import { type JsonObject, type JsonValue, parseStrictJson } from '../src/http/strict-json.js';
+import { canonicalJson } from '../src/json/canonical-json.js';
+import { MalformedJson } from '../src/errors.js';
+import { type JsonObject, type JsonValue, parseStrictJson } from '../src/json/strict-json.js';
 import { jsonValue } from './support/json-value.js';
 
 const MEBIBYTE = 1024 * 1024;

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { Database } from '../../src/database/database.js';
 import { createPool } from '../../src/database/pool.js';
-import { AppendQueue } from '../../src/tasks/append-queue.js';
+import { AppendQueue } from '../../src/tasks/append-events.js';
 import { messageEvent } from '../../src/tasks/domain/event-payloads.js';
 import { appendBatch, type AppendRequest } from '../../src/tasks/store/append-batch.js';
 import { answerCalls } from '../child.js';

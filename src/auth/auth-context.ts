@@ -28,6 +28,14 @@ export interface AuthContext {
   readonly attributes: Readonly<Record<string, unknown>>;
 }
 
+/** A key for maps: a principal in its tenant, and what the entry is about. */
+export function principalKey(
+  { tenantId = '', subject }: Pick<AuthContext, 'tenantId' | 'subject'>,
+  ...about: string[]
+): string {
+  return JSON.stringify([tenantId, subject, ...about]);
+}
+
 /** The scopes of a principal when the request names none. */
 export const UNSCOPED: readonly Scope[] = ['tasks:write', 'tasks:upload', 'tasks:read'];
 

@@ -1,4 +1,4 @@
-import { ProtocolError } from '../taskbridge-error.js';
+import { ProtocolError } from '../errors.js';
 
 export class NotAuthenticated extends ProtocolError {
   readonly code = 'AUTHENTICATION_ERROR';

@@ -3,11 +3,11 @@ import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { SwaggerModule } from '@nestjs/swagger';
 import { AppModule, type Parts } from '../app.module.js';
-import { Upgrades } from '../delivery/upgrades.js';
-import { WebSocketAdapter } from '../delivery/web-socket-adapter.js';
+import { Upgrades } from '../streaming/web-socket/upgrades.js';
+import { WebSocketAdapter } from '../streaming/web-socket/web-socket-adapter.js';
 import { DrainState } from '../http/drain-state.js';
 import { answerEverything, demandHost } from '../http/answer-everything.js';
-import { correlation } from '../http/correlation.js';
+import { correlation } from '../http/request-story.js';
 import { crossOrigin } from '../http/cross-origin.js';
 import { jsonEdge } from '../http/json-edge.js';
 import { OriginPolicy } from '../http/origin-policy.js';
@@ -15,8 +15,9 @@ import { securityHeaders } from '../http/security-headers.js';
 import { AccessLog } from '../observability/access-log.js';
 import { nestLogger } from '../observability/nest-logger.js';
 import { OpsGate } from '../observability/ops-gate.js';
-import { takesUploads } from '../tasks/upload.interceptor.js';
+import { takesUploads } from '../tasks/http/upload.interceptor.js';
 import { AttachmentStore } from '../uploads/attachment-store.js';
+import type { Config } from './config.js';
 import { openApi } from './open-api.js';
 
 /** Longer than the idle time of the proxies in front, which otherwise reuse a connection at the moment it is closed. */
@@ -34,8 +35,11 @@ const SLOWEST_UPLOAD_BYTES_PER_MS = 175;
 /** After an hour the sweeper takes an upload for abandoned. */
 const LONGEST_REQUEST_MS = 3_000_000;
 
+/** The modules get their slices of the settings, and the edge of HTTP reads the rest. */
+type Wiring = Parts & { readonly config: Config };
+
 /** The service, wired and ready to listen; nothing listens and nothing runs yet. */
-export async function createApplication(parts: Parts): Promise<NestExpressApplication> {
+export async function createApplication(parts: Wiring): Promise<NestExpressApplication> {
   const app = await NestFactory.create<NestExpressApplication>(AppModule.register(parts), {
     bodyParser: false,
     logger: nestLogger(parts.logger),
@@ -84,7 +88,7 @@ export function harden(server: Server): void {
   answerEverything(server);
 }
 
-function documentApi(app: NestExpressApplication, { config }: Parts): void {
+function documentApi(app: NestExpressApplication, { config }: Wiring): void {
   SwaggerModule.setup('docs', app, () => openApi(app, config.auth), {
     jsonDocumentUrl: 'openapi.json',
     ui: !config.environment.productionLike,

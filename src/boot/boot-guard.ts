@@ -1,9 +1,9 @@
-import { connectionOptions } from '../database/connection.js';
+import { connectionOptions } from '../database/session-settings.js';
 import { examineWithin, NotConnected } from '../database/connect-within.js';
 import { sqlStateOf } from '../database/database.errors.js';
-import { reasonOf } from '../database/refusal.js';
-import { judgeRole } from '../database/role-check.js';
-import { checkSchema } from '../database/schema-version.js';
+import { reasonOf } from '../database/connect-refusal.js';
+import { judgeRole } from '../database/roles/role-check.js';
+import { checkSchema } from '../database/migrations/schema-version.js';
 
 /** The service must not listen. One line a rule, each beginning with the setting to look at, none with a secret. */
 export class BootRefused extends Error {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { AuthConfig } from '../auth/auth.config.js';
 import type { DatabaseConfig } from '../database/database.config.js';
-import type { DeliveryConfig } from '../delivery/delivery.config.js';
+import type { StreamingConfig } from '../streaming/streaming.config.js';
 import type { ExecutionConfig } from '../execution/execution.config.js';
 import type { HttpConfig } from '../http/http.config.js';
 import type { ObservabilityConfig } from '../observability/observability.config.js';
@@ -28,7 +28,7 @@ export interface Config {
   readonly ownership: OwnershipConfig;
   readonly tasks: TasksConfig;
   readonly execution: ExecutionConfig;
-  readonly delivery: DeliveryConfig;
+  readonly delivery: StreamingConfig;
   readonly uploads: UploadsConfig;
   readonly http: HttpConfig;
   readonly observability: ObservabilityConfig & { readonly otelServiceName: string; readonly otelSamplerRatio: number };

@@ -1,7 +1,7 @@
 import { isName, type AuthContext } from '../auth/auth-context.js';
 import type { Readiness } from '../health/readiness-probe.js';
-import { isTaskId } from '../tasks/task-id.js';
-import { StoredEvent } from '../tasks/stored-event.js';
+import { isTaskId } from '../tasks/domain/task-id.js';
+import { StoredEvent } from '../tasks/domain/stored-event.js';
 import type { UploadAllowance } from '../uploads/upload-policy.js';
 import { type Check, isObject, kindOf, Nonsense } from './host-calls.js';
 

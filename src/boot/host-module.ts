@@ -2,7 +2,7 @@ import { registerHooks } from 'node:module';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { DynamicModule, InjectionToken, Provider, Type } from '@nestjs/common';
-import { TaskExecutor } from '../execution/task-executor.js';
+import { TaskExecutor } from '../tasks/ports/task-executor.js';
 import type { Hosted } from '../hosted.js';
 import { firstLineOf } from '../observability/first-line.js';
 import { asHostCode } from '../observability/host-code.js';

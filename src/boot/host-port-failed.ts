@@ -1,6 +1,6 @@
 import type { HostCall } from '../observability/host-code.js';
 import { firstLineOf } from '../observability/first-line.js';
-import { ProtocolError } from '../taskbridge-error.js';
+import { ProtocolError } from '../errors.js';
 
 /** A part that the host module brought did not do what its port promises. Which one is for the log: `cause` says it. */
 export class HostPortFailed extends ProtocolError {

@@ -1,7 +1,7 @@
 import type { InjectionToken } from '@nestjs/common';
 import type { TaskHandler, TaskHandlers } from '#handler/task-handler.js';
 import { AuthContextResolver } from '../auth/auth-context-resolver.js';
-import { LiveLog, type LiveLogFollower } from '../delivery/live-log.js';
+import { LiveLog, type LiveLogFollower } from '../tasks/ports/live-log.js';
 import { TASK_HANDLERS } from '../execution/handlers.js';
 import { ReadinessProbe, type Readiness } from '../health/readiness-probe.js';
 import { asHostCode, asOwnCode } from '../observability/host-code.js';

@@ -1,7 +1,7 @@
 import { HttpException } from '@nestjs/common';
 import type { ErrorKind } from '#protocol/errors.js';
 import { httpStatusOf } from '../http/error-body.js';
-import { TaskBridgeError } from '../taskbridge-error.js';
+import { TaskBridgeError } from '../errors.js';
 import { AttachmentMissing } from '../uploads/uploads.errors.js';
 
 const CODE = /^[A-Z][A-Z0-9_]{0,63}$/;

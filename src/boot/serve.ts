@@ -1,14 +1,8 @@
 import 'reflect-metadata';
-import type { Server } from 'node:http';
 import { Logger as HostLogger } from '@nestjs/common';
 import type { Logger } from 'pino';
 import type { Database } from '../database/database.js';
-import { Hub } from '../delivery/hub.js';
-import { LiveLog } from '../delivery/live-log.js';
-import { InlineWorker } from '../execution/inline-worker.js';
-import { Reaper } from '../execution/reaper.js';
-import { TaskExecutor } from '../execution/task-executor.js';
-import { WaitingClaims } from '../execution/waiting-claims.js';
+import { TaskExecutor } from '../tasks/ports/task-executor.js';
 import { BeforeScrape } from '../observability/before-scrape.js';
 import { HostFaults } from '../observability/host-faults.js';
 import { ServiceReadiness } from '../health/service-readiness.js';
@@ -16,15 +10,13 @@ import { MetricsSink } from '../observability/metrics-sink.js';
 import { nestLogger } from '../observability/nest-logger.js';
 import { EndLostAttempts } from '../tasks/end-lost-attempts.js';
 import { MeasureBacklog } from '../tasks/measure-backlog.js';
-import { UploadSweeper } from '../uploads/upload-sweeper.js';
 import { containHostFaults } from './contain-host-faults.js';
 import { createApplication } from './application.js';
 import type { Config } from './config.js';
-import { drain } from './drain.js';
 import { loadHostModule, refusedWithHost } from './host-module.js';
-import { listen } from './listen.js';
-import { startOpsServer } from './ops-server.js';
-import { urlOf } from './url-of.js';
+import { OpsServer } from './ops-server.js';
+import { Port } from './port.js';
+import { runnersOf } from './runners.js';
 import { weakSettings } from './weak-settings.js';
 
 export interface Ground {
@@ -64,18 +56,16 @@ export async function serve({ config, database, logger, isAlone, crash }: Ground
   app.get(BeforeScrape).add(() => app.get(ServiceReadiness).check());
   // No other process can hold a lease. Tasks that ran when the last process ended can continue at once.
   if (isAlone) await app.get(EndLostAttempts).endAll();
-  await app.get(LiveLog).start().catch(refused);
-  app.get(Hub).start();
-  const ops = await startOpsServer(app, config);
-  const server = app.getHttpServer() as Server;
-  await listen(server, 'PORT', config.http.port, config.http.host);
-  app.get(Reaper).start();
-  app.get(UploadSweeper).start();
-  app.get(WaitingClaims).start();
-  app.get(InlineWorker).start();
+  const port = new Port(app, config);
+  const ops = new OpsServer(app, config);
+  const runners = runnersOf(app, port, ops);
+  // A live log of the host may refuse to start.
+  for (const runner of runners) await Promise.resolve(runner.start?.()).catch(refused);
   return {
-    url: urlOf(server, config.http.host),
-    ...(ops && { opsUrl: ops.url }),
-    drain: () => drain(app, config, ops),
+    url: port.url,
+    ...(ops.url !== undefined && { opsUrl: ops.url }),
+    async drain() {
+      for (const runner of runners.toReversed()) await runner.stop?.();
+    },
   };
 }

@@ -1,5 +1,5 @@
 import { AuthContextResolver } from '../auth/auth-context-resolver.js';
-import { LiveLog } from '../delivery/live-log.js';
+import { LiveLog } from '../tasks/ports/live-log.js';
 import type { Hosted } from '../hosted.js';
 import { AttachmentStore } from '../uploads/attachment-store.js';
 import type { Config } from './config.js';

@@ -3,7 +3,7 @@ import type { ClientConfig } from 'pg';
 import { Client } from './client.js';
 import { healsInTime, isConnectionFailure } from './database.errors.js';
 import { NotConnected } from './not-connected.js';
-import { reasonOf, refusalOf } from './refusal.js';
+import { reasonOf, refusalOf } from './connect-refusal.js';
 
 export { NotConnected } from './not-connected.js';
 

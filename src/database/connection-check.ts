@@ -1,5 +1,5 @@
 import type { ClientBase } from 'pg';
-import { PINNED } from './connection.js';
+import { PINNED } from './session-settings.js';
 import type { Violation } from './violation.js';
 
 /** A connection that must not serve: its session settings would break the guarantees. */

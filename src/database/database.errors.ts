@@ -1,5 +1,5 @@
 import { isNativeError } from 'node:util/types';
-import { ProtocolError } from '../taskbridge-error.js';
+import { ProtocolError } from '../errors.js';
 
 /** PostgreSQL does not answer now. A single statement outside a transaction may still have taken effect. */
 export class DatabaseUnavailable extends ProtocolError {

@@ -8,7 +8,7 @@ import {
   sqlStateOf,
   translated,
 } from './database.errors.js';
-import { Line } from './line.js';
+import { ConnectionQueue } from './connection-queue.js';
 import type { Queryable, Statement } from './queryable.js';
 import { SilenceWatch } from './silence.js';
 
@@ -27,13 +27,13 @@ const LEAST_TO_CONNECT_MS = 500;
 /** The access to PostgreSQL. Every wait is bounded. When its time is up, it throws `DatabaseUnavailable`. */
 export class Database implements Queryable {
   readonly #pool: Pool;
-  readonly #line: Line;
+  readonly #queue: ConnectionQueue;
   readonly #silence = new SilenceWatch();
   #stopped: Promise<void> | undefined;
 
   constructor(pool: Pool) {
     this.#pool = pool;
-    this.#line = new Line(pool.options.max);
+    this.#queue = new ConnectionQueue(pool.options.max);
   }
 
   /** One statement, a transaction of its own. */
@@ -81,14 +81,14 @@ export class Database implements Queryable {
 
   async #inSession<T>(work: (session: Session) => Promise<T>): Promise<T> {
     const cameAt = performance.now();
-    await this.#line.enter();
+    await this.#queue.enter();
     let session: Session | undefined;
     try {
       session = new Session(await this.#connect(performance.now() - cameAt), this.#silence);
       return await work(session);
     } finally {
       session?.release();
-      this.#line.leave(session?.isFit ?? false);
+      this.#queue.leave(session?.isFit ?? false);
     }
   }
 

@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { Client } from './client.js';
-import { connectionOptions } from './connection.js';
+import { connectionOptions } from './session-settings.js';
 import { connectionCheck } from './connection-check.js';
 
 export interface PoolOptions {

@@ -3,14 +3,14 @@ import type { AppendableType } from '#protocol/events.js';
 import type { JsonObject } from '#protocol/json-schema.js';
 import { MAX_BATCH_BYTES } from '#protocol/limits.js';
 import type { WorkerReceipt } from '#protocol/snapshots.js';
-import { PayloadTooLarge } from '../http/http.errors.js';
+import { PayloadTooLarge } from '../errors.js';
 import { Observer } from '../observability/observer.js';
 import { AppendEvents } from '../tasks/append-events.js';
 import { appendedEvent } from '../tasks/domain/event-payloads.js';
 import { joinOutput } from '../tasks/domain/join-output.js';
 import type { NewEvent } from '../tasks/domain/task-event.js';
 import { EventInvalid, EventTooLarge } from '../tasks/domain/tasks.errors.js';
-import { attemptOf } from '../tasks/task-writer.js';
+import { attemptOf } from '../tasks/lease-token.js';
 import { TasksConfig } from '../tasks/tasks.config.js';
 
 /** The claim of the first attempt has stored it. A worker may send it, too. */

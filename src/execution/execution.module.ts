@@ -1,15 +1,16 @@
 import { Global, Module } from '@nestjs/common';
 import { TasksModule } from '../tasks/tasks.module.js';
 import { AppendWorkerEvents } from './append-worker-events.js';
-import { ClaimForWorker } from './claim-for-worker.js';
+import { ClaimForWorker } from './worker-api/claim-for-worker.js';
 import { Handlers } from './handlers.js';
-import { InlineWorker } from './inline-worker.js';
-import { LeaseExecutor } from './lease-executor.js';
+import { InlineWorker } from './inline/inline-worker.js';
+import { LeaseExecutor } from './inline/lease-executor.js';
+import { OwnLeases } from './own-leases.js';
 import { Reaper } from './reaper.js';
-import { TaskExecutor } from './task-executor.js';
+import { TaskExecutor } from '../tasks/ports/task-executor.js';
 import { WaitingClaims } from './waiting-claims.js';
-import { WorkerController } from './worker.controller.js';
-import { WorkerTokenGuard } from './worker-token.guard.js';
+import { WorkerController } from './worker-api/worker.controller.js';
+import { WorkerTokenGuard } from './worker-api/worker-token.guard.js';
 
 /** Executors of tasks, and the reaper of lost attempts. */
 @Global()
@@ -20,6 +21,7 @@ import { WorkerTokenGuard } from './worker-token.guard.js';
     Handlers,
     WaitingClaims,
     InlineWorker,
+    { provide: OwnLeases, useExisting: InlineWorker },
     Reaper,
     ClaimForWorker,
     AppendWorkerEvents,

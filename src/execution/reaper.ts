@@ -3,10 +3,11 @@ import { resumedStory, runInStory } from '../observability/correlation.js';
 import { Log } from '../observability/log.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { Trouble } from '../observability/trouble.js';
+import { Rounds } from '../rounds.js';
 import { EndLostAttempts, LOST_WORK, type LostWork } from '../tasks/end-lost-attempts.js';
 import { TasksConfig } from '../tasks/tasks.config.js';
 import type { Written } from '../tasks/task-writer.js';
-import { InlineWorker } from './inline-worker.js';
+import { OwnLeases } from './own-leases.js';
 
 /** The pause between two rounds, and so the delay of a lost attempt's end. */
 const EVERY_MS = 500;
@@ -27,7 +28,8 @@ const PATIENCE_RENEWALS = 2;
  */
 @Injectable()
 export class Reaper {
-  readonly #rounds = new Map<LostWork, { timer: NodeJS.Timeout | undefined; running: Promise<void> }>();
+  /** Of each kind: none waits for another. */
+  readonly #rounds: readonly Rounds[];
   /** The failing kinds of work, with the time of the last failure. */
   readonly #failing = new Map<LostWork, number>();
   readonly #trouble: Trouble;
@@ -39,39 +41,22 @@ export class Reaper {
     private readonly endLostAttempts: EndLostAttempts,
     private readonly log: Log,
     private readonly metrics: MetricsSink,
-    private readonly inlineWorker: InlineWorker,
+    private readonly ownLeases: OwnLeases,
     tasks: TasksConfig,
   ) {
     this.#renewalMs = (tasks.leaseSeconds * 1000) / RENEWALS_OF_A_LEASE;
     this.#trouble = new Trouble(log, 'reaper.failed', 'reaper.recovered');
+    const pauseMs = () => EVERY_MS * (0.75 + Math.random() / 2);
+    this.#rounds = LOST_WORK.map((work) => new Rounds((dueAt) => this.reap(work, dueAt), pauseMs));
   }
 
   start(): void {
-    for (const work of LOST_WORK) {
-      this.metrics.set('reaper_failing', 0, { work });
-      this.#rounds.set(work, { timer: this.next(work, EVERY_MS * Math.random()), running: Promise.resolve() });
-    }
+    for (const work of LOST_WORK) this.metrics.set('reaper_failing', 0, { work });
+    for (const rounds of this.#rounds) rounds.start(EVERY_MS * Math.random());
   }
 
   async stop(): Promise<void> {
-    const rounds = [...this.#rounds.values()];
-    this.#rounds.clear();
-    for (const { timer } of rounds) clearTimeout(timer);
-    await Promise.all(rounds.map(({ running }) => running));
-  }
-
-  /** The next round of this kind begins after this one, however long it takes. It waits for no other kind. */
-  private round(work: LostWork, dueAt: number): void {
-    const running = this.reap(work, dueAt).then(() => {
-      const round = this.#rounds.get(work);
-      if (round) round.timer = this.next(work, EVERY_MS * (0.75 + Math.random() / 2));
-    });
-    this.#rounds.set(work, { timer: undefined, running });
-  }
-
-  private next(work: LostWork, inMs: number): NodeJS.Timeout {
-    const dueAt = performance.now() + inMs;
-    return setTimeout(() => this.round(work, dueAt), inMs);
+    await Promise.all(this.#rounds.map((rounds) => rounds.stop()));
   }
 
   /**
@@ -81,7 +66,7 @@ export class Reaper {
   private isLate(dueAt: number): boolean {
     const now = performance.now();
     if (now - dueAt > this.#renewalMs) this.#patientUntil = now + PATIENCE_RENEWALS * this.#renewalMs;
-    return now < this.#patientUntil || this.inlineWorker.isBehind;
+    return now < this.#patientUntil || this.ownLeases.isBehind;
   }
 
   private async reap(work: LostWork, dueAt: number): Promise<void> {

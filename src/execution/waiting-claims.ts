@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database.js';
+import { Rounds } from '../rounds.js';
 import { waitingTaskTypes } from '../tasks/store/lock-tasks.js';
 
 /** How soon a waiting claim finds a task of another replica, or one whose backoff is over. */
@@ -18,8 +19,10 @@ interface Waiter {
 @Injectable()
 export class WaitingClaims {
   readonly #waiters = new Set<Waiter>();
-  #timer: NodeJS.Timeout | undefined;
-  #looking: Promise<void> = Promise.resolve();
+  readonly #looks = new Rounds(
+    () => this.look(),
+    () => LOOK_MS,
+  );
   #stopped = false;
 
   constructor(private readonly database: Database) {}
@@ -29,14 +32,14 @@ export class WaitingClaims {
   }
 
   start(): void {
-    this.schedule();
+    this.#looks.start();
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    clearTimeout(this.#timer);
+    const stopped = this.#looks.stop();
     for (const waiter of [...this.#waiters]) waiter.wake(false);
-    await this.#looking;
+    await stopped;
   }
 
   /** Whether each of these types has a waiting claim, which a task would wake. */
@@ -71,13 +74,6 @@ export class WaitingClaims {
     for (const waiter of this.#waiters) {
       if (waiter.taskTypes.has(taskType)) return waiter.wake(true);
     }
-  }
-
-  private schedule(): void {
-    if (this.#stopped) return;
-    this.#timer = setTimeout(() => {
-      this.#looking = this.look().finally(() => this.schedule());
-    }, LOOK_MS);
   }
 
   private async look(): Promise<void> {

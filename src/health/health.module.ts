@@ -1,18 +1,20 @@
 import { type DynamicModule, Module, type Provider } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
 import { Database } from '../database/database.js';
-import { TaskExecutor } from '../execution/task-executor.js';
+import { TaskExecutor } from '../tasks/ports/task-executor.js';
 import { type Hosted, unlessHosted } from '../hosted.js';
 import { DrainState } from '../http/drain-state.js';
 import { Log } from '../observability/log.js';
 import { AttachmentStore } from '../uploads/attachment-store.js';
-import { AttachmentsReadinessProbe } from './attachments-readiness-probe.js';
+import {
+  AttachmentsReadinessProbe,
+  ExecutorReadinessProbe,
+  PostgresReadinessProbe,
+  RedisReadinessProbe,
+} from './probes.js';
 import { CompositeReadinessProbe } from './composite-readiness-probe.js';
-import { ExecutorReadinessProbe } from './executor-readiness-probe.js';
 import { HealthController } from './health.controller.js';
-import { PostgresReadinessProbe } from './postgres-readiness-probe.js';
 import { ReadinessProbe } from './readiness-probe.js';
-import { RedisReadinessProbe } from './redis-readiness-probe.js';
 import { ServiceReadiness } from './service-readiness.js';
 
 export interface HealthOptions {

@@ -2,7 +2,7 @@ import { type CanActivate, type ExecutionContext, Injectable, SetMetadata } from
 import { Reflector } from '@nestjs/core';
 import type { Request } from 'express';
 import { PUBLIC } from '../auth/public.decorator.js';
-import { NotAcceptable } from './http.errors.js';
+import { NotAcceptable } from '../errors.js';
 
 const PRODUCES = 'taskbridge:produces';
 

@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { answerClientError, answerOnSocket, type SocketRefusal } from './client-error.js';
-import { InvalidRequest } from './http.errors.js';
+import { InvalidRequest } from '../errors.js';
 import { leaveContinueToEdge } from './json-edge.js';
 
 const NO_PROXY: SocketRefusal = { status: 405, code: 'METHOD_NOT_ALLOWED', message: 'The method is not allowed here' };

@@ -2,8 +2,8 @@ import 'reflect-metadata';
 import { applyDecorators } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
 import { getMetadataStorage, ValidateBy } from 'class-validator';
-import { isMembers, type Member, type Members, type MemberShape, type Shape } from './json-shape.js';
-import { JsonText } from './json-text.js';
+import { isMembers, type Member, type Members, type MemberShape, type Shape } from '../json/json-shape.js';
+import { JsonText } from '../json/json-text.js';
 
 type Dto = new () => object;
 /** The form of a member that is no plain value: its text, its flat part, or a list of another DTO. */

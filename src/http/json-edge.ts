@@ -1,7 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { TaskBridgeError } from '../taskbridge-error.js';
-import { PayloadTooLarge, UnsupportedMediaType } from './http.errors.js';
-import { checkedBody, type JsonBody } from './json-body.js';
+import { PayloadTooLarge, type TaskBridgeError, UnsupportedMediaType } from '../errors.js';
+import { checkedBody, type JsonBody } from '../json/json-body.js';
 import { isClosing, lingerAfterAnswer } from './lingering-close.js';
 
 export interface JsonEdgeOptions {

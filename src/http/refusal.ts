@@ -1,16 +1,16 @@
 import { HttpException } from '@nestjs/common';
 import type { Request } from 'express';
 import { type ErrorCode, kindOf } from '#protocol/errors.js';
-import { TaskBridgeError } from '../taskbridge-error.js';
-import { allowedMethods } from './allowed-methods.js';
-import { httpStatusOf } from './error-body.js';
 import {
   InvalidRequest,
   MethodNotAllowed,
   RangeNotSatisfiable,
   RouteNotFound,
+  TaskBridgeError,
   UpgradeRequired,
-} from './http.errors.js';
+} from '../errors.js';
+import { allowedMethods } from './allowed-methods.js';
+import { httpStatusOf } from './error-body.js';
 
 /** The answer to an error: exactly what leaves the service. */
 export interface Refusal {

@@ -2,7 +2,7 @@ import { Injectable, type CanActivate, type ExecutionContext } from '@nestjs/com
 import { ROUTE_ARGS_METADATA } from '@nestjs/common/internal';
 import { RouteParamtypes } from '@nestjs/common/internal';
 import type { Request } from 'express';
-import { InvalidRequest } from './http.errors.js';
+import { InvalidRequest } from '../errors.js';
 
 /** A query parameter on a route that takes none is refused like an unknown one elsewhere: it may be a misspelled cursor. */
 @Injectable()

@@ -1,9 +1,9 @@
 import { ValidationPipe, type ArgumentMetadata, type PipeTransform, type ValidationError } from '@nestjs/common';
 import { validate } from 'class-validator';
 import { instanceOf, shapeOf } from './body-shape.js';
-import { InvalidRequest, RequestValidationError, type FieldError } from './http.errors.js';
-import { JsonBody } from './json-body.js';
-import { membersOf } from './json-shape.js';
+import { InvalidRequest, RequestValidationError, type FieldError } from '../errors.js';
+import { JsonBody } from '../json/json-body.js';
+import { membersOf } from '../json/json-shape.js';
 
 const STRICT = {
   whitelist: true,

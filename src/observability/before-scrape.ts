@@ -1,5 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
+import { within } from '../deadline.js';
 
 /** A scrape always gets an answer: Prometheus gives up after ten seconds, and all other metrics are available. */
 const PATIENCE_MS = 1_500;
@@ -15,7 +15,6 @@ export class BeforeScrape {
   }
 
   async measure(): Promise<void> {
-    const measured = Promise.all(this.#measures.map((measure) => measure()));
-    await Promise.race([measured, delay(PATIENCE_MS, undefined, { ref: false })]);
+    await within(PATIENCE_MS, Promise.all(this.#measures.map((measure) => measure())));
   }
 }

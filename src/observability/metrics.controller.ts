@@ -4,7 +4,7 @@ import { PrometheusController } from '@willsoto/nestjs-prometheus';
 import type { Response } from 'express';
 import { Registry } from 'prom-client';
 import { Public } from '../auth/public.decorator.js';
-import { RouteNotFound } from '../http/http.errors.js';
+import { RouteNotFound } from '../errors.js';
 import { BeforeScrape } from './before-scrape.js';
 import { OpsGate } from './ops-gate.js';
 

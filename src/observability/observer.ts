@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { context, type Span, SpanStatusCode, trace } from '@opentelemetry/api';
-import { TaskBridgeError } from '../taskbridge-error.js';
+import { TaskBridgeError } from '../errors.js';
 import { boundedText } from './bounded-text.js';
 import { currentStory, runInStory, storyFrom } from './correlation.js';
 import { Log } from './log.js';

@@ -1,5 +1,5 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
-import { RouteNotFound } from '../http/http.errors.js';
+import { RouteNotFound } from '../errors.js';
 
 /** Probes and scrapes. They come every few seconds without end, so they are neither logged nor counted nor traced. */
 export function isProbeOrScrape(url: string | undefined): boolean {

@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { within } from '../deadline.js';
 import { DiagLogLevel, diag } from '@opentelemetry/api';
 import { boundedText } from './bounded-text.js';
 import { recordNewStories } from './correlation.js';
@@ -22,9 +22,7 @@ export async function shutdownTracing(): Promise<void> {
   const stopping = running?.shutdown().catch(() => {});
   running = undefined;
   if (stopping === undefined) return;
-  const timer = new AbortController();
-  await Promise.race([stopping, delay(FLUSH_SECONDS * 1000, undefined, { signal: timer.signal }).catch(() => {})]);
-  timer.abort();
+  await within(FLUSH_SECONDS * 1000, stopping);
 }
 
 /** Without this a dead collector causes no line. A line for each batch would be too many. */

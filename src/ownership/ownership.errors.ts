@@ -1,4 +1,4 @@
-import { ProtocolError } from '../taskbridge-error.js';
+import { ProtocolError } from '../errors.js';
 
 /** The policy does not let this principal create such a task. */
 export class CreationForbidden extends ProtocolError {

@@ -2,17 +2,22 @@ import { Injectable } from '@nestjs/common';
 import { endsTask } from '#protocol/events.js';
 import { isFaultOfData } from '../database/database.errors.js';
 import { Database } from '../database/database.js';
-import { LiveLog } from '../delivery/live-log.js';
+import { LiveLog } from './ports/live-log.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
-import { AppendQueue } from './append-queue.js';
+import { BatchQueue, type Locked } from './batch-queue.js';
 import { IdempotencyConflict, LeaseLost } from './domain/tasks.errors.js';
 import { appendBatch, type AppendOutcome, type AppendRequest } from './store/append-batch.js';
 import { lockTask } from './store/lock-tasks.js';
 import { readBatch } from './store/read-batch.js';
 import { renewLease } from './store/renew-leases.js';
-import type { StoredEvent } from './stored-event.js';
+import type { StoredEvent } from './domain/stored-event.js';
 import { TaskWriter } from './task-writer.js';
 import { TasksConfig } from './tasks.config.js';
+
+/** About as many events as PostgreSQL stores in some seconds. */
+const MAX_WAITING_EVENTS = 20_000;
+/** A larger batch is no faster, and makes all its requests wait longer. */
+const MAX_BATCH_EVENTS = 500;
 
 export interface AppendReceipt {
   readonly events: readonly Pick<StoredEvent, 'eventId'>[];
@@ -87,5 +92,17 @@ export class AppendEvents {
     const lease = await renewLease(this.database, { taskId, leaseToken }, this.config.leaseSeconds);
     if (!lease) throw new LeaseLost();
     return lease;
+  }
+}
+
+/** A task is in one batch at a time, so its requests are stored in their order of arrival. */
+export class AppendQueue extends BatchQueue<AppendRequest, Exclude<AppendOutcome, Locked>> {
+  constructor(store: (requests: readonly AppendRequest[]) => Promise<readonly AppendOutcome[]>) {
+    super(store, {
+      keyOf: ({ taskId }) => taskId,
+      sizeOf: ({ events }) => events.length,
+      maxWaiting: MAX_WAITING_EVENTS,
+      maxBatch: MAX_BATCH_EVENTS,
+    });
   }
 }

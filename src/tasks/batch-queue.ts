@@ -1,4 +1,4 @@
-import { TaskBridgeError } from '../taskbridge-error.js';
+import { TaskBridgeError } from '../errors.js';
 import { TooMuchWaiting } from './domain/tasks.errors.js';
 
 /** A batch without an answer for this time does not delay other keys: another may start beside it. */

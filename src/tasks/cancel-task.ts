@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { Cancellation } from '#protocol/snapshots.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
-import { TaskExecutor } from '../execution/task-executor.js';
+import { TaskExecutor } from './ports/task-executor.js';
 import { currentCorrelationId } from '../observability/correlation.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
@@ -10,9 +10,9 @@ import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { isOver } from './domain/task.js';
 import { TaskNotFound } from './domain/tasks.errors.js';
 import { lockTask } from './store/lock-tasks.js';
-import { readTaskHead } from './store/read-task.js';
+import { readTaskHead } from './store/read-task-view.js';
 import { TaskWriter } from './task-writer.js';
-import { isTaskId } from './task-id.js';
+import { isTaskId } from './domain/task-id.js';
 
 /**
  * Asks a task to end. The request is durable before the answer. The executor learns of it, and the reaper ends the task after the

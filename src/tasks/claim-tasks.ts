@@ -3,12 +3,13 @@ import type { Attachment } from '#protocol/snapshots.js';
 import { Database } from '../database/database.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { nextAttempt } from './domain/decide.js';
-import type { JsonText } from '../http/json-text.js';
+import type { JsonText } from '../json/json-text.js';
 import { ServedOwners } from './served-owners.js';
 import { type ClaimableRecord, lockClaimableTasks } from './store/lock-tasks.js';
 import { readAnswers } from './store/suspensions.js';
 import type { TaskIdentity } from './store/task-row.js';
-import { newLeaseToken, TaskWriter, type Written } from './task-writer.js';
+import { newLeaseToken } from './lease-token.js';
+import { TaskWriter, type Written } from './task-writer.js';
 import { TasksConfig } from './tasks.config.js';
 
 /** The right to run one attempt, as long as its executor gives signs of life. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import type { Queryable } from '../database/queryable.js';
-import { type CanonicalPart, canonicalJson } from '../http/canonical-json.js';
+import { type CanonicalPart, canonicalJson } from '../json/canonical-json.js';
 import { Observer } from '../observability/observer.js';
 import type { Command } from './domain/decide.js';
 import { isOver } from './domain/task.js';

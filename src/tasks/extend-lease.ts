@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
 import { LeaseLost, TaskAside } from './domain/tasks.errors.js';
-import { readTaskHead } from './store/read-task.js';
+import { readTaskHead } from './store/read-task-view.js';
 import { renewLease, type HeldLease, type RenewedLease } from './store/renew-leases.js';
 import { TasksConfig } from './tasks.config.js';
 

@@ -3,9 +3,9 @@ import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
 import { InvalidCursor } from './domain/tasks.errors.js';
-import { listTaskViews, type TaskFilter } from './store/list-tasks.js';
-import type { TaskView } from './store/read-task.js';
-import { isTaskId } from './task-id.js';
+import { listTaskViews, type TaskFilter } from './store/read-task-page.js';
+import type { TaskView } from './store/read-task-view.js';
+import { isTaskId } from './domain/task-id.js';
 
 export interface TaskPage {
   readonly items: readonly TaskView[];

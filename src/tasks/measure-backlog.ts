@@ -1,6 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database.js';
+import { within } from '../deadline.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { type Backlog, readBacklog } from './store/read-backlog.js';
 
@@ -33,7 +33,7 @@ export class MeasureBacklog {
   async execute(): Promise<void> {
     if (performance.now() < this.#validUntil) return;
     this.#underWay ??= this.read();
-    const backlog = await Promise.race([this.#underWay, delay(PATIENCE_MS, UNKNOWN, { ref: false })]);
+    const backlog = (await within(PATIENCE_MS, this.#underWay)) ?? UNKNOWN;
     this.metrics.set('tasks', backlog.waiting, { state: 'waiting' });
     this.metrics.set('tasks', backlog.running, { state: 'running' });
     this.metrics.set('tasks', backlog.suspended, { state: 'suspended' });

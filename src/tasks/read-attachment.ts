@@ -8,9 +8,9 @@ import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { AttachmentStore, type ByteRange } from '../uploads/attachment-store.js';
 import { AttachmentNotFound, LeaseLost, TaskNotFound } from './domain/tasks.errors.js';
 import { findAttachment } from './store/attachments.js';
-import { readTaskHead } from './store/read-task.js';
+import { readTaskHead } from './store/read-task-view.js';
 import { checkLeases } from './store/renew-leases.js';
-import { isTaskId } from './task-id.js';
+import { isTaskId } from './domain/task-id.js';
 
 export interface OpenableAttachment {
   readonly attachment: Attachment;

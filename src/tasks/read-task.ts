@@ -4,8 +4,8 @@ import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { TaskNotFound } from './domain/tasks.errors.js';
-import { readTaskHead, readTaskView, type TaskView } from './store/read-task.js';
-import { isTaskId } from './task-id.js';
+import { readTaskHead, readTaskView, type TaskView } from './store/read-task-view.js';
+import { isTaskId } from './domain/task-id.js';
 
 /** One task as it is now. */
 @Injectable()

@@ -6,7 +6,7 @@ import { adopted, claimedUnseen, type FoundEvent, replayed } from './domain/adop
 import { messageEvent } from './domain/event-payloads.js';
 import { isOver, NEW_TASK, type Task } from './domain/task.js';
 import { newEvent, type NewEvent } from './domain/task-event.js';
-import { type AddedEvent, type AsideTask, lockAsideTask, loggedEvents, restoreTask } from './store/repair.js';
+import { type AddedEvent, type AsideTask, lockAsideTask, loggedEvents, restoreTask } from './store/repaired-rows.js';
 
 /** The most missing ids below a stored event that are filled. Events further away stay where they are. */
 const MOST_FILLED = 1_000;

@@ -1,3 +1,4 @@
+import { principalKey } from '../auth/auth-context.js';
 import type { ClaimableRecord, ServedOwner } from './store/lock-tasks.js';
 
 /** More owners would slow every claim down for little fairness. */
@@ -19,7 +20,7 @@ export class ServedOwners {
     for (const { identity, claimedAt, ownerHasMore } of claimed) {
       if (!ownerHasMore) continue;
       const { tenantId, ownerId } = identity;
-      const key = JSON.stringify([tenantId, ownerId]);
+      const key = principalKey({ tenantId, subject: ownerId });
       this.#owners.delete(key);
       this.#owners.set(key, { tenantId, ownerId, at: claimedAt });
     }

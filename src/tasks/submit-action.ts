@@ -4,9 +4,9 @@ import type { ActionResult, ActionStatus } from '#protocol/snapshots.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import type { Queryable } from '../database/queryable.js';
-import { TaskExecutor } from '../execution/task-executor.js';
-import { canonicalJson } from '../http/canonical-json.js';
-import { JsonText } from '../http/json-text.js';
+import { TaskExecutor } from './ports/task-executor.js';
+import { canonicalJson } from '../json/canonical-json.js';
+import { JsonText } from '../json/json-text.js';
 import { currentCorrelationId } from '../observability/correlation.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
@@ -15,11 +15,11 @@ import { judgeAction } from './domain/judge-action.js';
 import { TaskNotFound } from './domain/tasks.errors.js';
 import { findForAction } from './store/find-for-action.js';
 import { lockTask } from './store/lock-tasks.js';
-import { readTaskHead } from './store/read-task.js';
+import { readTaskHead } from './store/read-task-view.js';
 import { insertActionReceipt } from './store/receipts.js';
 import { settleSuspension } from './store/suspensions.js';
 import type { TaskRecord } from './store/task-row.js';
-import { isTaskId } from './task-id.js';
+import { isTaskId } from './domain/task-id.js';
 import { TaskWriter } from './task-writer.js';
 
 export interface Action {

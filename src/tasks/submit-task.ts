@@ -2,12 +2,12 @@ import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
 import type { TaskAccepted } from '#protocol/snapshots.js';
-import type { AuthContext } from '../auth/auth-context.js';
+import { type AuthContext, principalKey } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
-import { Lane } from '../database/lane.js';
-import { TaskExecutor } from '../execution/task-executor.js';
-import { canonicalJson } from '../http/canonical-json.js';
-import type { JsonText } from '../http/json-text.js';
+import { ConnectionQuota } from '../database/connection-quota.js';
+import { TaskExecutor } from './ports/task-executor.js';
+import { canonicalJson } from '../json/canonical-json.js';
+import type { JsonText } from '../json/json-text.js';
 import { storyFrom, currentStory } from '../observability/correlation.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
@@ -15,13 +15,20 @@ import { CreationForbidden } from '../ownership/ownership.errors.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { lockOwners } from '../uploads/owned-bytes.js';
 import type { UploadedFile } from '../uploads/uploaded-file.js';
-import { CreateQueue, MAX_BATCH_PAGES } from './create-queue.js';
+import { BatchQueue } from './batch-queue.js';
 import { IdempotencyConflict, TooManyOpenTasks, UnknownTaskType } from './domain/tasks.errors.js';
 import { insertWithFiles } from './insert-with-files.js';
 import { findByClientRequest, type EarlierTask, type InsertOutcome, type NewTaskRow } from './store/insert-task.js';
 import { insertTasks } from './store/insert-tasks.js';
 import { hasRoom } from './store/open-tasks.js';
 import { TasksConfig } from './tasks.config.js';
+
+/** The size of what is waiting and of a batch is counted in pages: a small task is one. */
+const PAGE_CHARACTERS = 4_096;
+/** 20 MB of tasks, or as many small ones as PostgreSQL stores in a second. */
+const MAX_WAITING_PAGES = 5_000;
+/** A larger batch is no faster, and comes nearer to an owner's cap at once (see NEAR_THE_CAP). */
+const MAX_BATCH_PAGES = 100;
 
 /**
  * Within this distance of its cap, an owner's creates run one batch at a time on all replicas, so the cap is never exceeded.
@@ -57,7 +64,7 @@ export class SubmitTask {
   readonly #queue: CreateQueue;
   /** For owners that are near their cap. */
   readonly #inTurn: CreateQueue;
-  readonly #lookups: Lane;
+  readonly #lookups: ConnectionQuota;
 
   constructor(
     private readonly database: Database,
@@ -76,7 +83,7 @@ export class SubmitTask {
         return insertTasks(tx, tasks, max);
       }),
     );
-    this.#lookups = new Lane(database, LOOKUP_CONNECTIONS);
+    this.#lookups = new ConnectionQuota(database, LOOKUP_CONNECTIONS);
   }
 
   /**
@@ -99,7 +106,7 @@ export class SubmitTask {
     const { clientRequestId } = submission;
     const key = { tenantId: auth.tenantId ?? '', ownerId: auth.subject, clientRequestId };
     const fingerprint = fingerprintOf(submission);
-    const name = JSON.stringify([key.tenantId, key.ownerId, clientRequestId]);
+    const name = principalKey(auth, clientRequestId);
     const underWay = this.#underWay.get(name);
     const earlier = underWay && (await underWay);
     if (earlier) return this.repeated(earlier, clientRequestId, fingerprint);
@@ -176,4 +183,20 @@ function fingerprintOf({ taskType, input, metadata, files = [] }: Submission): s
   const attachments = files.map(({ filename, contentType, sha256 }) => ({ filename, contentType, sha256 }));
   const canonical = canonicalJson({ taskType, ...(input && { input }), ...(metadata && { metadata }), attachments });
   return createHash('sha256').update(canonical).digest('hex');
+}
+
+/** New tasks on their way to PostgreSQL, without a connection for each. They need no order. */
+export class CreateQueue extends BatchQueue<NewTaskRow, InsertOutcome> {
+  constructor(store: (tasks: readonly NewTaskRow[]) => Promise<readonly InsertOutcome[]>) {
+    super(store, {
+      keyOf: ({ taskId }) => taskId,
+      sizeOf: pagesOf,
+      maxWaiting: MAX_WAITING_PAGES,
+      maxBatch: MAX_BATCH_PAGES,
+    });
+  }
+}
+
+function pagesOf({ inputJson, metadataJson }: NewTaskRow): number {
+  return 1 + Math.floor(((inputJson?.length ?? 0) + (metadataJson?.length ?? 0)) / PAGE_CHARACTERS);
 }

@@ -1,21 +1,20 @@
-import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { MAX_RESULT_BYTES } from '#protocol/limits.js';
 import { isFaultOfData } from '../database/database.errors.js';
 import { Database, type Transaction } from '../database/database.js';
 import type { Queryable } from '../database/queryable.js';
-import { LiveLog } from '../delivery/live-log.js';
-import { linkToStory, resumedStory, runInStory } from '../observability/correlation.js';
+import { type Aside, type Fault, putAside, logAside } from './put-aside.js';
+import { LiveLog } from './ports/live-log.js';
+import { linkToStory } from '../observability/correlation.js';
 import { Log } from '../observability/log.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
-import { TaskBridgeError } from '../taskbridge-error.js';
+import { TaskBridgeError } from '../errors.js';
 import { TasksConfig } from './tasks.config.js';
 import { decide, type Command, type Decision } from './domain/decide.js';
 import { isOver, type Task } from './domain/task.js';
 import type { NewEvent } from './domain/task-event.js';
 import { AlreadyAsked, EventTooLarge, TaskAside } from './domain/tasks.errors.js';
-import type { StoredEvent } from './stored-event.js';
-import { type AsideCode, setAside, tasksWithEventsAboveHead } from './store/set-aside.js';
+import type { StoredEvent } from './domain/stored-event.js';
 import type { TaskRecord } from './store/task-row.js';
 import { openSuspension, settleSuspension } from './store/suspensions.js';
 import { writeTasks, type TaskChange } from './store/write-tasks.js';
@@ -39,16 +38,6 @@ export interface Written<Record extends TaskRecord = TaskRecord> {
   readonly events: readonly StoredEvent[];
 }
 
-/** Names the attempt, and cannot be guessed: 122 random bits. */
-export function newLeaseToken(attempt: number): string {
-  return `${attempt}.${randomUUID()}`;
-}
-
-/** The attempt that a token names. The fence decides whether the token is valid. */
-export function attemptOf(leaseToken: string): number {
-  return Number.parseInt(leaseToken, 10) || 1;
-}
-
 /** The result of a sweep: the number of found tasks, and the written ones. The difference was set aside. */
 export interface Swept<Record extends TaskRecord = TaskRecord> {
   readonly found: number;
@@ -57,12 +46,6 @@ export interface Swept<Record extends TaskRecord = TaskRecord> {
 
 interface Decided<Record extends TaskRecord> extends Decision {
   readonly record: Record;
-}
-
-/** Why one task could not be written at all. */
-interface Fault<Record extends TaskRecord> {
-  readonly record: Record;
-  readonly error: unknown;
 }
 
 interface Stored<Record extends TaskRecord> {
@@ -137,9 +120,9 @@ export class TaskWriter {
       // Another call met the task at the same time, and has logged it.
       if (records.some(({ task }) => task.run.state === 'aside')) throw new TaskAside();
       const faults = records.map((record) => ({ record, error }));
-      return this.putAside(tx, faults, (code) => code !== 'NOT_WRITABLE');
+      return putAside(tx, faults, (code) => code !== 'NOT_WRITABLE');
     });
-    this.tellAside(faulty);
+    logAside(this.log, faulty);
     if (faulty.length > 0) throw new TaskAside();
   }
 
@@ -164,14 +147,14 @@ export class TaskWriter {
         }
       }
       const stored = await store(tx, decided);
-      aside = await this.putAside(tx, [...faults, ...stored.faults], () => true);
+      aside = await putAside(tx, [...faults, ...stored.faults], () => true);
       const faulty = new Set(stored.faults.map(({ record }) => record));
       return writtenOf(
         decided.filter(({ record }) => !faulty.has(record)),
         stored.events,
       );
     });
-    this.tellAside(aside);
+    logAside(this.log, aside);
     return { found, written };
   }
 
@@ -222,34 +205,6 @@ export class TaskWriter {
     }
   }
 
-  private async putAside(
-    tx: Queryable,
-    faults: readonly Fault<TaskRecord>[],
-    counts: (code: AsideCode) => boolean,
-  ): Promise<readonly Aside[]> {
-    if (faults.length === 0) return [];
-    const above = await tasksWithEventsAboveHead(
-      tx,
-      faults.map(({ record }) => record.identity.taskId),
-    );
-    const aside = faults.flatMap(({ record, error }) => {
-      const code = asideCodeOf(record, above);
-      return counts(code) ? [{ taskId: record.identity.taskId, record, code, error }] : [];
-    });
-    if (aside.length > 0) await setAside(tx, aside);
-    return aside;
-  }
-
-  /** Logs it after the commit, once for each task. */
-  private tellAside(aside: readonly Aside[]): void {
-    for (const { record, code, error } of aside) {
-      const { taskId, taskType, correlationId } = record.identity;
-      const { traceparent, task } = record;
-      const story = resumedStory({ correlationId, traceparent, causationId: String(task.headEventId) });
-      runInStory(story, () => this.log.error({ taskId, taskType, code, err: error }, 'task.set_aside'));
-    }
-  }
-
   private decided(task: Task, command: Command | null): Decision {
     if (!command) return { events: [], task, claimableInMs: 0 };
     const { maxAttempts, maxEventsPerTask } = this.config;
@@ -279,16 +234,6 @@ export class TaskWriter {
       causationId: actor.fromOutside ? null : record.task.headEventId || null,
     };
   }
-}
-
-interface Aside extends Fault<TaskRecord> {
-  readonly taskId: string;
-  readonly code: AsideCode;
-}
-
-function asideCodeOf({ identity, flaw }: TaskRecord, aboveHead: ReadonlySet<string>): AsideCode {
-  if (aboveHead.has(identity.taskId)) return 'EVENT_ABOVE_HEAD';
-  return flaw === null ? 'NOT_WRITABLE' : 'STATE_INVALID';
 }
 
 function writtenOf<Record extends TaskRecord>(

@@ -1,6 +1,6 @@
 import { Module } from '@nestjs/common';
 import { AppendEvents } from './append-events.js';
-import { AttachmentsController } from './attachments.controller.js';
+import { AttachmentsController } from './http/attachments.controller.js';
 import { CancelTask } from './cancel-task.js';
 import { CheckRoom } from './check-room.js';
 import { ClaimTasks } from './claim-tasks.js';
@@ -14,7 +14,7 @@ import { ReadTask } from './read-task.js';
 import { SubmitAction } from './submit-action.js';
 import { SubmitTask } from './submit-task.js';
 import { TaskWriter } from './task-writer.js';
-import { TasksController } from './tasks.controller.js';
+import { TasksController } from './http/tasks.controller.js';
 
 const USE_CASES = [
   SubmitTask,

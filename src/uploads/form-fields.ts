@@ -1,6 +1,6 @@
-import { PayloadTooLarge, RequestValidationError } from '../http/http.errors.js';
-import { checkedText } from '../http/json-body.js';
-import type { JsonText } from '../http/json-text.js';
+import { PayloadTooLarge, RequestValidationError } from '../errors.js';
+import { checkedText } from '../json/json-body.js';
+import type { JsonText } from '../json/json-text.js';
 import { UploadInvalid } from './uploads.errors.js';
 
 /** The names that a form may have. */

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
-import { UnsupportedMediaType } from '../http/http.errors.js';
+import { UnsupportedMediaType } from '../errors.js';
 import { ownedBytes } from './owned-bytes.js';
 import { type UploadAllowance, UploadPolicy } from './upload-policy.js';
 import type { UploadedFile } from './uploaded-file.js';

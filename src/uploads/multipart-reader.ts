@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import busboy from 'busboy';
-import { PayloadTooLarge } from '../http/http.errors.js';
+import { PayloadTooLarge } from '../errors.js';
 import { PartCount } from './part-count.js';
 import { UploadInvalid } from './uploads.errors.js';
 

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { UnsupportedMediaType } from '../http/http.errors.js';
+import { UnsupportedMediaType } from '../errors.js';
 import { AttachmentStore } from './attachment-store.js';
 import { AttachmentMissing } from './uploads.errors.js';
 

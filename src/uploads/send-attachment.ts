@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Request, Response } from 'express';
 import { hasVersion } from '../http/entity-tag.js';
-import { RangeNotSatisfiable } from '../http/http.errors.js';
+import { RangeNotSatisfiable } from '../errors.js';
 import type { ByteRange } from './attachment-store.js';
 import { requestedRange } from './byte-range.js';
 import { attachmentDisposition } from './content-disposition.js';

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Log } from '../observability/log.js';
 import { Trouble } from '../observability/trouble.js';
+import { Rounds } from '../rounds.js';
 import { AttachmentStore } from './attachment-store.js';
 import { DiscardUploads } from './discard-uploads.js';
 import { NoAttachmentStore } from './no-attachment-store.js';
@@ -17,8 +18,10 @@ const AT_A_TIME = 20;
  */
 @Injectable()
 export class UploadSweeper {
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> = Promise.resolve();
+  readonly #rounds = new Rounds(
+    () => this.sweep(),
+    () => EVERY_MS * (0.75 + Math.random() / 2),
+  );
   readonly #trouble: Trouble;
 
   constructor(
@@ -31,19 +34,11 @@ export class UploadSweeper {
 
   start(): void {
     if (this.store instanceof NoAttachmentStore) return;
-    this.#timer = setTimeout(() => this.round(), FIRST_MS * Math.random());
+    this.#rounds.start(FIRST_MS * Math.random());
   }
 
-  async stop(): Promise<void> {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    await this.#running;
-  }
-
-  private round(): void {
-    this.#running = this.sweep().then(() => {
-      if (this.#timer) this.#timer = setTimeout(() => this.round(), EVERY_MS * (0.75 + Math.random() / 2));
-    });
+  stop(): Promise<void> {
+    return this.#rounds.stop();
   }
 
   private async sweep(): Promise<void> {
@@ -52,7 +47,7 @@ export class UploadSweeper {
       do {
         found = await this.discard.stale(AT_A_TIME);
         if (found > 0) this.log.info({ count: found }, 'upload_sweeper.removed');
-      } while (found === AT_A_TIME && this.#timer);
+      } while (found === AT_A_TIME && this.#rounds.areWanted);
       this.#trouble.worked();
     } catch (error) {
       this.#trouble.failed(error);

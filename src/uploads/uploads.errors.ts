@@ -1,4 +1,4 @@
-import { ProtocolError } from '../taskbridge-error.js';
+import { ProtocolError } from '../errors.js';
 
 /** The multipart body is not well-formed, or a file in it is not of its declared type. */
 export class UploadInvalid extends ProtocolError {

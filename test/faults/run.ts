@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { migrate } from '../../src/database/migrate.js';
+import { migrate } from '../../src/database/migrations/apply-migrations.js';
 import { createTestDatabase, startSharedCluster, stopSharedCluster } from '../support/postgres.js';
 import { startRedis } from '../support/redis.js';
 import { cleanUp } from '../support/without-jest.js';

@@ -27,14 +27,14 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a hub that trusts the live log',
     changes: [
-      { file: 'src/delivery/channel.ts', from: 'if (isAfterHole) this.#ring.clear();\n', to: '' },
+      { file: 'src/following/channel.ts', from: 'if (isAfterHole) this.#ring.clear();\n', to: '' },
       {
-        file: 'src/delivery/recent-events.ts',
+        file: 'src/following/recent-events.ts',
         from: 'this.#events.slice(this.placeAfter(cursor))',
         to: 'this.#events.filter(({ eventId }) => eventId > cursor)',
       },
       {
-        file: 'src/delivery/recent-events.ts',
+        file: 'src/following/recent-events.ts',
         from: 'this.#events[this.placeAfter(cursor)]?.eventId === cursor + 1',
         to: 'this.placeAfter(cursor) >= 0',
       },
@@ -43,19 +43,19 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'no head comparison',
-    changes: [{ file: 'src/delivery/hub.ts', from: 'this.compareHeads().catch(', to: 'Promise.resolve().catch(' }],
+    changes: [{ file: 'src/following/hub.ts', from: 'this.compareHeads().catch(', to: 'Promise.resolve().catch(' }],
     caughtBy: { file: 'test/live-log-faults.test.ts', tests: 'loses the last of' },
   },
   {
     name: 'attach after reading history',
     changes: [
       {
-        file: 'src/delivery/open-subscription.ts',
+        file: 'src/following/open-subscription.ts',
         from: '      const channel = this.hub.attach(taskId);\n      try {\n',
         to: '      const early = await readTaskHead(this.database, taskId);\n      const channel = this.hub.attach(taskId);\n      try {\n',
       },
       {
-        file: 'src/delivery/open-subscription.ts',
+        file: 'src/following/open-subscription.ts',
         from: '        const task = await readTaskHead(this.database, taskId);\n',
         to: '        const task = early;\n',
       },
@@ -66,7 +66,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: '`hasMore` by equality with the limit',
     changes: [
       {
-        file: 'src/delivery/poll-events.ts',
+        file: 'src/streaming/poll-events.ts',
         from: 'hasMore: found.length > maxEvents',
         to: 'hasMore: events.length === maxEvents',
       },
@@ -75,14 +75,14 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'SSE that does not end',
-    changes: [{ file: 'src/delivery/sse-writer.ts', from: '    response.end(() => clearTimeout(cut));\n', to: '' }],
+    changes: [{ file: 'src/streaming/sse-writer.ts', from: '    response.end(() => clearTimeout(cut));\n', to: '' }],
     caughtBy: { file: 'test/transports.test.ts', tests: 'on a task of 1 events .* SSE replays the rest and ends' },
   },
   {
     name: 'a stream that is written to after its end',
     changes: [
       {
-        file: 'src/delivery/feed.ts',
+        file: 'src/streaming/feed.ts',
         from: '      if (writer.why) this.end(writer.why);\n',
         to: '',
       },
@@ -93,7 +93,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'late release',
     changes: [
       {
-        file: 'src/delivery/session.ts',
+        file: 'src/streaming/web-socket/session.ts',
         from: '          subscription.close();\n          release();\n',
         to: '          subscription.close();\n',
       },
@@ -188,7 +188,7 @@ export const MUTANTS: readonly Mutant[] = [
     changes: [
       {
         file: 'src/execution/reaper.ts',
-        from: '    return now < this.#patientUntil || this.inlineWorker.isBehind;\n',
+        from: '    return now < this.#patientUntil || this.ownLeases.isBehind;\n',
         to: '    return false;\n',
       },
     ],

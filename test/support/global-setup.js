@@ -19,7 +19,7 @@ export default async function globalSetup() {
   buildPackageIfStale('conformance', 'cli.js');
   const [{ startSharedCluster }, { migrate }] = await Promise.all([
     import('./postgres.ts'),
-    import('../../src/database/migrate.ts'),
+    import('../../src/database/migrations/apply-migrations.ts'),
   ]);
   await startSharedCluster(migrate);
 }

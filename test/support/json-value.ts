@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import type { JsonValue } from '../../src/http/strict-json.js';
+import type { JsonValue } from '../../src/json/strict-json.js';
 
 /** Every JSON value except for what strict JSON refuses by design. */
 export function jsonValue(): fc.Arbitrary<JsonValue> {

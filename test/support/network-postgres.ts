@@ -2,11 +2,11 @@ import { chmod, chown, copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
-import { findBinaries, runnableBinaries } from '../../src/database/embedded-binaries.js';
-import { ensureCluster, postmasterPid } from '../../src/database/embedded-cluster.js';
-import { prepareDirectory } from '../../src/database/embedded-directory.js';
-import { ServerLog } from '../../src/database/server-log.js';
-import { SupervisedProcess } from '../../src/database/supervised-process.js';
+import { findBinaries, runnableBinaries } from '../../src/database/embedded/embedded-binaries.js';
+import { ensureCluster, postmasterPid } from '../../src/database/embedded/embedded-cluster.js';
+import { prepareDirectory } from '../../src/database/embedded/embedded-directory.js';
+import { ServerLog } from '../../src/database/embedded/server-log.js';
+import { SupervisedProcess } from '../../src/database/embedded/supervised-process.js';
 import type { Pair } from './certificates.js';
 import { freePort } from './free-port.js';
 import { isPostgres15 } from './postgres.js';

@@ -1,6 +1,6 @@
 import type { FailureCode } from '#protocol/errors.js';
 import type { EventType } from '#protocol/events.js';
-import { writeObject } from '../../http/json-text.js';
+import { writeObject } from '../../json/json-text.js';
 import { evolve } from './evolve.js';
 import { isOver, type Task } from './task.js';
 import type { AcceptedAction, Question } from './suspension.js';

@@ -1,5 +1,5 @@
 import type { EventPayload, EventType } from '#protocol/events.js';
-import type { WithText } from '../../http/json-text.js';
+import type { WithText } from '../../json/json-text.js';
 
 /** Members that are objects may be the text as which they came. */
 export type Payload<T extends EventType> = WithText<EventPayload<T>>;

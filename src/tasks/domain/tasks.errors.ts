@@ -1,4 +1,4 @@
-import { ProtocolError } from '../../taskbridge-error.js';
+import { ProtocolError } from '../../errors.js';
 
 /** Absent and foreign look the same: the message names no reason and no id. */
 export class TaskNotFound extends ProtocolError {

@@ -1,5 +1,5 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
-import { StoredEvent } from '../stored-event.js';
+import { StoredEvent } from '../domain/stored-event.js';
 import type { NewEvent } from '../domain/task-event.js';
 import { CREATED_AT } from './read-events.js';
 

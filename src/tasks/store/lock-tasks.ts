@@ -1,6 +1,6 @@
 import type { Attachment } from '#protocol/snapshots.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
-import type { JsonText } from '../../http/json-text.js';
+import type { JsonText } from '../../json/json-text.js';
 import { attachmentsOf } from './attachments.js';
 import { jsonTextIn, TASK_COLUMNS, taskRecord, type TaskRecord, type TaskRow } from './task-row.js';
 

@@ -1,5 +1,5 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
-import { StoredEvent } from '../stored-event.js';
+import { StoredEvent } from '../domain/stored-event.js';
 import { CREATED_AT, UP_TO_HEAD } from './read-events.js';
 
 /** Index: the primary key, for the task; a repeated batch is rare. The events are the receipt of their batch. */

@@ -1,6 +1,6 @@
 import type { TaskStatus } from '#protocol/snapshots.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
-import { StoredEvent } from '../stored-event.js';
+import { StoredEvent } from '../domain/stored-event.js';
 
 /** The wire form of an event's time, made in one place so that live and replayed bytes are equal. */
 export const CREATED_AT = `to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at`;

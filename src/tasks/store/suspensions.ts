@@ -1,5 +1,5 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
-import { JsonText, writeObject } from '../../http/json-text.js';
+import { JsonText, writeObject } from '../../json/json-text.js';
 import type { Question } from '../domain/suspension.js';
 
 // All of these run under the lock of the task's row.

@@ -1,5 +1,5 @@
 import type { TaskStatus } from '#protocol/snapshots.js';
-import { JsonText } from '../../http/json-text.js';
+import { JsonText } from '../../json/json-text.js';
 import { isOver, type Task } from '../domain/task.js';
 
 /** The identity of a task for policies, logs and clients. Set at creation, never changed. */

@@ -1,0 +1,36 @@
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { InlineWorker } from '../execution/inline/inline-worker.js';
+import { Reaper } from '../execution/reaper.js';
+import { WaitingClaims } from '../execution/waiting-claims.js';
+import { Hub } from '../following/hub.js';
+import { LiveLog } from '../tasks/ports/live-log.js';
+import { UploadSweeper } from '../uploads/upload-sweeper.js';
+import type { OpsServer } from './ops-server.js';
+import type { Port } from './port.js';
+
+/** One step of the start, and what undoes it. */
+export interface Runner {
+  start?(): unknown;
+  stop?(): Promise<unknown>;
+}
+
+/** All that runs on its own, in the order in which it starts. The drain is the reverse of this list. */
+export function runnersOf(app: NestExpressApplication, port: Port, ops: OpsServer): readonly Runner[] {
+  return [
+    // Nest's own close cuts sockets, so it comes last.
+    { stop: () => app.close() },
+    // Probes and scrapes are answered until the end of the drain, and from when events can be followed.
+    { stop: () => ops.stop() },
+    app.get(LiveLog),
+    app.get(Hub),
+    { start: () => ops.start() },
+    { start: () => port.open(), stop: () => port.close() },
+    app.get(UploadSweeper),
+    app.get(Reaper),
+    // Attempts of this process go back.
+    app.get(InlineWorker),
+    // Waiting claims get an empty answer, so their connections end.
+    app.get(WaitingClaims),
+    { stop: () => port.leave() },
+  ];
+}

@@ -1,0 +1,53 @@
+import type { ClientBase } from 'pg';
+import { sqlStateOf } from '../database.errors.js';
+import type { Violation } from '../violation.js';
+
+/** The number of the newest file in `migrations/`: the schema this build was written for. A test compares the two. */
+export const BUILD_SCHEMA_VERSION = 7;
+
+/**
+ * Whether this build can use the present schema. A newer schema is accepted, unless one of its migrations needs a newer build. So
+ * replicas of two releases run side by side during a rollout.
+ */
+export async function checkSchema(
+  client: ClientBase,
+  build: number = BUILD_SCHEMA_VERSION,
+): Promise<readonly Violation[]> {
+  const applied = await readApplied(client);
+  if (applied === 'unreadable') return [schemaViolation('the role may not read taskbridge.schema_migrations')];
+  const missing = build - applied.filter(({ version }) => version <= build).length;
+  if (missing > 0) {
+    return [
+      schemaViolation(`the schema lacks ${missing} of the ${build} migrations this build needs: npm run migrate`),
+    ];
+  }
+  return applied
+    .filter(({ oldest_build }) => oldest_build > build)
+    .map(({ version, oldest_build }) =>
+      schemaViolation(
+        `migration ${version} needs build ${oldest_build} or newer, this is build ${build}: start a newer release`,
+      ),
+    );
+}
+
+function schemaViolation(text: string): Violation {
+  return { rule: 'schema', message: `DATABASE_URL: ${text}` };
+}
+
+interface Applied {
+  readonly version: number;
+  readonly oldest_build: number;
+}
+
+async function readApplied(client: ClientBase): Promise<readonly Applied[] | 'unreadable'> {
+  try {
+    return (
+      await client.query<Applied>('SELECT version, oldest_build FROM taskbridge.schema_migrations ORDER BY version')
+    ).rows;
+  } catch (error) {
+    // No such table or schema: this database has no migration yet.
+    if (['42P01', '3F000'].includes(sqlStateOf(error) ?? '')) return [];
+    if (sqlStateOf(error) === '42501') return 'unreadable';
+    throw error;
+  }
+}

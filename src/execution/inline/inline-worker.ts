@@ -1,0 +1,233 @@
+import { randomUUID } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import { Attempt, type LeasedTask, type Report } from '#handler/attempt.js';
+import type { JsonObject, SuspendAnswer } from '#handler/task-handler.js';
+import { SYSTEM_PRINCIPAL_ID } from '../../auth/auth-context.js';
+import { Database } from '../../database/database.js';
+import { within } from '../../deadline.js';
+import { treeOf } from '../../json/json-tree.js';
+import { resumedStory, runInStory } from '../../observability/correlation.js';
+import { Log } from '../../observability/log.js';
+import { inSpan } from '../../observability/observer.js';
+import { Trouble } from '../../observability/trouble.js';
+import { ClaimTasks, type Lease } from '../../tasks/claim-tasks.js';
+import { EndAttempt } from '../../tasks/end-attempt.js';
+import { checkLeases, renewLeases } from '../../tasks/store/renew-leases.js';
+import { TasksConfig } from '../../tasks/tasks.config.js';
+import { AttachmentStore } from '../../uploads/attachment-store.js';
+import { AppendWorkerEvents } from '../append-worker-events.js';
+import { ExecutionConfig } from '../execution.config.js';
+import { Handlers } from '../handlers.js';
+import { type HeldWith, InlineLease } from './inline-lease.js';
+import { OwnLeases } from '../own-leases.js';
+import { WaitingClaims } from '../waiting-claims.js';
+
+/** How long one wait for work lasts at most; what ends it sooner is work. */
+const WAIT_MS = 60_000;
+/** How soon a cancellation that came in elsewhere is noticed. */
+const WATCH_MS = 100;
+/** How long a handler may take to obey when the worker stops. Well within the time that a service has to end. */
+const OBEY_WITHIN_MS = 5_000;
+
+/** What the log calls what the runner reports. */
+const EVENTS = { handler_failed: 'handler.failed', call_refused: 'handler.refused' } as const;
+/** How long it may take then to hand back what still runs. PostgreSQL may be away. */
+const HAND_BACK_WITHIN_MS = 2_000;
+
+interface Running {
+  readonly taskId: string;
+  readonly attempt: Attempt;
+  readonly lease: InlineLease;
+  /** Resolves when the lease is over. */
+  readonly over: Promise<void>;
+}
+
+/** A worker in this process: the same claims, leases and fences as a remote one, without HTTP. */
+@Injectable()
+export class InlineWorker extends OwnLeases {
+  readonly #workerId = `inline:${randomUUID()}`;
+  readonly #running = new Map<string, Running>();
+  #claiming: Promise<void> | undefined;
+  #claimAgain = false;
+  #timers: NodeJS.Timeout[] = [];
+  readonly #stop = new AbortController();
+  #waits: Promise<void> | undefined;
+  #stopping = false;
+  #watching = false;
+  readonly #claimTrouble: Trouble;
+  readonly #heldWith: HeldWith;
+
+  constructor(
+    private readonly handlers: Handlers,
+    private readonly waiting: WaitingClaims,
+    private readonly claimTasks: ClaimTasks,
+    appendEvents: AppendWorkerEvents,
+    endAttempt: EndAttempt,
+    attachments: AttachmentStore,
+    private readonly database: Database,
+    private readonly tasks: TasksConfig,
+    private readonly config: ExecutionConfig,
+    private readonly log: Log,
+  ) {
+    super();
+    this.#heldWith = { appendEvents, endAttempt, attachments, database, tasks };
+    this.#claimTrouble = new Trouble(log, 'inline_worker.claim_failed', 'inline_worker.claim_recovered');
+  }
+
+  start(): void {
+    if (!this.config.inline || this.handlers.taskTypes.length === 0) return;
+    this.#timers = [
+      setInterval(() => void this.watch(), WATCH_MS),
+      setInterval(() => void this.renew(), (this.tasks.leaseSeconds * 1000) / 3),
+    ];
+    this.#waits = this.waitForWork();
+  }
+
+  /** Something may be claimable. */
+  private look(): void {
+    if (this.#stopping || this.#timers.length === 0) return;
+    this.#claimAgain = true;
+    this.#claiming ??= this.claim().finally(() => {
+      this.#claiming = undefined;
+    });
+  }
+
+  cancel(taskId: string): void {
+    for (const running of this.#running.values()) {
+      if (running.taskId === taskId) running.attempt.stop('cancelled');
+    }
+  }
+
+  override get isBehind(): boolean {
+    return [...this.#running.values()].some(({ lease }) => lease.isOverAt(performance.now()));
+  }
+
+  /** Aborts what runs and hands it back: another replica, or the next start, goes on with it at once. */
+  async stop(obeyWithinMs = OBEY_WITHIN_MS): Promise<void> {
+    this.#stopping = true;
+    this.#stop.abort();
+    await this.#waits;
+    await this.#claiming;
+    const running = [...this.#running.values()];
+    for (const { attempt } of running) attempt.stop('released');
+    const over = Promise.all(running.map((one) => one.over));
+    await within(obeyWithinMs, over);
+    for (const { attempt } of this.#running.values()) void attempt.abandon();
+    await within(HAND_BACK_WITHIN_MS, over);
+    for (const { attempt } of this.#running.values()) attempt.stop('lease_lost');
+    await over;
+    for (const timer of this.#timers) clearInterval(timer);
+  }
+
+  private async waitForWork(): Promise<void> {
+    while (!this.#stopping && !this.waiting.stopped) {
+      this.look();
+      await this.waiting.wait(this.handlers.taskTypes, WAIT_MS, this.#stop.signal);
+    }
+  }
+
+  private async claim(): Promise<void> {
+    while (this.#claimAgain && !this.#stopping) {
+      this.#claimAgain = false;
+      const free = this.config.inlineConcurrency - this.#running.size;
+      if (free <= 0) return;
+      const askedAt = performance.now();
+      const worker = { workerId: this.#workerId, principalId: SYSTEM_PRINCIPAL_ID };
+      try {
+        const leases = await this.claimTasks.execute(worker, this.handlers.taskTypes, Math.min(free, 50));
+        this.#claimTrouble.worked();
+        for (const lease of leases) this.begin(lease, askedAt);
+        if (leases.length > 0) this.#claimAgain = true;
+      } catch (error) {
+        // The next poll tries again; what was claimed although the answer was lost comes back when its lease ends.
+        this.#claimTrouble.failed(error);
+      }
+    }
+  }
+
+  private begin(given: Lease, askedAt: number): void {
+    const { identity, token } = given;
+    const { taskId, taskType, correlationId } = identity;
+    const report = this.reportOf(given);
+    const lease = new InlineLease(given, this.#heldWith, askedAt, () => attempt.stop('cancelled'));
+    const attempt = new Attempt(lease, report);
+    const handler = this.handlers.of(taskType);
+    const causationId = String(given.headEventId);
+    const story = resumedStory({ correlationId, causationId, traceparent: given.traceparent });
+    const about = { principalId: SYSTEM_PRINCIPAL_ID, taskId };
+    const run = async () => attempt.run(handler, await leasedTask(given));
+    const over = runInStory(story, () => inSpan('tasks.attempt', about, run))
+      .catch((error: unknown) => report('handler_failed', error))
+      .finally(() => {
+        this.#running.delete(token);
+        this.look();
+      });
+    this.#running.set(token, { taskId, attempt, lease, over });
+  }
+
+  private reportOf({ identity: { taskId, taskType }, attempt }: Lease): Report {
+    // Undefined may be thrown, too.
+    return (kind, error) => this.log.error({ taskId, taskType, attempt, err: error ?? null }, EVENTS[kind]);
+  }
+
+  /** Signs of life for all that runs, in one statement. */
+  private async renew(): Promise<void> {
+    if (this.#running.size === 0) return;
+    const sentAt = performance.now();
+    const renewed = await renewLeases(this.database, this.held(), this.tasks.leaseSeconds).catch(() => []);
+    for (const token of renewed) this.#running.get(token)?.lease.renewedAt(sentAt);
+  }
+
+  /** Looks for cancellations that came in elsewhere, and for leases that are no longer ours. */
+  private async watch(): Promise<void> {
+    if (this.#watching || this.#running.size === 0) return;
+    this.#watching = true;
+    const askedAt = performance.now();
+    // This process stood still, or PostgreSQL did: what nobody took meanwhile is renewed at once, and does not wait for its turn.
+    if (this.isBehind) void this.renew();
+    const held = this.held();
+    try {
+      const states = new Map((await checkLeases(this.database, held)).map((state) => [state.leaseToken, state]));
+      for (const { leaseToken } of held) {
+        const state = states.get(leaseToken);
+        if (!state) this.#running.get(leaseToken)?.attempt.stop('lease_lost');
+        else if (state.cancellationRequested) this.#running.get(leaseToken)?.attempt.stop('cancelled');
+      }
+    } catch {
+      // PostgreSQL does not answer. The executor that claims the task next must be the only one to run it. A question from before
+      // the end of the lease proves nothing: its time may have run out while this process stood still.
+      for (const { attempt, lease } of this.#running.values()) {
+        if (lease.isOverAt(askedAt)) attempt.stop('lease_lost');
+      }
+    } finally {
+      this.#watching = false;
+    }
+  }
+
+  private held() {
+    return [...this.#running.values()].map(({ lease }) => lease.held);
+  }
+}
+
+/** What came as text, as the trees that a handler is promised. */
+async function leasedTask({
+  identity,
+  attempt,
+  input,
+  metadata,
+  answers,
+  attachments,
+  traceparent,
+}: Lease): Promise<LeasedTask> {
+  const { taskId, taskType } = identity;
+  return {
+    taskId,
+    taskType,
+    attempt,
+    input: ((input && (await treeOf(input))) ?? {}) as JsonObject,
+    metadata: ((metadata && (await treeOf(metadata))) ?? {}) as JsonObject,
+    attachments,
+    traceparent,
+    answers: (await Promise.all(answers.map(treeOf))) as unknown as readonly SuspendAnswer[],
+  };
+}

@@ -1,0 +1,47 @@
+import { Injectable } from '@nestjs/common';
+import { SYSTEM_PRINCIPAL_ID } from '../../auth/auth-context.js';
+import { ClaimTasks } from '../../tasks/claim-tasks.js';
+import { Handlers } from '../handlers.js';
+import { ExecutionConfig } from '../execution.config.js';
+import { InlineWorker } from './inline-worker.js';
+import { TaskExecutor } from '../../tasks/ports/task-executor.js';
+import { WaitingClaims } from '../waiting-claims.js';
+
+/** Tasks wait in PostgreSQL until a worker claims them under a lease. A new task wakes a claim that waits on this replica. */
+@Injectable()
+export class LeaseExecutor extends TaskExecutor {
+  constructor(
+    private readonly handlers: Handlers,
+    private readonly inlineWorker: InlineWorker,
+    private readonly waiting: WaitingClaims,
+    private readonly config: ExecutionConfig,
+    private readonly claimTasks: ClaimTasks,
+  ) {
+    super();
+  }
+
+  override get taskTypes(): readonly string[] {
+    return this.handlers.taskTypes;
+  }
+
+  override accepts(taskType: string): boolean {
+    return this.config.worker || this.handlers.has(taskType);
+  }
+
+  override submitted({ taskType }: { readonly taskType: string }): void {
+    this.waiting.notify(taskType);
+  }
+
+  override cancelled({ taskId }: { readonly taskId: string }): void {
+    this.inlineWorker.cancel(taskId);
+  }
+
+  override resumed({ taskType }: { readonly taskType: string }): void {
+    this.waiting.notify(taskType);
+  }
+
+  /** The statement that hands out work, with a limit of none. */
+  override async checkHealth(): Promise<void> {
+    await this.claimTasks.execute({ workerId: 'health', principalId: SYSTEM_PRINCIPAL_ID }, [], 1);
+  }
+}

@@ -1,0 +1,72 @@
+import { Injectable } from '@nestjs/common';
+import { MetricsSink } from '../../observability/metrics-sink.js';
+import { Observer } from '../../observability/observer.js';
+import { ClaimTasks, type Lease } from '../../tasks/claim-tasks.js';
+import { EndAttempt } from '../../tasks/end-attempt.js';
+import { ClaimDto } from './worker.dto.js';
+import { Handlers } from '../handlers.js';
+import { WaitingClaims } from '../waiting-claims.js';
+import { wireLease, type WireLease } from './wire-lease.js';
+
+/** Claims that query the queue at one time. More would take connections from other work. */
+const MAX_LOOKING = 4;
+
+/** A remote worker's claim. It waits while there is no task. */
+@Injectable()
+export class ClaimForWorker {
+  #looking = 0;
+
+  constructor(
+    private readonly claimTasks: ClaimTasks,
+    private readonly endAttempt: EndAttempt,
+    private readonly waiting: WaitingClaims,
+    private readonly handlers: Handlers,
+    private readonly observer: Observer,
+    private readonly metrics: MetricsSink,
+  ) {}
+
+  /** @returns nothing when the wait is over, or `left` aborts */
+  async execute(claim: ClaimDto, left: AbortSignal): Promise<readonly WireLease[]> {
+    // This process takes the types of its handlers. Workers get all others.
+    const taskTypes = claim.taskTypes.filter((taskType) => !this.handlers.has(taskType));
+    const deadline = performance.now() + claim.waitTimeoutMs;
+    // A worker executes the types without a handler here.
+    this.metrics.set('weak_setting', 0, { name: 'EXECUTOR' });
+    // When other workers already wait for these types, a new claim does not query: it would find nothing. So a thousand workers
+    // that come at once are only a thousand entries of a list.
+    let looks = claim.waitTimeoutMs === 0 || (this.#looking < MAX_LOOKING && !this.waiting.isWaitedFor(taskTypes));
+    for (;;) {
+      const leases = looks && taskTypes.length > 0 && !left.aborted ? await this.claim(claim, taskTypes) : [];
+      const remaining = deadline - performance.now();
+      if (leases.length > 0) {
+        // After one task there may be another, so the next waiting claim queries.
+        for (const taskType of new Set(leases.map(({ identity }) => identity.taskType))) this.waiting.notify(taskType);
+        if (left.aborted) await this.handBack(leases);
+        return leases.map(wireLease);
+      }
+      if (remaining <= 0 || left.aborted || this.waiting.stopped) return [];
+      looks = await this.waiting.wait(taskTypes, remaining, left);
+      if (!looks) return [];
+    }
+  }
+
+  /** The client is gone. Without the release these tasks would wait for their leases to expire, and lose an attempt. */
+  private async handBack(leases: readonly Lease[]): Promise<void> {
+    const released = leases.map(({ identity: { taskId }, token }) =>
+      this.endAttempt.execute(taskId, { kind: 'release', token }, {}),
+    );
+    await Promise.allSettled(released);
+  }
+
+  private async claim({ workerId, maxTasks }: ClaimDto, taskTypes: readonly string[]): Promise<readonly Lease[]> {
+    const principalId = `worker:${workerId}`;
+    this.#looking += 1;
+    try {
+      return await this.observer.command('claim_tasks', { principalId, quiet: true }, () =>
+        this.claimTasks.execute({ workerId, principalId }, taskTypes, maxTasks),
+      );
+    } finally {
+      this.#looking -= 1;
+    }
+  }
+}

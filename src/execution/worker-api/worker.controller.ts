@@ -1,0 +1,168 @@
+import { createHash } from 'node:crypto';
+import { Body, Controller, Header, HttpCode, Param, Post, Res, StreamableFile, UseGuards } from '@nestjs/common';
+import { ApiBearerAuth, ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { Response } from 'express';
+import type { Answer, RenewedLease, WorkerReceipt } from '#protocol/snapshots.js';
+import { Public } from '../../auth/public.decorator.js';
+import { ApiErrors } from '../../http/api-errors.decorator.js';
+import { answers, Takes, TakesIds } from '../../http/api-schemas.js';
+import { around, inPieces } from '../../http/json-pieces.js';
+import { writeObject } from '../../json/json-text.js';
+import { EndAttempt, type Ended, type Ending } from '../../tasks/end-attempt.js';
+import { ExtendLease } from '../../tasks/extend-lease.js';
+import { LeaseLost } from '../../tasks/domain/tasks.errors.js';
+import { isTaskId } from '../../tasks/domain/task-id.js';
+import { AppendWorkerEvents } from '../append-worker-events.js';
+import { ClaimForWorker } from './claim-for-worker.js';
+import {
+  AppendEventsDto,
+  CancelledDto,
+  ClaimDto,
+  CompleteDto,
+  FailDto,
+  LeaseTokenDto,
+  SuspendDto,
+} from './worker.dto.js';
+import { WorkerTokenGuard } from './worker-token.guard.js';
+
+/** The worker protocol: everything works with `curl`. */
+@Public()
+@UseGuards(WorkerTokenGuard)
+@ApiTags('workers')
+@ApiBearerAuth('workerToken')
+@ApiErrors(400, 401, 403, 409, 413, 415, 422, 503)
+@Controller('worker/v1')
+export class WorkerController {
+  constructor(
+    private readonly claim: ClaimForWorker,
+    private readonly appendEvents: AppendWorkerEvents,
+    private readonly extendLease: ExtendLease,
+    private readonly endAttempt: EndAttempt,
+  ) {}
+
+  @Post('leases')
+  @HttpCode(200)
+  @Header('Content-Type', 'application/json; charset=utf-8')
+  @Takes('ClaimTasks')
+  @ApiOperation({ operationId: 'claimTasks', summary: 'Claim tasks, waiting while there is none' })
+  @ApiOkResponse(answers('Leases'))
+  async leases(
+    @Body() body: ClaimDto,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<string | StreamableFile> {
+    const left = new AbortController();
+    response.once('close', () => left.abort());
+    // Inputs and answers leave as their stored text.
+    const leases = await this.claim.execute(body, left.signal);
+    return inPieces(around('{"leases":[', leases, writeObject, ']}'));
+  }
+
+  @Post('tasks/:taskId/events')
+  @HttpCode(200)
+  @TakesIds('taskId')
+  @Takes('AppendEvents')
+  @ApiOperation({ operationId: 'appendEvents', summary: 'Append a batch of events, whole or not at all' })
+  @ApiOkResponse(answers('WorkerReceipt'))
+  events(@Param('taskId') taskId: string, @Body() body: AppendEventsDto): Promise<WorkerReceipt> {
+    return this.appendEvents.execute(known(taskId), body);
+  }
+
+  @Post('tasks/:taskId/heartbeat')
+  @HttpCode(200)
+  @TakesIds('taskId')
+  @Takes('ProveLease')
+  @ApiOperation({ operationId: 'extendLease', summary: 'Extend the lease' })
+  @ApiOkResponse(answers('RenewedLease'))
+  async heartbeat(@Param('taskId') taskId: string, @Body() { leaseToken }: LeaseTokenDto): Promise<RenewedLease> {
+    const { leaseExpiresAt, cancellationRequested, cancelReason } = await this.extendLease.execute({
+      taskId: known(taskId),
+      leaseToken,
+    });
+    return { leaseExpiresAt, cancellationRequested, ...(cancelReason !== null && { cancelReason }) };
+  }
+
+  @Post('tasks/:taskId/suspend')
+  @HttpCode(200)
+  @TakesIds('taskId')
+  @Takes('SuspendTask')
+  @ApiOperation({
+    operationId: 'suspendTask',
+    summary: 'Ask; the lease ends, and the task is leased again with the answer',
+  })
+  @ApiOkResponse(answers('TaskSuspension'))
+  async suspend(@Param('taskId') taskId: string, @Body() body: SuspendDto): Promise<Answer<'TaskSuspension'>> {
+    const { leaseToken: token, suspendId = suspendIdOf(token), ...rest } = body;
+    const { eventId } = await this.end(taskId, { kind: 'suspend', token, question: { suspendId, ...rest } });
+    return { suspendId, eventId };
+  }
+
+  @Post('tasks/:taskId/complete')
+  @HttpCode(200)
+  @TakesIds('taskId')
+  @Takes('CompleteTask')
+  @ApiOperation({ operationId: 'completeTask', summary: 'End the task with a result' })
+  @ApiOkResponse(answers('TaskEnd'))
+  async complete(
+    @Param('taskId') taskId: string,
+    @Body() { leaseToken: token, result }: CompleteDto,
+  ): Promise<Answer<'TaskEnd'>> {
+    const { eventId } = await this.end(taskId, { kind: 'complete', token, result });
+    return { eventId };
+  }
+
+  @Post('tasks/:taskId/fail')
+  @HttpCode(200)
+  @TakesIds('taskId')
+  @Takes('FailAttempt')
+  @ApiOperation({ operationId: 'failAttempt', summary: 'End the attempt with a failure' })
+  @ApiOkResponse(answers('AttemptFailure'))
+  async fail(
+    @Param('taskId') taskId: string,
+    @Body() { leaseToken: token, ...failure }: FailDto,
+  ): Promise<Answer<'AttemptFailure'>> {
+    return this.end(taskId, { kind: 'fail', token, ...failure });
+  }
+
+  @Post('tasks/:taskId/cancelled')
+  @HttpCode(200)
+  @TakesIds('taskId')
+  @Takes('ConfirmCancellation')
+  @ApiOperation({ operationId: 'confirmCancellation', summary: 'Obey a cancellation' })
+  @ApiOkResponse(answers('TaskEnd'))
+  async cancelled(
+    @Param('taskId') taskId: string,
+    @Body() { leaseToken: token, reason }: CancelledDto,
+  ): Promise<Answer<'TaskEnd'>> {
+    const { eventId } = await this.end(taskId, {
+      kind: 'confirm_cancellation',
+      token,
+      ...(reason !== undefined && { reason }),
+    });
+    return { eventId };
+  }
+
+  @Post('tasks/:taskId/release')
+  @HttpCode(204)
+  @TakesIds('taskId')
+  @Takes('ProveLease')
+  @ApiOperation({ operationId: 'releaseTask', summary: 'Hand the attempt back, not counted' })
+  @ApiNoContentResponse({ description: 'Handed back' })
+  async release(@Param('taskId') taskId: string, @Body() { leaseToken: token }: LeaseTokenDto): Promise<void> {
+    await this.end(taskId, { kind: 'release', token });
+  }
+
+  private end(taskId: string, ending: Ending): Promise<Ended> {
+    return this.endAttempt.execute(known(taskId), ending, { remembered: true });
+  }
+}
+
+/** An id that names no task has no lease. So a foreign id and a stale token get the same answer. */
+function known(taskId: string): string {
+  if (!isTaskId(taskId)) throw new LeaseLost();
+  return taskId;
+}
+
+/** The same key for a repeated call. It reveals nothing of the token. */
+function suspendIdOf(leaseToken: string): string {
+  return createHash('sha256').update(leaseToken).digest('hex').slice(0, 32);
+}

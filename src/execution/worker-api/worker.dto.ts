@@ -1,0 +1,166 @@
+import { APPENDABLE_TYPES, type AppendableType, SUSPENSION_KINDS, type SuspensionKind } from '#protocol/events.js';
+import { patternOf, VISIBLE_ASCII } from '#protocol/ids.js';
+import {
+  CLAIM_WAIT_MS,
+  LONGEST_RETRY_AFTER_MS,
+  MAX_ALLOWED_ACTIONS,
+  MAX_BATCH_EVENTS,
+  MAX_BATCH_SEQ,
+  MAX_CANCEL_REASON_LENGTH,
+  MAX_FAILURE_MESSAGE_LENGTH,
+  MAX_LEASE_TOKEN_LENGTH,
+  MAX_NAME_LENGTH,
+  MAX_TASK_TYPES,
+  MAX_TASKS,
+  MAX_WORKER_ID_LENGTH,
+} from '#protocol/limits.js';
+import { AsText, Elements, JsonObjectText, Shallow } from '../../http/body-shape.js';
+import { JsonText } from '../../json/json-text.js';
+import {
+  ArrayMaxSize,
+  ArrayMinSize,
+  IsArray,
+  IsBoolean,
+  IsIn,
+  IsInt,
+  IsObject,
+  IsString,
+  Matches,
+  Max,
+  MaxLength,
+  Min,
+  MinLength,
+  ValidateNested,
+} from 'class-validator';
+import { Optional, Present } from '../../http/optional.decorator.js';
+import { Timestamp } from '../../http/timestamp.decorator.js';
+import { A_TASK_TYPE } from '../../tasks/http/dto/create-task.dto.js';
+
+const IN_VISIBLE_ASCII = patternOf(VISIBLE_ASCII);
+
+export class ClaimDto {
+  @Matches(IN_VISIBLE_ASCII)
+  @MaxLength(MAX_WORKER_ID_LENGTH)
+  workerId!: string;
+
+  @IsArray()
+  @ArrayMinSize(1)
+  @ArrayMaxSize(MAX_TASK_TYPES)
+  @Matches(A_TASK_TYPE, { each: true })
+  taskTypes!: string[];
+
+  @IsInt()
+  @Min(MAX_TASKS.minimum)
+  @Max(MAX_TASKS.maximum)
+  maxTasks: number = MAX_TASKS.default;
+
+  @IsInt()
+  @Min(CLAIM_WAIT_MS.minimum)
+  @Max(CLAIM_WAIT_MS.maximum)
+  waitTimeoutMs: number = CLAIM_WAIT_MS.default;
+}
+
+export class LeaseTokenDto {
+  @IsString()
+  @MinLength(1)
+  @MaxLength(MAX_LEASE_TOKEN_LENGTH)
+  leaseToken!: string;
+}
+
+export class AppendedEventDto {
+  @IsIn(APPENDABLE_TYPES)
+  type!: AppendableType;
+
+  @IsObject()
+  @Shallow()
+  payload!: Record<string, unknown>;
+}
+
+export class AppendEventsDto extends LeaseTokenDto {
+  @IsInt()
+  @Min(1)
+  @Max(MAX_BATCH_SEQ)
+  batchSeq!: number;
+
+  @IsArray()
+  @ArrayMinSize(1)
+  @ArrayMaxSize(MAX_BATCH_EVENTS)
+  // ValidateNested alone looks into lists of lists, and finds nothing wrong with them.
+  @IsObject({ each: true })
+  @ValidateNested({ each: true })
+  @Elements(() => AppendedEventDto)
+  events!: AppendedEventDto[];
+}
+
+export class SuspendDto extends LeaseTokenDto {
+  @Optional()
+  @Matches(IN_VISIBLE_ASCII)
+  @MaxLength(MAX_NAME_LENGTH)
+  suspendId?: string;
+
+  @IsIn(SUSPENSION_KINDS)
+  kind!: SuspensionKind;
+
+  @IsString()
+  @MinLength(1)
+  @MaxLength(MAX_NAME_LENGTH)
+  reasonCode!: string;
+
+  @IsArray()
+  @ArrayMinSize(1)
+  @ArrayMaxSize(MAX_ALLOWED_ACTIONS)
+  @IsString({ each: true })
+  @MinLength(1, { each: true })
+  @MaxLength(MAX_NAME_LENGTH, { each: true })
+  allowedActions!: string[];
+
+  @IsInt()
+  @Min(1)
+  schemaVersion: number = 1;
+
+  @Optional()
+  @JsonObjectText()
+  interaction?: JsonText;
+
+  @Optional()
+  @JsonObjectText()
+  uiHints?: JsonText;
+
+  @Optional()
+  @Timestamp()
+  expiresAt?: string;
+}
+
+export class CompleteDto extends LeaseTokenDto {
+  @Present()
+  @AsText()
+  result!: unknown;
+}
+
+export class FailDto extends LeaseTokenDto {
+  @IsString()
+  @MinLength(1)
+  @MaxLength(MAX_NAME_LENGTH)
+  code!: string;
+
+  @IsString()
+  @MaxLength(MAX_FAILURE_MESSAGE_LENGTH)
+  message!: string;
+
+  @IsBoolean()
+  retryable!: boolean;
+
+  @Optional()
+  @IsInt()
+  @Min(0)
+  @Max(LONGEST_RETRY_AFTER_MS)
+  retryAfterMs?: number;
+}
+
+export class CancelledDto extends LeaseTokenDto {
+  @Optional()
+  @IsString()
+  @MinLength(1)
+  @MaxLength(MAX_CANCEL_REASON_LENGTH)
+  reason?: string;
+}

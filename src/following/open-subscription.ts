@@ -1,0 +1,73 @@
+import { Injectable } from '@nestjs/common';
+import { type AuthContext, principalKey } from '../auth/auth-context.js';
+import { demandScope } from '../auth/authentication.guard.js';
+import { Database } from '../database/database.js';
+import { Observer } from '../observability/observer.js';
+import { TransportDiagnosticsSink } from '../observability/transport-diagnostics-sink.js';
+import { OwnershipPolicy } from '../ownership/ownership-policy.js';
+import { checkCursor, parseCursor } from './cursor.js';
+import { isOver } from '../tasks/domain/task.js';
+import { TaskNotFound } from '../tasks/domain/tasks.errors.js';
+import { readTaskHead } from '../tasks/store/read-task-view.js';
+import { isTaskId } from '../tasks/domain/task-id.js';
+import type { Channel } from './channel.js';
+import { Fallbacks } from './fallbacks.js';
+import { Hub } from './hub.js';
+import { Subscription } from './subscription.js';
+import type { Transport } from './transport.js';
+
+/** Checks the right to follow, the task and the cursor, before the first byte of any transport. */
+@Injectable()
+export class OpenSubscription {
+  constructor(
+    private readonly hub: Hub,
+    private readonly database: Database,
+    private readonly ownership: OwnershipPolicy,
+    private readonly observer: Observer,
+    private readonly diagnostics: TransportDiagnosticsSink,
+    private readonly fallbacks: Fallbacks,
+  ) {}
+
+  /**
+   * The caller closes the subscription.
+   * @throws TaskNotFound when there is no such task that the caller may read
+   * @throws InvalidCursor, CursorAhead
+   */
+  execute(
+    auth: AuthContext,
+    taskId: string,
+    cursorText: string | null | undefined,
+    transport: Transport,
+  ): Promise<Subscription> {
+    return this.observer.query('follow_task', { principalId: auth.subject, taskId, transport }, async () => {
+      demandScope(auth, 'tasks:read');
+      // The owner is read first: a stranger's task is not followed, however long the policy takes.
+      const named = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
+      if (!named || !(await this.ownership.mayRead(auth, named.identity))) throw new TaskNotFound();
+      const channel = this.hub.attach(taskId);
+      try {
+        const task = await readTaskHead(this.database, taskId);
+        if (!task) throw new TaskNotFound();
+        const cursor = parseCursor(cursorText);
+        checkCursor(cursor, task.headEventId);
+        channel.advanceTo(task.headEventId);
+        if (cursor < task.headEventId) {
+          this.diagnostics.replayStarted({ taskId, transport, afterEventId: cursor === 0 ? null : String(cursor) });
+        }
+        const reader = principalKey(auth, taskId);
+        this.fallbacks.began(reader, transport);
+        const detach = (c: Channel) => {
+          this.hub.detach(c);
+          if (!subscription.isOver) this.fallbacks.ended(reader, transport);
+        };
+        // A task that was set aside has not ended, whatever its row says. Its streams stay open.
+        const isEnded = isOver(task.status) && task.asideCode === null;
+        const subscription = new Subscription(channel, cursor, task.headEventId, isEnded, detach);
+        return subscription;
+      } catch (error) {
+        this.hub.detach(channel);
+        throw error;
+      }
+    });
+  }
+}

@@ -1,0 +1,97 @@
+import { Controller, Get, Header, Param, Query, Req, Res } from '@nestjs/common';
+import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { Request, Response } from 'express';
+import type { Answer } from '#protocol/snapshots.js';
+import type { AuthContext } from '../auth/auth-context.js';
+import { Caller } from '../auth/caller.decorator.js';
+import { Requires } from '../auth/requires.decorator.js';
+import { Produces } from '../http/accept.guard.js';
+import { ApiErrors } from '../http/api-errors.decorator.js';
+import { answers, TakesHeaders, TakesIds, TakesQuery } from '../http/api-schemas.js';
+import { arrayOf, JsonText, writeObject } from '../json/json-text.js';
+import { OriginPolicy } from '../http/origin-policy.js';
+import { StreamingConfig } from './streaming.config.js';
+import { LongPollDto, StreamQueryDto } from './long-poll.dto.js';
+import { FollowStream } from './follow-stream.js';
+import { PollEvents } from './poll-events.js';
+import { SSE_HEADERS, SseWriter } from './sse-writer.js';
+
+@ApiTags('events')
+@ApiErrors(400, 401, 403, 404, 406, 409, 429, 503)
+@Controller('api/v1/tasks/:taskId/events')
+export class EventsController {
+  constructor(
+    private readonly pollEvents: PollEvents,
+    private readonly followStream: FollowStream,
+    private readonly config: StreamingConfig,
+    private readonly origins: OriginPolicy,
+  ) {}
+
+  @Get()
+  @Requires('tasks:read')
+  @Header('Cache-Control', 'no-store')
+  @Header('Content-Type', 'application/json; charset=utf-8')
+  @ApiOperation({
+    operationId: 'pollEvents',
+    summary: 'Read a page of events, waiting while there is none (long-poll)',
+  })
+  @TakesIds('taskId')
+  @TakesQuery('pollEvents')
+  @ApiOkResponse(answers('EventPage'))
+  async poll(
+    @Caller() caller: AuthContext,
+    @Param('taskId') taskId: string,
+    @Query() query: LongPollDto,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<string> {
+    const page = await this.pollEvents.execute(caller, taskId, query, goneSignal(response));
+    const next = page.events.at(-1)?.eventId ?? query.afterEventId;
+    const answer: Omit<Answer<'EventPage'>, 'events'> & { readonly events: JsonText } = {
+      taskId,
+      // The stored text as it is: parsed and written again it would no longer be the same bytes.
+      events: arrayOf(page.events.map(({ envelope }) => new JsonText(envelope))),
+      ...(next !== undefined && next !== '' && { nextAfterEventId: String(next) }),
+      hasMore: page.hasMore,
+      headEventId: String(page.headEventId),
+      terminal: page.terminal,
+    };
+    return writeObject(answer);
+  }
+
+  @Get('stream')
+  @Produces('text/event-stream')
+  @Requires('tasks:read')
+  @ApiOperation({ operationId: 'streamEvents', summary: 'Follow a task to its end (Server-Sent Events)' })
+  @TakesIds('taskId')
+  @TakesQuery('streamEvents')
+  @TakesHeaders('Last-Event-ID')
+  @ApiOkResponse({
+    description: 'Events as they happen, and heartbeats; ends after the terminal event',
+    content: { 'text/event-stream': { schema: { type: 'string' } } },
+  })
+  @ApiNoContentResponse({ description: 'The cursor is at the terminal event' })
+  async stream(
+    @Caller() caller: AuthContext,
+    @Param('taskId') taskId: string,
+    @Query() query: StreamQueryDto,
+    @Req() request: Request,
+    @Res() response: Response,
+  ): Promise<void> {
+    this.origins.check(request);
+    const cursor = request.headers['last-event-id']?.toString() ?? query.lastEventId;
+    await this.followStream.execute(caller, taskId, cursor, ({ isOver }) => {
+      // 204 makes an EventSource stop. It reconnects after a stream that ended, and not after 204.
+      if (isOver) response.status(204).end();
+      else if (request.method === 'HEAD') response.writeHead(200, SSE_HEADERS).end();
+      else return new SseWriter(response, taskId, this.config.streamMaxBufferedBytes);
+      return undefined;
+    });
+  }
+}
+
+/** Aborts when the client is gone before the response was finished. */
+function goneSignal(response: Response): AbortSignal {
+  const gone = new AbortController();
+  response.once('close', () => gone.abort());
+  return gone.signal;
+}

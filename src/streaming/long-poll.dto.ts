@@ -1,0 +1,29 @@
+import { Transform } from 'class-transformer';
+import { IsInt, IsString, Max, Min } from 'class-validator';
+import { MAX_EVENTS, POLL_WAIT_MS } from '#protocol/limits.js';
+import { Optional } from '../http/optional.decorator.js';
+import { integerText } from '../http/query-text.js';
+
+export class LongPollDto {
+  @Optional()
+  @IsString()
+  afterEventId?: string;
+
+  @Transform(integerText)
+  @IsInt()
+  @Min(POLL_WAIT_MS.minimum)
+  @Max(POLL_WAIT_MS.maximum)
+  waitTimeoutMs: number = POLL_WAIT_MS.default;
+
+  @Transform(integerText)
+  @IsInt()
+  @Min(MAX_EVENTS.minimum)
+  @Max(MAX_EVENTS.maximum)
+  maxEvents: number = MAX_EVENTS.default;
+}
+
+export class StreamQueryDto {
+  @Optional()
+  @IsString()
+  lastEventId?: string;
+}

@@ -1,0 +1,76 @@
+import { Injectable } from '@nestjs/common';
+import { endsTask } from '#protocol/events.js';
+import type { AuthContext } from '../auth/auth-context.js';
+import { Database } from '../database/database.js';
+import { TransportDiagnosticsSink } from '../observability/transport-diagnostics-sink.js';
+import { readEvents } from '../tasks/store/read-events.js';
+import type { StoredEvent } from '../tasks/domain/stored-event.js';
+import { Connection } from './connection.js';
+import { OpenSubscription } from '../following/open-subscription.js';
+import { Streams } from './streams.js';
+
+export interface EventPage {
+  readonly events: readonly StoredEvent[];
+  readonly hasMore: boolean;
+  readonly headEventId: number;
+  readonly terminal: boolean;
+}
+
+/** One page of a task's log. It waits while no event follows the cursor and the task is not over. */
+@Injectable()
+export class PollEvents {
+  constructor(
+    private readonly openSubscription: OpenSubscription,
+    private readonly streams: Streams,
+    private readonly database: Database,
+    private readonly diagnostics: TransportDiagnosticsSink,
+  ) {}
+
+  /** @throws the errors of opening a subscription. `left` aborts when the client is gone. */
+  async execute(
+    auth: AuthContext,
+    taskId: string,
+    query: { readonly afterEventId?: string; readonly waitTimeoutMs: number; readonly maxEvents: number },
+    left: AbortSignal,
+  ): Promise<EventPage> {
+    const release = this.streams.admit(auth, 'long_poll');
+    const connection = this.streams.join(new Connection('long_poll'));
+    try {
+      const subscription = await this.openSubscription.execute(auth, taskId, query.afterEventId, 'long_poll');
+      const close = () => subscription.close();
+      left.addEventListener('abort', close);
+      connection.atEnd(close);
+      try {
+        const waits = !subscription.isOver && !left.aborted && !connection.why;
+        if (waits) await subscription.movedWithin(query.waitTimeoutMs);
+        return await this.page(subscription, query.maxEvents);
+      } finally {
+        close();
+      }
+    } finally {
+      connection.end('terminal');
+      release();
+    }
+  }
+
+  /** Reads one more than the client wants, in one statement, so that `hasMore` is exact. */
+  private async page(
+    subscription: { taskId: string; lastEventId: number; headEventId: number; isOver: boolean },
+    maxEvents: number,
+  ): Promise<EventPage> {
+    const { taskId, lastEventId, isOver } = subscription;
+    const found = await readEvents(this.database, taskId, lastEventId, maxEvents + 1);
+    const events = found.slice(0, maxEvents);
+    const last = events.at(-1);
+    if (last) {
+      const delivery = { taskId, transport: 'long_poll', events: events.length, lastEventId: String(last.eventId) };
+      this.diagnostics.delivered(delivery);
+    }
+    return {
+      events,
+      hasMore: found.length > maxEvents,
+      headEventId: Math.max(subscription.headEventId, found.at(-1)?.eventId ?? lastEventId),
+      terminal: isOver || endsTask(last?.type ?? ''),
+    };
+  }
+}

@@ -1,0 +1,51 @@
+import { Module, type DynamicModule } from '@nestjs/common';
+import { unlessHosted, type Hosted } from '../hosted.js';
+import { OriginPolicy } from '../http/origin-policy.js';
+import { Log } from '../observability/log.js';
+import { AsyncApiController } from './asyncapi/asyncapi.controller.js';
+import { StreamingConfig } from './streaming.config.js';
+import { EventsController } from './events.controller.js';
+import { Fallbacks } from '../following/fallbacks.js';
+import { FeedStream } from './feed-stream.js';
+import { FollowStream } from './follow-stream.js';
+import { Hub } from '../following/hub.js';
+import { InProcessLiveLog } from '../live-log/in-process-live-log.js';
+import { LiveLog } from '../tasks/ports/live-log.js';
+import { OpenSubscription } from '../following/open-subscription.js';
+import { PollEvents } from './poll-events.js';
+import { RedisLiveLog } from '../live-log/redis-live-log.js';
+import { Streams } from './streams.js';
+import { Upgrades } from './web-socket/upgrades.js';
+import { TasksGateway } from './web-socket/web-socket.gateway.js';
+
+/** Brings a committed event to the followers of its task. */
+@Module({})
+export class StreamingModule {
+  static register(hosted: Hosted): DynamicModule {
+    const ports = unlessHosted(hosted, {
+      provide: LiveLog,
+      useFactory: ({ redisUrl }: StreamingConfig, log: Log) =>
+        redisUrl === undefined ? new InProcessLiveLog() : new RedisLiveLog(redisUrl, log),
+      inject: [StreamingConfig, Log],
+    });
+    return {
+      module: StreamingModule,
+      global: true,
+      controllers: [EventsController, AsyncApiController],
+      providers: [
+        ...ports,
+        Hub,
+        Streams,
+        FeedStream,
+        FollowStream,
+        Fallbacks,
+        OpenSubscription,
+        PollEvents,
+        OriginPolicy,
+        Upgrades,
+        TasksGateway,
+      ],
+      exports: [...ports, Hub, Streams, OriginPolicy, Upgrades],
+    };
+  }
+}

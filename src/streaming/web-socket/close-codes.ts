@@ -1,0 +1,36 @@
+import { CLOSE_CODES, type CloseName, type CloseRow } from '#protocol/close-codes.js';
+import { ERROR_KINDS } from '#protocol/errors.js';
+import { TaskBridgeError } from '../../errors.js';
+import type { StreamEnd } from '../connection.js';
+import { FrameRefused } from './web-socket.errors.js';
+
+interface Close {
+  readonly code: number;
+  /** The error code where there is one. */
+  readonly reason: string;
+}
+
+export function closeAfterError(error: unknown): Close {
+  if (!(error instanceof TaskBridgeError)) return CLOSE_AFTER.failed;
+  if (error instanceof FrameRefused && error.problem === 'binary') return closed('binary', error.code);
+  return closed(ERROR_KINDS[error.kind].close, error.code);
+}
+
+/** For ends that are no error, or that the client has no part in. One that was refused is closed with its error. */
+export const CLOSE_AFTER: Record<Exclude<StreamEnd, 'lost'>, Close> = {
+  terminal: closed('over'),
+  unsubscribed: closed('over'),
+  client_left: closed('over'),
+  refused: closed('badFrame', 'INVALID_REQUEST'),
+  slow_consumer: closed('slowConsumer'),
+  max_age: closed('maxAge'),
+  draining: closed('restarting'),
+  no_subscribe: closed('noSubscribe'),
+  removed: closed('noSuchTask', 'TASK_NOT_FOUND'),
+  failed: closed('overloaded', 'INTERNAL_ERROR'),
+};
+
+function closed(name: CloseName, errorCode?: string): Close {
+  const { code, reason = '' }: CloseRow = CLOSE_CODES[name];
+  return { code, reason: errorCode ?? reason };
+}

@@ -1,0 +1,48 @@
+import { TaskNotFound } from '../../tasks/domain/tasks.errors.js';
+import { TaskBridgeError } from '../../errors.js';
+import type { StreamEnd } from '../connection.js';
+import { comeBackAfterMs } from '../return-time.js';
+import type { Subscription } from '../../following/subscription.js';
+import { type ClientFrame, WebSocketWriter } from './web-socket-writer.js';
+
+/** The same frames, and further ones that say for one task what a close code says for a connection. */
+export class MultiplexWriter extends WebSocketWriter {
+  override readonly carriesMany = true;
+
+  override get taskId(): undefined {
+    return undefined;
+  }
+
+  override caughtUp({ taskId, headEventId }: Subscription): void {
+    this.sendJson({ type: 'CAUGHT_UP', taskId, headEventId: String(headEventId) });
+  }
+
+  /** The silence is that of the connection, so its heartbeat names no task. */
+  override heartbeat(): void {
+    this.sendJson({ type: 'HEARTBEAT', live: true });
+  }
+
+  override refuse(error: unknown, frame?: ClientFrame): void {
+    if (!frame) return super.refuse(error);
+    this.sendError(error, frame);
+  }
+
+  override streamEnded(taskId: string, why: StreamEnd): void {
+    if (why === 'terminal' || why === 'unsubscribed')
+      this.sendJson({ type: 'SUBSCRIPTION_ENDED', taskId, reason: why });
+    else if (why === 'removed') this.sendError(new TaskNotFound(), { taskId });
+    else if (why === 'failed') this.sendError(undefined, { taskId });
+    else this.end(why);
+  }
+
+  protected override sayGoodbye(why: StreamEnd): void {
+    if (why === 'draining') this.sendJson({ type: 'RECONNECT', afterMs: comeBackAfterMs(), reason: why });
+    super.sayGoodbye(why);
+  }
+
+  private sendError(error: unknown, { taskId, ref }: ClientFrame): void {
+    const { code, message } =
+      error instanceof TaskBridgeError ? error : { code: 'INTERNAL_ERROR', message: 'Something went wrong here.' };
+    this.sendJson({ type: 'ERROR', taskId, ...(ref !== undefined && { ref }), code, message });
+  }
+}

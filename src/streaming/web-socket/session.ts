@@ -1,0 +1,135 @@
+import type { WebSocket } from 'ws';
+import type { AuthContext } from '../../auth/auth-context.js';
+import { runInStory, type Story } from '../../observability/correlation.js';
+import { AlreadySubscribed, FrameRefused, NotSubscribed } from './web-socket.errors.js';
+import { SubscribeFrameDto, UnsubscribeFrameDto } from './client-frames.dto.js';
+import type { FeedStream } from '../feed-stream.js';
+import type { OpenSubscription } from '../../following/open-subscription.js';
+import type { Streams } from '../streams.js';
+import type { WebSocketWriter } from './web-socket-writer.js';
+
+/** A connection that subscribes to nothing within this time is closed. */
+const SUBSCRIBE_DEADLINE_MS = 10_000;
+
+/** A task that a connection follows, from the subscribe frame until the stream is over. */
+interface Following {
+  /** The client asked for its end. Another subscribe begins a new one. */
+  isLeft: boolean;
+  leave: () => void;
+  isOver: boolean;
+  /** Called at its end: continues the subscribe that waits for it. */
+  next?: () => void;
+}
+
+const sessions = new WeakMap<WebSocket, Session>();
+
+export function sessionOf(socket: WebSocket): Session | undefined {
+  return sessions.get(socket);
+}
+
+/** Handles the frames that a client sends on its WebSocket, in the order in which they arrive. */
+export class Session {
+  readonly #followed = new Map<string, Following>();
+  #deadline: NodeJS.Timeout | undefined;
+  #hasSubscribed = false;
+
+  constructor(
+    socket: WebSocket,
+    private readonly writer: WebSocketWriter,
+    private readonly caller: Promise<AuthContext>,
+    private readonly story: Story,
+    private readonly delivery: {
+      readonly openSubscription: OpenSubscription;
+      readonly feedStream: FeedStream;
+      readonly streams: Streams;
+    },
+  ) {
+    sessions.set(socket, this);
+    // Frames that a client sends before its authentication stay in the network's buffers.
+    socket.pause();
+    void caller
+      .catch((error: unknown) => this.refuse(error))
+      .finally(() => {
+        // The time counts from here: slow credentials are no fault of the client.
+        if (!writer.why) this.#deadline = setTimeout(() => writer.end('no_subscribe'), SUBSCRIBE_DEADLINE_MS);
+        socket.resume();
+      });
+    writer.atEnd(() => clearTimeout(this.#deadline));
+    delivery.streams.join(writer);
+  }
+
+  subscribe(frame: SubscribeFrameDto): void {
+    clearTimeout(this.#deadline);
+    this.#deadline = undefined;
+    if (this.endsNow()) return;
+    const earlier = this.#followed.get(frame.taskId);
+    if (!this.writer.carriesMany) {
+      if (frame.ref !== undefined) throw new FrameRefused('multiplex_only');
+      if (this.#hasSubscribed) throw new FrameRefused('second_subscribe');
+    }
+    this.#hasSubscribed = true;
+    if (earlier && !earlier.isLeft) return this.writer.refuse(new AlreadySubscribed(), frame);
+    const following: Following = { isLeft: false, leave: () => undefined, isOver: false };
+    this.#followed.set(frame.taskId, following);
+    void this.follow(frame, following, earlier);
+  }
+
+  unsubscribe(frame: UnsubscribeFrameDto): void {
+    if (!this.writer.carriesMany) throw new FrameRefused('multiplex_only');
+    if (this.endsNow()) return;
+    const following = this.#followed.get(frame.taskId);
+    if (!following || following.isLeft) return this.writer.refuse(new NotSubscribed(), frame);
+    following.isLeft = true;
+    following.leave();
+  }
+
+  /** Ends the connection with the error's close code. */
+  refuse(error: unknown): void {
+    this.writer.refuse(error);
+  }
+
+  /** Resolves when the stream has begun. Never rejects. */
+  private async follow(frame: SubscribeFrameDto, following: Following, earlier?: Following): Promise<void> {
+    const { taskId, lastEventId } = frame;
+    const { openSubscription, feedStream, streams } = this.delivery;
+    let release = () => {};
+    const over = () => {
+      release();
+      this.over(taskId, following);
+    };
+    try {
+      const caller = await this.caller.catch(() => undefined);
+      if (!caller || this.writer.why) return over();
+      // Admitted before the wait, so waiting subscriptions count as open and have the same cap.
+      release = streams.admit(caller, 'websocket');
+      // A left subscription may still be ending. Its end comes before the next beginning.
+      if (earlier?.isOver === false) await new Promise<void>((resolve) => (earlier.next = resolve));
+      await runInStory(this.story, async () => {
+        const subscription = await openSubscription.execute(caller, taskId, lastEventId, 'websocket');
+        following.leave = () => {
+          subscription.close();
+          release();
+        };
+        this.writer.confirm(subscription);
+        if (following.isLeft) following.leave();
+        feedStream.execute(subscription, this.writer, over);
+      });
+    } catch (error) {
+      over();
+      this.writer.refuse(error, frame);
+    }
+  }
+
+  private over(taskId: string, following: Following): void {
+    following.isOver = true;
+    following.next?.();
+    if (this.#followed.get(taskId) === following) this.#followed.delete(taskId);
+  }
+
+  /** Frames after the end are ignored. A client that sends frames and reads no answers gets answers only up to a limit. */
+  private endsNow(): boolean {
+    if (this.delivery.streams.isDraining) this.writer.end('draining');
+    if (this.writer.isOverrun) this.writer.end('slow_consumer');
+    return this.writer.why !== undefined;
+  }
+}

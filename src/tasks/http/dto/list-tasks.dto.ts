@@ -1,0 +1,43 @@
+import { Transform } from 'class-transformer';
+import { IsBoolean, IsIn, IsInt, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
+import { LIST_LIMIT, MAX_LIST_CURSOR_LENGTH } from '#protocol/limits.js';
+import { TASK_STATUSES, type TaskStatus } from '#protocol/snapshots.js';
+import { Optional } from '../../../http/optional.decorator.js';
+import { integerText } from '../../../http/query-text.js';
+import { Timestamp } from '../../../http/timestamp.decorator.js';
+import { A_TASK_TYPE } from './create-task.dto.js';
+
+export class ListTasksDto {
+  @Optional()
+  @IsIn(TASK_STATUSES)
+  status?: TaskStatus;
+
+  @Optional()
+  @IsString()
+  @Matches(A_TASK_TYPE)
+  taskType?: string;
+
+  @Optional()
+  @IsBoolean()
+  @Transform(({ value }) => (value === 'true' ? true : value === 'false' ? false : value))
+  suspended?: boolean;
+
+  @Optional()
+  @Timestamp()
+  createdAfter?: string;
+
+  @Optional()
+  @Timestamp()
+  createdBefore?: string;
+
+  @Transform(integerText)
+  @IsInt()
+  @Min(LIST_LIMIT.minimum)
+  @Max(LIST_LIMIT.maximum)
+  limit: number = LIST_LIMIT.default;
+
+  @Optional()
+  @IsString()
+  @MaxLength(MAX_LIST_CURSOR_LENGTH)
+  cursor?: string;
+}

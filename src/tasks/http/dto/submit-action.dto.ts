@@ -1,0 +1,31 @@
+import { IsString, Matches, MaxLength, MinLength } from 'class-validator';
+import { CLIENT_ID } from '#protocol/ids.js';
+import { MAX_NAME_LENGTH } from '#protocol/limits.js';
+import { JsonObjectText } from '../../../http/body-shape.js';
+import { JsonText } from '../../../json/json-text.js';
+import { Optional } from '../../../http/optional.decorator.js';
+import { CLIENT_REQUEST_ID } from './create-task.dto.js';
+
+export class SubmitActionDto {
+  @IsString()
+  @Matches(CLIENT_REQUEST_ID, { message: `must be ${CLIENT_ID.title}` })
+  clientActionId!: string;
+
+  @IsString()
+  @MinLength(1)
+  @MaxLength(MAX_NAME_LENGTH)
+  suspendId!: string;
+
+  @IsString()
+  @MinLength(1)
+  @MaxLength(MAX_NAME_LENGTH)
+  actionType!: string;
+
+  @Optional()
+  @JsonObjectText()
+  payload?: JsonText;
+
+  @Optional()
+  @JsonObjectText()
+  metadata?: JsonText;
+}

@@ -1,0 +1,190 @@
+import {
+  Body,
+  Controller,
+  Get,
+  Header,
+  HttpCode,
+  Param,
+  Post,
+  Query,
+  Req,
+  Res,
+  StreamableFile,
+  UseInterceptors,
+} from '@nestjs/common';
+import {
+  ApiAcceptedResponse,
+  ApiCreatedResponse,
+  ApiOkResponse,
+  ApiOperation,
+  ApiResponse,
+  ApiTags,
+} from '@nestjs/swagger';
+import type { Request, Response } from 'express';
+import type { ActionResult, Cancellation, TaskAccepted } from '#protocol/snapshots.js';
+import type { AuthContext } from '../../auth/auth-context.js';
+import { Caller } from '../../auth/caller.decorator.js';
+import { Requires } from '../../auth/requires.decorator.js';
+import { ApiErrors } from '../../http/api-errors.decorator.js';
+import { answers, Takes, TakesHeaders, TakesIds, TakesQuery } from '../../http/api-schemas.js';
+import { hasVersion } from '../../http/entity-tag.js';
+import { InvalidRequest, RequestValidationError } from '../../errors.js';
+import { around, inPieces } from '../../http/json-pieces.js';
+import type { Upload } from '../../uploads/receive-upload.js';
+import { CancelTask } from '../cancel-task.js';
+import { CancelTaskDto } from './dto/cancel-task.dto.js';
+import { SubmitActionDto } from './dto/submit-action.dto.js';
+import { CreateTaskDto } from './dto/create-task.dto.js';
+import { ListTasksDto } from './dto/list-tasks.dto.js';
+import { taskSnapshot, taskSummary } from './dto/task-snapshot.js';
+import { IdempotencyKey } from './idempotency-key.decorator.js';
+import { ListTasks } from '../list-tasks.js';
+import { ReadTask } from '../read-task.js';
+import { SubmitAction } from '../submit-action.js';
+import { SubmitTask } from '../submit-task.js';
+import { UploadInterceptor } from './upload.interceptor.js';
+import { Uploaded } from './uploaded.decorator.js';
+
+const header = (name: string, description: string) => ({
+  [name]: { description, schema: { type: 'string' as const } },
+});
+const LOCATION = header('Location', 'The task, relative to the address of the request.');
+const REPLAYED = header('Idempotent-Replayed', '`true`');
+const ETAG = header('ETag', 'The version of the task, for `If-None-Match`.');
+
+@ApiTags('tasks')
+@Controller('api/v1/tasks')
+export class TasksController {
+  constructor(
+    private readonly submitTask: SubmitTask,
+    private readonly readTask: ReadTask,
+    private readonly listTasks: ListTasks,
+    private readonly cancelTask: CancelTask,
+    private readonly submitAction: SubmitAction,
+  ) {}
+
+  @Post()
+  @Requires('tasks:write')
+  @UseInterceptors(UploadInterceptor)
+  @ApiOperation({ operationId: 'createTask', summary: 'Create a task, once, however often the request is repeated' })
+  @Takes('CreateTask')
+  @TakesHeaders('Idempotency-Key')
+  @ApiCreatedResponse({ ...answers('TaskAccepted', 'A new task'), headers: LOCATION })
+  @ApiOkResponse({ ...answers('TaskAccepted', 'The task of an earlier, equal request'), headers: REPLAYED })
+  @ApiErrors(400, 401, 403, 406, 409, 413, 415, 422, 429, 503)
+  async create(
+    @Caller() caller: AuthContext,
+    @Body() body: CreateTaskDto,
+    @IdempotencyKey() idempotencyKey: string | undefined,
+    @Uploaded() upload: Upload | undefined,
+    @Req() request: Request,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<TaskAccepted> {
+    const submitted = await this.submitTask.execute(caller, {
+      clientRequestId: clientRequestIdOf(body, idempotencyKey),
+      taskType: body.taskType,
+      ...(body.input && { input: body.input }),
+      ...(body.metadata && { metadata: body.metadata }),
+      ...(upload && { files: upload.files }),
+      ...(upload?.maxOwnedBytes !== undefined && { maxOwnedBytes: upload.maxOwnedBytes }),
+    });
+    response.status(submitted.deduplicated ? 200 : 201);
+    if (submitted.deduplicated) response.setHeader('Idempotent-Replayed', 'true');
+    else response.setHeader('Location', locationOf(submitted.taskId, request.path));
+    return submitted;
+  }
+
+  @Get()
+  @Requires('tasks:read')
+  @Header('Content-Type', 'application/json; charset=utf-8')
+  @ApiOperation({ operationId: 'listTasks', summary: 'List your own tasks, newest first' })
+  @TakesQuery('listTasks')
+  @ApiOkResponse(answers('TaskPage'))
+  @ApiErrors(400, 401, 403, 406, 503)
+  async list(@Caller() caller: AuthContext, @Query() query: ListTasksDto): Promise<string | StreamableFile> {
+    const { limit, cursor, ...filter } = query;
+    const page = { limit, ...(cursor !== undefined && { cursor }) };
+    const { items, nextCursor } = await this.listTasks.execute(caller, filter, page);
+    return inPieces(around('{"items":[', items, taskSummary, `],"nextCursor":${JSON.stringify(nextCursor)}}`));
+  }
+
+  @Get(':taskId')
+  @Requires('tasks:read')
+  @Header('Content-Type', 'application/json; charset=utf-8')
+  @ApiOperation({ operationId: 'readTask', summary: 'Read a task as it is now' })
+  @TakesIds('taskId')
+  @TakesHeaders('If-None-Match')
+  @ApiOkResponse({ ...answers('TaskSnapshot', 'The task'), headers: ETAG })
+  @ApiResponse({ status: 304, description: 'As If-None-Match has it' })
+  @ApiErrors(400, 401, 403, 404, 406, 503)
+  async read(
+    @Caller() caller: AuthContext,
+    @Param('taskId') taskId: string,
+    @Req() request: Request,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<string | undefined> {
+    const view = await this.readTask.execute(caller, taskId);
+    const etag = `"${view.headEventId}-${view.revision}"`;
+    response.setHeader('ETag', etag);
+    response.setHeader('Cache-Control', 'private, no-cache');
+    if (hasVersion(request, etag)) {
+      response.status(304);
+      return undefined;
+    }
+    return taskSnapshot(view);
+  }
+
+  @Post(':taskId/cancel')
+  @HttpCode(202)
+  @Requires('tasks:write')
+  @ApiOperation({ operationId: 'cancelTask', summary: 'Ask a task to end' })
+  @TakesIds('taskId')
+  @Takes('CancelTask', { required: false })
+  @ApiAcceptedResponse(answers('TaskCancellation'))
+  @ApiErrors(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)
+  cancel(
+    @Caller() caller: AuthContext,
+    @Param('taskId') taskId: string,
+    @Body() body: CancelTaskDto,
+  ): Promise<Cancellation> {
+    return this.cancelTask.execute(caller, taskId, body.reason);
+  }
+
+  @Post(':taskId/actions')
+  @Requires('tasks:write')
+  @ApiOperation({ operationId: 'answerQuestion', summary: "Answer a task's open question" })
+  @TakesIds('taskId')
+  @Takes('SubmitAction')
+  @ApiAcceptedResponse(answers('ActionResult', 'Accepted'))
+  @ApiOkResponse(answers('ActionResult', 'A repeat, or too late'))
+  @ApiErrors(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)
+  async act(
+    @Caller() caller: AuthContext,
+    @Param('taskId') taskId: string,
+    @Body() body: SubmitActionDto,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<ActionResult> {
+    const result = await this.submitAction.execute(caller, taskId, body);
+    response.status(result.status === 'ACCEPTED' ? 202 : 200);
+    return result;
+  }
+}
+
+/** The header may replace the member. Both may be there when they agree. */
+function clientRequestIdOf({ clientRequestId }: CreateTaskDto, header: string | undefined): string {
+  if (clientRequestId !== undefined && header !== undefined && clientRequestId !== header) {
+    throw new InvalidRequest('Idempotency-Key and clientRequestId differ.');
+  }
+  const id = clientRequestId ?? header;
+  if (id === undefined) {
+    throw new RequestValidationError([
+      { path: 'clientRequestId', message: 'is required, unless an Idempotency-Key header stands in for it' },
+    ]);
+  }
+  return id;
+}
+
+/** Relative to the client's address, because a proxy may have removed a prefix from it. */
+function locationOf(taskId: string, path: string): string {
+  return path.endsWith('/') ? taskId : `tasks/${taskId}`;
+}

@@ -1,0 +1,156 @@
+import type { TaskStatus } from '#protocol/snapshots.js';
+import type { Attachment } from '#protocol/snapshots.js';
+import type { Queryable, Statement } from '../../database/queryable.js';
+import { JsonText } from '../../json/json-text.js';
+import { attachmentsOf } from './attachments.js';
+import { jsonTextIn, type TaskIdentity } from './task-row.js';
+
+/** A task in the form of its snapshot. */
+export interface TaskView {
+  readonly identity: TaskIdentity;
+  readonly status: TaskStatus;
+  readonly headEventId: number;
+  readonly revision: number;
+  readonly input: JsonText | null;
+  readonly metadata: JsonText | null;
+  readonly attempt: number;
+  readonly cancellationRequested: boolean;
+  /** Why the task was set aside; null: it was not. */
+  readonly asideCode: string | null;
+  readonly progress: number | null;
+  readonly attachments: readonly Attachment[];
+  /** The payload of TASK_SUSPENDED, while the question is open. */
+  readonly openSuspension: JsonText | null;
+  /** Of TASK_COMPLETED. */
+  readonly result: JsonText | null;
+  /** The payload of TASK_FAILED. */
+  readonly failure: JsonText | null;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+  readonly startedAt: Date | null;
+  readonly finishedAt: Date | null;
+}
+
+export interface ViewRow {
+  task_id: string;
+  tenant_id: string;
+  owner_id: string;
+  task_type: string;
+  client_request_id: string;
+  correlation_id: string;
+  status: TaskStatus;
+  head_event_id: string;
+  revision: string;
+  input: string | null;
+  metadata: string | null;
+  attempt: number;
+  cancel_requested: boolean;
+  aside_code: string | null;
+  progress: number | null;
+  terminal_payload: string | null;
+  open_suspension: string | null;
+  attachments: readonly Attachment[] | null;
+  created_at: Date;
+  updated_at: Date;
+  started_at: Date | null;
+  finished_at: Date | null;
+}
+
+/**
+ * The result and the failure are only in the terminal event, which is the last. PostgreSQL must not look into payloads: it
+ * refuses U+0000 and half characters in them.
+ */
+export const VIEW_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,
+  t.head_event_id, t.revision, t.metadata::text AS metadata, t.attempt, t.cancel_requested_at IS NOT NULL AS cancel_requested, t.aside_code, t.progress,
+  e.payload::text AS terminal_payload, s.question::text AS open_suspension, t.created_at, t.updated_at, t.started_at, t.finished_at,
+  ${attachmentsOf('t.task_id')}`;
+
+export const VIEW_JOINS = `LEFT JOIN taskbridge.events e
+    ON t.finished_at IS NOT NULL AND e.task_id = t.task_id AND e.event_id = t.head_event_id
+  LEFT JOIN taskbridge.proj_suspensions s ON s.task_id = t.task_id AND s.suspend_id = t.suspend_id`;
+
+/** Index: the primary keys. */
+const READ: Statement = {
+  name: 'read-task',
+  text: `SELECT ${VIEW_COLUMNS}, t.input::text AS input FROM taskbridge.proj_tasks t ${VIEW_JOINS} WHERE t.task_id = $1`,
+};
+
+export async function readTaskView(db: Queryable, taskId: string): Promise<TaskView | undefined> {
+  const [row] = await db.query<ViewRow>(READ, [taskId]);
+  return row && taskView(row);
+}
+
+export function taskView(row: ViewRow): TaskView {
+  const { status, terminal_payload: payload } = row;
+  return {
+    identity: {
+      taskId: row.task_id,
+      tenantId: row.tenant_id,
+      ownerId: row.owner_id,
+      taskType: row.task_type,
+      clientRequestId: row.client_request_id,
+      correlationId: row.correlation_id,
+    },
+    status,
+    headEventId: Math.max(0, Number(row.head_event_id)),
+    revision: Number(row.revision),
+    input: jsonTextIn(row.input),
+    metadata: jsonTextIn(row.metadata),
+    attempt: row.attempt,
+    cancellationRequested: row.cancel_requested,
+    asideCode: row.aside_code,
+    progress: row.progress,
+    attachments: row.attachments ?? [],
+    openSuspension: jsonTextIn(row.open_suspension),
+    result: status === 'COMPLETED' && payload !== null ? resultIn(payload) : null,
+    failure: status === 'FAILED' ? jsonTextIn(payload) : null,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+    startedAt: row.started_at,
+    finishedAt: row.finished_at,
+  };
+}
+
+const BEFORE_RESULT = '{"result":';
+
+/** The result, cut out of the payload of TASK_COMPLETED. It is the only member, and may be too large to parse. */
+function resultIn(payload: string): JsonText | null {
+  if (payload.startsWith(BEFORE_RESULT)) return new JsonText(payload.slice(BEFORE_RESULT.length, -1));
+  // The payload differs from what this service writes, so it was written by hand.
+  const result = (JSON.parse(payload) as { result?: unknown } | null)?.result;
+  return result === undefined ? null : new JsonText(JSON.stringify(result));
+}
+
+/** The owner of a task, and the state of its log: the facts that a stream needs at its beginning. */
+export interface TaskHead {
+  readonly identity: TaskIdentity;
+  readonly headEventId: number;
+  readonly status: TaskStatus;
+  /** Why the task was set aside; null: it was not. */
+  readonly asideCode: string | null;
+}
+
+const HEAD: Statement = {
+  name: 'read-task-head',
+  text: `SELECT t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,
+    t.head_event_id, t.aside_code FROM taskbridge.proj_tasks t WHERE t.task_id = $1`,
+};
+
+export async function readTaskHead(db: Queryable, taskId: string): Promise<TaskHead | undefined> {
+  const [row] = await db.query<ViewRow>(HEAD, [taskId]);
+  return (
+    row && {
+      identity: {
+        taskId: row.task_id,
+        tenantId: row.tenant_id,
+        ownerId: row.owner_id,
+        taskType: row.task_type,
+        clientRequestId: row.client_request_id,
+        correlationId: row.correlation_id,
+      },
+      headEventId: Math.max(0, Number(row.head_event_id)),
+      status: row.status,
+      asideCode: row.aside_code,
+    }
+  );
+}
