@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { uniqueId } from './support/client.js';
 import { field, file, formOf } from './support/form.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
-import { anyText, type Known, mutated, type Schema, valid } from './support/schema-arbitraries.js';
+import { anyText, isDateTime, type Known, mutated, type Schema, valid } from './support/schema-arbitraries.js';
 import { type Service, startService, temporaryDirectory } from './support/service.js';
 import { type Lease, WITH_WORKERS, WORKER_TOKEN, WorkerClient } from './support/worker-client.js';
 
@@ -63,7 +63,7 @@ describe('Requests made from the description of the API', () => {
   let there: Existing;
   const validators = new Map<Schema, ValidateFunction>();
   const ajv = new Ajv2020({ strict: false, validateFormats: true });
-  ajv.addFormat('date-time', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/);
+  ajv.addFormat('date-time', isDateTime);
   ajv.addFormat('uuid', /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/);
   ajv.addFormat('binary', true);
 
@@ -116,10 +116,14 @@ describe('Requests made from the description of the API', () => {
     expect(statuses.size).toBe(Object.values(document.paths).flatMap((item) => Object.keys(item)).length);
   }, 120_000);
 
-  function wrongWith({ operation, method }: Generated, { status, headers, text }: Answered): string | undefined {
+  function wrongWith(request: Generated, { status, headers, text }: Answered): string | undefined {
+    const { operation, method } = request;
     const [, path = ''] = operation.split(' ');
-    const { responses } = document.paths[path]?.[method.toLowerCase()] as Operation;
+    const { requestBody, responses } = document.paths[path]?.[method.toLowerCase()] as Operation;
     if (status >= 500) return `answered ${status}`;
+    const judged =
+      requestBody && judgedOtherwise(request, requestBody.content['application/json']?.schema ?? {}, status);
+    if (judged !== undefined) return judged;
     const response = responses[status];
     if (response === undefined) return `answered ${status}, which is not described`;
     if (headers['x-correlation-id'] === undefined) return 'answered without a correlation id';
@@ -133,6 +137,22 @@ describe('Requests made from the description of the API', () => {
     return validate(JSON.parse(text))
       ? undefined
       : `answered what its schema does not allow: ${ajv.errorsText(validate.errors)}`;
+  }
+
+  /** Whether the service and the description agree about the body. */
+  function judgedOtherwise(
+    { operation, headers, body }: Generated,
+    schema: Schema,
+    status: number,
+  ): string | undefined {
+    if (!body || headers['Content-Type'] !== 'application/json') return undefined;
+    if (status >= 300 && status !== 422) return undefined;
+    const value = JSON.parse(body) as object;
+    const fits = validatorOf(schema)(value);
+    if (status < 300) return fits ? undefined : 'accepted a body that its schema does not allow';
+    // No schema of a body can say that a header stands in for a member.
+    const lacksKey = operation === 'POST /api/v1/tasks' && !('clientRequestId' in value);
+    return fits && !lacksKey ? 'refused a body that its schema allows' : undefined;
   }
 
   function validatorOf(schema: Schema): ValidateFunction {

@@ -14,9 +14,16 @@ interface Reference {
 
 interface AsyncApi {
   readonly asyncapi: string;
-  readonly channels: Record<string, { readonly address: string; readonly messages: Record<string, Reference> }>;
+  readonly channels: Record<
+    string,
+    { readonly address: string; readonly servers: readonly Reference[]; readonly messages: Record<string, Reference> }
+  >;
   readonly operations: Record<string, { readonly channel: Reference; readonly messages: readonly Reference[] }>;
-  readonly components: { readonly messages: Record<string, { readonly payload: Reference }> };
+  readonly servers: Record<string, { readonly protocol: string; readonly security: readonly Reference[] }>;
+  readonly components: {
+    readonly messages: Record<string, { readonly payload: Reference }>;
+    readonly securitySchemes: { readonly principal: { readonly description: string } };
+  };
 }
 
 const CHANNELS = ['task', 'tasks', 'stream'] as const;
@@ -63,10 +70,25 @@ describe('/asyncapi.json', () => {
     await service.stop();
     expect(response.status).toBe(200);
     expect(response.headers.get('content-type')).toBe('application/json; charset=utf-8');
-    expect(await response.json()).toEqual(document);
+    const strictDocument = (await response.json()) as AsyncApi;
+    expect(strictDocument).toEqual({
+      ...document,
+      components: { ...document.components, securitySchemes: expect.anything() },
+    });
+    const [anybody, proved] = [document, strictDocument].map(({ components }) => components.securitySchemes.principal);
+    expect(proved).toMatchObject({ type: 'httpApiKey', in: 'header', name: 'X-Principal-Id' });
+    expect(anybody?.description).toBe(`${proved?.description} A caller without it is the principal of the system.`);
     expect(document.asyncapi).toBe('3.0.0');
     expect(Object.keys(openApi.paths)).not.toContain('/asyncapi.json');
   }, 60_000);
+
+  it('says where each channel is, and what proves the caller there', () => {
+    const protocols = CHANNELS.map((name) =>
+      document.channels[name]?.servers.map(({ $ref }) => document.servers[$ref.split('/').at(-1) ?? '']),
+    );
+    const security = [{ $ref: '#/components/securitySchemes/principal' }];
+    expect(protocols).toMatchObject(['ws', 'ws', 'http'].map((protocol) => [{ protocol, security }]));
+  });
 
   it('has no reference that leads nowhere', () => {
     const references = [...JSON.stringify(document).matchAll(/"\$ref":"#\/([^"]+)"/g)].map(([, path = '']) => path);

@@ -2,9 +2,11 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { Ajv2020 } from 'ajv/dist/2020.js';
+import { REQUESTS } from '#protocol/requests.js';
 import { AuthContextResolver } from '../src/auth/auth-context-resolver.js';
 import { createApplication } from '../src/boot/application.js';
 import { readConfig } from '../src/boot/config.js';
+import { openApi } from '../src/boot/open-api.js';
 import { Database } from '../src/database/database.js';
 import { createPool } from '../src/database/pool.js';
 import { LiveLog } from '../src/tasks/ports/live-log.js';
@@ -19,7 +21,7 @@ import { AttachmentStore } from '../src/uploads/attachment-store.js';
 import { UploadPolicy } from '../src/uploads/upload-policy.js';
 import { createTestDatabase, type TestDatabase } from './support/postgres.js';
 import { handlersOf, nameOf, type Route } from './support/routes.js';
-import { startService, temporaryDirectory } from './support/service.js';
+import { temporaryDirectory } from './support/service.js';
 
 const WORKER_TOKEN = 'a-worker-token-of-more-than-32-characters';
 const SOME_ID = '01890000-0000-7000-8000-000000000000';
@@ -146,6 +148,7 @@ describe('Every route', () => {
 
 interface Operation {
   readonly operationId: string;
+  readonly security?: readonly object[];
   readonly parameters?: readonly { readonly name: string; readonly in: string; readonly required?: boolean }[];
   readonly responses: Readonly<Record<string, { readonly description?: unknown }>>;
 }
@@ -154,18 +157,18 @@ interface OpenApi {
   readonly openapi: string;
   readonly info: { readonly title: string; readonly version: string };
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
-  readonly components: { readonly schemas: Readonly<Record<string, object>> };
+  readonly components: {
+    readonly schemas: Readonly<Record<string, object>>;
+    readonly securitySchemes: Readonly<Record<string, object>>;
+  };
 }
 
-/** Of the build, because a plugin of the compiler adds to it what the types say. */
 describe('The description of the API', () => {
   let document: OpenApi;
   let operations: { readonly name: string; readonly path: string; readonly operation: Operation }[];
 
   beforeAll(async () => {
-    const service = await startService({ DATABASE_URL: test.appUrl, DATA_DIR: await temporaryDirectory() });
-    document = (await (await fetch(`${service.url}/openapi.json`)).json()) as OpenApi;
-    await service.stop();
+    document = (await (await fetch(`${url}/openapi.json`)).json()) as OpenApi;
     operations = Object.entries(document.paths).flatMap(([path, item]) =>
       Object.entries(item).map(([method, operation]) => ({
         name: `${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ':$1')}`,
@@ -197,9 +200,55 @@ describe('The description of the API', () => {
     expect(operations.map(({ name }) => name).sort()).toEqual(listed.sort());
   });
 
-  it('has an id of its own for every operation', () => {
+  it('has an id of its own for every operation: a verb and a noun', () => {
     const ids = operations.map(({ operation }) => operation.operationId);
     expect(new Set(ids).size).toBe(ids.length);
+    expect(ids.filter((id) => !/^[a-z]+[A-Z][a-z]+$/.test(id))).toEqual([]);
+  });
+
+  it('names its schemas by what they are, and each is used', () => {
+    const used = new Set([...nodes()].map((node) => String(node['$ref']).split('/').at(-1)));
+    const names = Object.keys(document.components.schemas);
+    expect(names.filter((name) => /Dto$/.test(name) || !used.has(name))).toEqual([]);
+    expect(names).toEqual(expect.arrayContaining(['CreateTask', 'TaskSnapshot', 'TaskEvent', 'EventPage', 'Error']));
+  });
+
+  it('closes the bodies of requests, and leaves answers open for members to come', () => {
+    const closed = Object.entries(document.components.schemas)
+      .filter(([, schema]) => 'additionalProperties' in schema && schema.additionalProperties === false)
+      .map(([name]) => name);
+    expect(closed.sort()).toEqual(
+      Object.entries(REQUESTS)
+        .filter(([, schema]) => 'properties' in (schema as object))
+        .map(([name]) => name)
+        .sort(),
+    );
+  });
+
+  it('says what proves a caller', () => {
+    const { securitySchemes } = document.components;
+    expect(Object.keys(securitySchemes).sort()).toEqual(['leaseToken', 'principal', 'workerToken']);
+    for (const { name, operation } of operations) {
+      const expected = PUBLIC_ROUTES.includes(name)
+        ? []
+        : name.includes('/worker/')
+          ? [{ workerToken: [] }]
+          : expect.arrayContaining([{ principal: [expect.stringMatching(/^tasks:(read|write)$/)] }]);
+      expect([name, operation.security]).toEqual([name, expected]);
+    }
+  });
+
+  it.each([
+    [
+      'a proxy that has to prove itself',
+      { requireAuthenticatedPrincipal: true, proxySecrets: ['s'] },
+      [['principal', 'proxySecret']],
+    ],
+    ['callers without a principal', { requireAuthenticatedPrincipal: false, proxySecrets: [] }, [['principal'], []]],
+    ['both', { requireAuthenticatedPrincipal: false, proxySecrets: ['s'] }, [['principal', 'proxySecret'], []]],
+  ])('says of a service with %s how callers come in', (_, auth, ways) => {
+    const security = openApi(app, auth).paths['/api/v1/tasks']?.post?.security ?? [];
+    expect(security.map((way) => Object.keys(way))).toEqual(ways);
   });
 
   it('declares the parameters of every path, and no others in it', () => {

@@ -4,7 +4,9 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from '@jest/globals';
+import type { ArgumentMetadata } from '@nestjs/common';
 import { Ajv } from 'ajv';
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
 import {
   APPENDABLE_TYPES,
@@ -18,14 +20,94 @@ import {
   problemInAppended,
 } from '#protocol/events.js';
 import { anyObject, integer, type JsonSchema, list, nullable, object, problemIn, text } from '#protocol/json-schema.js';
+import { QUERIES, REQUESTS } from '#protocol/requests.js';
 import { SCHEMAS } from '#protocol/snapshots.js';
+import { LongPollDto, StreamQueryDto } from '../src/streaming/long-poll.dto.js';
+import * as worker from '../src/execution/worker-api/worker.dto.js';
+import { shapeOf } from '../src/http/body-shape.js';
+import { RequestValidationError } from '../src/errors.js';
+import { checkedBody } from '../src/json/json-body.js';
+import { checkStrictJson } from '../src/json/strict-json.js';
+import { EdgeValidationPipe } from '../src/http/validation.pipe.js';
 import { appendedEvent } from '../src/tasks/domain/event-payloads.js';
 import { newEvent } from '../src/tasks/domain/task-event.js';
+import { CancelTaskDto } from '../src/tasks/http/dto/cancel-task.dto.js';
+import { CreateTaskDto } from '../src/tasks/http/dto/create-task.dto.js';
+import { ListTasksDto } from '../src/tasks/http/dto/list-tasks.dto.js';
+import { SubmitActionDto } from '../src/tasks/http/dto/submit-action.dto.js';
 import { ChangedProgram } from './support/changed-program.js';
-import { mutated, type Schema, valid } from './support/schema-arbitraries.js';
+import { isDateTime, mutated, type Schema, valid } from './support/schema-arbitraries.js';
 import { temporaryDirectory } from './support/service.js';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
+
+describe('The table of requests', () => {
+  const ajv = new Ajv2020({ strict: false, formats: { 'date-time': isDateTime } });
+  ajv.addSchema({ $id: 'api', components: { schemas: REQUESTS } });
+  const pipe = new EdgeValidationPipe();
+  const isTaken = async (text: string, dto: ArgumentMetadata['metatype']) => {
+    const body = await checkedBody(Buffer.from(text));
+    return pipe.transform(body, { type: 'body', metatype: dto }).then(
+      () => true,
+      (error: unknown) => {
+        expect(error).toBeInstanceOf(RequestValidationError);
+        return false;
+      },
+    );
+  };
+
+  describe.each([
+    ['CreateTask', CreateTaskDto],
+    ['CancelTask', CancelTaskDto],
+    ['SubmitAction', SubmitActionDto],
+    ['ClaimTasks', worker.ClaimDto],
+    ['ProveLease', worker.LeaseTokenDto],
+    ['AppendEvents', worker.AppendEventsDto],
+    ['SuspendTask', worker.SuspendDto],
+    ['CompleteTask', worker.CompleteDto],
+    ['FailAttempt', worker.FailDto],
+    ['ConfirmCancellation', worker.CancelledDto],
+  ] as const)('has under %s', (name, dto) => {
+    it('the members that the service knows', () => {
+      expect(Object.keys(REQUESTS[name].properties ?? {}).sort()).toEqual(Object.keys(shapeOf(dto)).sort());
+    });
+
+    it('what the service takes, and nothing else', async () => {
+      const validate = ajv.compile({ $ref: `api#/components/schemas/${name}` });
+      const fitting = valid(REQUESTS[name] as Schema, REQUESTS as Readonly<Record<string, Schema>>, {});
+      const judged = { taken: 0, refused: 0 };
+      await fc.assert(
+        fc.asyncProperty(fc.oneof(fitting, mutated(fitting)), async (value) => {
+          const text = JSON.stringify(value) ?? 'null';
+          // A thread reads larger ones. It starts from the build.
+          fc.pre(Buffer.byteLength(text) < 64 * 1024 && isStrictObject(text));
+          const taken = await isTaken(text, dto);
+          expect(validate(JSON.parse(text))).toBe(taken);
+          judged[taken ? 'taken' : 'refused']++;
+        }),
+        { numRuns: 200 },
+      );
+      expect(Math.min(judged.taken, judged.refused)).toBeGreaterThan(20);
+    });
+  });
+
+  it.each([
+    ['listTasks', ListTasksDto],
+    ['pollEvents', LongPollDto],
+    ['streamEvents', StreamQueryDto],
+  ] as const)('has the parameters of the query of %s', (name, dto) => {
+    expect(Object.keys(QUERIES[name]).sort()).toEqual(Object.keys(shapeOf(dto)).sort());
+  });
+});
+
+/** What passes the edge: what does not is 400, whatever the route. */
+function isStrictObject(text: string): boolean {
+  try {
+    return checkStrictJson(Buffer.from(text)) === 'object';
+  } catch {
+    return false;
+  }
+}
 
 describe('A shape', () => {
   const ajv = new Ajv({ strict: false, formats: { 'date-time': (value: string) => !Number.isNaN(Date.parse(value)) } });
@@ -185,10 +267,10 @@ describe('A new line in the table of events', () => {
     await writeFile(
       join(copy, 'show.ts'),
       `import { SCHEMAS } from '#protocol/snapshots.js';
-       import { ASYNCAPI } from './src/streaming/asyncapi/document.js';
+       import { asyncApi } from './src/streaming/asyncapi/document.js';
        import { appendedEvent } from './src/tasks/domain/event-payloads.js';
        const stored = appendedEvent('TASK_PROGRESS', { progress: 1, pace: 'fast' }, 1).json;
-       console.log(JSON.stringify({ SCHEMAS, ASYNCAPI, stored }));`,
+       console.log(JSON.stringify({ SCHEMAS, asyncApi: asyncApi([]), stored }));`,
     );
     const node = (script: string) =>
       promisify(execFile)(process.execPath, ['--import', './test/support/typescript-hooks.js', script], {
@@ -207,12 +289,12 @@ describe('A new line in the table of events', () => {
     const { stdout } = await node('show.ts');
     const shown = JSON.parse(stdout) as {
       SCHEMAS: Record<string, Envelope>;
-      ASYNCAPI: { components: { schemas: Record<string, Envelope> } };
+      asyncApi: { components: { schemas: Record<string, Envelope> } };
       stored: string;
     };
     const pace = { type: 'string', enum: ['slow', 'fast'] };
     expect(shown.SCHEMAS['TaskProgress']?.properties.payload.properties['pace']).toEqual(pace);
-    expect(shown.ASYNCAPI.components.schemas['TASK_PROGRESS']?.properties.payload.properties['pace']).toEqual(pace);
+    expect(shown.asyncApi.components.schemas['TASK_PROGRESS']?.properties.payload.properties['pace']).toEqual(pace);
     expect(shown.stored).toBe('{"progress":1,"pace":"fast"}');
   }, 60_000);
 });

@@ -1,13 +1,13 @@
 import type { IncomingMessage } from 'node:http';
 import { Injectable } from '@nestjs/common';
+import { patternOf, PRINCIPAL_ID } from '#protocol/ids.js';
 import { AuthConfig } from './auth.config.js';
 import { NOBODY, UNSCOPED, type AuthContext } from './auth-context.js';
 import { AuthContextResolver } from './auth-context-resolver.js';
 import { NotAuthenticated } from './auth.errors.js';
 import { ProxyProof } from './proxy-proof.js';
 
-/** Ids that proxies hand out: UUIDs, names, e-mail addresses, `auth0|…` subjects. */
-const PRINCIPAL = /^[A-Za-z0-9][A-Za-z0-9._:@|-]{0,127}$/;
+const PRINCIPAL = patternOf(PRINCIPAL_ID);
 const SCOPE = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$/;
 
 /** Trusts the headers of an auth proxy that verifies credentials and strips what clients send under these names. */

@@ -1,4 +1,5 @@
-import { SetMetadata } from '@nestjs/common';
+import { applyDecorators, SetMetadata } from '@nestjs/common';
+import { ApiSecurity } from '@nestjs/swagger';
 import type { Scope } from './auth-context.js';
 
 export const REQUIRED_SCOPE = 'taskbridge:scope';
@@ -10,5 +11,5 @@ export const REQUIRED_SCOPE = 'taskbridge:scope';
  */
 export function Requires<Own extends string = never>(scope: Scope | NoInfer<Own>) {
   if (typeof scope !== 'string' || scope === '') throw new TypeError('@Requires() needs the name of a scope');
-  return SetMetadata(REQUIRED_SCOPE, scope);
+  return applyDecorators(SetMetadata(REQUIRED_SCOPE, scope), ApiSecurity('principal', [scope]));
 }

@@ -1,7 +1,7 @@
 import type { Server } from 'node:http';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
+import { SwaggerModule } from '@nestjs/swagger';
 import { AppModule, type Parts } from '../app.module.js';
 import { Upgrades } from '../streaming/web-socket/upgrades.js';
 import { WebSocketAdapter } from '../streaming/web-socket/web-socket-adapter.js';
@@ -17,9 +17,8 @@ import { nestLogger } from '../observability/nest-logger.js';
 import { OpsGate } from '../observability/ops-gate.js';
 import { takesUploads } from '../tasks/http/upload.interceptor.js';
 import { AttachmentStore } from '../uploads/attachment-store.js';
-import { withSchemas } from '../http/api-schemas.js';
 import type { Config } from './config.js';
-import { withUploadForm } from './upload-form.js';
+import { openApi } from './open-api.js';
 
 /** Longer than the idle time of the proxies in front, which otherwise reuse a connection at the moment it is closed. */
 const KEEP_ALIVE_MS = 75_000;
@@ -94,14 +93,7 @@ export function harden(server: Server): void {
 }
 
 function documentApi(app: NestExpressApplication, { config }: Wiring): void {
-  const outline = new DocumentBuilder()
-    .setOpenAPIVersion('3.1.0')
-    .setTitle('TaskBridge')
-    .setDescription('Accept a long-running task once, and follow it to its end without losing an event.')
-    .setVersion('1.0')
-    .build();
-  const document = () => withSchemas(withUploadForm(SwaggerModule.createDocument(app, outline)));
-  SwaggerModule.setup('docs', app, document, {
+  SwaggerModule.setup('docs', app, () => openApi(app, config.auth), {
     jsonDocumentUrl: 'openapi.json',
     ui: !config.environment.productionLike,
     raw: ['json'],

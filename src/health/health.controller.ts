@@ -1,8 +1,9 @@
 import { Controller, Get, Header, Res } from '@nestjs/common';
-import { ApiOkResponse, ApiServiceUnavailableResponse, ApiTags } from '@nestjs/swagger';
+import { ApiOkResponse, ApiOperation, ApiServiceUnavailableResponse, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { Public } from '../auth/public.decorator.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
+import { answers } from '../http/api-schemas.js';
 import { OpsGate } from '../observability/ops-gate.js';
 import type { Readiness } from './readiness-probe.js';
 import { ServiceReadiness } from './service-readiness.js';
@@ -19,22 +20,18 @@ export class HealthController {
   ) {}
 
   @Get('health')
+  @ApiOperation({ operationId: 'readHealth', summary: 'Whether the process serves', security: [] })
   @Header('Cache-Control', 'no-store')
-  @ApiOkResponse({ description: 'The process serves', example: { status: 'ok' } })
+  @ApiOkResponse(answers('Health', 'The process serves'))
   health(): { readonly status: 'ok' } {
     return { status: 'ok' };
   }
 
   @Get('ready')
+  @ApiOperation({ operationId: 'readReadiness', summary: 'Whether the service wants requests', security: [] })
   @Header('Cache-Control', 'no-store')
-  @ApiOkResponse({
-    description: 'Send requests',
-    example: { status: 'ready', details: { postgres: { status: 'ready' } } },
-  })
-  @ApiServiceUnavailableResponse({
-    description: 'Send no requests',
-    example: { status: 'not_ready', details: { postgres: { status: 'not_ready' } } },
-  })
+  @ApiOkResponse(answers('Readiness', 'Send requests'))
+  @ApiServiceUnavailableResponse(answers('Readiness', 'Send no requests'))
   async ready(@Res({ passthrough: true }) response: Response): Promise<Partial<Readiness> & { status: string }> {
     const { ready, details } = await this.readiness.check();
     response.status(ready ? 200 : 503);

@@ -1,8 +1,8 @@
 import { ValidateBy } from 'class-validator';
+import { patternOf } from '#protocol/ids.js';
+import { sentTimestamp } from '#protocol/json-schema.js';
 
-/** RFC 3339, with seconds and an offset; without the leap second, and without offsets that no place on earth has. */
-const TIMESTAMP =
-  /^(?!0000)(\d{4})-(0[1-9]|1[0-2])-(\d{2})T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?(Z|[+-](0\d|1[0-5]):[0-5]\d)$/;
+const TIMESTAMP = patternOf(sentTimestamp());
 
 /** A moment that PostgreSQL accepts, too: it refuses 30 February, which `Date` reads as 2 March. */
 export const Timestamp = () =>

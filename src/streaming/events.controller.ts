@@ -7,7 +7,7 @@ import { Caller } from '../auth/caller.decorator.js';
 import { Requires } from '../auth/requires.decorator.js';
 import { Produces } from '../http/accept.guard.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
-import { answers } from '../http/api-schemas.js';
+import { answers, TakesHeaders, TakesIds, TakesQuery } from '../http/api-schemas.js';
 import { arrayOf, JsonText, writeObject } from '../json/json-text.js';
 import { OriginPolicy } from '../http/origin-policy.js';
 import { StreamingConfig } from './streaming.config.js';
@@ -31,7 +31,12 @@ export class EventsController {
   @Requires('tasks:read')
   @Header('Cache-Control', 'no-store')
   @Header('Content-Type', 'application/json; charset=utf-8')
-  @ApiOperation({ summary: 'Read a page of events, waiting while there is none (long-poll)' })
+  @ApiOperation({
+    operationId: 'pollEvents',
+    summary: 'Read a page of events, waiting while there is none (long-poll)',
+  })
+  @TakesIds('taskId')
+  @TakesQuery('pollEvents')
   @ApiOkResponse(answers('EventPage'))
   async poll(
     @Caller() caller: AuthContext,
@@ -56,7 +61,10 @@ export class EventsController {
   @Get('stream')
   @Produces('text/event-stream')
   @Requires('tasks:read')
-  @ApiOperation({ summary: 'Follow a task to its end (Server-Sent Events)' })
+  @ApiOperation({ operationId: 'streamEvents', summary: 'Follow a task to its end (Server-Sent Events)' })
+  @TakesIds('taskId')
+  @TakesQuery('streamEvents')
+  @TakesHeaders('Last-Event-ID')
   @ApiOkResponse({
     description: 'Events as they happen, and heartbeats; ends after the terminal event',
     content: { 'text/event-stream': { schema: { type: 'string' } } },

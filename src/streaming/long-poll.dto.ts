@@ -1,4 +1,3 @@
-import { ApiProperty } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
 import { IsInt, IsString, Max, Min } from 'class-validator';
 import { MAX_EVENTS, POLL_WAIT_MS } from '#protocol/limits.js';
@@ -6,29 +5,24 @@ import { Optional } from '../http/optional.decorator.js';
 import { integerText } from '../http/query-text.js';
 
 export class LongPollDto {
-  /** The last event id that the client has; absent, empty or `0`: from the start. */
   @Optional()
   @IsString()
   afterEventId?: string;
 
-  /** How long to wait while there is nothing after the cursor. */
   @Transform(integerText)
   @IsInt()
   @Min(POLL_WAIT_MS.minimum)
   @Max(POLL_WAIT_MS.maximum)
-  @ApiProperty({ type: 'integer', ...POLL_WAIT_MS, required: false })
   waitTimeoutMs: number = POLL_WAIT_MS.default;
 
   @Transform(integerText)
   @IsInt()
   @Min(MAX_EVENTS.minimum)
   @Max(MAX_EVENTS.maximum)
-  @ApiProperty({ type: 'integer', ...MAX_EVENTS, required: false })
   maxEvents: number = MAX_EVENTS.default;
 }
 
 export class StreamQueryDto {
-  /** Stands in for the `Last-Event-ID` header, which wins. */
   @Optional()
   @IsString()
   lastEventId?: string;

@@ -89,9 +89,9 @@ function ofType(
 }
 
 function ofText({ pattern, format, minLength = 0, maxLength = 300 }: Schema): fc.Arbitrary<string> {
-  if (pattern !== undefined) return fc.stringMatching(new RegExp(pattern));
   if (format === 'date-time')
     return fc.date({ noInvalidDate: true, min: new Date(0), max: new Date(4e12) }).map((date) => date.toISOString());
+  if (pattern !== undefined) return fc.stringMatching(new RegExp(pattern)).filter((text) => text.length <= maxLength);
   return fc.string({ unit: 'grapheme', minLength, maxLength: Math.min(maxLength, 40) });
 }
 
@@ -145,3 +145,11 @@ export const anyText = fc.oneof(
   TEXT,
   fc.constantFrom(...EXTREMES).map((value) => String(value).slice(0, 2_000)),
 );
+
+/** For `format: date-time`. RFC 3339: also the day is one of its month. */
+export function isDateTime(text: string): boolean {
+  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/.test(text)) return false;
+  const day = text.slice(0, 'yyyy-mm-dd'.length);
+  const at = Date.parse(day);
+  return !Number.isNaN(at) && new Date(at).toISOString().startsWith(day);
+}

@@ -128,7 +128,8 @@ export function endsTask(type: string): type is TerminalType {
 }
 
 const PAYLOADS = byType((type) => object(EVENTS[type].payload));
-const APPENDED = byType((type) => {
+/** By type, the schema of a payload that an attempt appends. */
+export const APPENDED_SCHEMAS = byType((type) => {
   const { payload, added = [] } = rowOf(type);
   return object(Object.fromEntries(Object.entries(payload).filter(([name]) => !added.includes(name))));
 });
@@ -151,7 +152,7 @@ export function isPayload<T extends EventType>(type: T, payload: unknown): paylo
 
 /** What is wrong with a payload that an attempt appends. */
 export function problemInAppended(type: AppendableType, payload: unknown): Problem | undefined {
-  return problemIn(APPENDED[type], payload);
+  return problemIn(APPENDED_SCHEMAS[type], payload);
 }
 
 const NAMES = byType((type) => Object.keys(EVENTS[type].payload));

@@ -34,5 +34,14 @@ export const HEAD_EVENT_ID = text({
 /** The most characters of an event id that a client sends. */
 export const MAX_CURSOR_LENGTH = 255;
 
+/** What a client sends as its cursor over HTTP. */
+export const CURSOR = text({
+  description: 'The last event id that the client has; absent, empty and 0 mean from the start.',
+  pattern: `^(0|[1-9][0-9]{0,${MAX_CURSOR_LENGTH - 1}})?$`,
+});
+
+/** UUIDs, names, e-mail addresses, `auth0|…` subjects. */
+export const PRINCIPAL_ID = text({ pattern: '^[A-Za-z0-9][A-Za-z0-9._:@|-]{0,127}$' });
+
 /** The pattern of a shape, for values that are strings already. */
 export const patternOf = ({ pattern = '' }: JsonSchema): RegExp => new RegExp(pattern);

@@ -13,6 +13,10 @@ export interface JsonSchema {
   readonly const?: unknown;
   readonly enum?: readonly unknown[];
   readonly format?: string;
+  readonly default?: unknown;
+  readonly examples?: readonly unknown[];
+  /** Of the bytes of a file in a form. */
+  readonly contentMediaType?: string;
   readonly pattern?: string;
   readonly minLength?: number;
   readonly maxLength?: number;
@@ -64,6 +68,13 @@ export const integer = (minimum: number, maximum?: number): Shape<number> => ({
   ...(maximum !== undefined && { maximum }),
 });
 export const timestamp = (): Shape<string> => ({ title: 'an RFC 3339 timestamp', type: 'string', format: 'date-time' });
+/** Of a client: with seconds and an offset; without the leap second, and without offsets that no place on earth has. */
+export const sentTimestamp = (): Shape<string> => ({
+  ...timestamp(),
+  pattern:
+    '^([0-9]{3}[1-9]|[0-9]{2}[1-9][0-9]|[0-9][1-9][0-9]{2}|[1-9][0-9]{3})-(0[1-9]|1[0-2])-([0-9]{2})T' +
+    '([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-](0[0-9]|1[0-5]):[0-5][0-9])$',
+});
 export const anyObject = (): Shape<JsonObject> => ({ type: 'object', additionalProperties: true });
 export const anyJson = (): Shape<unknown> => ({});
 
@@ -86,6 +97,22 @@ export const nullable = <T>(shape: Shape<T>): Shape<T | null> => ({
 });
 
 export const optional = <T>(shape: Shape<T>): Optional<T> => ({ optional: shape });
+
+/** One of several components, told apart by their member `type`. `nameOf` gives the component of a type. */
+export function discriminated<T extends string>(
+  types: readonly T[],
+  nameOf: (type: T) => string,
+): JsonSchema & Required<Pick<JsonSchema, 'oneOf' | 'discriminator'>> {
+  const mapping = Object.fromEntries(types.map((type) => [type, component(nameOf(type))]));
+  return {
+    oneOf: Object.values(mapping).map(($ref) => ({ $ref })),
+    discriminator: { propertyName: 'type', mapping },
+  };
+}
+
+/** A schema of OpenAPI that stands under its name in the document. */
+export const component = (name: string): string => `#/components/schemas/${name}`;
+export const named = <T>(name: string): Shape<T> => ({ $ref: component(name) });
 
 /** The same shape with a sentence about this use of it. */
 export const described = <T>(description: string, shape: Shape<T>): Shape<T> => ({ ...shape, description });

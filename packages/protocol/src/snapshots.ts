@@ -1,27 +1,27 @@
 import { EVENT_SCHEMAS, EVENT_TYPES, EVENTS, type TaskEvent } from './events.js';
-import { EVENT_ID, HEAD_EVENT_ID } from './ids.js';
+import { CLIENT_ID, EVENT_ID, HEAD_EVENT_ID, TASK_TYPE, TASK_UUID } from './ids.js';
 import {
   anyJson,
   anyObject,
   boolean,
+  constant,
   described,
   integer,
   type JsonSchema,
+  discriminated,
   list,
+  named,
   nullable,
   number,
   object,
   oneOf,
   optional,
-  type Shape,
   text,
   timestamp,
   type TypeOf,
 } from './json-schema.js';
 
 // What the HTTP routes answer. A schema with a name is one of OpenAPI's components, and others refer to it.
-
-const named = <T>(name: string): Shape<T> => ({ $ref: `#/components/schemas/${name}` });
 
 export const TASK_STATUSES = ['ACCEPTED', 'RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED'] as const;
 export type TaskStatus = (typeof TASK_STATUSES)[number];
@@ -31,11 +31,11 @@ export const ACTION_STATUSES = ['ACCEPTED', 'DEDUPLICATED', 'REJECTED_ALREADY_RE
 export type ActionStatus = (typeof ACTION_STATUSES)[number];
 
 const ATTACHMENT_MEMBERS = {
-  attachmentId: text(),
+  attachmentId: TASK_UUID,
   filename: described('A base name.', text()),
   contentType: text(),
   sizeBytes: integer(0),
-  sha256: described('Of the bytes, in lower-case hex.', text()),
+  sha256: described('Of the bytes, in lower-case hex.', text({ pattern: '^[0-9a-f]{64}$' })),
 };
 const ATTACHMENT = object(ATTACHMENT_MEMBERS);
 export type Attachment = TypeOf<typeof ATTACHMENT>;
@@ -45,9 +45,9 @@ const FAILURE = object(EVENTS.TASK_FAILED.payload);
 const ASIDE = object({ code: described('Such as EVENT_ABOVE_HEAD, STATE_INVALID, NOT_WRITABLE.', text()) });
 
 const SUMMARY_MEMBERS = {
-  taskId: text(),
-  clientRequestId: text(),
-  taskType: text(),
+  taskId: TASK_UUID,
+  clientRequestId: CLIENT_ID,
+  taskType: TASK_TYPE,
   status: STATUS,
   metadata: anyObject(),
   attachments: described('In the order in which the create had them.', list(named<Attachment>('Attachment'))),
@@ -77,20 +77,20 @@ export type TaskSummary = TypeOf<typeof SUMMARY>;
 export type TaskSnapshot = TypeOf<typeof SNAPSHOT>;
 
 const TASK_ACCEPTED = object({
-  taskId: described('A UUIDv7 in text form.', text()),
+  taskId: described('A UUIDv7 in text form.', TASK_UUID),
   status: described('`ACCEPTED` for a new task, the current status for a repeat.', STATUS),
-  clientRequestId: text(),
+  clientRequestId: CLIENT_ID,
   deduplicated: described('Whether the task was there before.', boolean()),
 });
 export type TaskAccepted = TypeOf<typeof TASK_ACCEPTED>;
 
-const CANCELLATION = object({ taskId: text(), status: oneOf('CANCELLATION_REQUESTED', 'ALREADY_TERMINAL') });
+const CANCELLATION = object({ taskId: TASK_UUID, status: oneOf('CANCELLATION_REQUESTED', 'ALREADY_TERMINAL') });
 export type Cancellation = TypeOf<typeof CANCELLATION>;
 
 const ACTION_RESULT = object({
-  taskId: text(),
+  taskId: TASK_UUID,
   suspendId: text(),
-  clientActionId: text(),
+  clientActionId: CLIENT_ID,
   status: oneOf(...ACTION_STATUSES),
 });
 export type ActionResult = TypeOf<typeof ACTION_RESULT>;
@@ -107,7 +107,7 @@ export type ErrorBody = TypeOf<typeof ERROR>;
 
 const ANSWER = object({
   suspendId: text(),
-  clientActionId: text(),
+  clientActionId: CLIENT_ID,
   actionType: text(),
   payload: anyObject(),
   actorId: described('The principal who answered.', text()),
@@ -120,12 +120,12 @@ const LEASED_ATTACHMENT = object({
 });
 
 const LEASE = object({
-  taskId: text(),
+  taskId: TASK_UUID,
   attempt: integer(1),
   leaseToken: described('Proves this attempt and nothing else.', text()),
   leaseExpiresAt: timestamp(),
-  taskType: text(),
-  clientRequestId: text(),
+  taskType: TASK_TYPE,
+  clientRequestId: CLIENT_ID,
   input: anyObject(),
   metadata: anyObject(),
   ownerId: text(),
@@ -140,7 +140,7 @@ export type Lease = TypeOf<typeof LEASE>;
 
 const SIGN_OF_LEASE = { leaseExpiresAt: timestamp(), cancellationRequested: boolean() };
 const RECEIPT = object({
-  eventIds: described('For each event of the batch; those that were stored as one have the same.', list(text())),
+  eventIds: described('For each event of the batch; those that were stored as one have the same.', list(EVENT_ID)),
   ...SIGN_OF_LEASE,
 });
 export type WorkerReceipt = TypeOf<typeof RECEIPT>;
@@ -151,9 +151,8 @@ const ENDED = object({ eventId: EVENT_ID });
 const FAILED = object({ eventId: EVENT_ID, willRetry: boolean() });
 
 /** By type of event, the name of its schema: `TaskStarted` of `TASK_STARTED`. */
-const eventName = (type: string) =>
+export const eventName = (type: string) =>
   type.toLowerCase().replace(/(?:^|_)(.)/g, (_, first: string) => first.toUpperCase());
-const eventRef = (type: string) => `#/components/schemas/${eventName(type)}`;
 
 /** OpenAPI's components, by name. */
 export const SCHEMAS = {
@@ -172,24 +171,23 @@ export const SCHEMAS = {
   ActionResult: ACTION_RESULT,
   Error: ERROR,
   ...(Object.fromEntries(EVENT_TYPES.map((type) => [eventName(type), EVENT_SCHEMAS[type]])) as object),
-  TaskEvent: {
-    oneOf: EVENT_TYPES.map((type) => ({ $ref: eventRef(type) })),
-    discriminator: {
-      propertyName: 'type',
-      mapping: Object.fromEntries(EVENT_TYPES.map((type) => [type, eventRef(type)])),
-    },
-  },
+  TaskEvent: discriminated(EVENT_TYPES, eventName),
   EventPage: object({
-    taskId: text(),
+    taskId: TASK_UUID,
     events: list(named<TaskEvent>('TaskEvent')),
     nextAfterEventId: optional(
-      described('The cursor to use next; absent when there was none and nothing came.', text()),
+      described('The cursor to use next; absent when there was none and nothing came.', HEAD_EVENT_ID),
     ),
     hasMore: described('Whether there is more after this page already.', boolean()),
     headEventId: HEAD_EVENT_ID,
     terminal: described('Whether the terminal event is in or before this page.', boolean()),
   }),
   SuspendAnswer: ANSWER,
+  Health: object({ status: constant('ok') }),
+  Readiness: object({
+    status: oneOf('ready', 'not_ready'),
+    details: optional(described('By probe; for operators only.', anyObject())),
+  }),
   LeasedAttachment: LEASED_ATTACHMENT,
   Lease: LEASE,
   Leases: object({ leases: described('Empty after the wait.', list(named<Lease>('Lease'))) }),

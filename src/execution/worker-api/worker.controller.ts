@@ -5,7 +5,7 @@ import type { Response } from 'express';
 import type { Answer, RenewedLease, WorkerReceipt } from '#protocol/snapshots.js';
 import { Public } from '../../auth/public.decorator.js';
 import { ApiErrors } from '../../http/api-errors.decorator.js';
-import { answers } from '../../http/api-schemas.js';
+import { answers, Takes, TakesIds } from '../../http/api-schemas.js';
 import { around, inPieces } from '../../http/json-pieces.js';
 import { writeObject } from '../../json/json-text.js';
 import { EndAttempt, type Ended, type Ending } from '../../tasks/end-attempt.js';
@@ -29,7 +29,7 @@ import { WorkerTokenGuard } from './worker-token.guard.js';
 @Public()
 @UseGuards(WorkerTokenGuard)
 @ApiTags('workers')
-@ApiBearerAuth()
+@ApiBearerAuth('workerToken')
 @ApiErrors(400, 401, 403, 409, 413, 415, 422, 503)
 @Controller('worker/v1')
 export class WorkerController {
@@ -43,7 +43,8 @@ export class WorkerController {
   @Post('leases')
   @HttpCode(200)
   @Header('Content-Type', 'application/json; charset=utf-8')
-  @ApiOperation({ summary: 'Claim tasks, waiting while there is none' })
+  @Takes('ClaimTasks')
+  @ApiOperation({ operationId: 'claimTasks', summary: 'Claim tasks, waiting while there is none' })
   @ApiOkResponse(answers('Leases'))
   async leases(
     @Body() body: ClaimDto,
@@ -58,7 +59,9 @@ export class WorkerController {
 
   @Post('tasks/:taskId/events')
   @HttpCode(200)
-  @ApiOperation({ summary: 'Append a batch of events, whole or not at all' })
+  @TakesIds('taskId')
+  @Takes('AppendEvents')
+  @ApiOperation({ operationId: 'appendEvents', summary: 'Append a batch of events, whole or not at all' })
   @ApiOkResponse(answers('WorkerReceipt'))
   events(@Param('taskId') taskId: string, @Body() body: AppendEventsDto): Promise<WorkerReceipt> {
     return this.appendEvents.execute(known(taskId), body);
@@ -66,7 +69,9 @@ export class WorkerController {
 
   @Post('tasks/:taskId/heartbeat')
   @HttpCode(200)
-  @ApiOperation({ summary: 'Extend the lease' })
+  @TakesIds('taskId')
+  @Takes('ProveLease')
+  @ApiOperation({ operationId: 'extendLease', summary: 'Extend the lease' })
   @ApiOkResponse(answers('RenewedLease'))
   async heartbeat(@Param('taskId') taskId: string, @Body() { leaseToken }: LeaseTokenDto): Promise<RenewedLease> {
     const { leaseExpiresAt, cancellationRequested, cancelReason } = await this.extendLease.execute({
@@ -78,7 +83,12 @@ export class WorkerController {
 
   @Post('tasks/:taskId/suspend')
   @HttpCode(200)
-  @ApiOperation({ summary: 'Ask; the lease ends, and the task is leased again with the answer' })
+  @TakesIds('taskId')
+  @Takes('SuspendTask')
+  @ApiOperation({
+    operationId: 'suspendTask',
+    summary: 'Ask; the lease ends, and the task is leased again with the answer',
+  })
   @ApiOkResponse(answers('TaskSuspension'))
   async suspend(@Param('taskId') taskId: string, @Body() body: SuspendDto): Promise<Answer<'TaskSuspension'>> {
     const { leaseToken: token, suspendId = suspendIdOf(token), ...rest } = body;
@@ -88,7 +98,9 @@ export class WorkerController {
 
   @Post('tasks/:taskId/complete')
   @HttpCode(200)
-  @ApiOperation({ summary: 'End the task with a result' })
+  @TakesIds('taskId')
+  @Takes('CompleteTask')
+  @ApiOperation({ operationId: 'completeTask', summary: 'End the task with a result' })
   @ApiOkResponse(answers('TaskEnd'))
   async complete(
     @Param('taskId') taskId: string,
@@ -100,7 +112,9 @@ export class WorkerController {
 
   @Post('tasks/:taskId/fail')
   @HttpCode(200)
-  @ApiOperation({ summary: 'End the attempt with a failure' })
+  @TakesIds('taskId')
+  @Takes('FailAttempt')
+  @ApiOperation({ operationId: 'failAttempt', summary: 'End the attempt with a failure' })
   @ApiOkResponse(answers('AttemptFailure'))
   async fail(
     @Param('taskId') taskId: string,
@@ -111,7 +125,9 @@ export class WorkerController {
 
   @Post('tasks/:taskId/cancelled')
   @HttpCode(200)
-  @ApiOperation({ summary: 'Obey a cancellation' })
+  @TakesIds('taskId')
+  @Takes('ConfirmCancellation')
+  @ApiOperation({ operationId: 'confirmCancellation', summary: 'Obey a cancellation' })
   @ApiOkResponse(answers('TaskEnd'))
   async cancelled(
     @Param('taskId') taskId: string,
@@ -127,7 +143,9 @@ export class WorkerController {
 
   @Post('tasks/:taskId/release')
   @HttpCode(204)
-  @ApiOperation({ summary: 'Hand the attempt back, not counted' })
+  @TakesIds('taskId')
+  @Takes('ProveLease')
+  @ApiOperation({ operationId: 'releaseTask', summary: 'Hand the attempt back, not counted' })
   @ApiNoContentResponse({ description: 'Handed back' })
   async release(@Param('taskId') taskId: string, @Body() { leaseToken: token }: LeaseTokenDto): Promise<void> {
     await this.end(taskId, { kind: 'release', token });

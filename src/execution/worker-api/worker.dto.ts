@@ -1,4 +1,3 @@
-import { ApiProperty } from '@nestjs/swagger';
 import { APPENDABLE_TYPES, type AppendableType, SUSPENSION_KINDS, type SuspensionKind } from '#protocol/events.js';
 import { patternOf, VISIBLE_ASCII } from '#protocol/ids.js';
 import {
@@ -15,7 +14,6 @@ import {
   MAX_TASKS,
   MAX_WORKER_ID_LENGTH,
 } from '#protocol/limits.js';
-import { AnyJson } from '../../http/any-json.decorator.js';
 import { AsText, Elements, JsonObjectText, Shallow } from '../../http/body-shape.js';
 import { JsonText } from '../../json/json-text.js';
 import {
@@ -41,7 +39,6 @@ import { A_TASK_TYPE } from '../../tasks/http/dto/create-task.dto.js';
 const IN_VISIBLE_ASCII = patternOf(VISIBLE_ASCII);
 
 export class ClaimDto {
-  /** Names the worker in logs; unique among workers. */
   @Matches(IN_VISIBLE_ASCII)
   @MaxLength(MAX_WORKER_ID_LENGTH)
   workerId!: string;
@@ -50,25 +47,20 @@ export class ClaimDto {
   @ArrayMinSize(1)
   @ArrayMaxSize(MAX_TASK_TYPES)
   @Matches(A_TASK_TYPE, { each: true })
-  @ApiProperty({ maxItems: MAX_TASK_TYPES })
   taskTypes!: string[];
 
   @IsInt()
   @Min(MAX_TASKS.minimum)
   @Max(MAX_TASKS.maximum)
-  @ApiProperty({ type: 'integer', ...MAX_TASKS, required: false })
   maxTasks: number = MAX_TASKS.default;
 
-  /** How long to wait while there is nothing to do. */
   @IsInt()
   @Min(CLAIM_WAIT_MS.minimum)
   @Max(CLAIM_WAIT_MS.maximum)
-  @ApiProperty({ type: 'integer', ...CLAIM_WAIT_MS, required: false })
   waitTimeoutMs: number = CLAIM_WAIT_MS.default;
 }
 
 export class LeaseTokenDto {
-  /** From the lease; it alone proves the lease. */
   @IsString()
   @MinLength(1)
   @MaxLength(MAX_LEASE_TOKEN_LENGTH)
@@ -77,21 +69,17 @@ export class LeaseTokenDto {
 
 export class AppendedEventDto {
   @IsIn(APPENDABLE_TYPES)
-  @ApiProperty({ enum: APPENDABLE_TYPES })
   type!: AppendableType;
 
   @IsObject()
   @Shallow()
-  @ApiProperty({ type: 'object', additionalProperties: true })
   payload!: Record<string, unknown>;
 }
 
 export class AppendEventsDto extends LeaseTokenDto {
-  /** 1, 2, 3… within the lease. */
   @IsInt()
   @Min(1)
   @Max(MAX_BATCH_SEQ)
-  @ApiProperty({ type: 'integer' })
   batchSeq!: number;
 
   @IsArray()
@@ -101,19 +89,16 @@ export class AppendEventsDto extends LeaseTokenDto {
   @IsObject({ each: true })
   @ValidateNested({ each: true })
   @Elements(() => AppendedEventDto)
-  @ApiProperty({ maxItems: MAX_BATCH_EVENTS })
   events!: AppendedEventDto[];
 }
 
 export class SuspendDto extends LeaseTokenDto {
-  /** The place in the handler that asks; made up when absent. A task asks once under one id. */
   @Optional()
   @Matches(IN_VISIBLE_ASCII)
   @MaxLength(MAX_NAME_LENGTH)
   suspendId?: string;
 
   @IsIn(SUSPENSION_KINDS)
-  @ApiProperty({ enum: SUSPENSION_KINDS })
   kind!: SuspensionKind;
 
   @IsString()
@@ -127,34 +112,28 @@ export class SuspendDto extends LeaseTokenDto {
   @IsString({ each: true })
   @MinLength(1, { each: true })
   @MaxLength(MAX_NAME_LENGTH, { each: true })
-  @ApiProperty({ maxItems: MAX_ALLOWED_ACTIONS })
   allowedActions!: string[];
 
   @IsInt()
   @Min(1)
-  @ApiProperty({ type: 'integer', minimum: 1, default: 1, required: false })
   schemaVersion: number = 1;
 
   @Optional()
-  @JsonObjectText({ required: false })
+  @JsonObjectText()
   interaction?: JsonText;
 
   @Optional()
-  @JsonObjectText({ required: false })
+  @JsonObjectText()
   uiHints?: JsonText;
 
-  /** RFC 3339. */
   @Optional()
   @Timestamp()
-  @ApiProperty({ format: 'date-time', required: false })
   expiresAt?: string;
 }
 
 export class CompleteDto extends LeaseTokenDto {
-  /** Any JSON, at most 1 MiB. */
   @Present()
   @AsText()
-  @AnyJson({ description: 'Any JSON, at most 1 MiB' })
   result!: unknown;
 }
 
@@ -171,12 +150,10 @@ export class FailDto extends LeaseTokenDto {
   @IsBoolean()
   retryable!: boolean;
 
-  /** Instead of the backoff. */
   @Optional()
   @IsInt()
   @Min(0)
   @Max(LONGEST_RETRY_AFTER_MS)
-  @ApiProperty({ type: 'integer', required: false })
   retryAfterMs?: number;
 }
 

@@ -1,17 +1,24 @@
 import { Controller, Get, Header } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
+import { AuthConfig } from '../../auth/auth.config.js';
+import { AuthContextResolver } from '../../auth/auth-context-resolver.js';
 import { Public } from '../../auth/public.decorator.js';
-import { ASYNCAPI } from './document.js';
-
-const TEXT = JSON.stringify(ASYNCAPI);
+import { waysToCall } from '../../auth/security-schemes.js';
+import { asyncApi } from './document.js';
 
 @Public()
 @ApiExcludeController()
 @Controller()
 export class AsyncApiController {
+  readonly #text: string;
+
+  constructor(resolver: AuthContextResolver, config: AuthConfig) {
+    this.#text = JSON.stringify(asyncApi(waysToCall(resolver, config)));
+  }
+
   @Get('asyncapi.json')
   @Header('Content-Type', 'application/json; charset=utf-8')
   document(): string {
-    return TEXT;
+    return this.#text;
   }
 }

@@ -3,6 +3,7 @@ import { EVENT_SCHEMAS, EVENT_TYPES, type EventType } from '#protocol/events.js'
 import { type FrameName, FRAMES, MULTIPLEX } from '#protocol/frames.js';
 import { TASK_ID } from '#protocol/ids.js';
 import { type Members, object } from '#protocol/json-schema.js';
+import { SECURITY_SCHEMES, type SecurityScheme } from '../../auth/security-schemes.js';
 
 const CLOSE_TABLE = `
 | close code | why | the client |
@@ -24,6 +25,7 @@ interface Direction {
 }
 
 interface Channel {
+  readonly server: keyof typeof SERVERS;
   readonly title: string;
   readonly address: string;
   readonly description: string;
@@ -33,8 +35,26 @@ interface Channel {
   readonly operations: Readonly<Record<string, Direction>>;
 }
 
+/** The service does not know the name under which clients reach it. */
+const HOST = { host: { description: 'The host and port of the service.', default: 'localhost:3000' } };
+const SERVERS = {
+  webSocket: {
+    host: '{host}',
+    protocol: 'ws',
+    description: '`wss` where TLS ends in front of the service.',
+    variables: HOST,
+  },
+  http: {
+    host: '{host}',
+    protocol: 'http',
+    description: '`https` where TLS ends in front of the service.',
+    variables: HOST,
+  },
+};
+
 const CHANNELS: Readonly<Record<string, Channel>> = {
   task: {
+    server: 'webSocket',
     title: 'One task on a WebSocket',
     address: WEB_SOCKET,
     description: `Without a subprotocol: one task per connection, subscribed to by the first frame.\n${CLOSE_TABLE}`,
@@ -49,6 +69,7 @@ const CHANNELS: Readonly<Record<string, Channel>> = {
     },
   },
   tasks: {
+    server: 'webSocket',
     title: 'Many tasks on a WebSocket',
     address: WEB_SOCKET,
     description: `With the subprotocol \`${MULTIPLEX}\`. The connection stays open between subscriptions.\n${CLOSE_TABLE}`,
@@ -85,6 +106,7 @@ const CHANNELS: Readonly<Record<string, Channel>> = {
     },
   },
   stream: {
+    server: 'http',
     title: 'One task by Server-Sent Events',
     address: '/api/v1/tasks/{taskId}/events/stream',
     description:
@@ -99,18 +121,26 @@ const CHANNELS: Readonly<Record<string, Channel>> = {
   },
 };
 
-/** What is pushed to clients, for machines: AsyncAPI 3.0. */
-export const ASYNCAPI = {
+/**
+ * What is pushed to clients, for machines: AsyncAPI 3.0. `ways` are those in which callers prove their principal; undefined where the
+ * host module decides. AsyncAPI cannot say that two schemes are needed together, or that none is: their descriptions do.
+ */
+export const asyncApi = (ways: readonly (readonly SecurityScheme[])[] | undefined) => ({
   asyncapi: '3.0.0',
   info: {
     title: 'TaskBridge',
     version: '1.0',
     description: 'Follow a long-running task to its end, live, without losing an event.',
-    license: { name: 'Apache-2.0' },
+    license: { name: 'Apache-2.0', url: 'https://www.apache.org/licenses/LICENSE-2.0' },
   },
   defaultContentType: 'application/json',
-  channels: mapped(CHANNELS, ({ operations, ...channel }) => ({
+  servers: mapped(SERVERS, (server) => ({
+    ...server,
+    ...(ways && { security: [ref('components/securitySchemes/principal')] }),
+  })),
+  channels: mapped(CHANNELS, ({ operations, server, ...channel }) => ({
     ...channel,
+    servers: [ref(`servers/${server}`)],
     messages: Object.fromEntries(
       Object.values(operations).flatMap(({ messages }) =>
         messages.map((name) => [name, ref(`components/messages/${name}`)]),
@@ -128,13 +158,26 @@ export const ASYNCAPI = {
     ),
   ) as object,
   components: {
+    ...(ways && { securitySchemes: { principal: principalScheme(ways) } }),
     messages: {
       ...mapped(FRAMES, ({ summary }, name) => ({ name, summary, payload: ref(`components/schemas/${name}`) })),
       ...mapped(EVENT_SCHEMAS, (_, name) => ({ name, payload: ref(`components/schemas/${name}`) })),
     },
     schemas: { ...mapped(FRAMES, ({ members }: { members: Members }) => object(members)), ...EVENT_SCHEMAS },
   },
-};
+});
+
+function principalScheme(ways: readonly (readonly SecurityScheme[])[]) {
+  const { header, description } = SECURITY_SCHEMES.principal;
+  const sentences = [
+    description,
+    ...(ways.some((way) => way.includes('proxySecret'))
+      ? [`It also sends \`${SECURITY_SCHEMES.proxySecret.header}\`.`]
+      : []),
+    ...(ways.some((way) => way.length === 0) ? ['A caller without it is the principal of the system.'] : []),
+  ];
+  return { type: 'httpApiKey', in: 'header', name: header, description: sentences.join(' ') };
+}
 
 function mapped<From, To>(
   record: Readonly<Record<string, From>>,

@@ -6,10 +6,13 @@ import type { AuthenticatedRequest } from '../../auth/authentication.guard.js';
 import { Requires } from '../../auth/requires.decorator.js';
 import { Produces } from '../../http/accept.guard.js';
 import { ApiErrors } from '../../http/api-errors.decorator.js';
+import { TakesHeaders, TakesIds } from '../../http/api-schemas.js';
 import { sendAttachment } from '../../uploads/send-attachment.js';
 import { ReadAttachment } from '../read-attachment.js';
 
-const BYTES = { '*/*': { schema: { type: 'string', format: 'binary' } } };
+const ANY_BYTES = { schema: { type: 'string', format: 'binary' } };
+/** Generators of clients do not know what to make of a wildcard alone. */
+const BYTES = { 'application/octet-stream': ANY_BYTES, '*/*': ANY_BYTES };
 
 @ApiTags('tasks')
 @Controller('api/v1/tasks')
@@ -21,7 +24,9 @@ export class AttachmentsController {
   @AlsoByLease()
   @Produces(null)
   @ApiErrors(400, 401, 403, 404, 409, 416, 503)
-  @ApiOperation({ summary: 'Download a file of a task, or a range of it' })
+  @ApiOperation({ operationId: 'readAttachment', summary: 'Download a file of a task, or a range of it' })
+  @TakesIds('taskId', 'attachmentId')
+  @TakesHeaders('If-None-Match', 'Range', 'If-Range', 'X-Lease-Token')
   @ApiOkResponse({ description: 'The file', content: BYTES })
   @ApiResponse({ status: 304, description: 'As If-None-Match has it' })
   @ApiResponse({ status: 206, description: 'The range that was asked for', content: BYTES })

@@ -26,7 +26,7 @@ import type { AuthContext } from '../../auth/auth-context.js';
 import { Caller } from '../../auth/caller.decorator.js';
 import { Requires } from '../../auth/requires.decorator.js';
 import { ApiErrors } from '../../http/api-errors.decorator.js';
-import { answers } from '../../http/api-schemas.js';
+import { answers, Takes, TakesHeaders, TakesIds, TakesQuery } from '../../http/api-schemas.js';
 import { hasVersion } from '../../http/entity-tag.js';
 import { InvalidRequest, RequestValidationError } from '../../errors.js';
 import { around, inPieces } from '../../http/json-pieces.js';
@@ -45,6 +45,13 @@ import { SubmitTask } from '../submit-task.js';
 import { UploadInterceptor } from './upload.interceptor.js';
 import { Uploaded } from './uploaded.decorator.js';
 
+const header = (name: string, description: string) => ({
+  [name]: { description, schema: { type: 'string' as const } },
+});
+const LOCATION = header('Location', 'The task, relative to the address of the request.');
+const REPLAYED = header('Idempotent-Replayed', '`true`');
+const ETAG = header('ETag', 'The version of the task, for `If-None-Match`.');
+
 @ApiTags('tasks')
 @Controller('api/v1/tasks')
 export class TasksController {
@@ -59,9 +66,11 @@ export class TasksController {
   @Post()
   @Requires('tasks:write')
   @UseInterceptors(UploadInterceptor)
-  @ApiOperation({ summary: 'Create a task, once, however often the request is repeated' })
-  @ApiCreatedResponse(answers('TaskAccepted', 'A new task'))
-  @ApiOkResponse(answers('TaskAccepted', 'The task of an earlier, equal request'))
+  @ApiOperation({ operationId: 'createTask', summary: 'Create a task, once, however often the request is repeated' })
+  @Takes('CreateTask')
+  @TakesHeaders('Idempotency-Key')
+  @ApiCreatedResponse({ ...answers('TaskAccepted', 'A new task'), headers: LOCATION })
+  @ApiOkResponse({ ...answers('TaskAccepted', 'The task of an earlier, equal request'), headers: REPLAYED })
   @ApiErrors(400, 401, 403, 406, 409, 413, 415, 422, 429, 503)
   async create(
     @Caller() caller: AuthContext,
@@ -88,7 +97,8 @@ export class TasksController {
   @Get()
   @Requires('tasks:read')
   @Header('Content-Type', 'application/json; charset=utf-8')
-  @ApiOperation({ summary: 'List your own tasks, newest first' })
+  @ApiOperation({ operationId: 'listTasks', summary: 'List your own tasks, newest first' })
+  @TakesQuery('listTasks')
   @ApiOkResponse(answers('TaskPage'))
   @ApiErrors(400, 401, 403, 406, 503)
   async list(@Caller() caller: AuthContext, @Query() query: ListTasksDto): Promise<string | StreamableFile> {
@@ -101,8 +111,10 @@ export class TasksController {
   @Get(':taskId')
   @Requires('tasks:read')
   @Header('Content-Type', 'application/json; charset=utf-8')
-  @ApiOperation({ summary: 'Read a task as it is now' })
-  @ApiOkResponse(answers('TaskSnapshot'))
+  @ApiOperation({ operationId: 'readTask', summary: 'Read a task as it is now' })
+  @TakesIds('taskId')
+  @TakesHeaders('If-None-Match')
+  @ApiOkResponse({ ...answers('TaskSnapshot', 'The task'), headers: ETAG })
   @ApiResponse({ status: 304, description: 'As If-None-Match has it' })
   @ApiErrors(400, 401, 403, 404, 406, 503)
   async read(
@@ -125,7 +137,9 @@ export class TasksController {
   @Post(':taskId/cancel')
   @HttpCode(202)
   @Requires('tasks:write')
-  @ApiOperation({ summary: 'Ask a task to end' })
+  @ApiOperation({ operationId: 'cancelTask', summary: 'Ask a task to end' })
+  @TakesIds('taskId')
+  @Takes('CancelTask', { required: false })
   @ApiAcceptedResponse(answers('TaskCancellation'))
   @ApiErrors(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)
   cancel(
@@ -138,7 +152,9 @@ export class TasksController {
 
   @Post(':taskId/actions')
   @Requires('tasks:write')
-  @ApiOperation({ summary: "Answer a task's open question" })
+  @ApiOperation({ operationId: 'answerQuestion', summary: "Answer a task's open question" })
+  @TakesIds('taskId')
+  @Takes('SubmitAction')
   @ApiAcceptedResponse(answers('ActionResult', 'Accepted'))
   @ApiOkResponse(answers('ActionResult', 'A repeat, or too late'))
   @ApiErrors(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)

@@ -3,7 +3,6 @@ import { MAX_CANCEL_REASON_LENGTH } from '#protocol/limits.js';
 import { Optional } from '../../../http/optional.decorator.js';
 
 export class CancelTaskDto {
-  /** Becomes the reason of TASK_CANCELLED. Defaults to `cancelled_by_user`. */
   @Optional()
   @IsString()
   @MinLength(1)

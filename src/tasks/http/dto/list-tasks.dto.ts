@@ -3,7 +3,6 @@ import { IsBoolean, IsIn, IsInt, IsString, Matches, Max, MaxLength, Min } from '
 import { LIST_LIMIT, MAX_LIST_CURSOR_LENGTH } from '#protocol/limits.js';
 import { TASK_STATUSES, type TaskStatus } from '#protocol/snapshots.js';
 import { Optional } from '../../../http/optional.decorator.js';
-import { ApiProperty } from '@nestjs/swagger';
 import { integerText } from '../../../http/query-text.js';
 import { Timestamp } from '../../../http/timestamp.decorator.js';
 import { A_TASK_TYPE } from './create-task.dto.js';
@@ -11,7 +10,6 @@ import { A_TASK_TYPE } from './create-task.dto.js';
 export class ListTasksDto {
   @Optional()
   @IsIn(TASK_STATUSES)
-  @ApiProperty({ enum: TASK_STATUSES, required: false })
   status?: TaskStatus;
 
   @Optional()
@@ -19,7 +17,6 @@ export class ListTasksDto {
   @Matches(A_TASK_TYPE)
   taskType?: string;
 
-  /** Only tasks with, or without, an open question. */
   @Optional()
   @IsBoolean()
   @Transform(({ value }) => (value === 'true' ? true : value === 'false' ? false : value))
@@ -27,22 +24,18 @@ export class ListTasksDto {
 
   @Optional()
   @Timestamp()
-  @ApiProperty({ format: 'date-time', required: false })
   createdAfter?: string;
 
   @Optional()
   @Timestamp()
-  @ApiProperty({ format: 'date-time', required: false })
   createdBefore?: string;
 
   @Transform(integerText)
   @IsInt()
   @Min(LIST_LIMIT.minimum)
   @Max(LIST_LIMIT.maximum)
-  @ApiProperty({ type: 'integer', ...LIST_LIMIT, required: false })
   limit: number = LIST_LIMIT.default;
 
-  /** `nextCursor` of the page before. */
   @Optional()
   @IsString()
   @MaxLength(MAX_LIST_CURSOR_LENGTH)

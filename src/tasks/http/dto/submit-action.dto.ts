@@ -7,29 +7,25 @@ import { Optional } from '../../../http/optional.decorator.js';
 import { CLIENT_REQUEST_ID } from './create-task.dto.js';
 
 export class SubmitActionDto {
-  /** Names the action: a repeat with the same id is the same action. */
   @IsString()
   @Matches(CLIENT_REQUEST_ID, { message: `must be ${CLIENT_ID.title}` })
   clientActionId!: string;
 
-  /** From TASK_SUSPENDED. */
   @IsString()
   @MinLength(1)
   @MaxLength(MAX_NAME_LENGTH)
   suspendId!: string;
 
-  /** One of the question's `allowedActions`. */
   @IsString()
   @MinLength(1)
   @MaxLength(MAX_NAME_LENGTH)
   actionType!: string;
 
-  /** What the handler gets. */
   @Optional()
-  @JsonObjectText({ required: false })
+  @JsonObjectText()
   payload?: JsonText;
 
   @Optional()
-  @JsonObjectText({ required: false })
+  @JsonObjectText()
   metadata?: JsonText;
 }
