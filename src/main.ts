@@ -60,7 +60,10 @@ async function start(): Promise<void> {
   const database = new Database(
     createPool(databaseUrl, {
       max: config.database.poolMax,
-      onConnectionLost: (err) => log.warn({ err }, 'database.connection_lost'),
+      // The embedded PostgreSQL ends after its connections, and is not waited for by them.
+      onConnectionLost: (err) => {
+        if (!stopping) log.warn({ err }, 'database.connection_lost');
+      },
     }),
   );
   started.push(() => database.stop());

@@ -90,13 +90,17 @@ describe('The service without any settings but PORT and DATA_DIR', () => {
   });
 
   describe.each(['SIGTERM', 'SIGINT'] as const)('on %s', (signal) => {
-    it('exits with 0 and leaves no PostgreSQL', async () => {
+    it('exits with 0, leaves no PostgreSQL, and complains of nothing', async () => {
       const directory = await temporaryDirectory();
       const service = await startEmbedded(directory);
       expect((await processesIn(directory)).length).toBeGreaterThan(0);
+      // So that there are many connections to close.
+      const body = () => ({ clientRequestId: uniqueId(), taskType: 'demo.greet', input: {} });
+      await Promise.all(Array.from({ length: 25 }, () => clientOf(service).create(body())));
       service.kill(signal);
       expect(await service.exited).toEqual({ code: 0, signal: null });
       expect(await processesIn(directory)).toEqual([]);
+      expect(service.stdout()).not.toContain('database.connection_lost');
     });
   });
 

@@ -222,6 +222,21 @@ describe('A new line in the table of events', () => {
       for (const said of Object.values(complaints)) expect(said.join()).toContain("'cause'");
     }, 60_000);
 
+    it('that adds a member to what a handler says does not compile where the runner forgets it', () => {
+      const required = {
+        file,
+        from: 'progress: number(0, 100), stage',
+        to: 'progress: number(0, 100), unit: text(), stage',
+      };
+      expect(Object.keys(program.complaints(required)).sort()).toEqual([
+        'packages/handler/src/attempt.ts',
+        'src/execution/demo-handlers.ts',
+      ]);
+      // A message has no details, so that an optional member, too, needs a place in the call.
+      const optional = { file, from: 'message: text(), level:', to: 'message: text(), tone: optional(text()), level:' };
+      expect(Object.keys(program.complaints(optional))).toEqual(['packages/handler/src/events.ts']);
+    }, 60_000);
+
     it('that takes a member away does not compile where the member is read', () => {
       const complaints = program.complaints({ file, from: 'suspendId: text(),\n      kind', to: 'kind' });
       expect(Object.keys(complaints)).toEqual(

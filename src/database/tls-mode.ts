@@ -73,10 +73,12 @@ type ValueOf = (name: Parameter) => string | undefined;
 
 function modeOf(parameters: URLSearchParams, valueOf: ValueOf): Mode | 'no-verify' {
   const ofSystem = valueOf('sslrootcert') === 'system';
-  const text = parameters.get('sslmode') ?? OF_SSL[parameters.get('ssl') ?? ''] ?? valueOf('sslmode');
+  const inUrl = parameters.get('sslmode') ?? OF_SSL[parameters.get('ssl') ?? ''];
+  const text = inUrl ?? valueOf('sslmode');
   if (text === undefined) return ofSystem ? 'verify-full' : 'prefer';
   if (text === 'no-verify') return text;
-  if (!isMode(text)) throw new NotConnected(`sslmode accepts ${MODES.join(', ')}`);
+  if (!isMode(text))
+    throw new NotConnected(`${inUrl === undefined ? 'PGSSLMODE' : 'sslmode'} accepts ${MODES.join(', ')}`);
   if (ofSystem && text !== 'verify-full' && text !== 'disable') {
     throw new NotConnected(
       `sslrootcert=system needs sslmode=verify-full: anybody can get a certificate of a public CA`,

@@ -201,7 +201,7 @@ export class Attempt {
       signal,
       ...(resume && { resume }),
       suspend: (question) => this.#outcomes.of(() => this.ask(question, answers)),
-      progress: (progress, { stage, message } = {}) => say(() => progressEvent(progress, stage, message)),
+      progress: (progress, details = {}) => say(() => progressEvent(progress, details)),
       message: (message, level) => say(() => messageEvent(message, level)),
       output: (data, { channel = 'text', op = 'append' } = {}) =>
         say(() => outputEvent({ channel, op, data }, attempt, this.#halves)),

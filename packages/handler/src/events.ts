@@ -1,13 +1,18 @@
-import { type AppendableType, type EventPayload, problemInAppended } from '#protocol/events.js';
+import { type AppendableType, type GivenPayload, problemInAppended } from '#protocol/events.js';
 import type { HalfCharacters } from './half-characters.js';
 import { Refused } from './holder-errors.js';
 import { textFault } from './storable-text.js';
-import type { JsonObject } from './task-handler.js';
+import type { JsonObject, ProgressDetails } from './task-handler.js';
 
 // Refuses what the service would refuse, one event at a time. The service would refuse the whole batch.
 
+type HandlerEventType = Exclude<AppendableType, 'TASK_STARTED'>;
+
+/** All members, of any type: a handler in JavaScript may give anything. A member that is forgotten here does not compile. */
+type Given<T extends HandlerEventType> = Readonly<Record<keyof GivenPayload<T>, unknown>>;
+
 export interface HandlerEvent {
-  readonly type: Exclude<AppendableType, 'TASK_STARTED'>;
+  readonly type: HandlerEventType;
   readonly payload: JsonObject;
 }
 
@@ -20,13 +25,14 @@ export interface SizedEvent extends HandlerEvent {
 }
 
 /** @throws Refused */
-export function progressEvent(progress: unknown, stage?: unknown, message?: unknown): SizedEvent {
-  return checkedEvent('TASK_PROGRESS', { progress, stage, message });
+export function progressEvent(progress: unknown, details: ProgressDetails): SizedEvent {
+  return checkedEvent('TASK_PROGRESS', { ...details, progress });
 }
 
 /** @throws Refused */
 export function messageEvent(message: unknown, level?: unknown): SizedEvent {
-  return checkedEvent('TASK_MESSAGE', { message, level });
+  const given: Given<'TASK_MESSAGE'> = { message, level };
+  return checkedEvent('TASK_MESSAGE', given);
 }
 
 /**
@@ -34,15 +40,15 @@ export function messageEvent(message: unknown, level?: unknown): SizedEvent {
  * @throws Refused
  */
 export function outputEvent(
-  given: { readonly channel: unknown; readonly op: unknown; readonly data: unknown },
+  given: Given<'TASK_OUTPUT'>,
   attempt: number,
   halves: HalfCharacters,
 ): SizedEvent | undefined {
   checkMembers('TASK_OUTPUT', given);
-  const { channel, op, data: cut } = given as EventPayload<'TASK_OUTPUT'>;
+  const { channel, op, data: cut } = given as GivenPayload<'TASK_OUTPUT'>;
   const data = halves.complete(channel, op, cut);
   if (data === undefined) return undefined;
-  const payload = { channel, op, data };
+  const payload: Given<'TASK_OUTPUT'> = { channel, op, data };
   checkTexts(payload);
   const dataBytes = bytesOf(data) - 2;
   // The service stores the attempt with it.
@@ -63,13 +69,13 @@ export function bytesOf(value: unknown): number {
   return Buffer.byteLength(JSON.stringify(value));
 }
 
-function checkedEvent(type: HandlerEvent['type'], payload: JsonObject): SizedEvent {
+function checkedEvent(type: HandlerEventType, payload: JsonObject): SizedEvent {
   checkMembers(type, payload);
   checkTexts(payload);
   return { type, payload, bytes: bytesOf(payload) };
 }
 
-function checkMembers(type: HandlerEvent['type'], payload: JsonObject): void {
+function checkMembers(type: HandlerEventType, payload: JsonObject): void {
   const wrong = problemInAppended(type, payload);
   if (wrong) throw eventInvalid(wrong.path, wrong.problem);
 }

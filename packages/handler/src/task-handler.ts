@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { EventPayload, SuspensionKind } from '#protocol/events.js';
+import type { GivenPayload, SuspensionKind } from '#protocol/events.js';
 import type { JsonObject } from '#protocol/json-schema.js';
 import type { Attachment, SuspendAnswer } from '#protocol/snapshots.js';
 
@@ -26,18 +26,21 @@ export interface TaskContext {
    */
   suspend(question: SuspendRequest): Promise<SuspendAnswer>;
   /** `progress` is 0 to 100. Resolves when it is stored. */
-  progress(progress: number, details?: { readonly stage?: string; readonly message?: string }): Promise<void>;
+  progress(progress: number, details?: ProgressDetails): Promise<void>;
   /** Resolves when it is stored. */
-  message(message: string, level?: EventPayload<'TASK_MESSAGE'>['level']): Promise<void>;
+  message(message: string, level?: GivenPayload<'TASK_MESSAGE'>['level']): Promise<void>;
   /**
    * Streamed output such as a model's tokens. Defaults to appending to the channel `text`. Resolves when it is buffered, and waits while
    * more than 256 KiB are; what comes up within 50 ms is stored as one event. Half a character waits for its other half.
    */
   output(
     data: string,
-    options?: { readonly channel?: string; readonly op?: EventPayload<'TASK_OUTPUT'>['op'] },
+    options?: { readonly channel?: string; readonly op?: GivenPayload<'TASK_OUTPUT'>['op'] },
   ): Promise<void>;
 }
+
+/** The members of TASK_PROGRESS besides `progress`. */
+export type ProgressDetails = Omit<GivenPayload<'TASK_PROGRESS'>, 'progress'>;
 
 export interface TaskAttachment extends Attachment {
   /** The bytes, from the store, as long as the attempt runs. Read the stream to its end, or destroy it. */

@@ -99,6 +99,11 @@ export type EventPayload<T extends EventType> = ObjectOf<Events[T]['payload']>;
 
 /** What a running attempt may append. */
 export type AppendableType = { [T in EventType]: Events[T] extends { isAppendable: true } ? T : never }[EventType];
+/** The members of a payload that an attempt gives. The service adds the others. */
+export type GivenPayload<T extends AppendableType> = Omit<
+  EventPayload<T>,
+  Events[T] extends { readonly added: readonly (infer Name)[] } ? Name & string : never
+>;
 /** What ends a task. */
 export type TerminalType = { [T in EventType]: Events[T] extends { ends: true } ? T : never }[EventType];
 
