@@ -187,6 +187,18 @@ describe('A client that hangs up', () => {
     await isNoFault(lines);
   });
 
+  it('behind two downloads on one connection is no fault of the service, whichever had its turn', async () => {
+    const random = seededRandom(10);
+    const request = bytesOf([`GET /api/v1/tasks/${taskId}/attachments/${files.large}`]);
+    const stream = bytesOf([`GET /api/v1/tasks/${running}/events/stream`]);
+    const lines = await linesOf(async () => {
+      for (let n = 0; n < 40; n += 1) {
+        await hangUp(Buffer.concat([n % 4 < 2 ? request : stream, request]), random, 3 * n + 1, 100);
+      }
+    });
+    await isNoFault(lines);
+  });
+
   it('while its files are taken leaves no upload that goes on', async () => {
     const random = seededRandom(9);
     const lines = await linesOf(async () => {

@@ -342,6 +342,24 @@ describe('Rows that cannot be written, among many that can', () => {
   }, 180_000);
 });
 
+describe('A row with a time that no calendar has', () => {
+  it.each(['infinity', '-infinity'])('(%s) costs nobody a claim, a snapshot or a list', async (time) => {
+    const owner = newPrincipal(client.url);
+    const taskType = uniqueId('endless');
+    const taskIds: string[] = [];
+    for (let n = 0; n < 4; n += 1) taskIds.push(await created(taskType, {}, owner));
+    await change(taskIds[1] ?? '', `created_at = '${time}'`);
+    const claimed = await worker.claim({ taskTypes: [taskType], maxTasks: 10 });
+    expect([claimed.status, claimed.body.leases.map(({ taskId }) => taskId).sort()]).toEqual([200, taskIds.sort()]);
+    for (const taskId of taskIds) {
+      await change(taskId, `started_at = '${time}'`);
+      expect((await owner.snapshot(taskId)).status).toBe(200);
+    }
+    const list = await owner.list();
+    expect([list.status, list.body.items.length]).toEqual([200, 4]);
+  });
+});
+
 describe('A worker whose task cannot be written', () => {
   const CALLS: readonly [string, (held: Held) => Promise<Answer<unknown>>][] = [
     ['events', (held) => worker.events(held, 1, [message('x')])],

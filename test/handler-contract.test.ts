@@ -152,6 +152,7 @@ const REFUSED: Readonly<Record<string, Told>> = {
   'a message with half a character': invalid('message has half a character'),
   'a message of no known level': invalid('level must be info, warning or debug'),
   'a question without actions': invalid('allowedActions must be 1 to 100 strings of 1 to 255 characters'),
+  'a question that is none': invalid('question must be an object'),
 };
 
 describe.each<[string, Place]>([
@@ -381,6 +382,18 @@ describe.each<[string, Place]>([
       expect(events).toEqual([STARTED, ['TASK_COMPLETED', { result: { code } }]]);
       await place.expectReports(taskId);
     });
+  });
+
+  it('that says something after its end is reported, once', async () => {
+    const { taskId, events } = await outcomeOf('both.late');
+    expect(events).toEqual([STARTED, ['TASK_COMPLETED', { result: 'done' }]]);
+    await place.expectReports(taskId, 'call_refused');
+  });
+
+  it('that throws what lets nobody look at it fails as any other', async () => {
+    const { taskId, events } = await outcomeOf('both.revoked');
+    expect(events.at(-1)).toEqual(failed('HANDLER_ERROR', 'The handler failed.', true));
+    await place.expectReports(taskId, ...Array<string>(3).fill('handler_failed'));
   });
 
   it('that leaves thousands of refused calls alone is reported once', async () => {

@@ -125,7 +125,10 @@ async function isReported(port: string, method: string, problem: Problem, before
   );
 }
 
-const THROWS = ['throws', 'throws nothing', 'throws a trap', 'refuses oddly', 'rejects', 'rejects with text'];
+const THROWS = [
+  ...['throws', 'throws nothing', 'throws a trap', 'throws what is revoked', 'refuses oddly'],
+  ...['rejects', 'rejects with text'],
+];
 const LEAVES = ['leaves a rejection', 'leaves a timer'];
 const NONSENSE = ['undefined', 'null', 'text', 'a huge text', 'number', 'object', 'array', 'trap', 'odd then'];
 const CONTEXTS = [

@@ -69,6 +69,10 @@ describe('A variable that looks like a setting', () => {
     ['STREAM_MAX_BUFFER_BYTES', 'STREAM_MAX_BUFFERED_BYTES'],
     ['UPLOAD_MAX_FILESIZE_BYTES', 'UPLOAD_MAX_FILE_BYTES'],
     ['OWNERSHIP_POLICIES', 'OWNERSHIP_POLICY'],
+    ['CANCEL_GRACE', 'CANCEL_GRACE_SECONDS'],
+    ['BOOT_WAIT', 'BOOT_WAIT_SECONDS'],
+    ['OPEN_TASKS', 'OPEN_TASKS_PER_PRINCIPAL'],
+    ['WORKER_TOKENS_file', 'WORKER_TOKENS_FILE'],
   ];
 
   it.each(WRONG)('is refused in production: %s means %s', (written, meant) => {

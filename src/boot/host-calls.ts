@@ -1,3 +1,4 @@
+import { tangible } from '#handler/tangible.js';
 import { DeadlineExceeded, withinDeadline } from '../deadline.js';
 import { asHostCode } from '../observability/host-code.js';
 import type { HostFaults } from '../observability/host-faults.js';
@@ -52,9 +53,9 @@ export class HostCalls {
     try {
       const answer = asHostCode(call, () => this.run(method, parameters));
       if (typeof answer !== 'object' || answer === null) return;
-      Promise.resolve(answer).catch((error: unknown) => this.faults.report(call, 'threw', error));
+      Promise.resolve(answer).catch((error: unknown) => this.faults.report(call, 'threw', tangible(error)));
     } catch (error) {
-      this.faults.report(call, 'threw', error);
+      this.faults.report(call, 'threw', tangible(error));
     }
   }
 
@@ -71,7 +72,8 @@ export class HostCalls {
       asked = asHostCode({ port: this.port, method }, () => this.run(method, parameters));
       const waits = isObject(asked) && Number.isFinite(patienceMs);
       answer = waits ? await withinDeadline(patienceMs, Promise.resolve(asked)) : await asked;
-    } catch (error) {
+    } catch (thrown) {
+      const error = tangible(thrown);
       if (error instanceof DeadlineExceeded && late) Promise.resolve(asked).then(late, () => undefined);
       throw excuse?.() ?? refusalOfHost(error) ?? this.failed(method, error);
     }

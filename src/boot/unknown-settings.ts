@@ -30,7 +30,7 @@ export function unknownSettings(env: NodeJS.ProcessEnv): readonly UnknownSetting
   return Object.entries(env).flatMap(([name, value = '']) => {
     if (value.trim() === '' || isKnown(name) || !/^[A-Za-z][\w.-]*$/.test(name) || name.startsWith('npm_')) return [];
     if (SERVICE_LINK.test(name) || (name.endsWith('_PORT') && LINK_TARGET.test(value))) return [];
-    const base = name.replace(/_FILES$/, '') in SETTINGS ? name.replace(/_FILES$/, '') : name.replace(/_FILE$/, '');
+    const base = name.replace(/_FILES$/i, '') in SETTINGS ? name.replace(/_FILES$/i, '') : name.replace(/_FILE$/i, '');
     const meant = meantBy(base);
     if (meant === undefined) return [];
     const suggestion = base === name ? meant : `${meant}_FILE`;
@@ -57,7 +57,8 @@ function meantBy(name: string): string | undefined {
   if (nearest && nearest.edits <= tolerance(nearest.known)) return nearest.known;
   const part = OWN.find(
     (known) =>
-      (known.endsWith(`_${plain}`) && plain.includes('_')) ||
+      // Without its first words, or without its last, such as the unit.
+      (plain.includes('_') && (known.endsWith(`_${plain}`) || known.startsWith(`${plain}_`))) ||
       (known.includes('_') && plain.startsWith(known) && /^[A-Z]+$/.test(plain.slice(known.length))),
   );
   return part ?? (PREFIXES.some((prefix) => plain.startsWith(prefix)) ? nearest?.known : undefined);

@@ -1,3 +1,4 @@
+import pg from 'pg';
 import type { ConnectionOptions } from './client.js';
 import { TLS_PARAMETERS, tlsMode } from './tls-mode.js';
 
@@ -20,6 +21,19 @@ export const PINNED = {
   enable_seqscan: 'off',
   jit: 'off',
 } as const;
+
+/** `infinity` has no place in a Date. A row that has it is read as the last, or the first, moment that RFC 3339 can write. */
+const TYPES: pg.CustomTypesConfig = {
+  getTypeParser: ((oid: number, format?: 'text' | 'binary') => {
+    const parse = pg.types.getTypeParser(oid, format as 'text') as (text: string) => unknown;
+    if (oid !== pg.types.builtins.TIMESTAMPTZ) return parse;
+    return (text: string) => {
+      const value = parse(text);
+      if (value === Infinity) return new Date('9999-12-31T23:59:59.999Z');
+      return value === -Infinity ? new Date('0001-01-01T00:00:00.000Z') : value;
+    };
+  }) as typeof pg.types.getTypeParser,
+};
 
 /** How long the server may take for one statement, locks included. The client gives up a little later, for dead networks. */
 const STATEMENT_TIMEOUT_MS = 5_000;
@@ -50,6 +64,7 @@ export function connectionOptions(url: string): ConnectionOptions {
   return {
     connectionString: parameters.size === 0 ? address : `${address}?${parameters}`,
     application_name: 'taskbridge',
+    types: TYPES,
     // The last of two equal options counts: ours.
     options: [options, ...Object.entries(PINNED).map(([name, value]) => `-c ${name}=${value.replaceAll(' ', '\\ ')}`)]
       .join(' ')

@@ -20,8 +20,16 @@ export function answerEverything(server: Server): void {
   Object.assign(server, { requireHostHeader: false });
 }
 
-/** Middleware. RFC 9112, 3.2: exactly one `Host`, which also identifies pages of the same host. HTTP/1.0 may lack it. */
-export function demandHost({ rawHeaders, httpVersion }: IncomingMessage, _res: ServerResponse, next: () => void): void {
+/**
+ * Middleware. RFC 9112, 3.2: exactly one `Host`, which also identifies pages of the same host. HTTP/1.0 may lack it. An absolute
+ * address has to be one, because Express answers others in a shape of its own.
+ */
+export function demandHost(
+  { rawHeaders, httpVersion, url = '/' }: IncomingMessage,
+  _res: ServerResponse,
+  next: () => void,
+): void {
+  if (!url.startsWith('/') && url !== '*' && !URL.canParse(url)) throw new InvalidRequest('The address is malformed.');
   const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host').length;
   if (hosts > 1 || (hosts === 0 && httpVersion !== '1.0')) throw new InvalidRequest('The request needs one Host.');
   next();

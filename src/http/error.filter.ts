@@ -1,5 +1,6 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter } from '@nestjs/common';
 import type { Request, Response } from 'express';
+import { tangible } from '#handler/tangible.js';
 import { currentCorrelationId } from '../observability/correlation.js';
 import { Log } from '../observability/log.js';
 import { isReported } from '../observability/reported.js';
@@ -25,12 +26,13 @@ const HEADERS_OF_CONTENT = [
 export class ErrorFilter implements ExceptionFilter {
   constructor(private readonly log: Log) {}
 
-  catch(error: unknown, host: ArgumentsHost): void {
+  catch(thrown: unknown, host: ArgumentsHost): void {
+    const error = tangible(thrown);
     const http = host.switchToHttp();
     const req = http.getRequest<Request>();
     const res = http.getResponse<Response>();
     // After a client has hung up, failures follow from that, and no client waits for an answer.
-    if (clientLeft(res, error)) return;
+    if (clientLeft(req, res, error)) return;
     try {
       const refusal = refusalOf(error, req);
       if (refusal.status === 500 && !isReported(error)) {

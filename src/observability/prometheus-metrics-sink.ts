@@ -6,7 +6,10 @@ import { makeMetrics } from './prometheus-metrics.js';
 
 type Labels = Readonly<Record<string, string>>;
 
-/** Passes the caller's label object on as it is: prom-client keeps no reference to it. */
+/**
+ * Passes the caller's label object on as it is: prom-client keeps no reference to it. Leaves out values that are not finite, for which
+ * prom-client throws: a metric must not end the work that it counts.
+ */
 @Injectable()
 export class PrometheusMetricsSink extends MetricsSink {
   private readonly metrics;
@@ -22,14 +25,17 @@ export class PrometheusMetricsSink extends MetricsSink {
   }
 
   override adjust(gauge: GaugeName, delta: number, labels: Labels = {}): void {
+    if (!Number.isFinite(delta)) return;
     this.metrics[gauge].inc(labels, delta);
   }
 
   override set(gauge: GaugeName, value: number, labels: Labels = {}): void {
+    if (!Number.isFinite(value)) return;
     this.metrics[gauge].set(labels, value);
   }
 
   override observe(histogram: HistogramName, seconds: number, labels?: Labels): void {
+    if (!Number.isFinite(seconds)) return;
     if (labels) this.metrics[histogram].observe(labels, seconds);
     else this.metrics[histogram].observe(seconds);
   }

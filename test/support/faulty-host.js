@@ -58,6 +58,11 @@ const FAULT = {
   'throws a trap': () => {
     throw Object.defineProperty(new Error(), 'message', { get: trap });
   },
+  'throws what is revoked': () => {
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    throw proxy;
+  },
   'refuses oddly': () => {
     throw new OddRefusal('odd');
   },

@@ -10,6 +10,7 @@ import { MAX_RESULT_JSON_BYTES } from './limits.js';
 import { Outcomes } from './outcomes.js';
 import { type Question, questionOf } from './question.js';
 import { storableJson } from './storable-json.js';
+import { tangible } from './tangible.js';
 import {
   AttemptStopped,
   type JsonObject,
@@ -49,6 +50,7 @@ export class Attempt {
   readonly #calls: LeaseCalls;
   readonly #sender: EventSender;
   #isDone = false;
+  #isLate = false;
   #asked = 0;
   #question: Question | undefined;
 
@@ -140,7 +142,7 @@ export class Attempt {
       this.#stop.signal.throwIfAborted();
       return { result: await handler(task.input, this.context(task)) };
     } catch (error) {
-      return { error };
+      return { error: tangible(error) };
     }
   }
 
@@ -184,8 +186,7 @@ export class Attempt {
     const say = (event: () => SizedEvent | undefined) =>
       this.#outcomes.of(() => {
         signal.throwIfAborted();
-        // Code of the handler that goes on behind its end.
-        if (this.#isDone) throw new LeaseLost();
+        if (this.#isDone) throw this.tooLate();
         return this.say(event());
       });
     return {
@@ -206,6 +207,14 @@ export class Attempt {
       output: (data, { channel = 'text', op = 'append' } = {}) =>
         say(() => outputEvent({ channel, op, data }, attempt, this.#halves)),
     };
+  }
+
+  /** Code of the handler that goes on behind its end. What it says is not stored, and the operator hears of it once. */
+  private tooLate(): LeaseLost {
+    if (!this.#isLate)
+      this.report('call_refused', new Refused('TOO_LATE', 'The handler had returned before this call.'));
+    this.#isLate = true;
+    return new LeaseLost();
   }
 
   private say(event: SizedEvent | undefined): Promise<void> | undefined {

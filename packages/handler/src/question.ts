@@ -38,6 +38,7 @@ const KNOWN: ReadonlySet<string> = new Set([
  * @throws Refused
  */
 export function questionOf(asked: SuspendRequest, ordinal: number, maxBytes = MAX_EVENT_BYTES): Question {
+  if (typeof asked !== 'object' || asked === null) throw eventInvalid('question', 'must be an object');
   const { key = String(ordinal), kind = 'USER_ACTION_REQUIRED', schemaVersion = 1 } = asked;
   const { reasonCode, allowedActions, expiresAt, uiHints, interaction } = asked;
   const unknown = Object.keys(asked).find((name) => !KNOWN.has(name));

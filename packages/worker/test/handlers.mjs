@@ -92,6 +92,7 @@ const REFUSED = {
   'a message with half a character': ({ message }) => message('\ud83d'),
   'a message of no known level': ({ message }) => message('x', 'loud'),
   'a question without actions': ({ suspend }) => suspend({ reasonCode: 'A', allowedActions: [] }),
+  'a question that is none': ({ suspend }) => suspend(),
 };
 
 const question = (members) => () => ({ reasonCode: 'ASKED', allowedActions: ['yes'], ...members });
@@ -181,6 +182,19 @@ export const handlers = {
     await context.progress(50);
     await delay(100);
     return 'unheard';
+  },
+  /** Talks on after its end, and has an error that nobody can look at. */
+  'both.late': (_input, { message, output }) => {
+    setTimeout(() => {
+      void output('x');
+      void message('y');
+    }, 100);
+    return 'done';
+  },
+  'both.revoked': () => {
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    throw proxy;
   },
   'both.careless-often': ({ count }, { progress }) => {
     for (let n = 0; n < count; n += 1) void progress(-1);
