@@ -9,7 +9,7 @@ import { createPool } from '../src/database/pool.js';
 import { type Certificates, makeCertificates, type Pair } from './support/certificates.js';
 import { debianProgram, type Program } from './support/debian.js';
 import { type NetworkPostgres, startNetworkPostgres } from './support/network-postgres.js';
-import { startService, temporaryDirectory } from './support/service.js';
+import { eventually, startService, temporaryDirectory } from './support/service.js';
 
 const PSQL = {
   name: 'psql-15',
@@ -202,10 +202,13 @@ describe('a server with a certificate of a CA of its own', () => {
     const env = { PGSSLMODE: 'verify-full', PGSSLROOTCERT: certificates.ca };
     const service = await startService({ DATABASE_URL: urlOf('taskbridge_app', ''), ...env });
     try {
-      const { rows } = await postgres.asSuperuser(
-        'postgres',
-        `SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'taskbridge_app'`,
-      );
+      const rows = await eventually('it has connections', async () => {
+        const found = await postgres.asSuperuser(
+          'postgres',
+          `SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'taskbridge_app'`,
+        );
+        return found.rows.length > 0 && found.rows;
+      });
       expect(rows).toEqual([{ ssl: true }]);
     } finally {
       await service.stop();
