@@ -18,7 +18,8 @@ const LONG_ENOUGH = 6;
  */
 const PREFIXES = [
   ...OWN.map((name) => name.split('_')).flatMap((words) => (words.length > 2 ? [`${words[0]}_${words[1]}_`] : [])),
-  ...['ATTACHMENT_', 'HEARTBEAT_', 'INLINE_', 'LEASE_', 'OWNERSHIP_', 'READINESS_', 'RETENTION_', 'S3_', 'UPLOAD_'],
+  ...['ATTACHMENT_', 'HEARTBEAT_', 'INLINE_', 'LEASE_', 'OWNERSHIP_', 'READINESS_', 'REQUIRE_', 'RETENTION_', 'S3_'],
+  'UPLOAD_',
 ];
 
 /** Variables that Kubernetes sets in every container, for each service of the namespace. */

@@ -34,7 +34,8 @@ export async function sendAttachment(
   const range = isWanted ? requestedRange(rangeHeader, sizeBytes) : undefined;
   if (range === 'unsatisfiable') throw new RangeNotSatisfiable(sizeBytes);
   const bytes = request.method === 'HEAD' ? undefined : await open(range);
-  response.setHeader('Content-Type', contentType);
+  // What a hand wrote into the row may be no header.
+  response.setHeader('Content-Type', /^[\x20-\x7e]+$/.test(contentType) ? contentType : 'application/octet-stream');
   const length = range ? range.last - range.first + 1 : sizeBytes;
   response.setHeader('Content-Length', length);
   if (range) response.status(206).setHeader('Content-Range', `bytes ${range.first}-${range.last}/${sizeBytes}`);
