@@ -52,9 +52,10 @@ function meantBy(name: string): string | undefined {
   );
   if (same !== undefined) return same;
   if (name.startsWith('OTEL_') && isStandard(name)) return undefined;
-  const [nearest] = NAMES.map((known) => ({ known, edits: distance(plain.toUpperCase(), known) })).sort(
+  const near = NAMES.map((known) => ({ known, edits: distance(plain.toUpperCase(), known) })).sort(
     (a, b) => a.edits - b.edits,
   );
+  const [nearest] = near;
   if (nearest && nearest.edits <= tolerance(nearest.known)) return nearest.known;
   const part = OWN.find(
     (known) =>
@@ -62,7 +63,8 @@ function meantBy(name: string): string | undefined {
       (plain.includes('_') && (known.endsWith(`_${plain}`) || known.startsWith(`${plain}_`))) ||
       (known.includes('_') && plain.startsWith(known) && /^[A-Z]+$/.test(plain.slice(known.length))),
   );
-  return part ?? (PREFIXES.some((prefix) => plain.startsWith(prefix)) ? nearest?.known : undefined);
+  const prefix = PREFIXES.find((one) => plain.startsWith(one));
+  return part ?? (prefix && near.find(({ known }) => known.startsWith(prefix))?.known);
 }
 
 /** OpenTelemetry's own variables are no misspelt settings of ours. */
