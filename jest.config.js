@@ -18,7 +18,7 @@ export default {
   maxWorkers: 2,
   // Each file that loads the application leaves about 20 MB behind in its worker.
   workerIdleMemoryLimit: '512MB',
-  testTimeout: 30_000,
+  testTimeout: 90_000,
   coverageProvider: 'v8',
   collectCoverageFrom: ['src/**/*.ts'],
 };

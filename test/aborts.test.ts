@@ -187,7 +187,7 @@ describe('A client that hangs up', () => {
     await isNoFault(lines);
   });
 
-  it('behind two downloads on one connection is no fault of the service, whichever had its turn', async () => {
+  it('behind two answers on one connection is no fault of the service, with and without its turn', async () => {
     const random = seededRandom(10);
     const request = bytesOf([`GET /api/v1/tasks/${taskId}/attachments/${files.large}`]);
     const stream = bytesOf([`GET /api/v1/tasks/${running}/events/stream`]);

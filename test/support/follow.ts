@@ -39,7 +39,7 @@ export class Reader {
   }
 
   /** Resolves as soon as the predicate holds; fails when the stream ends first or the deadline passes. */
-  async waitFor(predicate: (reader: Reader) => boolean, deadlineMs = 10_000): Promise<void> {
+  async waitFor(predicate: (reader: Reader) => boolean, deadlineMs = 30_000): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       const settle = (action: () => void) => {
         clearTimeout(timer);
@@ -60,7 +60,7 @@ export class Reader {
   }
 
   /** The end of the stream, or a failure at the deadline. */
-  async end(deadlineMs = 10_000): Promise<Ended> {
+  async end(deadlineMs = 30_000): Promise<Ended> {
     await this.waitFor(() => this.outcome !== undefined, deadlineMs);
     return this.ended;
   }

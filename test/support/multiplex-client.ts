@@ -89,19 +89,19 @@ export class MultiplexClient {
   }
 
   /** The first frame that fits, when it has come. */
-  async frame(fits: (frame: Frame) => boolean, deadlineMs = 10_000): Promise<Frame> {
+  async frame(fits: (frame: Frame) => boolean, deadlineMs = 30_000): Promise<Frame> {
     let found: Frame | undefined;
     await this.until(() => (found = this.frames.find(fits)) !== undefined, deadlineMs);
     return found as Frame;
   }
 
-  async close(deadlineMs = 10_000): Promise<Closed> {
+  async close(deadlineMs = 30_000): Promise<Closed> {
     await this.until(() => this.closed !== undefined, deadlineMs);
     return this.closed as Closed;
   }
 
   /** Fails when the connection is closed first, or the deadline passes. */
-  async until(holds: () => boolean, deadlineMs = 10_000): Promise<void> {
+  async until(holds: () => boolean, deadlineMs = 30_000): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       const settle = (action: () => void) => {
         clearTimeout(timer);

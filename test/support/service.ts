@@ -31,7 +31,7 @@ export interface Service {
 }
 
 export interface StartOptions {
-  /** How long until `/health` answers 200. Defaults to 20 000. */
+  /** How long until `/health` answers 200. Defaults to 60 000. */
   readonly deadlineMs?: number;
   /** As `npm start` does: with the hooks that spans of libraries need. Defaults to false. */
   readonly traced?: boolean;
@@ -54,7 +54,7 @@ const strangeLines: string[] = [];
 export async function eventually<T>(
   what: string,
   ask: () => T | Promise<T>,
-  deadlineMs = 10_000,
+  deadlineMs = 30_000,
 ): Promise<Exclude<T, undefined | false>> {
   const deadline = Date.now() + deadlineMs;
   let failure: unknown;
@@ -76,7 +76,7 @@ export async function startService(env: Record<string, string>, options: StartOp
   const spawnedAt = Date.now();
   const { child, output, exited } = spawnService(env, options.lifetime ?? 'test', options.traced);
   const failed = (why: string) => new Error(`the service ${why}\n${output.stdout}${output.stderr}`);
-  const deadlineMs = options.deadlineMs ?? 20_000;
+  const deadlineMs = options.deadlineMs ?? 60_000;
   let exit: Exit | undefined;
   void exited.then((value) => {
     exit = value;
@@ -109,7 +109,7 @@ export async function startService(env: Record<string, string>, options: StartOp
 /** Starts `dist/main.js` in the expectation that it refuses to serve. */
 export async function runToExit(
   env: Record<string, string>,
-  deadlineMs = 20_000,
+  deadlineMs = 60_000,
   /** What is done to it meanwhile. */
   meanwhile?: (child: ChildProcess, output: { readonly stdout: string }) => void,
 ): Promise<Exit & { readonly stdout: string; readonly stderr: string; readonly listened: boolean }> {

@@ -1,4 +1,10 @@
-import { type AppendableType, type EventPayload, ordered, problemInAppended } from '#protocol/events.js';
+import {
+  type AppendableType,
+  type EventPayload,
+  type GivenPayload,
+  ordered,
+  problemInAppended,
+} from '#protocol/events.js';
 import type { JsonObject } from '#protocol/json-schema.js';
 import { newEvent, type NewEvent } from './task-event.js';
 import { EventInvalid } from './tasks.errors.js';
@@ -18,5 +24,6 @@ export function appendedEvent<T extends AppendableType>(type: T, given: JsonObje
 
 /** @throws EventInvalid */
 export function messageEvent(message: unknown, level?: unknown): NewEvent<'TASK_MESSAGE'> {
-  return appendedEvent('TASK_MESSAGE', { message, level }, 0);
+  const given: Record<keyof GivenPayload<'TASK_MESSAGE'>, unknown> = { message, level };
+  return appendedEvent('TASK_MESSAGE', given, 0);
 }
