@@ -7,8 +7,8 @@ import { makeMetrics } from './prometheus-metrics.js';
 type Labels = Readonly<Record<string, string>>;
 
 /**
- * Passes the caller's label object on as it is: prom-client keeps no reference to it. Leaves out values that are not finite, for which
- * prom-client throws: a metric must not end the work that it counts.
+ * Passes the caller's label object on as it is: prom-client keeps no reference to it. Leaves out times that are not finite, for which
+ * prom-client throws: a metric must not end the work that it counts. A gauge may be NaN: not known.
  */
 @Injectable()
 export class PrometheusMetricsSink extends MetricsSink {
@@ -30,7 +30,6 @@ export class PrometheusMetricsSink extends MetricsSink {
   }
 
   override set(gauge: GaugeName, value: number, labels: Labels = {}): void {
-    if (!Number.isFinite(value)) return;
     this.metrics[gauge].set(labels, value);
   }
 
