@@ -1,5 +1,4 @@
-import type { TaskStatus } from '#protocol/snapshots.js';
-import type { Attachment } from '#protocol/snapshots.js';
+import type { Attachment, TaskStatus } from '#protocol/snapshots.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
 import { JsonText } from '../../json/json-text.js';
 import { attachmentsOf } from './attachments.js';
