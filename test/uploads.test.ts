@@ -412,6 +412,15 @@ describe('A multipart create', () => {
     await expectNoOrphans();
   });
 
+  it.each(['http://[::1', 'no-address'])('is refused in the one shape at the address %s', async (address) => {
+    const { port } = new URL(service.url);
+    const answer = await exchange(Number(port), `POST ${address} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+    expect([answer.status, JSON.parse(answer.body)]).toEqual([
+      400,
+      expect.objectContaining({ code: 'INVALID_REQUEST' }),
+    ]);
+  });
+
   it('is not taken on any other route', async () => {
     const client = somebody();
     const { body } = await send(client, create());
