@@ -26,7 +26,7 @@ const handlers = {
   },
   // Its first attempt ends with its process.
   'inline.unfinished': async (_input, { attempt, output, signal }) => {
-    await output(`attempt ${attempt}: \u0000`);
+    await output(attempt === 1 ? 'attempt 1: \u0000' : 'once more');
     if (attempt === 1) await delay(600_000, undefined, { signal });
     return { attempt };
   },
