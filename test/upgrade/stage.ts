@@ -44,6 +44,10 @@ export class Stage {
     return this.cluster.ownerUrl(DATABASE);
   }
 
+  get appUrl(): string {
+    return this.cluster.appUrl(DATABASE);
+  }
+
   migrate(side: Side): Promise<string> {
     return migrateTo(this.builds[side].dist, this.ownerUrl);
   }
@@ -52,7 +56,7 @@ export class Stage {
     return startService(
       {
         ...WITH_WORKERS,
-        DATABASE_URL: this.cluster.appUrl(DATABASE),
+        DATABASE_URL: this.appUrl,
         REDIS_URL: this.redis.url,
         DATA_DIR: this.directory,
         ...env,

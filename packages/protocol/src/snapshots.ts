@@ -1,4 +1,5 @@
 import { EVENT_SCHEMAS, EVENT_TYPES, EVENTS, type TaskEvent } from './events.js';
+import { FEATURE_NAMES } from './features.js';
 import { CLIENT_ID, EVENT_ID, HEAD_EVENT_ID, TASK_TYPE, TASK_UUID } from './ids.js';
 import {
   anyJson,
@@ -138,6 +139,15 @@ const LEASE = object({
 });
 export type Lease = TypeOf<typeof LEASE>;
 
+const SERVICE = object({
+  version: described('Of the replica that answers.', text()),
+  features: described(
+    'What all replicas of the service know; a name that a client does not know means nothing to it.',
+    list(text({ examples: [...FEATURE_NAMES] })),
+  ),
+});
+export type Service = TypeOf<typeof SERVICE>;
+
 const SIGN_OF_LEASE = { leaseExpiresAt: timestamp(), cancellationRequested: boolean() };
 const RECEIPT = object({
   eventIds: described('For each event of the batch; those that were stored as one have the same.', list(EVENT_ID)),
@@ -183,6 +193,7 @@ export const SCHEMAS = {
     terminal: described('Whether the terminal event is in or before this page.', boolean()),
   }),
   SuspendAnswer: ANSWER,
+  Service: SERVICE,
   Health: object({ status: constant('ok') }),
   Readiness: object({
     status: oneOf('ready', 'not_ready'),

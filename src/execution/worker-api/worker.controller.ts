@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto';
-import { Body, Controller, Header, HttpCode, Param, Post, Res, StreamableFile, UseGuards } from '@nestjs/common';
+import { Body, Controller, Get, Header, HttpCode, Param, Post, Res, StreamableFile, UseGuards } from '@nestjs/common';
 import { ApiBearerAuth, ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
-import type { Answer, RenewedLease, WorkerReceipt } from '#protocol/snapshots.js';
+import type { Answer, RenewedLease, Service, WorkerReceipt } from '#protocol/snapshots.js';
 import { Public } from '../../auth/public.decorator.js';
 import { ApiErrors } from '../../http/api-errors.decorator.js';
 import { answers, Takes, TakesIds } from '../../http/api-schemas.js';
 import { around, inPieces } from '../../http/json-pieces.js';
 import { writeObject } from '../../json/json-text.js';
+import { LiveReplicas } from '../../replicas/live-replicas.js';
 import { EndAttempt, type Ended, type Ending } from '../../tasks/end-attempt.js';
 import { ExtendLease } from '../../tasks/extend-lease.js';
 import { LeaseLost } from '../../tasks/domain/tasks.errors.js';
@@ -34,11 +35,20 @@ import { WorkerTokenGuard } from './worker-token.guard.js';
 @Controller('worker/v1')
 export class WorkerController {
   constructor(
+    private readonly replicas: LiveReplicas,
     private readonly claim: ClaimForWorker,
     private readonly appendEvents: AppendWorkerEvents,
     private readonly extendLease: ExtendLease,
     private readonly endAttempt: EndAttempt,
   ) {}
+
+  @Get()
+  @Header('Cache-Control', 'no-store')
+  @ApiOperation({ operationId: 'readServiceAsWorker', summary: 'The version, and what all replicas know' })
+  @ApiOkResponse(answers('Service'))
+  service(): Service {
+    return this.replicas.service;
+  }
 
   @Post('leases')
   @HttpCode(200)
