@@ -277,13 +277,15 @@ describe('npm run migrate', () => {
     await connected(cluster.superuserUrl(database), async (holder) => {
       await holder.query('SELECT pg_advisory_lock(7461736)');
       const lines: string[] = [];
+      let released: Promise<unknown> | undefined;
       const waiting = migrate(cluster.ownerUrl(database), {
         log: (line) => {
           lines.push(line);
-          void holder.query('SELECT pg_advisory_unlock(7461736)');
+          released ??= holder.query('SELECT pg_advisory_unlock(7461736)');
         },
       });
       expect((await waiting).applied).toEqual(shipped);
+      await released;
       expect(lines[0]).toMatch(/^waits up to 30 s for another migration: the lock is held by pid \d+, role postgres/);
     });
   });
