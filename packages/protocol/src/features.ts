@@ -8,10 +8,9 @@ interface FeatureRow {
 }
 
 export const FEATURES = {
-  bigIntegers: {
-    since: '0.2.0',
-    meaning: 'integers beyond 2^53 in free-form JSON are kept digit by digit',
-  },
+  bigIntegers: { since: '0.2.0', meaning: 'integers beyond ±2^53 in free-form JSON keep all their digits' },
+  unicodeRequestIds: { since: '0.2.0', meaning: '`clientRequestId` may have any printable character of Unicode' },
+  slashTaskTypes: { since: '0.2.0', meaning: '`taskType` may have `/`' },
 } as const satisfies Readonly<Record<string, FeatureRow>>;
 
 export type Feature = keyof typeof FEATURES;
