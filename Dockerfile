@@ -23,7 +23,7 @@ RUN npm ci --omit=dev --omit=optional --ignore-scripts
 
 # --- the image --------------------------------------------------------------------------------------------------------
 FROM node:24-slim
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0-dev
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="TaskBridge" \
       org.opencontainers.image.description="Accept a long-running task once, run it, and let any client follow it live to its end" \

@@ -25,6 +25,7 @@ import { type Lease, question, WITH_WORKERS, WORKER_TOKEN, WorkerClient } from '
  */
 const MATRIX = `
                                                      nobody  no proof  reserved  other  namesake  mate  mate*  writer  reader  owner  worker  stale  lease  admin
+GET /api/v1                                          401     401       401       200    200       200   200    403     200     200    401     401    401    200
 POST /api/v1/tasks                                   401     401       401       201    201       201   201    201     403     201    401     401    401    403
 GET /api/v1/tasks                                    401     401       401       200    200       200   200    403     200     200    401     401    401    200
 GET /api/v1/tasks/:taskId                            401     401       401       404    404       404   200    403     200     200    401     401    401    200
@@ -33,6 +34,7 @@ POST /api/v1/tasks/:taskId/actions                   401     401       401      
 GET /api/v1/tasks/:taskId/events                     401     401       401       404    404       404   200    403     200     200    401     401    401    200
 GET /api/v1/tasks/:taskId/events/stream              401     401       401       404    404       404   200    403     200     200    401     401    401    200
 GET /api/v1/tasks/:taskId/attachments/:attachmentId  401     401       401       404    404       404   200    403     200     200    200     409    200    200
+GET /worker/v1                                       401     401       401       401    401       401   401    401     401     401    200     200    401    401
 POST /worker/v1/leases                               401     401       401       401    401       401   401    401     401     401    200     200    401    401
 POST /worker/v1/tasks/:taskId/events                 401     401       401       401    401       401   401    401     401     401    200     409    401    401
 POST /worker/v1/tasks/:taskId/heartbeat              401     401       401       401    401       401   401    401     401     401    200     409    401    401
