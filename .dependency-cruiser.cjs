@@ -213,7 +213,7 @@ module.exports = {
       '^src/http/',
       // A foreign origin is refused as a principal is, the proxy's word on the scheme counts with its proof, and probes are answered
       // whatever they accept.
-      '^src/auth/(auth\\.errors|proxy-proof|public\\.decorator)\\.ts$',
+      '^src/auth/(auth\\.errors|proxy-proof|route\\.decorators)\\.ts$',
     ]),
     {
       name: 'observability-knows-nobody',
@@ -225,7 +225,7 @@ module.exports = {
         pathNot: [
           '^src/observability/',
           '^src/(errors|deadline|hosted)\\.ts$',
-          '^src/auth/(auth-context|public\\.decorator)\\.ts$',
+          '^src/auth/(auth-context|route\\.decorators)\\.ts$',
         ],
       },
     },

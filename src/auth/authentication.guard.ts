@@ -1,14 +1,9 @@
 import { Injectable, type CanActivate, type ExecutionContext } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
-import type { Request } from 'express';
 import { hasScope, NOBODY, type AuthContext, type Scope } from './auth-context.js';
 import { AccessDenied, NotAuthenticated } from './auth.errors.js';
 import { Callers } from './callers.js';
-import { PUBLIC } from './public.decorator.js';
-import { ALSO_BY_LEASE, leaseTokenOf } from './also-by-lease.decorator.js';
-import { REQUIRED_SCOPE } from './requires.decorator.js';
-
-export type AuthenticatedRequest = Request & { auth?: AuthContext };
+import { ALSO_BY_LEASE, type AuthenticatedRequest, leaseTokenOf, PUBLIC, REQUIRED_SCOPE } from './route.decorators.js';
 
 /**
  * Guards every HTTP route but the public ones: resolves the caller, and checks its scopes against the route. A route of a host

@@ -3,8 +3,7 @@ import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nes
 import type { Request, Response } from 'express';
 import type { Answer } from '#protocol/snapshots.js';
 import type { AuthContext } from '../auth/auth-context.js';
-import { Caller } from '../auth/caller.decorator.js';
-import { Requires } from '../auth/requires.decorator.js';
+import { Caller, Requires } from '../auth/route.decorators.js';
 import { Produces } from '../http/accept.guard.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
 import { answers, TakesHeaders, TakesIds, TakesQuery } from '../http/api-schemas.js';

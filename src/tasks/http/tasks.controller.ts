@@ -23,8 +23,7 @@ import {
 import type { Request, Response } from 'express';
 import type { ActionResult, Cancellation, TaskAccepted } from '#protocol/snapshots.js';
 import type { AuthContext } from '../../auth/auth-context.js';
-import { Caller } from '../../auth/caller.decorator.js';
-import { Requires } from '../../auth/requires.decorator.js';
+import { Caller, Requires } from '../../auth/route.decorators.js';
 import { ApiErrors } from '../../http/api-errors.decorator.js';
 import { answers, Takes, TakesHeaders, TakesIds, TakesQuery } from '../../http/api-schemas.js';
 import { hasVersion } from '../../http/entity-tag.js';

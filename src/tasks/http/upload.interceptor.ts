@@ -3,7 +3,7 @@ import { type CallHandler, type ExecutionContext, Injectable, type NestIntercept
 import type { Response } from 'express';
 import { lastValueFrom, type Observable, of } from 'rxjs';
 import type { AuthContext } from '../../auth/auth-context.js';
-import type { AuthenticatedRequest } from '../../auth/authentication.guard.js';
+import type { AuthenticatedRequest } from '../../auth/route.decorators.js';
 import { askForBody, isMultipart } from '../../http/json-edge.js';
 import type { AttachmentStore } from '../../uploads/attachment-store.js';
 import { DiscardUploads } from '../../uploads/discard-uploads.js';
