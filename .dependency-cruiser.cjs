@@ -8,9 +8,9 @@
  * Within tasks: domain < store, ports < use-cases < http. A module wires its room, and so may import all of it.
  */
 
-/** What every room above may import: what an error, a deadline and a round are, what JSON is, settings, and how to be observed. */
+/** What every room above may import: what an error, a deadline, a round and a drain are, what JSON is, settings, and how to be observed. */
 const EVERYWHERE = [
-  '^src/(errors|deadline|rounds)\\.ts$',
+  '^src/(errors|deadline|rounds|drain-state)\\.ts$',
   '\\.config\\.ts$',
   '^src/json/',
   '^src/observability/',

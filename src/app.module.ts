@@ -5,6 +5,7 @@ import type { Registry } from 'prom-client';
 import { AuthConfig } from './auth/auth.config.js';
 import { AuthModule } from './auth/auth.module.js';
 import type { Database } from './database/database.js';
+import { DrainState } from './drain-state.js';
 import { DatabaseModule } from './database/database.module.js';
 import { StreamingConfig } from './streaming/streaming.config.js';
 import { StreamingModule } from './streaming/streaming.module.js';
@@ -89,12 +90,13 @@ export class AppModule {
       ],
       providers: [
         ...slices,
+        DrainState,
         { provide: APP_FILTER, useClass: ErrorFilter },
         { provide: APP_GUARD, useClass: UnknownQueryGuard },
         { provide: APP_GUARD, useClass: AcceptGuard },
         { provide: APP_PIPE, useClass: EdgeValidationPipe },
       ],
-      exports: slices,
+      exports: [...slices, DrainState],
     };
   }
 }

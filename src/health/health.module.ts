@@ -3,7 +3,6 @@ import { TerminusModule } from '@nestjs/terminus';
 import { Database } from '../database/database.js';
 import { TaskExecutor } from '../tasks/ports/task-executor.js';
 import { type Hosted, unlessHosted } from '../hosted.js';
-import { DrainState } from '../http/drain-state.js';
 import { Log } from '../observability/log.js';
 import { AttachmentStore } from '../uploads/attachment-store.js';
 import {
@@ -27,7 +26,7 @@ export interface HealthOptions {
   readonly hosted: Hosted;
 }
 
-/** `/health` and `/ready`, the probes behind them, and the state of the drain. */
+/** `/health` and `/ready`, and the probes behind them. */
 @Module({})
 export class HealthModule {
   static register(options: HealthOptions): DynamicModule {
@@ -38,8 +37,8 @@ export class HealthModule {
       // Its error log would have a line for each question to a replica that is not ready. The service logs changes instead.
       imports: [TerminusModule.forRoot({ logger: false })],
       controllers: [HealthController],
-      providers: [DrainState, ServiceReadiness, ...parts, ...defaultProbe(options)],
-      exports: [DrainState, ...parts.map(({ provide }) => provide)],
+      providers: [ServiceReadiness, ...parts, ...defaultProbe(options)],
+      exports: parts.map(({ provide }) => provide),
     };
   }
 }

@@ -78,12 +78,11 @@ export class EventsController {
   ): Promise<void> {
     this.origins.check(request);
     const cursor = request.headers['last-event-id']?.toString() ?? query.lastEventId;
-    await this.followStream.execute(caller, taskId, cursor, ({ isOver }) => {
+    await this.followStream.execute({ caller, taskId, cursor, transport: 'sse' }, ({ subscription, feed }) => {
       // 204 makes an EventSource stop. It reconnects after a stream that ended, and not after 204.
-      if (isOver) response.status(204).end();
+      if (subscription.isOver) response.status(204).end();
       else if (request.method === 'HEAD') response.writeHead(200, SSE_HEADERS).end();
-      else return new SseWriter(response, taskId, this.config.streamMaxBufferedBytes);
-      return undefined;
+      else feed(new SseWriter(response, taskId, this.config.streamMaxBufferedBytes));
     });
   }
 }
