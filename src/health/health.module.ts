@@ -12,15 +12,14 @@ import {
   RedisReadinessProbe,
 } from './probes.js';
 import { CompositeReadinessProbe } from './composite-readiness-probe.js';
+import type { HealthConfig } from './health.config.js';
 import { HealthController } from './health.controller.js';
 import { ReadinessProbe } from './readiness-probe.js';
 import { ServiceReadiness } from './service-readiness.js';
 
-export interface HealthOptions {
+export interface HealthOptions extends HealthConfig {
   /** Absent: there is no Redis to wait for. */
   readonly redisUrl?: string | undefined;
-  /** `degraded`: a lost Redis is shown, and the replica stays ready. */
-  readonly readinessRedis: 'required' | 'degraded';
   /** Whether attachments are on another machine, so that they need a probe. Defaults to no. */
   readonly remoteAttachments?: boolean;
   readonly hosted: Hosted;

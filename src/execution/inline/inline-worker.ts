@@ -80,7 +80,7 @@ export class InlineWorker extends OwnLeases {
   }
 
   start(): void {
-    if (!this.config.inline || this.handlers.taskTypes.length === 0) return;
+    if (this.handlers.taskTypes.length === 0) return;
     this.#looks.start();
     this.#renewals = setInterval(() => void this.renew(), (this.tasks.leaseSeconds * 1000) / 3);
     this.#waits = this.waitForWork();
