@@ -11,8 +11,7 @@ export { AccessDenied, NotAuthenticated } from './auth/auth.errors.js';
 export { Caller, Public, Requires } from './auth/route.decorators.js';
 
 // The bodies of these routes.
-export { AnyJson } from './http/any-json.decorator.js';
-export { AsText, Elements, JsonObjectText } from './http/body-shape.js';
+export { AnyJson, AsText, Elements, JsonObjectText } from './http/body-shape.js';
 export { JsonText } from './json/json-text.js';
 export { treeOf } from './json/json-tree.js';
 export { Optional, Present } from './http/optional.decorator.js';

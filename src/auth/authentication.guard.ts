@@ -1,9 +1,12 @@
 import { Injectable, type CanActivate, type ExecutionContext } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
+import type { Request } from 'express';
 import { hasScope, NOBODY, type AuthContext, type Scope } from './auth-context.js';
 import { AccessDenied, NotAuthenticated } from './auth.errors.js';
 import { Callers } from './callers.js';
-import { ALSO_BY_LEASE, type AuthenticatedRequest, leaseTokenOf, PUBLIC, REQUIRED_SCOPE } from './route.decorators.js';
+import { ALSO_BY_LEASE, leaseTokenOf, PUBLIC, REQUIRED_SCOPE } from './route.decorators.js';
+
+export type AuthenticatedRequest = Request & { auth?: AuthContext };
 
 /**
  * Guards every HTTP route but the public ones: resolves the caller, and checks its scopes against the route. A route of a host

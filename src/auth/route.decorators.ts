@@ -1,10 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { applyDecorators, createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
 import { ApiSecurity } from '@nestjs/swagger';
-import type { Request } from 'express';
 import type { AuthContext, Scope } from './auth-context.js';
-
-export type AuthenticatedRequest = Request & { auth?: AuthContext };
 
 export const PUBLIC = 'taskbridge:public';
 export const REQUIRED_SCOPE = 'taskbridge:scope';
@@ -32,7 +29,7 @@ export function leaseTokenOf(request: IncomingMessage): string | undefined {
 
 /** The caller of the route, as the guard resolved it. */
 export const Caller = createParamDecorator((_: unknown, context: ExecutionContext): AuthContext => {
-  const { auth } = context.switchToHttp().getRequest<AuthenticatedRequest>();
+  const { auth } = context.switchToHttp().getRequest<{ readonly auth?: AuthContext }>();
   if (!auth) throw new Error('a route that asks for its caller is marked public');
   return auth;
 });

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { Attempt, type LeasedTask, type Report } from '#handler/attempt.js';
 import type { JsonObject, SuspendAnswer } from '#handler/task-handler.js';
+import { MAX_TASKS } from '#protocol/limits.js';
 import { SYSTEM_PRINCIPAL_ID } from '../../auth/auth-context.js';
 import { Database } from '../../database/database.js';
 import { within } from '../../deadline.js';
@@ -137,7 +138,11 @@ export class InlineWorker extends OwnLeases {
       const askedAt = performance.now();
       const worker = { workerId: this.#workerId, principalId: SYSTEM_PRINCIPAL_ID };
       try {
-        const leases = await this.claimTasks.execute(worker, this.handlers.taskTypes, Math.min(free, 50));
+        const leases = await this.claimTasks.execute(
+          worker,
+          this.handlers.taskTypes,
+          Math.min(free, MAX_TASKS.maximum),
+        );
         this.#claimTrouble.worked();
         for (const lease of leases) this.begin(lease, askedAt);
         if (leases.length > 0) this.#claimAgain = true;
