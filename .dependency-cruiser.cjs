@@ -8,10 +8,9 @@
  * Within tasks: domain < store, ports < use-cases < http. A module wires its room, and so may import all of it.
  */
 
-/** What every room above may import: what an error, a deadline, a round and a drain are, what JSON is, settings, and how to be observed. */
+/** What every room above may import: what an error, a deadline, a round and a drain are, what JSON is, and how to be observed. */
 const EVERYWHERE = [
   '^src/(errors|deadline|rounds|drain-state)\\.ts$',
-  '\\.config\\.ts$',
   '^src/json/',
   '^src/observability/',
   // What a module asks when it decides whether its default stands; hosted-is-for-modules keeps it to modules.
@@ -122,6 +121,13 @@ module.exports = {
       severity: 'error',
       from: { path: '^src/' },
       to: { dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'], dependencyTypesNot: ['type-only'] },
+    },
+    {
+      name: 'what-is-for-everybody-knows-nobody',
+      comment: 'Every room imports these: an import of theirs would be one of every room.',
+      severity: 'error',
+      from: { path: '^src/(errors|deadline|rounds|drain-state|hosted)\\.ts$' },
+      to: { path: '^src/' },
     },
     {
       name: 'json-knows-errors-only',
