@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
 import type { TaskAccepted } from '#protocol/snapshots.js';
-import { type AuthContext, principalKey } from '../auth/auth-context.js';
+import { type AuthContext, ownerOf, principalKey } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { ConnectionQuota } from '../database/connection-quota.js';
 import { TaskExecutor } from './ports/task-executor.js';
@@ -103,7 +103,7 @@ export class SubmitTask {
   /** A request with the key of one under way waits for the result of that one. */
   private async submit(auth: AuthContext, submission: Submission): Promise<TaskAccepted> {
     const { clientRequestId } = submission;
-    const key = { tenantId: auth.tenantId ?? '', ownerId: auth.subject, clientRequestId };
+    const key = { ...ownerOf(auth), clientRequestId };
     const fingerprint = fingerprintOf(submission);
     const name = principalKey(auth, clientRequestId);
     const underWay = this.#underWay.get(name);
