@@ -41,7 +41,7 @@ export class PollEvents {
         connection.atEnd(leave);
         const waits = !subscription.isOver && !left.aborted && !connection.why;
         if (waits) await subscription.movedWithin(query.waitTimeoutMs);
-        return await this.page(subscription, query.maxEvents);
+        return this.page(subscription, query.maxEvents);
       });
     } finally {
       connection.end('terminal');
