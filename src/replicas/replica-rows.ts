@@ -19,16 +19,14 @@ const LIVE_SECONDS = 9;
 const LIVE_SESSION_SECONDS = 60;
 
 /**
- * Writes the row of this replica, deletes those that nobody wrote for a day, and reads what lives. In pg_stat_activity a role sees the
- * name of every session, and the times of its own ones.
+ * Writes the row of this replica, and reads what lives. In pg_stat_activity a role sees the name of every session, and the times of its
+ * own ones. `tasks/store/keep-up.ts` deletes rows of the dead.
  */
 const SHOW_AND_SEE: Statement = {
   name: 'show-and-see-replicas',
   text: `WITH mine AS (
       INSERT INTO taskbridge.proj_replicas (replica_id, build, features) VALUES ($1, $2, $3)
       ON CONFLICT (replica_id) DO UPDATE SET seen_at = clock_timestamp()
-    ), gone AS (
-      DELETE FROM taskbridge.proj_replicas WHERE seen_at < statement_timestamp() - interval '1 day'
     )
     SELECT coalesce((SELECT json_agg(json_build_object('build', build, 'features', features))
         FROM taskbridge.proj_replicas

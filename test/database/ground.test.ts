@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
-import { migrate } from '../src/database/migrations/apply-migrations.js';
-import { MIGRATIONS_DIRECTORY, readMigrations } from '../src/database/migrations/migration-files.js';
-import { removeFinishedTasks } from '../src/database/remove-finished-tasks.js';
-import { readRoleFindings } from '../src/database/roles/role-findings.js';
-import { connectionOptions } from '../src/database/session-settings.js';
-import { oldRoleFindings } from './support/old-build.js';
-import { startTestCluster, type TestCluster } from './support/postgres.js';
+import { migrate } from '../../src/database/migrations/apply-migrations.js';
+import { MIGRATIONS_DIRECTORY, readMigrations } from '../../src/database/migrations/migration-files.js';
+import { removeFinishedTasks } from '../../src/database/remove-finished-tasks.js';
+import { readRoleFindings } from '../../src/database/roles/role-findings.js';
+import { connectionOptions } from '../../src/database/session-settings.js';
+import { oldRoleFindings } from '../support/old-build.js';
+import { startTestCluster, type TestCluster } from '../support/postgres.js';
 
 // What the database itself does for every build: the columns, defaults and triggers of the ground, made on an installation that
 // had only the migrations of release 0.1.0, with tasks in it.
