@@ -9,6 +9,9 @@ import { promisify } from 'node:util';
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const cache = join(root, '.cache/builds');
 
+/** The commit of release 0.1.0. */
+export const RELEASE_0_1_0 = '23f1fe583de08c89e4c9c825c838ffc97f3cb1de';
+
 /** A `dist` folder, and its source. */
 export interface Build {
   readonly dist: string;

@@ -3,12 +3,9 @@ import { cp, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
-import { type Build, buildOf } from '../support/builds.js';
+import { type Build, buildOf, RELEASE_0_1_0 } from '../support/builds.js';
 import { connected } from '../support/fold.js';
 import { temporaryDirectory } from '../support/service.js';
-
-/** Release 0.1.0. */
-export const COMMIT = '23f1fe583de08c89e4c9c825c838ffc97f3cb1de';
 
 /** See the README there. */
 export const FIXTURE = fileURLToPath(new URL('release-0.1.0/', import.meta.url));
@@ -18,7 +15,7 @@ export const BUILD_MS = 600_000;
 
 /** From git, built at its first use. */
 export async function release(): Promise<Build & { readonly folder: string }> {
-  const build = await buildOf(COMMIT);
+  const build = await buildOf(RELEASE_0_1_0);
   return { ...build, folder: join(build.dist, '..') };
 }
 
