@@ -35,7 +35,7 @@ export class Installation {
     this.#worker = new WorkerClient(url, 'worker-of-0.1.0');
   }
 
-  /** What clients are told in the end. */
+  /** What clients see in the end. */
   async fill(): Promise<Told> {
     await this.waiting();
     await this.ended();
