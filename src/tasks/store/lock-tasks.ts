@@ -171,12 +171,15 @@ export async function lockOverdueCancellations(
   return (await tx.query<TaskRow>(OVERDUE, [graceSeconds, limit])).map(taskRecord);
 }
 
-/** Index: proj_tasks_unattended. Tasks that are not over, and that no executor would ever continue. */
+/**
+ * Index: proj_tasks_unattended. Tasks that are not over, and that no executor would ever continue. Tasks that a later release holds back
+ * by a limit, or gave to an engine, look the same, and are none of them.
+ */
 const UNATTENDED: Statement = {
   name: 'lock-unattended-tasks',
   text: `SELECT ${TASK_COLUMNS} FROM taskbridge.proj_tasks t
     WHERE t.finished_at IS NULL AND t.claimable_at IS NULL AND t.lease_token IS NULL AND t.suspend_id IS NULL
-      AND t.aside_code IS NULL
+      AND t.aside_code IS NULL AND t.hold_key IS NULL AND t.executor = 'lease'
     ORDER BY t.task_id LIMIT $1 FOR UPDATE SKIP LOCKED`,
 };
 
