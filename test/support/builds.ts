@@ -18,17 +18,19 @@ export interface Build {
   readonly name: string;
 }
 
+/** The build of this checkout. Before the tests it is made anew where the sources are newer. */
+export const OUR_DIST = join(root, 'dist');
+
 /** @throws when the sources were changed after `npm run build` */
 export async function buildOfWorkingTree(): Promise<Build> {
-  const dist = join(root, 'dist');
-  const builtAt = await changedAt(join(dist, 'main.js'));
+  const builtAt = await changedAt(join(OUR_DIST, 'main.js'));
   for (const folder of ['src', 'packages/protocol/src', 'packages/handler/src']) {
     for (const file of await readdir(join(root, folder), { recursive: true })) {
       if ((await changedAt(join(root, folder, file))) > builtAt)
         throw new Error(`dist is older than ${folder}: npm run build`);
     }
   }
-  return { dist, name: 'the working tree' };
+  return { dist: OUR_DIST, name: 'the working tree' };
 }
 
 /** A commit, built below .cache/builds at its first use, or the folder of a build. */

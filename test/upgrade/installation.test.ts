@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { buildOfWorkingTree, migrateTo } from '../support/builds.js';
+import { migrateTo, OUR_DIST } from '../support/builds.js';
 import { Client, type Snapshot } from '../support/client.js';
 import { rawElements, transports } from '../support/follow.js';
 import { findViolations } from '../support/fold.js';
@@ -31,7 +31,7 @@ beforeAll(async () => {
   cluster = await startTestCluster();
   await cluster.createDatabase('installation');
   const DATA_DIR = await restore(cluster.ownerUrl('installation'));
-  await migrateTo((await buildOfWorkingTree()).dist, cluster.ownerUrl('installation'));
+  await migrateTo(OUR_DIST, cluster.ownerUrl('installation'));
   service = await startService(
     { ...WITH_WORKERS, DATABASE_URL: cluster.appUrl('installation'), DATA_DIR, HOST_MODULE },
     { lifetime: 'file' },

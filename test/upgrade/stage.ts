@@ -1,5 +1,5 @@
 import { dirname } from 'node:path';
-import { type Build, buildOfWorkingTree, migrateTo } from '../support/builds.js';
+import { migrateTo, OUR_DIST } from '../support/builds.js';
 import { startTestCluster, type TestCluster } from '../support/postgres.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { type Service, startService, temporaryDirectory } from '../support/service.js';
@@ -16,13 +16,14 @@ export class Stage {
   private constructor(
     private readonly cluster: TestCluster,
     private readonly redis: TestRedis,
-    private readonly builds: Readonly<Record<Side, Build>>,
+    /** The `dist` folders. */
+    private readonly builds: Readonly<Record<Side, string>>,
     private readonly directory: string,
   ) {}
 
   /** The database has the schema of 0.1.0. */
   static async start(): Promise<Stage> {
-    const builds = { old: await release(), new: await buildOfWorkingTree() };
+    const builds = { old: (await release()).dist, new: OUR_DIST };
     const cluster = await startTestCluster();
     const redis = await startRedis();
     await cluster.createDatabase(DATABASE);
@@ -49,7 +50,7 @@ export class Stage {
   }
 
   migrate(side: Side): Promise<string> {
-    return migrateTo(this.builds[side].dist, this.ownerUrl);
+    return migrateTo(this.builds[side], this.ownerUrl);
   }
 
   replica(side: Side, env: Record<string, string> = {}): Promise<Service> {
@@ -61,7 +62,7 @@ export class Stage {
         DATA_DIR: this.directory,
         ...env,
       },
-      { lifetime: 'file', ...(side === 'old' && { build: dirname(this.builds.old.dist) }) },
+      { lifetime: 'file', ...(side === 'old' && { build: dirname(this.builds.old) }) },
     );
   }
 }
