@@ -1,10 +1,10 @@
 import type { FactoryProvider, InjectionToken, Provider, Type } from '@nestjs/common';
 import { withinDeadline } from '../deadline.js';
-import { firstLineOf } from '../observability/first-line.js';
 import { asHostCode } from '../observability/host-code.js';
 import { HostFaults } from '../observability/host-faults.js';
 import { BootRefused } from './boot-guard.js';
 import { HOST_PORTS } from './host-ports.js';
+import { firstLineOf } from './host-port-failed.js';
 
 /** How long a port may take to be made, and again to come up: whatever it connects to has had its time by then. */
 const BUILD_MS = 30_000;
