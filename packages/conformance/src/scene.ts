@@ -1,8 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import { endsTask } from '../../protocol/src/events.js';
+import { CLAIM_WAIT_MS, MAX_EVENTS } from '../../protocol/src/limits.js';
+import type { JsonObject } from '../../protocol/src/json-schema.js';
 import type { Answer, ApiClient, HeaderMap } from './api-client.js';
 import { Broken, NotChecked } from './outcomes.js';
-import { demandAnswer, shown } from './demands.js';
+import { demandAnswer, refusal, shown } from './demands.js';
 import { DrivenTask, accepted, message, output, progress } from './driven-task.js';
 import type { Follower } from './follower.js';
 import type { Installation } from './installation.js';
@@ -11,7 +14,7 @@ import { SseFollower } from './sse.js';
 import { TRANSPORTS, type Transport } from './transports.js';
 import { Socket, type SocketOptions } from './web-socket.js';
 import type { WorkerClient } from './worker-client.js';
-import { TERMINAL_TYPES, type Created, type Envelope, type JsonObject, type Lease } from './wire.js';
+import type { Created, Envelope, Lease } from './wire.js';
 
 /** A task that is over, and its log as the pages show it. */
 export interface EndedTask {
@@ -119,7 +122,7 @@ export class Scene {
   }
 
   get claimMs(): number {
-    return Math.min(this.patienceMs, 30_000);
+    return Math.min(this.patienceMs, CLAIM_WAIT_MS.maximum);
   }
 
   /** Some type that a create may name: the task waits, or the demo executes it. */
@@ -133,7 +136,7 @@ export class Scene {
       const taskId = await (this.hasWorker ? scene.endedByWorker() : scene.endedByDemo());
       const log = await scene.eventually('the terminal event is in the log', async () => {
         const stored = await scene.log(taskId);
-        return stored.some((raw) => TERMINAL_TYPES.includes((JSON.parse(raw) as Envelope).type)) && stored;
+        return stored.some((raw) => endsTask((JSON.parse(raw) as Envelope).type)) && stored;
       });
       return { taskId, log, headEventId: String(log.length) };
     });
@@ -143,7 +146,7 @@ export class Scene {
   async log(taskId: string, by: ApiClient = this.a): Promise<readonly string[]> {
     const log: string[] = [];
     for (let cursor = '0'; ; ) {
-      const answer = await by.page(taskId, { afterEventId: cursor, maxEvents: 500, waitTimeoutMs: 0 });
+      const answer = await by.page(taskId, { afterEventId: cursor, maxEvents: MAX_EVENTS.maximum, waitTimeoutMs: 0 });
       demandAnswer(answer, 200);
       log.push(...rawElements(answer.text, 'events'));
       const { nextAfterEventId = '0', hasMore } = answer.body;
@@ -229,13 +232,14 @@ export class Scene {
   /** Where a create of an unknown type is refused, a claim that names the type makes it known. */
   private async createKnown(body: JsonObject, taskType: string, by: ApiClient): Promise<Answer<Created>> {
     const first = await this.create(body, { by });
-    if (first.status !== 422) return first;
+    const [refused] = refusal('REQUEST_VALIDATION_ERROR');
+    if (first.status !== refused) return first;
     const left = new AbortController();
     const claim = this.worker.claim([taskType], { waitTimeoutMs: 1_000, signal: left.signal }).catch(() => undefined);
     try {
       return await this.eventually(shown(first), async () => {
         const answer = await this.create(body, { by });
-        return answer.status !== 422 && answer;
+        return answer.status !== refused && answer;
       });
     } finally {
       left.abort();

@@ -1,10 +1,12 @@
 import { WebSocket } from 'ws';
+import { CLOSE_CODES } from '../../protocol/src/close-codes.js';
+import { type Frame as FrameOf, MULTIPLEX } from '../../protocol/src/frames.js';
 import type { ApiClient, HeaderMap } from './api-client.js';
 import { Broken } from './outcomes.js';
 import { shortened } from './demands.js';
 import { Follower } from './follower.js';
 
-export const MULTIPLEX = 'taskbridge.multiplex.v1';
+export const HEARTBEAT: FrameOf<'heartbeat'>['type'] = 'HEARTBEAT';
 
 /** A frame of the server: an event, or one that says something of a subscription or of the connection. */
 export interface Frame {
@@ -192,12 +194,14 @@ export class WebSocketFollower extends Follower {
     );
     const { code, reason } = socket.closed ?? { code: 1006, reason: '' };
     this.finish(
-      code === 1006 ? { how: 'broken', saysOver: false } : { how: 'closed', code, reason, saysOver: code === 1000 },
+      code === 1006
+        ? { how: 'broken', saysOver: false }
+        : { how: 'closed', code, reason, saysOver: code === CLOSE_CODES.over.code },
     );
   }
 
   private frame(frame: Frame, socket: Socket): void {
-    const isEvent = frame.eventId !== undefined && frame.type !== 'HEARTBEAT';
+    const isEvent = frame.eventId !== undefined && frame.type !== HEARTBEAT;
     this.receive(frame.raw, isEvent ? [frame.raw] : []);
     const { type, reason = '', code = '' } = frame;
     if (type === 'SUBSCRIPTION_ENDED') this.finish({ how: 'ended', reason, saysOver: reason === 'terminal' });
