@@ -23,6 +23,8 @@ let database: TestDatabase;
 let directory: string;
 let service: Service;
 let control: string;
+/** What a start says whose host module never answers. It takes half a minute, which passes beside everything else. */
+let neverMade: Promise<string>;
 
 beforeAll(async () => {
   [database, directory] = await Promise.all([createTestDatabase(), temporaryDirectory()]);
@@ -30,6 +32,9 @@ beforeAll(async () => {
   service = await startService(env, { lifetime: 'file' });
   const port = /"control":(\d+)/.exec(service.stdout())?.[1];
   control = `http://127.0.0.1:${port}`;
+  const source = hosting('OwnershipPolicy', 'useFactory: () => new Promise(() => setInterval(() => {}, 1000))');
+  neverMade = refusal('never', source);
+  neverMade.catch(() => undefined);
 }, 60_000);
 
 afterAll(async () => {
@@ -37,6 +42,20 @@ afterAll(async () => {
   expect(service.stderr()).toBe('');
   await database.drop();
 });
+
+async function refusal(name: string, source: string): Promise<string> {
+  const path = join(directory, `${name}.mjs`);
+  await writeFile(path, source);
+  const run = await runToExit({ DATABASE_URL: database.appUrl, DATA_DIR: directory, HOST_MODULE: path }, 60_000);
+  expect([run.code, run.listened]).toEqual([1, false]);
+  const lines = run.stderr.trim().split('\n');
+  expect(lines).toHaveLength(1);
+  return lines[0] ?? '';
+}
+
+const hosting = (port: string, provider: string) =>
+  `import { ${port} } from 'taskbridge';
+  export default { module: class Host {}, providers: [{ provide: ${port}, ${provider} }] };`;
 
 async function set(faults: Readonly<Record<string, string>>): Promise<void> {
   await fetch(control, { method: 'POST', body: JSON.stringify(faults) });
@@ -425,6 +444,9 @@ describe.each(['takes 10 s', 'never answers'])(
     it.each(QUESTIONS.map(({ port, method }) => `${port}.${method}`))(
       '%s costs its own request, for its deadline',
       async (name) => {
+        await Promise.allSettled(outcomes.values());
+        // All have their answers. A scrape would wait a second and a half for a probe that never answers.
+        await set({});
         const { answer, ms } = await (outcomes.get(name) as Promise<Outcome>);
         // Ten seconds are as long as a port is given: either may be first.
         if (fault === 'takes 10 s' && answer.status < 300) return expect(ms).toBeGreaterThan(PATIENCE_MS - 100);
@@ -457,35 +479,13 @@ describe('At the start', () => {
     TransportDiagnosticsSink: 'replayStarted delivered heartbeatSent disconnected holeHealed slowConsumer',
   };
 
-  async function refusal(name: string, source: string): Promise<string> {
-    const path = join(directory, `${name}.mjs`);
-    await writeFile(path, source);
-    const run = await runToExit({ DATABASE_URL: database.appUrl, DATA_DIR: directory, HOST_MODULE: path }, 60_000);
-    expect([run.code, run.listened]).toEqual([1, false]);
-    const lines = run.stderr.trim().split('\n');
-    expect(lines).toHaveLength(1);
-    return lines[0] ?? '';
-  }
-
-  const hosting = (port: string, provider: string) =>
-    `import { ${port} } from 'taskbridge';
-    export default { module: class Host {}, providers: [{ provide: ${port}, ${provider} }] };`;
-
   const failing = "{ throw new Error('no such\\nthing'); }";
   const extending = (port: keyof typeof PORTS, more: string) => {
     const whole = PORTS[port].split(' ').map((method) => `${method}() {}`);
     return `useClass: class extends ${port} { ${whole.join(' ')} ${more} }`;
   };
 
-  // Half a minute of waiting, beside the others.
-  let neverMade: Promise<string>;
-  beforeAll(() => {
-    const source = hosting('OwnershipPolicy', 'useFactory: () => new Promise(() => setInterval(() => {}, 1000))');
-    neverMade = refusal('never', source);
-    neverMade.catch(() => undefined);
-  });
-
-  it.each(Object.keys(PORTS) as (keyof typeof PORTS)[])(
+  it.concurrent.each(Object.keys(PORTS) as (keyof typeof PORTS)[])(
     'a %s that does not come up is named in one line',
     async (port) => {
       const provider = extending(port, `async onModuleInit() ${failing}`);
@@ -493,7 +493,7 @@ describe('At the start', () => {
     },
   );
 
-  it.each([
+  it.concurrent.each([
     ['throws in its constructor', extending('UploadPolicy', `#a = (() => ${failing})();`), 'cannot be built: no such'],
     ['throws in its factory', `useFactory: async () => ${failing}`, 'cannot be built: no such'],
     [
@@ -508,7 +508,7 @@ describe('At the start', () => {
     expect(await refusal(what.replaceAll(' ', '-'), source)).toBe(`HOST_MODULE: UploadPolicy ${line}`);
   });
 
-  it('sinks that throw at each call, from the first on, are survived', async () => {
+  it.concurrent('sinks that throw at each call, from the first on, are survived', async () => {
     const throwing = (port: string, methods: string) => {
       const members = methods.split(' ').map((method) => `${method}() { throw new Error('${port}'); }`);
       return `{ provide: ${port}, useValue: { ${members.join(', ')} } }`;
@@ -534,13 +534,13 @@ describe('At the start', () => {
     expect(other.stderr()).toBe('');
   });
 
-  it('a LiveLog that cannot start is named', async () => {
+  it.concurrent('a LiveLog that cannot start is named', async () => {
     const stubs = 'publish() {} follow() {} async stop() {}';
     const provider = `useClass: class extends LiveLog { ${stubs} async start() { throw new Error('no broker'); } }`;
     expect(await refusal('start', hosting('LiveLog', provider))).toBe('HOST_MODULE: LiveLog.start failed: no broker');
   });
 
-  it('a TaskExecutor is refused: it is no port', async () => {
+  it.concurrent('a TaskExecutor is refused: it is no port', async () => {
     const internal = pathToFileURL(fileURLToPath(new URL('../../dist/tasks/ports/task-executor.js', import.meta.url)));
     const host = 'export default { module: class Host {}, providers: [{ provide: TaskExecutor, useValue: {} }] };';
     const byItsFile = `import { TaskExecutor } from '${internal.href}'; ${host}`;
@@ -550,11 +550,11 @@ describe('At the start', () => {
     );
   });
 
-  it('a port that is never made is given up', async () => {
+  it.concurrent('a port that is never made is given up', async () => {
     expect(await neverMade).toBe('HOST_MODULE: OwnershipPolicy cannot be built: no answer within 30000 ms');
   }, 60_000);
 
-  it.each([
+  it.concurrent.each([
     ['is no object', "'text'", 'TASK_HANDLERS is a value of type string where an object of handlers belongs'],
     ['has what is no handler', "{ 'a.b': 1 }", 'the handler of "a.b" in TASK_HANDLERS is a value of type number'],
   ])('a list of handlers that %s is refused', async (what, value, line) => {
