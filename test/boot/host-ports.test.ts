@@ -202,7 +202,7 @@ const QUESTIONS: readonly Question[] = [
     port: 'OwnershipPolicy',
     method: 'mayControl',
     prepare: () => created(victim('mayControl'), 'nobody.takes.it'),
-    // As many as there are connections, and a few more.
+    // There are a few more cancels than connections.
     use: async (taskId) => {
       const cancels = Array.from({ length: 24 }, () => victim('mayControl').cancel(taskId));
       const action = { clientActionId: uniqueId(), suspendId: 's', actionType: 'a' };
@@ -240,7 +240,7 @@ async function costsItsOwnRequest(question: Question, fault: string, problem: Pr
   const answer = await use(prepared);
   const [status, code] = (problem === 'nonsense' && toNonsense) || ([503, 'SERVICE_UNAVAILABLE'] as const);
   const { message } = expectError(answer, status, code);
-  // Whose code it is, and what it said, is for the log.
+  // Only the log names the failed code and its words.
   expect(message).not.toMatch(/host|Policy|Resolver|Store/);
   if (status === 503) expect(answer.headers.get('retry-after')).toBe('5');
   await isReported(port, method, problem, before);
@@ -320,7 +320,7 @@ describe.each([
     const before = await Promise.all(methods.map((method) => failures(port, method, 'threw')));
     await set(faultsOf(fault));
     await oneIsUnhurt();
-    // Which sets a gauge.
+    // This request sets a gauge.
     await fetch(`${service.url}/ready`);
     await Promise.all(methods.map((method, i) => isReported(port, method, 'threw', before[i] ?? 0)));
     await set({});
@@ -428,7 +428,7 @@ describe.each(['takes 10 s', 'never answers'])(
         return (asked['OwnershipPolicy.mayControl'] ?? 0) > 0;
       });
       const idle = await connected(database.superuserUrl, async (db) => {
-        // Long enough for a transaction that goes on, and far below the patience with a port.
+        // A transaction that waits for a port would be idle for this second. The patience with a port is ten.
         await delay(1_000);
         const sql = `SELECT query FROM pg_stat_activity WHERE datname = current_database()
           AND state LIKE 'idle in transaction%' AND state_change < now() - interval '500 ms'`;
@@ -459,7 +459,7 @@ describe.each(['takes 10 s', 'never answers'])(
 
     it('a WebSocket whose caller is not known in time is asked to come back', async () => {
       const ended = await socket.end();
-      // Or, when it is known in the last moment, the stream ends with its task.
+      // When the caller is known in the last moment, the stream ends with its task instead.
       if (fault === 'takes 10 s' && ended.code === 1000) return;
       expect(ended).toMatchObject({ kind: 'close', code: 1013, reason: 'SERVICE_UNAVAILABLE' });
     });

@@ -16,7 +16,7 @@ import { eventually, runToExit, type Service, startService, temporaryDirectory }
 const example = (name: string) => fileURLToPath(new URL(`../../examples/${name}`, import.meta.url));
 
 let database: TestDatabase;
-/** Outside of the repository, with no node_modules in any directory above. */
+/** A directory outside of the repository. No directory above it has node_modules. */
 let elsewhere: string;
 
 beforeAll(async () => {
@@ -265,7 +265,7 @@ describe('examples/follow.mjs', () => {
     const client = newPrincipal(service.url);
     const body = { clientRequestId: uniqueId(), taskType: 'demo.greet', input: { steps: 1, stepMs: 1 } };
     const { taskId } = (await client.create(body)).body;
-    // As behind the nginx of deploy, three times.
+    // The nginx of deploy answers so. It happens three times.
     const away = preload(`delete globalThis.WebSocket;
       const { fetch } = globalThis;
       let rounds = 0;

@@ -125,7 +125,7 @@ describe('A shape', () => {
     fc.assert(fc.property(fitting, (value) => void expect(problemIn(schema, value)).toBeUndefined()));
     fc.assert(
       fc.property(fc.oneof(fitting, mutated(fitting)), (value) => {
-        // Through its text: a member that is undefined is absent.
+        // The value goes through its text, so a member that is undefined is absent.
         const json = JSON.parse(JSON.stringify(value) ?? 'null') as unknown;
         expect(problemIn(schema, json) === undefined).toBe(validate(json));
       }),

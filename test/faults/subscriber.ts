@@ -11,7 +11,7 @@ const NO_DEADLINE_MS = 2 ** 31 - 1;
 
 /** What one subscriber learned of one task. */
 export interface Followed {
-  /** In the form that packages/checker reads. */
+  /** The history in the form that packages/checker reads. */
   readonly history: readonly object[];
   readonly connections: number;
   /** Findings that no fault explains: a refusal, an early end, a missing end. */

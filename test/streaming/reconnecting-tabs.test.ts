@@ -11,7 +11,7 @@ import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { eventually, type Service, startService } from '../support/service.js';
 
 const NAME = 'alice';
-/** Above the longest time after which a service that drains has its clients come back. */
+/** A service that drains has its clients come back sooner than this. */
 const AWAY_MS = 7_000;
 
 /** In a page: what its stream has seen. */
@@ -86,7 +86,7 @@ describe('A tab of a browser', () => {
     return page;
   }
 
-  /** As a page does it that knows of nothing. */
+  /** Follows with a plain EventSource, as a page does that has read nothing. */
   async function plain(context: BrowserContext, address: string, taskId: string): Promise<Page> {
     const page = await opened(context, address);
     await page.evaluate((path) => {
@@ -104,7 +104,7 @@ describe('A tab of a browser', () => {
     return page;
   }
 
-  /** By the lines of PROTOCOL.md. `onRequest` hears of each request of the page, that for the page itself included. */
+  /** Follows by the lines of PROTOCOL.md. `onRequest` is called for each request of the page, and for the page itself. */
   async function byTheLines(taskId: string, last = '0', onRequest = () => {}): Promise<Page> {
     const page = await opened(behindOther, `http://127.0.0.1:${other.port}/page`, onRequest);
     await page.evaluate(`${lines}

@@ -23,7 +23,7 @@ export interface EndedTask {
   readonly headEventId: string;
 }
 
-/** Where a clause is played: whom it may speak for, and all that it opens, which is closed behind it. */
+/** The place of one clause. It has the principals that the clause may use, and closes everything that the clause opened. */
 export class Scene {
   readonly #followers: Follower[] = [];
   readonly #sockets: Socket[] = [];
@@ -37,14 +37,14 @@ export class Scene {
     return this.installation.principal;
   }
 
-  /** Somebody else. */
+  /** The second principal. */
   get b(): ApiClient {
     const { other } = this.installation;
     if (!other) throw new NotChecked('there is no second principal');
     return other;
   }
 
-  /** Shows no credentials. */
+  /** A client without credentials. */
   get stranger(): ApiClient {
     return this.installation.stranger;
   }
@@ -82,7 +82,7 @@ export class Scene {
     return `conformance.${randomUUID()}`;
   }
 
-  /** Creates a task; whatever becomes of it is ended behind the clause. */
+  /** Creates a task. The scene ends it when the clause is over. */
   async create(body: JsonObject, { by = this.a, headers = {} }: { by?: ApiClient; headers?: HeaderMap } = {}) {
     const answer = await by.create(body, headers);
     this.remember(answer, by);
@@ -159,7 +159,7 @@ export class Scene {
     return (await this.log(taskId)).map((raw) => JSON.parse(raw) as Envelope);
   }
 
-  /** What several clauses look at: played once, on a scene of its own. */
+  /** Plays once, on a scene of its own, what several clauses look at. */
   once<T>(name: string, play: (scene: Scene) => Promise<T>): Promise<T> {
     return this.installation.once(name, async () => {
       const scene = new Scene(this.installation);
@@ -212,7 +212,7 @@ export class Scene {
     return delay(ms);
   }
 
-  /** Closes what is open, and ends what runs. */
+  /** Closes every open stream and socket, and ends every task that runs. */
   async close(): Promise<void> {
     for (const follower of this.#followers) follower.close();
     for (const socket of this.#sockets) socket.leave();

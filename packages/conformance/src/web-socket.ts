@@ -17,14 +17,14 @@ export interface Frame {
   readonly ref?: string;
   readonly code?: string;
   readonly reason?: string;
-  /** As it came. */
+  /** The text of the frame as it came. */
   readonly raw: string;
 }
 
 export interface SocketOptions {
   readonly protocols?: readonly string[];
   readonly headers?: HeaderMap;
-  /** False: answers no ping. */
+  /** When false, the client answers no ping. */
   readonly answersPings?: boolean;
 }
 
@@ -113,7 +113,7 @@ export class Socket {
     this.send({ action: 'unsubscribe', taskId });
   }
 
-  /** The first frame that fits, when it has come. */
+  /** Resolves with the first frame that fits. */
   async frame(what: string, fits: (frame: Frame) => boolean, withinMs = this.patienceMs): Promise<Frame> {
     await this.until(() => this.frames.some(fits), what, withinMs);
     return this.frames.find(fits) as Frame;

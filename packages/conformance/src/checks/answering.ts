@@ -62,7 +62,7 @@ export const actionTooLate: Check = async (scene) => {
   demandRefusal(await scene.a.act(task.taskId, yes('a')), 'TASK_ALREADY_TERMINAL');
 };
 
-/** Judged by the service's clock, which the last event shows. */
+/** The service judges by its clock, which the last event shows. */
 export const questionExpires: Check = async (scene) => {
   const task = await scene.begin();
   const begun = performance.now();

@@ -7,7 +7,7 @@ import { demand, demandMembers, demandRefusal, demandSame, refusal, shown } from
 import type { Scene } from '../scene.js';
 import { ABSENT_TASK, TIMESTAMP, type ErrorBody } from '../wire.js';
 
-/** Of a service without the worker protocol. */
+/** The status of a service without the worker protocol. */
 const [ABSENT] = refusal('NOT_FOUND');
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };

@@ -79,7 +79,7 @@ export const idsAreDense: Check = async (scene) => {
   );
 };
 
-/** Also when an attempt is lost, and what it said is void. */
+/** The content stays also when an attempt is lost, and its output is void. */
 export const contentStays: Check = async (scene) => {
   const task = await scene.begin();
   await task.append(output('void'), message('void'));
@@ -160,7 +160,7 @@ export const oneTerminalEvent: Check = async (scene) => {
   );
 };
 
-/** The snapshot and the log change at one time, in either order of reads. Read while several tasks end. */
+/** The snapshot and the log change at one time, in either order of reads. The check reads while several tasks end. */
 export const endIsOneStep: Check = async (scene) => {
   await Promise.all(
     Array.from({ length: 3 }, async () => {

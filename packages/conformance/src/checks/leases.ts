@@ -9,7 +9,7 @@ import { WorkerClient } from '../worker-client.js';
 import { ABSENT_TASK, type ErrorBody } from '../wire.js';
 
 const LONGEST_LEASE_MS = 40_000;
-/** From the expiry to the announcement of the next attempt. */
+/** The most time from the expiry to the announcement of the next attempt. */
 const REAPED_WITHIN_MS = 20_000;
 const MOST_ATTEMPTS = 20;
 
@@ -236,7 +236,7 @@ export const endRepeated: Check = async (scene) => {
   demandSame('how many events there are', (await scene.events(task.taskId)).length, 2);
 };
 
-/** After a release and a claim of somebody else; and after the end. */
+/** A stale lease is refused after a release and another claim, and after the end. */
 export const fence: Check = async (scene) => {
   const task = await scene.begin();
   const stale: Held = task.lease;
@@ -304,7 +304,7 @@ export const released: Check = async (scene) => {
   demand(tookMs < scene.patienceMs, `what was released was handed out again after ${Math.round(tookMs)} ms`);
 };
 
-/** It waits until the lease is over, without a sign of life. */
+/** The check gives no sign of life, and waits until the lease is over. */
 export const leaseExpires: Check = async (scene) => {
   const task = await scene.begin();
   await task.append(progress(1));

@@ -4,7 +4,7 @@ import { NotChecked } from '../outcomes.js';
 import { demand, demandAnswer, demandRefusal } from '../demands.js';
 import type { Scene } from '../scene.js';
 
-/** Of `MAX_REQUEST_BODY_SIZE_BYTES`, unless the operator chose another. */
+/** The default of `MAX_REQUEST_BODY_SIZE_BYTES`. */
 const MAX_BODY_BYTES = 2 ** 20;
 
 const createdFrom = async (scene: Scene, json: string | Buffer) => {

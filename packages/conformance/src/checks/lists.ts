@@ -69,7 +69,7 @@ export const filters: Check = async (scene) => {
   demandSame('the list of another type', await listed(scene, { taskType: scene.newType() }), []);
 };
 
-/** Also while tasks are created. */
+/** The pages are read while tasks are created. */
 export const pages: Check = async (scene) => {
   const { taskType, taskIds } = await several(scene, 5);
   const seen: string[] = [];

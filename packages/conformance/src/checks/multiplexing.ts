@@ -57,7 +57,7 @@ export const order: Check = async (scene) => {
   demandSame('headEventId of the confirmation', first.headEventId, headEventId);
 };
 
-/** With a task that goes on, so that there is something after it. */
+/** The task goes on, so an event follows CAUGHT_UP. */
 export const caughtUp: Check = async (scene) => {
   const task = await scene.begin();
   await task.append(progress(1));

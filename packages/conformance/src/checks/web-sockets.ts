@@ -143,7 +143,7 @@ export const heartbeatOfWebSocket: Check = async (scene) => {
   demandSame('a heartbeat', heartbeat, { type: HEARTBEAT, taskId, live: true } satisfies Frame<'heartbeat'>);
 };
 
-/** One that answers is kept, one that does not is hung up on. */
+/** A client that answers pings is kept. The service hangs up on one that does not. */
 export const pings: Check = async (scene) => {
   const { taskId } = await scene.waiting();
   const alive = await scene.socket();
