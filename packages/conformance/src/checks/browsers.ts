@@ -33,7 +33,7 @@ export const sameOrigin: Check = async (scene) => {
   demandAnswer(answer, 201);
 };
 
-export const sameOriginIsTold: Check = async (scene) => {
+export const originIsAllowed: Check = async (scene) => {
   const { origin } = new URL(scene.a.baseUrl);
   const answer = await scene.a.request('GET', '/api/v1/tasks?limit=1', { headers: { Origin: origin } });
   const { headers } = answer;

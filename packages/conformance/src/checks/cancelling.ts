@@ -15,7 +15,7 @@ export const cancelledWaiting: Check = async (scene) => {
   demandSame('the event', [last?.type, last?.payload], ['TASK_CANCELLED', { reason: 'cancelled_by_user' }]);
 };
 
-export const workerIsTold: Check = async (scene) => {
+export const workerLearnsOfCancel: Check = async (scene) => {
   const task = await scene.begin();
   demandAnswer(await scene.a.cancel(task.taskId, { reason: 'no longer needed' }), 202);
   const beat = await task.worker.call<{ cancellationRequested: boolean; cancelReason?: string }>(
