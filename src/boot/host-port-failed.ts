@@ -6,7 +6,7 @@ export class HostPortFailed extends ProtocolError {
   override readonly code = 'SERVICE_UNAVAILABLE';
   override readonly retryAfterSeconds = 5;
 
-  /** For an operator. */
+  /** The line for an operator. */
   readonly told: string;
 
   constructor({ port, method }: HostCall, cause: unknown) {

@@ -61,7 +61,7 @@ function withName(port: string, provider: CustomProvider): CustomProvider {
   return { ...provider, useClass: useClass as unknown as Type };
 }
 
-/** As far as it lets its hooks be replaced. */
+/** Replaces the hooks of a host's object, if it lets them be replaced. */
 function withNamedHooks(port: string, host: unknown): unknown {
   if (typeof host !== 'object' || host === null) return host;
   for (const method of HOOKS) {
