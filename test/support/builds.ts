@@ -58,7 +58,7 @@ export async function migrateTo(dist: string, ownerUrl: string): Promise<string>
   return stdout;
 }
 
-/** With the packages of its own lockfile. */
+/** Unpacks and builds the commit, with the packages of its own lockfile. */
 async function checkOut(commit: string, folder: string): Promise<void> {
   await mkdir(cache, { recursive: true });
   // It has another name until it is whole, so an interrupted build is never used.

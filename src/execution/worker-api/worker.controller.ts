@@ -44,7 +44,7 @@ export class WorkerController {
 
   @Get()
   @Header('Cache-Control', 'no-store')
-  @ApiOperation({ operationId: 'readServiceAsWorker', summary: 'The version, and what all replicas know' })
+  @ApiOperation({ operationId: 'readFeatures', summary: 'The version, and what all replicas know' })
   @ApiOkResponse(answers('Service'))
   service(): Service {
     return this.replicas.service;
