@@ -6,8 +6,9 @@ import { eventually } from '../support/service.js';
 import { type Lease, message, output, progress, question, WorkerClient } from '../support/worker-client.js';
 
 const TYPES = ['load.plain', 'load.ask', 'demo.stream', 'demo.approval'] as const;
+/** Those of remote workers; the service runs the others. */
 const WORKED = ['load.plain', 'load.ask'];
-/** Both kinds have it: the demo asks under its own id. */
+/** Of each task, over two transports. */
 const SUBSCRIBERS = 2;
 const AGAIN_MS = 50;
 const SETTLED_MS = 60_000;
@@ -15,12 +16,14 @@ const SETTLED_MS = 60_000;
 /** What clients, workers and owners do all the time, through one address. Each repeats a call until it is answered, as documented. */
 export class Load {
   readonly taskIds: string[] = [];
-  /** By phase and call: answers of 500 and more, other than 503 with `Retry-After`, and answers that no caller expects. */
+  /** Answers that no caller expects, by phase and call: every 5xx is one, but for a 503 with `Retry-After`. */
   readonly oddities: string[] = [];
   /** Refusals that ask to come back, and connections without an answer, by phase. */
   readonly repeated: Record<string, number> = {};
   phase = '';
   readonly #owner: Client;
+  /** The batches that were answered, in the form that packages/checker reads. */
+  readonly #appended: object[] = [];
   readonly #following: Promise<Followed>[] = [];
   readonly #running: Promise<void>[] = [];
   readonly #over = new AbortController();
@@ -37,12 +40,7 @@ export class Load {
     this.#running.push(this.create(), this.answer(), ...[1, 2, 3].map(() => this.work(worker)));
   }
 
-  /** How many tasks were accepted. */
-  get accepted(): number {
-    return this.taskIds.length;
-  }
-
-  /** Creates no more, waits until every task is over and every reader knows it. */
+  /** Creates no more, waits until every task is over and every reader knows it. Answers what readers and workers know. */
   async settle(): Promise<readonly Followed[]> {
     this.#isCreating = false;
     const timer = setTimeout(() => this.#giveUp.abort(), SETTLED_MS);
@@ -50,7 +48,7 @@ export class Load {
     clearTimeout(timer);
     this.#over.abort();
     await Promise.all(this.#running);
-    return followed;
+    return [...followed, { history: this.#appended, connections: 0, oddities: [] }];
   }
 
   private async create(): Promise<void> {
@@ -88,8 +86,9 @@ export class Load {
     const isFirst = lease.answers.length === 0;
     for (let batchSeq = 1; batchSeq <= 4; batchSeq += 1) {
       const events = [progress(batchSeq * 20), output(`piece ${batchSeq} `), output('of it'), message('said')];
-      const { status } = await this.call('append', [200, 409], () => worker.events(lease, batchSeq, events));
+      const { status, body } = await this.call('append', [200, 409], () => worker.events(lease, batchSeq, events));
       if (status === 409) return;
+      this.#appended.push({ kind: 'appended', taskId: lease.taskId, eventIds: body.eventIds });
       await delay(30);
     }
     await this.call('heartbeat', [200, 409], () => worker.heartbeat(lease));

@@ -9,7 +9,7 @@ import { Stage } from './stage.js';
 
 const full = process.env['FULL'] === '1';
 /** Between two creates, and readers that have to see an end in each phase. */
-const [EVERY_MS, READERS] = full ? [10, 300] : [40, 24];
+const [EVERY_MS, READERS] = [40, full ? 400 : 24];
 
 let stage: Stage;
 
@@ -53,7 +53,7 @@ describe('a rollout under load', () => {
     await phase('this build alone again', () => drain(third));
     const followed = await load.settle();
     const { report, violations } = await judge(stage.superuserUrl, load.taskIds, followed);
-    console.log(`${report}\nasked to come back: ${JSON.stringify(load.repeated)}`);
+    console.log(`${report}\ncalls sent again, by phase: ${JSON.stringify(load.repeated)}`);
     expect(load.oddities).toEqual([]);
     expect(violations).toEqual([]);
     for (const replica of live) await replica.stop();
@@ -63,6 +63,7 @@ describe('a rollout under load', () => {
 
 describe('a schema of this build', () => {
   it('is one that 0.1.0 migrates no further and starts on', async () => {
+    await stage.migrate('new');
     const { dist } = await release();
     expect(await migrateTo(dist, stage.ownerUrl)).toMatch(/^the schema is newer than this build: .*\nnothing to do\n$/);
   });
