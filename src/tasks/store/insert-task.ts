@@ -23,7 +23,7 @@ export type InsertOutcome =
 
 /**
  * The UUIDv7 in `id` with the milliseconds of the database clock in its first six bytes. Ids are then in the order of one clock,
- * whichever replica made them. uuidv7() needs PostgreSQL 18.
+ * also across replicas. uuidv7() needs PostgreSQL 18.
  */
 export const timedByDatabase = (id: string) => `encode(overlay(uuid_send(${id}) PLACING
   substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1), 'hex')::uuid`;

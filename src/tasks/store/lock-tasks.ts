@@ -176,7 +176,7 @@ const UNATTENDED: Statement = {
   name: 'lock-unattended-tasks',
   text: `SELECT ${TASK_COLUMNS} FROM taskbridge.proj_tasks t
     WHERE t.finished_at IS NULL AND t.claimable_at IS NULL AND t.lease_token IS NULL AND t.suspend_id IS NULL
-      AND t.aside_code IS NULL
+      AND t.aside_code IS NULL AND t.hold_key IS NULL AND t.engine_token IS NULL AND t.executor = 'lease'
     ORDER BY t.task_id LIMIT $1 FOR UPDATE SKIP LOCKED`,
 };
 
