@@ -305,12 +305,12 @@ describe('npm run retention', () => {
     const elsewhere = await createTestDatabase();
     const owner = new pg.Client(elsewhere.ownerUrl);
     await owner.connect();
-    await owner.query('DROP TABLE taskbridge.entries_lease_endings').finally(() => owner.end());
+    await owner.query('DROP TABLE taskbridge.entries_audit').finally(() => owner.end());
     const url = elsewhere.appUrl.replace('taskbridge_app', 'taskbridge_retention');
     expect(await started({ RETENTION_DATABASE_URL: url })).toEqual({
       status: 1,
       stdout: '',
-      stderr: 'RETENTION_DATABASE_URL: relation "taskbridge.entries_lease_endings" does not exist (42P01)\n',
+      stderr: 'RETENTION_DATABASE_URL: relation "taskbridge.entries_audit" does not exist (42P01)\n',
     });
     await elsewhere.drop();
   });
