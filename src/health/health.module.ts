@@ -3,7 +3,6 @@ import { TerminusModule } from '@nestjs/terminus';
 import { Database } from '../database/database.js';
 import { TaskExecutor } from '../tasks/ports/task-executor.js';
 import { type Hosted, unlessHosted } from '../hosted.js';
-import { DrainState } from '../http/drain-state.js';
 import { Log } from '../observability/log.js';
 import { AttachmentStore } from '../uploads/attachment-store.js';
 import {
@@ -13,21 +12,20 @@ import {
   RedisReadinessProbe,
 } from './probes.js';
 import { CompositeReadinessProbe } from './composite-readiness-probe.js';
+import type { HealthConfig } from './health.config.js';
 import { HealthController } from './health.controller.js';
 import { ReadinessProbe } from './readiness-probe.js';
 import { ServiceReadiness } from './service-readiness.js';
 
-export interface HealthOptions {
+export interface HealthOptions extends HealthConfig {
   /** Absent: there is no Redis to wait for. */
   readonly redisUrl?: string | undefined;
-  /** `degraded`: a lost Redis is shown, and the replica stays ready. */
-  readonly readinessRedis: 'required' | 'degraded';
   /** Whether attachments are on another machine, so that they need a probe. Defaults to no. */
   readonly remoteAttachments?: boolean;
   readonly hosted: Hosted;
 }
 
-/** `/health` and `/ready`, the probes behind them, and the state of the drain. */
+/** `/health` and `/ready`, and the probes behind them. */
 @Module({})
 export class HealthModule {
   static register(options: HealthOptions): DynamicModule {
@@ -38,8 +36,8 @@ export class HealthModule {
       // Its error log would have a line for each question to a replica that is not ready. The service logs changes instead.
       imports: [TerminusModule.forRoot({ logger: false })],
       controllers: [HealthController],
-      providers: [DrainState, ServiceReadiness, ...parts, ...defaultProbe(options)],
-      exports: [DrainState, ...parts.map(({ provide }) => provide)],
+      providers: [ServiceReadiness, ...parts, ...defaultProbe(options)],
+      exports: parts.map(({ provide }) => provide),
     };
   }
 }
