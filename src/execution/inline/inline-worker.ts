@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { Attempt, type LeasedTask, type Report } from '#handler/attempt.js';
 import type { JsonObject, SuspendAnswer } from '#handler/task-handler.js';
+import { marked, storedJson } from '#protocol/exact-json.js';
 import { SYSTEM_PRINCIPAL_ID } from '../../auth/auth-context.js';
 import { Database } from '../../database/database.js';
 import { within } from '../../deadline.js';
@@ -228,6 +229,11 @@ async function leasedTask({
     metadata: ((metadata && (await treeOf(metadata))) ?? {}) as JsonObject,
     attachments,
     traceparent,
-    answers: (await Promise.all(answers.map(treeOf))) as unknown as readonly SuspendAnswer[],
+    answers: (await Promise.all(answers.map((answer) => treeOf(answer)))) as unknown as readonly SuspendAnswer[],
+    texts: {
+      input: () => input?.json ?? '{}',
+      metadata: () => metadata?.json ?? '{}',
+      payload: (index) => storedJson((JSON.parse(marked(answers[index]?.json ?? '{}')) as SuspendAnswer).payload),
+    },
   };
 }

@@ -1,3 +1,4 @@
+import { marked, storedJson } from '#protocol/exact-json.js';
 import type { Attachment, TaskStatus } from '#protocol/snapshots.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
 import { JsonText } from '../../json/json-text.js';
@@ -116,8 +117,8 @@ const BEFORE_RESULT = '{"result":';
 function resultIn(payload: string): JsonText | null {
   if (payload.startsWith(BEFORE_RESULT)) return new JsonText(payload.slice(BEFORE_RESULT.length, -1));
   // The payload differs from what this service writes, so it was written by hand.
-  const result = (JSON.parse(payload) as { result?: unknown } | null)?.result;
-  return result === undefined ? null : new JsonText(JSON.stringify(result));
+  const result = (JSON.parse(marked(payload)) as { result?: unknown } | null)?.result;
+  return result === undefined ? null : new JsonText(storedJson(result));
 }
 
 /** The owner of a task, and the state of its log: the facts that a stream needs at its beginning. */
