@@ -175,8 +175,14 @@ describe('A handler', () => {
     expect(attempts).toEqual([1, 2, 3]);
     expect(await logOf(taskId)).toEqual([
       { type: 'TASK_STARTED', payload: {} },
-      { type: 'TASK_RETRYING', payload: { attempt: 2, reason: 'HANDLER_ERROR', supersedesAfterEventId: '1' } },
-      { type: 'TASK_RETRYING', payload: { attempt: 3, reason: 'HANDLER_ERROR', supersedesAfterEventId: '2' } },
+      {
+        type: 'TASK_RETRYING',
+        payload: { attempt: 2, reason: 'HANDLER_ERROR', supersedesAfterEventId: '1', notBefore: expect.any(String) },
+      },
+      {
+        type: 'TASK_RETRYING',
+        payload: { attempt: 3, reason: 'HANDLER_ERROR', supersedesAfterEventId: '2', notBefore: expect.any(String) },
+      },
       // What a handler throws may hold anything, so clients are not told it.
       { type: 'TASK_FAILED', payload: { code: 'HANDLER_ERROR', message: 'The handler failed.', retryable: true } },
     ]);
@@ -566,7 +572,7 @@ describe('A lease that expires', () => {
     await replica.get(EndLostAttempts).execute();
     expect((await logOf(taskId)).at(-1)).toEqual({
       type: 'TASK_RETRYING',
-      payload: { attempt: 2, reason: 'lease_expired', supersedesAfterEventId: '1' },
+      payload: { attempt: 2, reason: 'lease_expired', supersedesAfterEventId: '1', notBefore: expect.any(String) },
     });
     const { backoff_ms: backoffMs } = await rowOf(taskId);
     expect(backoffMs).toBeGreaterThanOrEqual(500);
@@ -683,7 +689,7 @@ describe('A worker that stops', () => {
     expect(why(context)).toBe('released');
     expect((await logOf(taskId)).at(-1)).toEqual({
       type: 'TASK_RETRYING',
-      payload: { attempt: 2, reason: 'released', supersedesAfterEventId: '1' },
+      payload: { attempt: 2, reason: 'released', supersedesAfterEventId: '1', notBefore: expect.any(String) },
     });
     expect((await rowOf(taskId)).spent_attempts).toBe(0);
     expect((await claimed(other)).attempt).toBe(2);

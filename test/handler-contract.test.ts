@@ -519,7 +519,7 @@ describe.each<[string, Place]>([
     const { events } = await outcomeOf('both.failure', { name });
     const again = (attempt: number, boundary: string): Told => [
       'TASK_RETRYING',
-      { attempt, reason: code, supersedesAfterEventId: boundary },
+      { attempt, reason: code, supersedesAfterEventId: boundary, notBefore: expect.any(String) },
     ];
     expect(events).toEqual([STARTED, again(2, '1'), again(3, '2'), failed(code, 'm', true)]);
   });
@@ -574,7 +574,7 @@ describe.each<[string, Place]>([
     await place.start();
     await seen(taskId, 'TASK_COMPLETED');
     expect((await place.stored(taskId)).slice(2)).toEqual([
-      ['TASK_RETRYING', { attempt: 2, reason: 'released', supersedesAfterEventId: '1' }],
+      ['TASK_RETRYING', { attempt: 2, reason: 'released', supersedesAfterEventId: '1', notBefore: expect.any(String) }],
       ['TASK_MESSAGE', { message: 'asleep' }],
       ['TASK_COMPLETED', { result: 'slept' }],
     ]);

@@ -23,6 +23,8 @@ export interface TaskRecord {
   readonly workerId: string | null;
   /** The span of the request that created it, in the form of W3C Trace Context. */
   readonly traceparent: string | null;
+  /** The clock of the database when the row was read, in Unix milliseconds, rounded down. */
+  readonly now: number;
 }
 
 export interface TaskRow {
@@ -51,13 +53,15 @@ export interface TaskRow {
   cancel_requested: boolean;
   is_claimable: boolean;
   aside_code: string | null;
+  now: number;
 }
 
 /** The columns of `TaskRow`, of a `proj_tasks t`. Expiry is judged here, by the database clock. */
 export const TASK_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id,
   t.status, t.head_event_id, t.progress, t.attempt, t.spent_attempts, t.attempt_base, t.lease_token, t.lease_number, t.worker_id,
   t.batch_seq, t.traceparent, t.suspend_id, t.suspend_expires_at <= clock_timestamp() AS suspension_expired, t.resuming, t.lease_expires_at <= clock_timestamp() AS lease_expired, t.cancel_reason,
-  t.cancel_requested_at IS NOT NULL AS cancel_requested, t.claimable_at IS NOT NULL AS is_claimable, t.aside_code`;
+  t.cancel_requested_at IS NOT NULL AS cancel_requested, t.claimable_at IS NOT NULL AS is_claimable, t.aside_code,
+  floor(extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now`;
 
 /** A column of JSON, read as text. */
 export function jsonTextIn(column: string | null): JsonText | null {
@@ -89,6 +93,7 @@ export function taskRecord(row: TaskRow): TaskRecord {
     flaw: flawOf(row),
     workerId: row.worker_id,
     traceparent: row.traceparent,
+    now: row.now,
   };
 }
 
