@@ -36,7 +36,10 @@ function readSizes(): Sizes {
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 /** Test files that do more with FULL=1, and those that inject faults. */
-const SUITE = ['transports', 'races', 'crash', 'commit-order', 'live-log-faults', 'redis-faults', 'append-queue'];
+const SUITE = [
+  ...['streaming/transports', 'tasks/races', 'tasks/crash', 'tasks/commit-order', 'tasks/append-queue'],
+  ...['live-log/live-log-faults', 'live-log/redis-faults'],
+];
 
 function runSuite(): boolean {
   const jest = ['--disable-warning=ExperimentalWarning', '--experimental-vm-modules', 'node_modules/jest/bin/jest.js'];

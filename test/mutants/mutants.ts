@@ -22,7 +22,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: '        await beside?.(tx, result);\n        this.liveLog.publish(result.flatMap(({ events }) => events));\n',
       },
     ],
-    caughtBy: { file: 'test/commit-order.test.ts', tests: 'the COMMIT of an end' },
+    caughtBy: { file: 'test/tasks/commit-order.test.ts', tests: 'the COMMIT of an end' },
   },
   {
     name: 'a hub that trusts the live log',
@@ -39,12 +39,12 @@ export const MUTANTS: readonly Mutant[] = [
         to: 'this.placeAfter(cursor) >= 0',
       },
     ],
-    caughtBy: { file: 'test/live-log-faults.test.ts', tests: 'drops events' },
+    caughtBy: { file: 'test/live-log/live-log-faults.test.ts', tests: 'drops events' },
   },
   {
     name: 'no head comparison',
     changes: [{ file: 'src/following/hub.ts', from: 'this.compareHeads().catch(', to: 'Promise.resolve().catch(' }],
-    caughtBy: { file: 'test/live-log-faults.test.ts', tests: 'loses the last of' },
+    caughtBy: { file: 'test/live-log/live-log-faults.test.ts', tests: 'loses the last of' },
   },
   {
     name: 'attach after reading history',
@@ -60,7 +60,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: '        const task = early;\n',
       },
     ],
-    caughtBy: { file: 'test/attach-first.test.ts', tests: 'right after answer 2' },
+    caughtBy: { file: 'test/live-log/attach-first.test.ts', tests: 'right after answer 2' },
   },
   {
     name: '`hasMore` by equality with the limit',
@@ -71,12 +71,15 @@ export const MUTANTS: readonly Mutant[] = [
         to: 'hasMore: events.length === maxEvents',
       },
     ],
-    caughtBy: { file: 'test/transports.test.ts', tests: 'at the border of a page' },
+    caughtBy: { file: 'test/streaming/transports.test.ts', tests: 'at the border of a page' },
   },
   {
     name: 'SSE that does not end',
     changes: [{ file: 'src/streaming/sse-writer.ts', from: '    response.end(() => clearTimeout(cut));\n', to: '' }],
-    caughtBy: { file: 'test/transports.test.ts', tests: 'on a task of 1 events .* SSE replays the rest and ends' },
+    caughtBy: {
+      file: 'test/streaming/transports.test.ts',
+      tests: 'on a task of 1 events .* SSE replays the rest and ends',
+    },
   },
   {
     name: 'a stream that is written to after its end',
@@ -87,7 +90,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: '',
       },
     ],
-    caughtBy: { file: 'test/feed-stream.test.ts', tests: 'gives nothing to a connection that has ended' },
+    caughtBy: { file: 'test/streaming/feed-stream.test.ts', tests: 'gives nothing to a connection that has ended' },
   },
   {
     name: 'late release',
@@ -98,7 +101,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: '          subscription.close();\n',
       },
     ],
-    caughtBy: { file: 'test/multiplex.test.ts', tests: 'counts each subscription as a stream' },
+    caughtBy: { file: 'test/streaming/multiplex.test.ts', tests: 'counts each subscription as a stream' },
   },
   {
     name: 'no halving',
@@ -109,7 +112,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: '      if (decided.length > 0) throw error;\n      if (decided.length === 1)',
       },
     ],
-    caughtBy: { file: 'test/bad-rows.test.ts', tests: 'are set aside one by one' },
+    caughtBy: { file: 'test/tasks/bad-rows.test.ts', tests: 'are set aside one by one' },
   },
   {
     name: 'a policy that is asked under the lock',
@@ -125,7 +128,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: '        async (tx) => {\n          const records = await lockTask(tx, taskId);\n          if (!(await this.ownership.mayControl(auth, head.identity))) throw new TaskNotFound();\n          return records;\n        },\n',
       },
     ],
-    caughtBy: { file: 'test/host-ports.test.ts', tests: 'When every port never answers no transaction waits' },
+    caughtBy: { file: 'test/boot/host-ports.test.ts', tests: 'When every port never answers no transaction waits' },
   },
   {
     name: 'a route of the host that is open unless it is marked',
@@ -136,14 +139,14 @@ export const MUTANTS: readonly Mutant[] = [
         to: '',
       },
     ],
-    caughtBy: { file: 'test/host-routes.test.ts', tests: 'says nothing of itself answers 401' },
+    caughtBy: { file: 'test/boot/host-routes.test.ts', tests: 'says nothing of itself answers 401' },
   },
   {
     name: 'a body of the host that is emptied in silence',
     changes: [
       { file: 'src/http/validation.pipe.ts', from: 'if (cut.length > 0) throw', to: 'if (cut.length > 99) throw' },
     ],
-    caughtBy: { file: 'test/free-json.test.ts', tests: 'is refused where it nests, and never emptied' },
+    caughtBy: { file: 'test/json/free-json.test.ts', tests: 'is refused where it nests, and never emptied' },
   },
   {
     name: 'a sink of the host that is not guarded',
@@ -154,7 +157,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: '',
       },
     ],
-    caughtBy: { file: 'test/host-ports.test.ts', tests: 'A MetricsSink that throws costs a line' },
+    caughtBy: { file: 'test/boot/host-ports.test.ts', tests: 'A MetricsSink that throws costs a line' },
   },
   {
     name: 'a foreign task that is read before the policy decides',
@@ -165,7 +168,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: 'const head = isTaskId(taskId) ? await readTaskView(this.database, taskId) : undefined;',
       },
     ],
-    caughtBy: { file: 'test/foreign-tasks.test.ts', tests: 'A stranger who names a task .read. costs the same' },
+    caughtBy: { file: 'test/auth/foreign-tasks.test.ts', tests: 'A stranger who names a task .read. costs the same' },
   },
   {
     name: 'free-form JSON that is walked by class-transformer',
@@ -181,7 +184,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: '    const shape = shapeOf(expected);\n    if (value instanceof JsonBody) plainToInstance(expected, value.toJSON());\n',
       },
     ],
-    caughtBy: { file: 'test/event-loop-delay.test.ts', tests: 'a create, as its metadata' },
+    caughtBy: { file: 'test/http/event-loop-delay.test.ts', tests: 'a create, as its metadata' },
   },
   {
     name: 'a reaper that does not wait for the renewals of a process that stood still',
@@ -192,7 +195,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: '    return false;\n',
       },
     ],
-    caughtBy: { file: 'test/stalls.test.ts', tests: 'costs no task' },
+    caughtBy: { file: 'test/execution/stalls.test.ts', tests: 'costs no task' },
   },
   {
     name: 'a renewal that needs an unexpired lease',
@@ -203,7 +206,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: 'WHERE t.task_id = $1 AND t.lease_token = $2 AND t.lease_expires_at > clock_timestamp()\n',
       },
     ],
-    caughtBy: { file: 'test/execution.test.ts', tests: 'unseen by others is renewed by its holder' },
+    caughtBy: { file: 'test/execution/execution.test.ts', tests: 'unseen by others is renewed by its holder' },
   },
   {
     name: 'a refused event that nobody awaits is swallowed',
@@ -214,6 +217,9 @@ export const MUTANTS: readonly Mutant[] = [
         to: '    const unheard: unknown[] = [];\n',
       },
     ],
-    caughtBy: { file: 'test/handler-contract.test.ts', tests: 'is refused fails for good when it does not listen' },
+    caughtBy: {
+      file: 'test/execution/handler-contract.test.ts',
+      tests: 'is refused fails for good when it does not listen',
+    },
   },
 ];

@@ -1,4 +1,4 @@
-// Handlers that run inside the service and in a worker alike; test/handler-contract.test.ts compares what the two make of them.
+// Handlers that run inside the service and in a worker alike; test/execution/handler-contract.test.ts compares what the two make of them.
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { TaskFailure } from '@taskbridge/worker';

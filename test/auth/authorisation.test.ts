@@ -1,0 +1,374 @@
+import { get } from 'node:http';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { createApplication } from '../../src/boot/application.js';
+import { readConfig } from '../../src/boot/config.js';
+import { Database } from '../../src/database/database.js';
+import { createPool } from '../../src/database/pool.js';
+import { createLogger } from '../../src/observability/log.js';
+import { uniqueId } from '../support/client.js';
+import { openWebSocket, recordWebSocket } from '../support/follow.js';
+import { field, file, formOf } from '../support/form.js';
+import { MultiplexClient } from '../support/multiplex-client.js';
+import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+import { framesOf, handlersOf, nameOf } from '../support/routes.js';
+import { type Service, startService, temporaryDirectory } from '../support/service.js';
+import { type Lease, question, WITH_WORKERS, WORKER_TOKEN, WorkerClient } from '../support/worker-client.js';
+
+/**
+ * The answer for each caller from every route, and from every kind of frame in both modes of the WebSocket: an HTTP status, a
+ * close code, `ok` for an obeyed frame, `e404` for an ERROR frame of that kind, `none` where no subscription is there to end. The
+ * rows are compared with what the code declares, so that a route cannot be added without one.
+ *
+ * All are asked about one task: it belongs to `owner` in a tenant, is leased to `worker`, and has a file and, for actions, an
+ * open question.
+ */
+const MATRIX = `
+                                                     nobody  no proof  reserved  other  namesake  mate  mate*  writer  reader  owner  worker  stale  lease  admin
+POST /api/v1/tasks                                   401     401       401       201    201       201   201    201     403     201    401     401    401    403
+GET /api/v1/tasks                                    401     401       401       200    200       200   200    403     200     200    401     401    401    200
+GET /api/v1/tasks/:taskId                            401     401       401       404    404       404   200    403     200     200    401     401    401    200
+POST /api/v1/tasks/:taskId/cancel                    401     401       401       404    404       404   404    202     403     202    401     401    401    403
+POST /api/v1/tasks/:taskId/actions                   401     401       401       404    404       404   404    202     403     202    401     401    401    403
+GET /api/v1/tasks/:taskId/events                     401     401       401       404    404       404   200    403     200     200    401     401    401    200
+GET /api/v1/tasks/:taskId/events/stream              401     401       401       404    404       404   200    403     200     200    401     401    401    200
+GET /api/v1/tasks/:taskId/attachments/:attachmentId  401     401       401       404    404       404   200    403     200     200    200     409    200    200
+POST /worker/v1/leases                               401     401       401       401    401       401   401    401     401     401    200     200    401    401
+POST /worker/v1/tasks/:taskId/events                 401     401       401       401    401       401   401    401     401     401    200     409    401    401
+POST /worker/v1/tasks/:taskId/heartbeat              401     401       401       401    401       401   401    401     401     401    200     409    401    401
+POST /worker/v1/tasks/:taskId/suspend                401     401       401       401    401       401   401    401     401     401    200     409    401    401
+POST /worker/v1/tasks/:taskId/complete               401     401       401       401    401       401   401    401     401     401    200     409    401    401
+POST /worker/v1/tasks/:taskId/fail                   401     401       401       401    401       401   401    401     401     401    200     409    401    401
+POST /worker/v1/tasks/:taskId/cancelled              401     401       401       401    401       401   401    401     401     401    200     409    401    401
+POST /worker/v1/tasks/:taskId/release                401     401       401       401    401       401   401    401     401     401    204     409    401    401
+subscribe                                            4401    4401      4401      4404   4404      4404  ok     4403    ok      ok     4401    4401   4401   ok
+subscribe, multiplex                                 4401    4401      4401      e404   e404      e404  ok     e403    ok      ok     4401    4401   4401   ok
+unsubscribe                                          4401    4401      4401      4400   4400      4400  4400   4400    4400    4400   4401    4401   4401   4400
+unsubscribe, multiplex                               4401    4401      4401      none   none      none  none   none    none    none   4401    4401   4401   none
+refused                                              4401    4401      4401      4400   4400      4400  4400   4400    4400    4400   4401    4401   4401   4400
+refused, multiplex                                   4401    4401      4401      4400   4400      4400  4400   4400    4400    4400   4401    4401   4401   4400
+GET /health                                          200     200       200       200    200       200   200    200     200     200    200     200    200    200
+GET /ready                                           200     200       200       200    200       200   200    200     200     200    200     200    200    200
+GET /metrics                                         200     200       200       200    200       200   200    200     200     200    200     200    200    200
+GET /asyncapi.json                                   200     200       200       200    200       200   200    200     200     200    200     200    200    200
+`;
+
+const SECRET = 'secret-of-the-proxy-0123456789';
+const OWNER = 'owner';
+const TENANT = 'tenant';
+const proven = (id: string, tenant: string, more: Record<string, string> = {}) => ({
+  'X-Principal-Id': id,
+  'X-Tenant-Id': tenant,
+  'X-Auth-Proxy-Secret': SECRET,
+  ...more,
+});
+const scopes = (list: string) => proven(OWNER, TENANT, { 'X-Principal-Scopes': list });
+const asWorker = { Authorization: `Bearer ${WORKER_TOKEN}` };
+
+/** A caller: all ways to act as it, which have to give the same result. `mate*` is `mate` where the tenant may read. */
+const CALLERS: Readonly<Record<string, (lease: Lease) => readonly Record<string, string>[]>> = {
+  nobody: () => [{}],
+  'no proof': () => [
+    { ...proven(OWNER, TENANT), 'X-Auth-Proxy-Secret': `${SECRET}!` },
+    { 'X-Principal-Id': OWNER, 'X-Tenant-Id': TENANT },
+    { ...asWorker, Authorization: `Bearer ${SECRET}` },
+  ],
+  reserved: () =>
+    ['system', 'SYSTEM', 'worker:1', '00000000-0000-0000-0000-000000000000'].map((id) =>
+      proven(id, TENANT, { 'X-Principal-Scopes': 'tasks:read tasks:write tasks:upload tasks:execute' }),
+    ),
+  other: () => [proven('other', 'elsewhere')],
+  namesake: () => [proven(OWNER, 'elsewhere'), { 'X-Principal-Id': OWNER, 'X-Auth-Proxy-Secret': SECRET }],
+  mate: () => [proven('mate', TENANT)],
+  'mate*': () => [proven('mate', TENANT)],
+  writer: () => [scopes('tasks:write tasks:upload')],
+  reader: () => [scopes('tasks:read')],
+  // A scope that a proxy grants makes no worker.
+  owner: () => [proven(OWNER, TENANT), scopes('tasks:read tasks:write tasks:upload tasks:execute')],
+  worker: ({ leaseToken }) => [{ ...asWorker, 'X-Lease-Token': leaseToken }],
+  stale: () => [{ ...asWorker, 'X-Lease-Token': 'a-lease-token-that-is-over' }],
+  lease: ({ leaseToken }) => [{ 'X-Lease-Token': leaseToken }],
+  // Reads all, of every tenant, and does nothing.
+  admin: () => [proven('admin', 'elsewhere', { 'X-Principal-Scopes': 'tasks:admin' })],
+};
+
+/** The members of a call besides its caller. The worker's calls take the lease token from the header above into their body. */
+const BODIES: Readonly<Record<string, (lease: Lease & { suspendId?: string }) => object>> = {
+  'POST /api/v1/tasks': () => ({ clientRequestId: uniqueId(), taskType: 'matrix.idle' }),
+  'POST /api/v1/tasks/:taskId/cancel': () => ({}),
+  'POST /api/v1/tasks/:taskId/actions': ({ suspendId }) => ({
+    clientActionId: uniqueId(),
+    suspendId,
+    actionType: 'approve',
+  }),
+  'POST /worker/v1/leases': () => ({ workerId: 'w', taskTypes: ['matrix.none'], maxTasks: 1, waitTimeoutMs: 0 }),
+  'POST /worker/v1/tasks/:taskId/events': () => ({
+    batchSeq: 1,
+    events: [{ type: 'TASK_MESSAGE', payload: { message: 'm' } }],
+  }),
+  'POST /worker/v1/tasks/:taskId/heartbeat': () => ({}),
+  'POST /worker/v1/tasks/:taskId/suspend': () => question(),
+  'POST /worker/v1/tasks/:taskId/complete': () => ({ result: null }),
+  'POST /worker/v1/tasks/:taskId/fail': () => ({ code: 'C', message: 'm', retryable: false }),
+  'POST /worker/v1/tasks/:taskId/cancelled': () => ({}),
+  'POST /worker/v1/tasks/:taskId/release': () => ({}),
+};
+
+type Held = Lease & { readonly attachmentId: string; readonly suspendId?: string };
+type Row = { readonly name: string; readonly cells: Readonly<Record<string, string>> };
+
+const [columns = [], ...lines] = MATRIX.trim()
+  .split('\n')
+  .map((line) => line.trim().split(/ {2,}/));
+const rows: readonly Row[] = lines.map(([name = '', ...cells]) => ({
+  name,
+  cells: Object.fromEntries(columns.map((column, i) => [column, cells[i] ?? ''])),
+}));
+
+let database: TestDatabase;
+let service: Service;
+/** The same, but that the tenant may read. */
+let shared: Service;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  const env = {
+    DATABASE_URL: database.appUrl,
+    DATA_DIR: await temporaryDirectory(),
+    REQUIRE_AUTHENTICATED_PRINCIPAL: 'true',
+    AUTH_PROXY_SECRET: SECRET,
+    ...WITH_WORKERS,
+  };
+  [service, shared] = await Promise.all([
+    startService(env, { lifetime: 'file' }),
+    startService({ ...env, OWNERSHIP_POLICY: 'tenant' }, { lifetime: 'file' }),
+  ]);
+}, 60_000);
+
+afterAll(async () => {
+  await Promise.all([service.stop(), shared.stop()]);
+  await database.drop();
+});
+
+async function leased(asked: boolean): Promise<Held> {
+  const taskType = uniqueId('matrix');
+  const form = formOf([
+    field('clientRequestId', uniqueId()),
+    field('taskType', taskType),
+    file('a.txt', 'the bytes', 'text/plain'),
+  ]);
+  const headers = { ...form.headers, ...proven(OWNER, TENANT) };
+  const created = await fetch(`${service.url}/api/v1/tasks`, { method: 'POST', headers, body: form.body });
+  expect(created.status).toBe(201);
+  const worker = new WorkerClient(service.url);
+  const lease = await worker.lease(taskType);
+  const [{ attachmentId }] = lease.attachments as [{ attachmentId: string }];
+  if (!asked) return { ...lease, attachmentId };
+  const { suspendId } = (await worker.suspend(lease)).body;
+  return { ...lease, attachmentId, suspendId };
+}
+
+/** What one caller gets for one row about this task. */
+async function outcome(name: string, about: Held, headers: Record<string, string>, { url }: Service): Promise<string> {
+  const [frame = '', mode] = name.split(', ');
+  if (!name.includes(' /'))
+    return mode === undefined ? plainFrame(frame, about, headers, url) : multiplexFrame(frame, about, headers, url);
+  const [method = '', path = ''] = name.split(' ');
+  const address = url + path.replace(':taskId', about.taskId).replace(':attachmentId', about.attachmentId);
+  const body = BODIES[name]?.(about);
+  if (body === undefined) return statusOf(address, headers);
+  const leaseToken = path.startsWith('/worker/v1/tasks') && {
+    leaseToken: headers['X-Lease-Token'] ?? about.leaseToken,
+  };
+  const answer = await fetch(address, {
+    method,
+    headers: { ...headers, 'Content-Type': 'application/json' },
+    body: JSON.stringify({ ...body, ...leaseToken }),
+  });
+  await answer.arrayBuffer();
+  return String(answer.status);
+}
+
+/** Without the body: a stream has no end. */
+async function statusOf(address: string, headers: Record<string, string>): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const request = get(address, { headers, agent: false }, (response) => {
+      resolve(String(response.statusCode));
+      request.destroy();
+    });
+    request.on('error', reject);
+  });
+}
+
+function frameText(kind: string, { taskId }: Held): string {
+  return JSON.stringify({ action: kind, taskId });
+}
+
+async function plainFrame(kind: string, about: Held, headers: Record<string, string>, url: string): Promise<string> {
+  const socket = openWebSocket(url, headers);
+  const reader = recordWebSocket(socket);
+  socket.on('open', () => socket.send(frameText(kind, about)));
+  const confirmed = reader.waitFor(({ frames }) => frames.length > 0).then(() => 'ok');
+  confirmed.catch(() => undefined);
+  const closed = reader.ended.then(({ code }) => String(code));
+  const first = await Promise.race([confirmed.catch(() => closed), closed]);
+  socket.terminate();
+  return first;
+}
+
+async function multiplexFrame(
+  kind: string,
+  about: Held,
+  headers: Record<string, string>,
+  url: string,
+): Promise<string> {
+  const client = await MultiplexClient.open(url, headers);
+  client.send(frameText(kind, about));
+  try {
+    const { type, raw } = await client.frame(() => true);
+    const { code } = JSON.parse(raw) as { code?: string };
+    return type !== 'ERROR'
+      ? 'ok'
+      : ({ TASK_NOT_FOUND: 'e404', ACCESS_DENIED: 'e403', NOT_SUBSCRIBED: 'none' }[code ?? ''] ?? raw);
+  } catch (error) {
+    if (client.closed === undefined) throw error;
+    return String(client.closed.code);
+  } finally {
+    client.leave();
+  }
+}
+
+describe('The matrix', () => {
+  let app: NestExpressApplication;
+
+  beforeAll(async () => {
+    const config = readConfig({
+      DATABASE_URL: database.appUrl,
+      DATA_DIR: await temporaryDirectory(),
+      LOG_LEVEL: 'silent',
+    });
+    const parts = {
+      database: new Database(createPool(database.appUrl, { max: 1 })),
+      host: { modules: [], hosted: new Set<never>() },
+    };
+    app = await createApplication({ config, ...parts, logger: createLogger(config.observability) });
+  });
+
+  afterAll(() => app.close());
+
+  it('has a row for every route and every kind of frame, and no other', () => {
+    const frames = framesOf(app).flatMap((kind) => [kind, `${kind}, multiplex`]);
+    const declared = [...handlersOf(app).map(nameOf), ...frames];
+    expect(rows.map(({ name }) => name).sort()).toEqual(declared.sort());
+  });
+
+  it('has a cell for every caller', () => {
+    expect(columns).toEqual(Object.keys(CALLERS));
+    for (const { name, cells } of rows)
+      expect({ name, cells }).toEqual({ name, cells: expect.not.objectContaining({ lease: '' }) });
+  });
+});
+
+describe('Everybody gets what the matrix says from', () => {
+  const isRefusal = (cell: string) => /^(e?4\d\d|4\d\d\d)$/.test(cell);
+
+  it.each(rows.map((row) => [row.name, row] as const))('%s', async (name, { cells }) => {
+    const asked = name.endsWith('/actions');
+    let about = await leased(asked);
+    const found: Record<string, string> = {};
+    // Refusals first, all on one task: the later accepted calls would notice a change.
+    const inOrder = [...columns].sort((a, b) => Number(isRefusal(cells[b] ?? '')) - Number(isRefusal(cells[a] ?? '')));
+    for (const column of inOrder) {
+      const ways = CALLERS[column]?.(about) ?? [];
+      const outcomes = [];
+      for (let i = 0; i < ways.length; i += 1) {
+        const headers = CALLERS[column]?.(about)[i] ?? {};
+        outcomes.push(await outcome(name, about, headers, column === 'mate*' ? shared : service));
+        if (name.startsWith('POST') && name.includes(':taskId') && !isRefusal(outcomes.at(-1) ?? ''))
+          about = await leased(asked);
+      }
+      found[column] = [...new Set(outcomes)].join(' or ');
+    }
+    expect(found).toEqual(cells);
+  });
+});
+
+describe('A task of somebody else looks like one that does not exist', () => {
+  const missing = '01890000-0000-7000-8000-000000000000';
+  const stranger = proven('other', 'elsewhere');
+  const mate = proven('mate', TENANT);
+  const scopedRows = rows.filter(({ name }) => name.includes(' /api/') && name.includes(':taskId'));
+
+  /** All of an answer except the parts that may differ: time, correlation id, and the requested id. */
+  async function seen(url: string, name: string, about: Held, headers: Record<string, string>) {
+    const [method = '', path = ''] = name.split(' ');
+    const address = url + path.replace(':taskId', about.taskId).replace(':attachmentId', about.attachmentId);
+    const body = BODIES[name]?.(about);
+    const answer = await fetch(address, {
+      method,
+      headers: { ...headers, 'Content-Type': 'application/json' },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+    const text = await answer.text();
+    const { timestamp, correlationId } = JSON.parse(text) as { timestamp: string; correlationId: string };
+    const plain = (value: string) =>
+      value.replaceAll(timestamp, 'WHEN').replaceAll(correlationId, 'WHICH').replaceAll(about.taskId, 'TASK');
+    const sent = [...answer.headers]
+      .filter(([header]) => header !== 'date')
+      .map(([header, value]) => [header, plain(value)]);
+    return { status: answer.status, headers: sent, text: plain(text) };
+  }
+
+  it.each(scopedRows.map(({ name }) => name))('on %s', async (name) => {
+    const about = await leased(name.endsWith('/actions'));
+    for (const [{ url }, headers] of [
+      [service, stranger],
+      [service, mate],
+      [shared, stranger],
+    ] as const) {
+      const foreign = await seen(url, name, about, headers);
+      expect(foreign.status).toBe(404);
+      expect(foreign).toEqual(await seen(url, name, { ...about, taskId: missing }, headers));
+    }
+  });
+
+  it('over the WebSocket', async () => {
+    const about = await leased(false);
+    const ends = [];
+    for (const taskId of [about.taskId, missing]) {
+      const socket = openWebSocket(service.url, stranger);
+      const reader = recordWebSocket(socket);
+      socket.on('open', () => socket.send(frameText('subscribe', { ...about, taskId })));
+      const end = await reader.ended;
+      ends.push({ end, frames: reader.frames });
+    }
+    expect(ends[0]).toMatchObject({ end: { code: 4404 }, frames: [] });
+    expect(ends[0]).toEqual(ends[1]);
+  });
+
+  it('over the multiplexed WebSocket', async () => {
+    const about = await leased(false);
+    const client = await MultiplexClient.open(service.url, stranger);
+    const said = [];
+    for (const taskId of [about.taskId, missing]) {
+      client.subscribe(taskId);
+      const { raw } = await client.frame((frame) => frame.taskId === taskId);
+      said.push(raw.replaceAll(taskId, 'TASK'));
+    }
+    client.leave();
+    expect(said[0]).toContain('TASK_NOT_FOUND');
+    expect(said[0]).toBe(said[1]);
+  });
+
+  it('for a worker without its lease', async () => {
+    const about = await leased(false);
+    const worker = new WorkerClient(service.url);
+    const answers = [];
+    for (const taskId of [about.taskId, missing, 'no-uuid']) {
+      const { status, body } = await worker.complete({ taskId, leaseToken: 'another' });
+      answers.push({ status, body: { ...body, timestamp: '', correlationId: '' } });
+    }
+    expect(answers[0]).toMatchObject({ status: 409, body: { code: 'LEASE_LOST' } });
+    expect(answers).toEqual([answers[0], answers[0], answers[0]]);
+  });
+});

@@ -1,0 +1,110 @@
+import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { messageEvent } from '../../src/tasks/domain/event-payloads.js';
+import { ClaimTasks } from '../../src/tasks/claim-tasks.js';
+import { EndAttempt } from '../../src/tasks/end-attempt.js';
+import { appendBatch } from '../../src/tasks/store/append-batch.js';
+import { connected } from '../support/fold.js';
+import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+import { createReplica, waitingTask } from '../support/replica.js';
+import { eventually } from '../support/service.js';
+
+const TASKS = 4;
+const LIMITS = { leaseSeconds: 60, maxEventsPerTask: 100 };
+const WORKER = { workerId: 'plans', principalId: 'worker:plans' };
+
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+
+afterAll(() => database.drop());
+
+/** While a table is small, to read all of it is the cheapest plan; and a plan is kept while the table grows. */
+it('no statement of a task’s way reads a whole table, however small', async () => {
+  const replica = await createReplica(database.appUrl);
+  for (let n = 0; n < TASKS; n += 1) await waitingTask(replica.database, 'test.any');
+  const leases = await replica.get(ClaimTasks).execute(WORKER, ['test.any'], TASKS);
+  expect(leases).toHaveLength(TASKS);
+  const requestsOf = (some: typeof leases, batchSeq: number) =>
+    some.map(({ identity: { taskId }, token }) => ({
+      ...{ taskId, leaseToken: token, batchSeq },
+      events: [messageEvent('x')],
+    }));
+  for (const requests of [requestsOf(leases, 1), requestsOf(leases.slice(0, 1), 2)]) {
+    const outcomes = await appendBatch(replica.database, requests, LIMITS);
+    expect(outcomes.map(({ outcome }) => outcome)).toEqual(requests.map(() => 'stored'));
+  }
+  for (const { identity, token } of leases) {
+    const ending = { kind: 'complete', token, result: null } as const;
+    await replica.get(EndAttempt).execute(identity.taskId, ending, { remembered: true });
+  }
+  await replica.stop();
+
+  await connected(database.superuserUrl, async (db) => {
+    // Sessions report their statistics when they end. Each task has a claim, an append and an end; then there is one more append.
+    await eventually('PostgreSQL has counted it all', async () => {
+      const { rows } = await db.query<{ updates: string }>(
+        `SELECT n_tup_upd AS updates FROM pg_stat_user_tables WHERE relname = 'proj_tasks'`,
+      );
+      return Number(rows[0]?.updates) === 3 * TASKS + 1;
+    });
+    const { rows } = await db.query<{ relname: string }>(
+      `SELECT relname FROM pg_stat_user_tables WHERE schemaname = 'taskbridge' AND seq_scan > 0`,
+    );
+    expect(rows.map(({ relname }) => relname)).toEqual([]);
+  });
+});
+
+it('a claim reads what is next in line, however many tasks wait', async () => {
+  const waiting = 2_000;
+  const rowsRead = () =>
+    connected(database.superuserUrl, async (db) => {
+      const { rows } = await db.query<{ read: string }>(
+        `SELECT idx_tup_fetch + seq_tup_read AS read FROM pg_stat_user_tables WHERE relname = 'proj_tasks'`,
+      );
+      return Number(rows[0]?.read);
+    });
+  await connected(database.superuserUrl, async (db) => {
+    await db.query(
+      `INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, status, claimable_at,
+        correlation_id)
+      SELECT gen_random_uuid(), '', 'owner-' || n % 4, n, '', 'test.queue', 'ACCEPTED', clock_timestamp(), gen_random_uuid()
+      FROM generate_series(1, $1::int) AS n`,
+      [waiting],
+    );
+    await db.query('ANALYZE taskbridge.proj_tasks');
+    await db.query('SELECT pg_stat_force_next_flush()');
+  });
+  const before = await rowsRead();
+  const replica = await createReplica(database.appUrl);
+  const leases = await replica.get(ClaimTasks).execute(WORKER, ['test.queue'], TASKS);
+  expect(leases).toHaveLength(TASKS);
+  await replica.stop();
+  await eventually('PostgreSQL has counted the claim', async () => (await rowsRead()) > before);
+  expect((await rowsRead()) - before).toBeLessThan(waiting / 4);
+});
+
+/** An index on a column that appends change would make each of them write to every index of the table. */
+it('an append changes its task’s row in place', async () => {
+  const appends = 8;
+  const updates = () =>
+    connected(database.superuserUrl, async (db) => {
+      const { rows } = await db.query<{ all: string; in_place: string }>(
+        `SELECT n_tup_upd AS all, n_tup_hot_upd AS in_place FROM pg_stat_user_tables WHERE relname = 'proj_tasks'`,
+      );
+      return { all: Number(rows[0]?.all), inPlace: Number(rows[0]?.in_place) };
+    });
+  const replica = await createReplica(database.appUrl);
+  const before = await updates();
+  await waitingTask(replica.database, 'test.in-place');
+  const [lease] = await replica.get(ClaimTasks).execute(WORKER, ['test.in-place'], 1);
+  for (let batchSeq = 1; batchSeq <= appends; batchSeq += 1) {
+    const request = { taskId: lease?.identity.taskId ?? '', leaseToken: lease?.token ?? '', batchSeq };
+    const [outcome] = await appendBatch(replica.database, [{ ...request, events: [messageEvent('x')] }], LIMITS);
+    expect(outcome?.outcome).toBe('stored');
+  }
+  await replica.stop();
+  await eventually('PostgreSQL has counted it all', async () => (await updates()).all - before.all >= appends + 1);
+  expect((await updates()).inPlace - before.inPlace).toBe(appends);
+});

@@ -1,0 +1,201 @@
+import { once } from 'node:events';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { WebSocket } from 'ws';
+import { type Client, newPrincipal, uniqueId } from '../support/client.js';
+import { followWebSocket, openWebSocket, type Reader, recordWebSocket } from '../support/follow.js';
+import { createTestDatabase } from '../support/postgres.js';
+import { type Service, startService } from '../support/service.js';
+
+describe('The WebSocket without a subprotocol', () => {
+  let database: Awaited<ReturnType<typeof createTestDatabase>>;
+  let service: Service;
+  let strict: Service;
+  let client: Client;
+  let taskId: string;
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    const env = { DATABASE_URL: database.appUrl };
+    [service, strict] = await Promise.all([
+      startService(env, { lifetime: 'file' }),
+      startService({ ...env, REQUIRE_AUTHENTICATED_PRINCIPAL: 'true' }, { lifetime: 'file' }),
+    ]);
+    client = newPrincipal(service.url);
+    const created = await client.create({
+      clientRequestId: uniqueId(),
+      taskType: 'demo.sleep',
+      input: { ms: 600_000 },
+    });
+    taskId = created.body.taskId;
+  });
+
+  afterAll(async () => {
+    await Promise.all([service.stop(), strict.stop()]);
+    await database.drop();
+  });
+
+  const open = async (headers: Record<string, string> = client.headers) => {
+    const socket = openWebSocket(service.url, headers);
+    const reader = recordWebSocket(socket);
+    await once(socket, 'open');
+    return { socket, reader };
+  };
+
+  /** What the server makes of the first thing a client sends. */
+  const afterSending = async (send: (socket: WebSocket) => void): Promise<Reader> => {
+    const { socket, reader } = await open();
+    send(socket);
+    await reader.end();
+    return reader;
+  };
+
+  const subscribe = (members: Record<string, unknown> = {}) =>
+    JSON.stringify({ action: 'subscribe', taskId, ...members });
+
+  it('confirms a subscription before anything else and stays open while the task runs', async () => {
+    const reader = followWebSocket(service.url, taskId, null, client.headers);
+    await reader.waitFor(({ events }) => events.length === 1);
+    reader.close();
+    expect(JSON.parse(reader.frames[0] ?? '')).toMatchObject({
+      type: 'SUBSCRIPTION_CONFIRMED',
+      replayStartedAfterEventId: null,
+    });
+  });
+
+  it.each([
+    ['null', null],
+    ['an empty string', ''],
+    ['"0"', '0'],
+  ])('takes a lastEventId of %s for the start', async (_what, lastEventId) => {
+    const reader = followWebSocket(service.url, taskId, lastEventId, client.headers);
+    await reader.waitFor(({ events }) => events.length === 1);
+    reader.close();
+    expect(reader.events[0]?.eventId).toBe('1');
+  });
+
+  it.each([
+    ['no JSON', '{"action":'],
+    ['an empty text', ''],
+    ['a JSON array', '[]'],
+    ['a JSON string', '"subscribe"'],
+    ['JSON null', 'null'],
+    ['no action', '{}'],
+    ['an unknown action', '{"action":"shout"}'],
+    ['the name of an inherited property as action', '{"action":"constructor"}'],
+    ['an action that is no string', '{"action":{"subscribe":1}}'],
+    ['the unsubscribe of the other subprotocol', '{"action":"unsubscribe","taskId":"x"}'],
+    ['no taskId', '{"action":"subscribe"}'],
+    ['a taskId that is no string', '{"action":"subscribe","taskId":7}'],
+    ['a JSON text nested 5000 deep', `${'['.repeat(5000)}${']'.repeat(5000)}`],
+  ])('closes with 4400 on %s', async (_what, frame) => {
+    const reader = await afterSending((socket) => socket.send(frame));
+    expect(await reader.ended).toEqual({ kind: 'close', code: 4400, reason: expect.stringMatching(/^[A-Z_]+/) });
+  });
+
+  it.each([
+    ['an unknown member', { unknown: 1 }],
+    ['the ref of the other subprotocol', { ref: 'r' }],
+    ['a lastEventId that is a number', { lastEventId: 1 }],
+    ['a lastEventId that is an object', { lastEventId: {} }],
+  ])('closes with 4400 on a subscription with %s', async (_what, members) => {
+    const reader = await afterSending((socket) => socket.send(subscribe(members)));
+    expect(await reader.ended).toMatchObject({ kind: 'close', code: 4400 });
+  });
+
+  it('closes with 4400 and INVALID_CURSOR on a malformed cursor', async () => {
+    const reader = await afterSending((socket) => socket.send(subscribe({ lastEventId: 'x' })));
+    expect(await reader.ended).toEqual({
+      kind: 'close',
+      code: 4400,
+      reason: expect.stringContaining('INVALID_CURSOR'),
+    });
+  });
+
+  it('closes with 4409 and CURSOR_AHEAD on a cursor beyond the log', async () => {
+    const reader = await afterSending((socket) => socket.send(subscribe({ lastEventId: '99' })));
+    expect(await reader.ended).toEqual({ kind: 'close', code: 4409, reason: expect.stringContaining('CURSOR_AHEAD') });
+  });
+
+  it('closes with 1003 on a binary frame', async () => {
+    const reader = await afterSending((socket) => socket.send(Buffer.from(subscribe())));
+    expect(await reader.ended).toMatchObject({ kind: 'close', code: 1003 });
+  });
+
+  it('closes with 1007 on a text frame that is no UTF-8', async () => {
+    const reader = await afterSending((socket) => socket.send(Buffer.from([0x7b, 0xff, 0x7d]), { binary: false }));
+    expect(await reader.ended).toMatchObject({ kind: 'close', code: 1007 });
+  });
+
+  it('closes with 1009 on a frame of more than 64 KiB', async () => {
+    const reader = await afterSending((socket) => socket.send(subscribe({ taskId: 'x'.repeat(65_536) })));
+    expect(await reader.ended).toMatchObject({ kind: 'close', code: 1009 });
+  });
+
+  it('reads a frame of 64 KiB', async () => {
+    const frame = subscribe().padEnd(65_536, ' ');
+    const { socket, reader } = await open();
+    socket.send(frame);
+    await reader.waitFor(({ events }) => events.length === 1);
+    reader.close();
+  });
+
+  it('confirms no subscription that it refuses', async () => {
+    const reader = await afterSending((socket) => socket.send(subscribe({ lastEventId: '99' })));
+    expect(reader.frames).toEqual([]);
+  });
+
+  it('closes with 4404 on a foreign task exactly as on an absent one', async () => {
+    const [foreign, absent, malformed] = await Promise.all([
+      followWebSocket(service.url, taskId, null, newPrincipal(service.url).headers).end(),
+      followWebSocket(service.url, taskId.replace(/.{12}$/, 'ffffffffffff'), null, client.headers).end(),
+      followWebSocket(service.url, 'nobody-knows-it', null, client.headers).end(),
+    ]);
+    expect(foreign).toEqual({ kind: 'close', code: 4404, reason: expect.stringContaining('TASK_NOT_FOUND') });
+    expect([absent, malformed]).toEqual([foreign, foreign]);
+  });
+
+  it('tells a foreigner nothing by a cursor ahead', async () => {
+    const foreign = await followWebSocket(service.url, taskId, '99', newPrincipal(service.url).headers).end();
+    expect(foreign).toMatchObject({ kind: 'close', code: 4404 });
+  });
+
+  it('closes with 4401 without a principal where one is required', async () => {
+    const ended = await followWebSocket(strict.url, taskId).end();
+    expect(ended).toEqual({ kind: 'close', code: 4401, reason: expect.stringContaining('AUTHENTICATION_ERROR') });
+  });
+
+  it.each([
+    ['malformed', '-alice'],
+    ['empty', ''],
+    ['reserved', '00000000-0000-0000-0000-000000000000'],
+  ])('closes with 4401 on a principal that is %s', async (_what, principal) => {
+    const ended = await followWebSocket(service.url, taskId, null, { 'X-Principal-Id': principal }).end();
+    expect(ended).toMatchObject({ kind: 'close', code: 4401 });
+  });
+
+  it('refuses a browser that comes from a foreign origin, before or after the upgrade', async () => {
+    const ended = await followWebSocket(service.url, taskId, null, {
+      ...client.headers,
+      Origin: 'https://evil.example',
+    }).end();
+    expect([403, 4403]).toContain(ended.code);
+    expect(ended.reason).toContain('ACCESS_DENIED');
+  });
+
+  it('welcomes a browser from the same host', async () => {
+    const reader = followWebSocket(service.url, taskId, null, { ...client.headers, Origin: service.url });
+    await reader.waitFor(({ events }) => events.length === 1);
+    reader.close();
+  });
+
+  it('closes with 4408 when nobody subscribes within 10 s', async () => {
+    const { reader } = await open();
+    expect(await reader.end(15_000)).toMatchObject({ kind: 'close', code: 4408 });
+  });
+
+  it('answers an upgrade on another path without opening a WebSocket', async () => {
+    const socket = openWebSocket(`${service.url}/elsewhere`, client.headers);
+    const ended = await recordWebSocket(socket).end();
+    expect(ended.kind).not.toBe('close');
+  });
+});

@@ -1,0 +1,321 @@
+import { randomUUID } from 'node:crypto';
+import { setImmediate as turn } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import pg from 'pg';
+import { Database } from '../../src/database/database.js';
+import { createPool } from '../../src/database/pool.js';
+import { decide } from '../../src/tasks/domain/decide.js';
+import { messageEvent } from '../../src/tasks/domain/event-payloads.js';
+import { isOver, type Task } from '../../src/tasks/domain/task.js';
+import type { NewEvent } from '../../src/tasks/domain/task-event.js';
+import { TaskBridgeError } from '../../src/errors.js';
+import { appendBatch, type AppendOutcome, type AppendRequest } from '../../src/tasks/store/append-batch.js';
+import { lockTask } from '../../src/tasks/store/lock-tasks.js';
+import { readEvents } from '../../src/tasks/store/read-events.js';
+import { renewLeases } from '../../src/tasks/store/renew-leases.js';
+import { outputEvent, progressEvent } from '../support/events.js';
+import { checkInvariants } from '../support/fold.js';
+import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+
+const LIMITS = { leaseSeconds: 30, maxEventsPerTask: 9 };
+const TOKEN = 'held-token';
+
+let test: TestDatabase;
+let database: Database;
+let superuser: pg.Client;
+let intruder: pg.Client;
+
+beforeAll(async () => {
+  test = await createTestDatabase();
+  database = new Database(createPool(test.appUrl, { max: 8 }));
+  superuser = new pg.Client({ connectionString: test.superuserUrl });
+  intruder = new pg.Client({ connectionString: test.superuserUrl });
+  await Promise.all([superuser.connect(), intruder.connect()]);
+});
+
+afterAll(async () => {
+  await Promise.all([database.stop(), superuser.end(), intruder.end()]);
+  await test.drop();
+});
+
+/** A row of proj_tasks, as far as appends depend on it. Its log is made to fit. */
+interface Placed {
+  readonly taskId: string;
+  readonly run: 'leased' | 'expired' | 'queued' | 'suspended' | 'over';
+  readonly head: number;
+  readonly batchSeq: number;
+  readonly progress: number | null;
+  readonly cancelling: boolean;
+  readonly attempt: number;
+  /** Whether somebody else is changing the task at this moment. */
+  readonly locked: boolean;
+}
+
+const aTask = (overrides: Partial<Placed> = {}): Placed => ({
+  taskId: randomUUID(),
+  run: 'leased',
+  head: 1,
+  batchSeq: 0,
+  progress: null,
+  cancelling: false,
+  attempt: 1,
+  locked: false,
+  ...overrides,
+});
+
+const aRequest = (taskId: string, overrides: Partial<AppendRequest> = {}): AppendRequest => ({
+  taskId,
+  leaseToken: TOKEN,
+  batchSeq: 1,
+  events: [progressEvent(10)],
+  principalId: 'worker',
+  ...overrides,
+});
+
+async function place({ taskId, run, head, batchSeq, progress, attempt, cancelling }: Placed): Promise<void> {
+  const isOver = run === 'over';
+  const isLeased = run === 'leased' || run === 'expired';
+  await superuser.query({
+    name: 'place-task',
+    text: `WITH log AS (
+        INSERT INTO taskbridge.events (task_id, event_id, type, payload, correlation_id, principal_id)
+        SELECT $1::uuid, id, CASE WHEN $2::bool AND id = $3 THEN 'TASK_COMPLETED' WHEN id = 1 THEN 'TASK_STARTED'
+          ELSE 'TASK_MESSAGE' END, '{}', gen_random_uuid(), 'placed'
+        FROM generate_series(1, $3::int) AS id
+      )
+      INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type,
+        correlation_id, status, head_event_id, batch_seq, progress, attempt, attempt_base, lease_number, cancel_requested_at,
+        cancel_reason, claimable_at, lease_token, lease_expires_at, finished_at, suspend_id)
+      VALUES ($1::uuid, '', 'owner', gen_random_uuid()::text, '', 'test', gen_random_uuid(),
+        CASE WHEN $2::bool THEN 'COMPLETED' ELSE 'RUNNING' END, $3::int, $4::int, $5::float8, $6::int, 1, $6::int,
+        CASE WHEN $7::bool THEN now() END, CASE WHEN $7::bool THEN 'enough' END, CASE WHEN $8::bool THEN now() END,
+        $9::text, now() + make_interval(secs => $10::int), CASE WHEN $2::bool THEN now() END, $11::text)`,
+    values: [
+      taskId,
+      isOver,
+      head,
+      batchSeq,
+      progress,
+      attempt,
+      cancelling,
+      run === 'queued',
+      isLeased ? TOKEN : null,
+      isLeased ? (run === 'expired' ? -1 : 10) : null,
+      run === 'suspended' ? 'question' : null,
+    ],
+  });
+}
+
+async function taskOf(taskId: string): Promise<Task> {
+  const [record] = await lockTask(database, taskId);
+  if (!record) throw new Error(`no task ${taskId}`);
+  return record.task;
+}
+
+/** All that PostgreSQL has of a task, to compare before and after. */
+async function everythingOf(taskId: string): Promise<unknown> {
+  const { rows } = await superuser.query<{ row: unknown; log: unknown }>({
+    name: 'everything',
+    text: `SELECT to_jsonb(t) AS row, (SELECT jsonb_agg(e ORDER BY e.event_id) FROM taskbridge.events e
+        WHERE e.task_id = t.task_id) AS log FROM taskbridge.proj_tasks t WHERE t.task_id = $1`,
+    values: [taskId],
+  });
+  return rows[0];
+}
+
+/** What `decide` says of the same append: the task with these events, or why not. */
+function decided(task: Task, request: AppendRequest): Task | 'refused' {
+  const { leaseToken: token, batchSeq, events } = request;
+  try {
+    const decision = decide(task, { kind: 'append', token, batchSeq, events }, rules);
+    // A repeated batch stores nothing; one that is too much stores another event than was asked for.
+    return decision.task === task || isOver(decision.task.status) ? 'refused' : decision.task;
+  } catch (error) {
+    if (error instanceof TaskBridgeError) return 'refused';
+    throw error;
+  }
+}
+const rules = { maxAttempts: 3, maxEventsPerTask: LIMITS.maxEventsPerTask, jitter: 0, now: 0 };
+
+const event: fc.Arbitrary<NewEvent> = fc.oneof(
+  fc.integer({ min: 0, max: 100 }).map((progress) => progressEvent(progress)),
+  fc.string({ unit: 'binary', maxLength: 8 }).map((text) => messageEvent(text)),
+  fc.string({ unit: 'grapheme', maxLength: 8 }).map((text) => outputEvent('text', 'append', text, 1)),
+);
+
+/** Mostly tasks and requests that fit each other: of two things wrong at once only one is seen. */
+const pair = fc
+  .record({
+    run: fc.oneof(
+      { weight: 5, arbitrary: fc.constant('leased' as const) },
+      fc.constantFrom('expired', 'queued', 'suspended', 'over'),
+    ),
+    head: fc.integer({ min: 1, max: LIMITS.maxEventsPerTask - 1 }),
+    batchSeq: fc.nat(3),
+    progress: fc.option(fc.nat(100)),
+    cancelling: fc.boolean(),
+    attempt: fc.integer({ min: 1, max: 3 }),
+    locked: fc.oneof({ weight: 5, arbitrary: fc.constant(false) }, fc.constant(true)),
+    rightToken: fc.oneof({ weight: 5, arbitrary: fc.constant(true) }, fc.constant(false)),
+    seqOffset: fc.constantFrom(0, 0, 0, 0, -1, 1),
+    events: fc.array(event, { minLength: 1, maxLength: 4 }),
+  })
+  .map(({ rightToken, seqOffset, events, ...row }) => {
+    const task = aTask(row as Partial<Placed>);
+    const leaseToken = rightToken ? TOKEN : 'stale-token';
+    return { task, request: aRequest(task.taskId, { leaseToken, batchSeq: task.batchSeq + 1 + seqOffset, events }) };
+  });
+
+interface Seen {
+  readonly task: Placed;
+  readonly request: AppendRequest;
+  readonly before: Task;
+  readonly stateBefore: unknown;
+  readonly outcome: AppendOutcome;
+}
+
+/** Places the tasks, locks those that are to be, and appends to all of them in one batch. */
+async function appendTo(pairs: readonly { task: Placed; request: AppendRequest }[]): Promise<Seen[]> {
+  for (const { task } of pairs) await place(task);
+  const before = await Promise.all(pairs.map(({ task }) => taskOf(task.taskId)));
+  const stateBefore: unknown[] = [];
+  for (const { task } of pairs) stateBefore.push(await everythingOf(task.taskId));
+  const locked = pairs.filter(({ task }) => task.locked).map(({ task }) => task.taskId);
+  await intruder.query('BEGIN');
+  try {
+    await intruder.query('SELECT FROM taskbridge.proj_tasks WHERE task_id = ANY ($1) FOR UPDATE', [locked]);
+    const outcomes = await appendBatch(
+      database,
+      pairs.map(({ request }) => request),
+      LIMITS,
+    );
+    return pairs.map((one, index) => ({
+      ...one,
+      before: before[index] as Task,
+      stateBefore: stateBefore[index],
+      outcome: outcomes[index] as AppendOutcome,
+    }));
+  } finally {
+    await intruder.query('ROLLBACK');
+  }
+}
+
+describe('A batch of appends', () => {
+  /** Each check looks at every request of every batch; the batches are made anew for each. */
+  function always(check: (seen: Seen) => void | Promise<void>): Promise<void> {
+    const batches = fc.array(pair, { minLength: 1, maxLength: 5 });
+    const property = fc.asyncProperty(batches, async (pairs) => {
+      for (const seen of await appendTo(pairs)) await check(seen);
+    });
+    return fc.assert(property, { numRuns: 150 });
+  }
+
+  it('stores what decide stores, refuses what it refuses, and skips what somebody else has locked', () =>
+    always(({ task, request, before, outcome }) => {
+      const expected = task.locked ? 'locked' : decided(before, request) === 'refused' ? 'refused' : 'stored';
+      expect(outcome.outcome).toBe(expected);
+    }));
+
+  it('leaves the task as decide leaves it', () =>
+    always(async ({ task, request, before, outcome }) => {
+      if (outcome.outcome === 'stored') expect(await taskOf(task.taskId)).toEqual(decided(before, request));
+    }));
+
+  it('changes nothing where it does not store', () =>
+    always(async ({ task, stateBefore, outcome }) => {
+      if (outcome.outcome !== 'stored') expect(await everythingOf(task.taskId)).toEqual(stateBefore);
+    }));
+
+  it('gives out the next ids, and answers the very events that readers are given', () =>
+    always(async ({ task, request, before, outcome }) => {
+      if (outcome.outcome !== 'stored') return;
+      const read = await readEvents(database, task.taskId, before.headEventId, 100);
+      expect(read.map(({ envelope }) => envelope)).toEqual(outcome.events.map(({ envelope }) => envelope));
+      expect(read.map(({ eventId, type, payloadJson }) => ({ eventId, type, payloadJson }))).toEqual(
+        request.events.map(({ type, json }, i) => ({ eventId: before.headEventId + 1 + i, type, payloadJson: json })),
+      );
+    }));
+
+  it('says whether the task is to be cancelled', () =>
+    always(({ task, outcome }) => {
+      if (outcome.outcome === 'stored') expect(outcome.cancellationRequested).toBe(task.cancelling);
+    }));
+
+  it('makes the lease of those it stores last anew, and says until when', () =>
+    always(async ({ task, outcome }) => {
+      if (outcome.outcome !== 'stored') return;
+      const { rows } = await superuser.query<{ until: string; left: number }>(
+        `SELECT to_char(lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS until,
+          extract(epoch FROM lease_expires_at - now())::float8 AS left
+         FROM taskbridge.proj_tasks WHERE task_id = $1`,
+        [task.taskId],
+      );
+      expect(rows[0]?.until).toBe(outcome.leaseExpiresAt);
+      // It was placed with ten seconds.
+      expect(rows[0]?.left).toBeGreaterThan(20);
+    }));
+
+  it('writes beside each event under which attempt, lease and batch it came, from whom, and what caused it', async () => {
+    const task = aTask({ attempt: 2, batchSeq: 4, head: 3 });
+    await place(task);
+    await appendBatch(database, [aRequest(task.taskId, { batchSeq: 5, principalId: 'worker-7' })], LIMITS);
+    const { rows } = await superuser.query(
+      `SELECT e.attempt, e.lease_number, e.batch_seq, e.principal_id, e.causation_id::int,
+         e.correlation_id = t.correlation_id AS same_story
+       FROM taskbridge.events e JOIN taskbridge.proj_tasks t USING (task_id) WHERE task_id = $1 AND event_id = 4`,
+      [task.taskId],
+    );
+    expect(rows).toEqual([
+      { attempt: 2, lease_number: 2, batch_seq: 5, principal_id: 'worker-7', causation_id: 1, same_story: true },
+    ]);
+  });
+
+  it('stores for its neighbours while a row is held by somebody else, without waiting for it', async () => {
+    const [held, free] = [aTask({ locked: true }), aTask()];
+    // It answers while the lock is still held: `appendTo` lets go only after the answer.
+    const seen = await appendTo([held, free].map((task) => ({ task, request: aRequest(task.taskId) })));
+    expect(seen.map(({ outcome }) => outcome.outcome)).toEqual(['locked', 'stored']);
+  });
+
+  it('refuses for a task that is not there, instead of asking for patience', async () => {
+    const [outcome] = await appendBatch(database, [aRequest(randomUUID())], LIMITS);
+    expect(outcome).toEqual({ outcome: 'refused' });
+  });
+});
+
+describe('Batches at the same moment', () => {
+  /** Says again what was locked, as the queue does. */
+  async function insist(requests: readonly AppendRequest[]): Promise<AppendOutcome[]> {
+    const outcomes: AppendOutcome[] = [
+      ...(await appendBatch(database, requests, { ...LIMITS, maxEventsPerTask: 1_000 })),
+    ];
+    for (const [index, request] of requests.entries()) {
+      while (outcomes[index]?.outcome === 'locked') {
+        await turn();
+        outcomes[index] = (await insist([request]))[0] as AppendOutcome;
+      }
+    }
+    return outcomes;
+  }
+
+  it('store each number of a task once, with dense ids, while others change its row', async () => {
+    // The tasks above need not make sense beyond what an append looks at; these do.
+    await superuser.query('TRUNCATE taskbridge.proj_tasks, taskbridge.events');
+    const tasks = Array.from({ length: 4 }, () => aTask());
+    for (const task of tasks) await place(task);
+    const held = tasks.map(({ taskId }) => ({ taskId, leaseToken: TOKEN }));
+    for (let batchSeq = 1; batchSeq <= 25; batchSeq += 1) {
+      const writers = Array.from({ length: 6 }, (_, writer) => {
+        const events = Array.from({ length: 1 + (writer % 3) }, () => messageEvent(`writer ${writer}`));
+        const requests = tasks.map(({ taskId }) => aRequest(taskId, { batchSeq, events }));
+        return insist(writer % 2 ? requests : requests.reverse());
+      });
+      const [renewed, ...outcomes] = await Promise.all([renewLeases(database, held, 30), ...writers]);
+      expect(renewed.length).toBeLessThanOrEqual(tasks.length);
+      const stored = outcomes.flat().filter(({ outcome }) => outcome === 'stored');
+      expect(stored).toHaveLength(tasks.length);
+    }
+    await checkInvariants(test.superuserUrl);
+  });
+});
