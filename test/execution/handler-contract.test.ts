@@ -253,7 +253,7 @@ describe.each<[string, Place]>([
     ['map', {}],
     ['members without a word', { c: [null, null] }],
     ['as deep as may be', JSON.parse(`${'{"a":'.repeat(30)}[]${'}'.repeat(30)}`)],
-    ['as large as may be', 'x'.repeat(1024 * 1024 - 130)],
+    ['as large as may be', 'x'.repeat(1_048_309 - 2)],
   ])('that returns a result %s completes its task with it', async (name, result) => {
     const outcome = await outcomeOf('both.result', { name });
     expect(outcome.events).toEqual([STARTED, ['TASK_COMPLETED', { result }]]);
@@ -287,7 +287,7 @@ describe.each<[string, Place]>([
     'that returns a result that is too large (%s) fails its task once',
     async (name) => {
       const { events, attempt } = await outcomeOf('both.result', { name });
-      expect(events).toEqual([STARTED, failed('RESULT_TOO_LARGE', 'A result may have at most 1048448 bytes.')]);
+      expect(events).toEqual([STARTED, failed('RESULT_TOO_LARGE', 'A result may have at most 1048309 bytes.')]);
       expect(attempt).toBe(1);
     },
   );
