@@ -205,10 +205,15 @@ export class TaskWriter {
     }
   }
 
-  private decided({ task, now }: TaskRecord, command: Command | null): Decision {
+  private decided({ task, maxAttempts, now }: TaskRecord, command: Command | null): Decision {
     if (!command) return { events: [], task, notBefore: null };
-    const { maxAttempts, maxEventsPerTask } = this.config;
-    const decision = decide(task, command, { maxAttempts, maxEventsPerTask, jitter: Math.random(), now });
+    const { maxEventsPerTask } = this.config;
+    const decision = decide(task, command, {
+      maxAttempts: maxAttempts ?? this.config.maxAttempts,
+      maxEventsPerTask,
+      jitter: Math.random(),
+      now,
+    });
     for (const event of decision.events) this.refuseTooLarge(event);
     return decision;
   }

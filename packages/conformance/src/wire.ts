@@ -35,6 +35,7 @@ export interface Snapshot {
   readonly metadata: JsonObject;
   readonly attachments: readonly Attachment[];
   readonly attempt: number;
+  readonly attemptsLeft: number;
   readonly cancellationRequested: boolean;
   readonly progress?: number;
   readonly openSuspension?: JsonObject;

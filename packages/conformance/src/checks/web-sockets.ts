@@ -59,6 +59,9 @@ const demandClosed = async (scene: Scene, what: string, send: (socket: Socket) =
   demand(codes.includes(code), `${what} was closed with ${code}, demanded: ${codes.join(' or ')}`);
 };
 
+export const brokenProtocol: Check = (scene) =>
+  demandClosed(scene, 'a frame without a mask', (socket) => socket.sendUnmasked(), [1002]);
+
 export const binaryFrame: Check = (scene) =>
   demandClosed(scene, 'a binary frame', (socket) => socket.sendBytes(frameFor(ABSENT_TASK), true), [1003]);
 
