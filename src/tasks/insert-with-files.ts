@@ -30,7 +30,7 @@ export async function insertWithFiles(
   if (maxOwnedBytes !== undefined && (await ownedBytes(tx, task)) + sizeBytes > maxOwnedBytes) {
     throw new UploadForbidden('The quota of attached bytes would be exceeded.');
   }
-  await insertAttachments(tx, task, files);
+  await insertAttachments(tx, { ...task, taskId: inserted.taskId }, files);
   const settled = await settleUploads(
     tx,
     files.map(({ attachmentId }) => attachmentId),

@@ -132,7 +132,8 @@ export class SubmitTask {
     for (;;) {
       if (known) {
         const row = rowOf(key, submission, fingerprint);
-        if ((await this.insert(row, submission, inTurn)).outcome === 'inserted') return this.accepted(row);
+        const inserted = await this.insert(row, submission, inTurn);
+        if (inserted.outcome === 'inserted') return this.accepted({ ...row, taskId: inserted.taskId });
       }
       const earlier = await findByClientRequest(this.#lookups, key);
       if (earlier) return this.repeated(earlier, clientRequestId, fingerprint);

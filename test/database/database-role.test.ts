@@ -172,8 +172,9 @@ describe('the app role', () => {
   });
 });
 
-/** Everything that belongs to a task; not the list of migrations, nor the uploads that belong to none. */
-const REMOVED_WITH_A_TASK = /\.(events|entries_\w+|proj_(?!uploads)\w+)$/;
+/** Everything that belongs to a task, and the audit of operators, which the retention removes by age. */
+const REMOVED_WITH_A_TASK =
+  /\.(events|entries_\w+|proj_(tasks|suspensions|attachments|task_tags|revoked_tokens|engine_runs|webhook_outbox|bulk_run_tasks))$/;
 
 describe('the catalogue', () => {
   it('grants the app and the retention role on each table what its kind allows, and nobody else anything', async () => {
@@ -210,13 +211,19 @@ describe('the catalogue', () => {
   it('has nothing for PUBLIC, not a function either, and no default privileges', async () => {
     const [found] = await rows(`
       SELECT (SELECT count(*)::int FROM pg_default_acl) AS defaults,
-        (SELECT count(*)::int FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+        (SELECT array_agg(p.proname || ' for ' || a.grantee::regrole ORDER BY 1)
+          FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
           WHERE p.pronamespace = 'taskbridge'::regnamespace AND a.grantee <> p.proowner) AS functions,
         (SELECT count(*)::int FROM pg_namespace n, aclexplode(n.nspacl) a
           WHERE n.nspname = 'taskbridge' AND a.grantee = 0) AS public_on_schema,
         (SELECT array_agg(a.privilege_type) FROM pg_database d, aclexplode(d.datacl) a
           WHERE d.datname = current_database() AND a.grantee = 0) AS public_on_database`);
-    expect(found).toEqual({ defaults: 0, functions: 0, public_on_schema: 0, public_on_database: ['CONNECT'] });
+    expect(found).toEqual({
+      defaults: 0,
+      functions: ['epoch for taskbridge_app', 'make_task_tags for taskbridge_app'],
+      public_on_schema: 0,
+      public_on_database: ['CONNECT'],
+    });
   });
 });
 
@@ -250,7 +257,7 @@ describe('a role is refused that', () => {
     `DATABASE_URL: the connected role is a member of ${what}: REVOKE ${what.split(',', 1)[0]} FROM $role`,
   ];
   const ownsAll =
-    /owns database \$db, schema taskbridge, .*taskbridge.events, .*taskbridge.schema_migrations(: REVOKE taskbridge_owner FROM \$\w+)?$/;
+    /owns database \$db, schema taskbridge, .*taskbridge.events, .*taskbridge.schema_migrations, taskbridge.schema_online_steps(: REVOKE taskbridge_owner FROM \$\w+)?$/;
 
   it.each<[string, string[], string[]]>([
     ['is a superuser', ['ALTER ROLE $role SUPERUSER'], isA('SUPERUSER')],

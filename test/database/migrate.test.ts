@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { migrate } from '../../src/database/migrations/apply-migrations.js';
-import { MIGRATIONS_DIRECTORY } from '../../src/database/migrations/migration-files.js';
+import { MIGRATIONS_DIRECTORY, readMigrations } from '../../src/database/migrations/migration-files.js';
 import { MigrationRefused } from '../../src/database/migrations/migration-refused.js';
 import { BUILD_SCHEMA_VERSION, checkSchema } from '../../src/database/migrations/schema-version.js';
 import { startTestCluster, type TestCluster } from '../support/postgres.js';
@@ -198,8 +198,9 @@ describe('a migration', () => {
 });
 
 describe('a build', () => {
-  it('knows the newest migration', () => {
-    expect(shipped).toHaveLength(BUILD_SCHEMA_VERSION);
+  it('needs the newest migration that is not of the online kind', async () => {
+    const needed = (await readMigrations()).filter(({ steps }) => steps === undefined);
+    expect(needed.at(-1)?.version).toBe(BUILD_SCHEMA_VERSION);
   });
 
   it('is content with its own schema, and refuses one that lacks a migration', async () => {
@@ -212,7 +213,7 @@ describe('a build', () => {
     await migrate(cluster.ownerUrl(database));
     await connected(cluster.appUrl(database), async (client) => {
       expect(await checkSchema(client)).toEqual([]);
-      expect(await checkSchema(client, BUILD_SCHEMA_VERSION + 1)).toMatchObject([
+      expect(await checkSchema(client, shipped.length + 1)).toMatchObject([
         { message: expect.stringMatching(/lacks 1 of the \d+ migrations this build needs: npm run migrate$/) },
       ]);
     });
@@ -230,7 +231,7 @@ describe('a build', () => {
         {
           rule: 'schema',
           message:
-            `DATABASE_URL: migration ${build + 2} needs build ${build + 1} or newer, this is build ${build}: ` +
+            `DATABASE_URL: migration ${shipped.length + 2} needs build ${build + 1} or newer, this is build ${build}: ` +
             'start a newer release',
         },
       ]);
@@ -252,7 +253,12 @@ describe('npm run migrate', () => {
     const env = { MIGRATION_DATABASE_URL: cluster.ownerUrl(await newDatabase()) };
     expect(await run(env)).toEqual({
       code: 0,
-      stdout: shipped.map((name) => `applied ${name}\n`).join(''),
+      stdout: (await readMigrations())
+        .flatMap(({ name, steps = [] }) => [
+          ...steps.map((step) => `${name}: begins ${step.name}\n`),
+          `applied ${name}\n`,
+        ])
+        .join(''),
       stderr: '',
     });
     expect(await run(env)).toEqual({ code: 0, stdout: 'nothing to do\n', stderr: '' });

@@ -106,11 +106,10 @@ export const OWNER: AuthContext = { subject: 'owner', scopes: new Set(['tasks:re
 
 /** A task that waits, without a hint to any worker. Returns its id. */
 export async function waitingTask(database: Queryable, taskType = 'test.any'): Promise<string> {
-  const taskId = uuidv7();
-  await insertTask(
+  const inserted = await insertTask(
     database,
     {
-      taskId,
+      taskId: uuidv7(),
       tenantId: '',
       ownerId: OWNER.subject,
       clientRequestId: randomUUID(),
@@ -123,5 +122,6 @@ export async function waitingTask(database: Queryable, taskType = 'test.any'): P
     },
     null,
   );
-  return taskId;
+  if (inserted.outcome !== 'inserted') throw new Error('the task was passed over');
+  return inserted.taskId;
 }

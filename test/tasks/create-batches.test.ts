@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import pg from 'pg';
@@ -7,6 +8,7 @@ import { createPool } from '../../src/database/pool.js';
 import { CreateQueue } from '../../src/tasks/submit-task.js';
 import { TooMuchWaiting } from '../../src/tasks/domain/tasks.errors.js';
 import { type InsertOutcome, insertTask, type NewTaskRow } from '../../src/tasks/store/insert-task.js';
+import { isTaskId } from '../../src/tasks/domain/task-id.js';
 import { insertTasks } from '../../src/tasks/store/insert-tasks.js';
 import { newPrincipal, uniqueId } from '../support/client.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
@@ -28,6 +30,8 @@ function aTask(overrides: Partial<NewTaskRow> = {}): NewTaskRow {
   };
 }
 
+const idsOf = (outcomes: readonly InsertOutcome[]) =>
+  outcomes.map((outcome) => (outcome.outcome === 'inserted' ? outcome.taskId : 'none'));
 const words = (outcomes: readonly InsertOutcome[]) => outcomes.map(({ outcome }) => outcome);
 
 let testDatabase: TestDatabase;
@@ -65,12 +69,12 @@ describe('A batch of new tasks', () => {
       aTask({ ...owner, inputJson: null, metadataJson: '{"b":"é"}' }),
       aTask({ ...owner, ownerId: uniqueId('other'), inputJson: '{"x" : [1,  2]}', correlationId: uuidv7() }),
     ];
-    await insertTasks(database, batch, null);
-    const rows = await rowsOf(batch.map(({ taskId }) => taskId));
+    const ids = idsOf(await insertTasks(database, batch, null));
+    const rows = await rowsOf(ids);
     expect(rows).toEqual(
       batch.map(
-        ({ taskId, tenantId, ownerId, clientRequestId, inputJson, metadataJson, correlationId, traceparent }) => ({
-          task_id: taskId,
+        ({ tenantId, ownerId, clientRequestId, inputJson, metadataJson, correlationId, traceparent }, index) => ({
+          task_id: ids[index],
           ...{ tenant_id: tenantId, owner_id: ownerId, client_request_id: clientRequestId, fingerprint: 'fingerprint' },
           ...{
             task_type: 'test.any',
@@ -83,6 +87,27 @@ describe('A batch of new tasks', () => {
         }),
       ),
     );
+  });
+
+  it('gives ids in the order of the database clock, also when the clocks of processes are two hours off', async () => {
+    const hours = (n: number) => ({ msecs: Date.now() + n * 3_600_000 });
+    const beganAt = await databaseMs();
+    const ids: string[] = [];
+    for (const off of [2, -2, 0, 2, -2]) {
+      const rows = [aTask({ ...owner, taskId: uuidv7(hours(off)) }), aTask({ ...owner, taskId: uuidv7(hours(-off)) })];
+      ids.push(...idsOf(await insertTasks(database, rows, null)).sort());
+      await delay(2);
+      ids.push(...idsOf([await insertTask(database, aTask({ ...owner, taskId: uuidv7(hours(off)) }), null)]));
+      await delay(2);
+    }
+    const endedAt = await databaseMs();
+    expect(ids).toEqual([...ids].sort());
+    expect(ids.filter(isTaskId)).toHaveLength(15);
+    for (const id of ids) {
+      const ms = Number.parseInt(id.replace('-', '').slice(0, 12), 16);
+      expect(ms).toBeGreaterThanOrEqual(beganAt - 1);
+      expect(ms).toBeLessThanOrEqual(endedAt + 1);
+    }
   });
 
   it('does to the tasks of several owners, under any cap, what one statement each would do', async () => {
@@ -119,6 +144,13 @@ describe('A batch of new tasks', () => {
     expect(outcomes.flatMap(words).filter((word) => word === 'inserted')).toHaveLength(keys.length);
     expect(await deadlocks()).toBe(0);
   });
+
+  async function databaseMs(): Promise<number> {
+    const [row] = (await asSuperuser('SELECT extract(epoch FROM clock_timestamp())::float8 * 1000 AS ms', [])) as [
+      { ms: number },
+    ];
+    return row.ms;
+  }
 
   async function rowsOf(taskIds: readonly string[]) {
     return asSuperuser(

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { isNativeError } from 'node:util/types';
 import type { Client } from 'pg';
 import { connectionOptions } from '../session-settings.js';
@@ -6,6 +7,8 @@ import { isConnectionFailure, sqlStateOf } from '../database.errors.js';
 import { type Migration, readMigrations } from './migration-files.js';
 import { layGround } from './migration-groundwork.js';
 import { MigrationRefused } from './migration-refused.js';
+import { runOnline } from './online-migration.js';
+import { stampRows } from './stamp-rows.js';
 
 export interface MigrateOptions {
   /** Defaults to `migrations/` of this package. */
@@ -16,20 +19,23 @@ export interface MigrateOptions {
   readonly waitSeconds?: number;
   /** How long this migration waits for another one. Defaults to 30. */
   readonly lockSeconds?: number;
+  /** False: stops before the first migration of the online kind. A service of this build can start then. Defaults to true. */
+  readonly online?: boolean;
 }
 
 /** Any number works, as long as every release uses the same. Advisory locks belong to one database. */
 const LOCK = 7_461_736;
 const LOCK_SECONDS = 30;
+const LOCK_POLL_MS = 100;
 /** The limit of one statement. */
 const STATEMENT_TIMEOUT_MS = 600_000;
-const LOCK_NOT_AVAILABLE = '55P03';
 /** A migration that waits for a table also blocks every later session. It fails instead, and can be run again. */
 const LOCK_TIMEOUT_MS = 5_000;
 
 /**
  * Brings the schema to this build's version as its owner: forward only, each file in a transaction of its own, so that a
- * failed one leaves nothing. Two at once are safe: the second waits and finds nothing to do. Throws `MigrationRefused`.
+ * failed one leaves nothing. One of the online kind keeps the steps that it has done, and continues in the next run. Two at once
+ * are safe: the second waits and finds nothing to do. Throws `MigrationRefused`.
  */
 export async function migrate(
   ownerUrl: string,
@@ -44,10 +50,15 @@ export async function migrate(
     await layGround(client, log);
     const applied: string[] = [];
     for (const migration of await pending(client, migrations, log)) {
-      await apply(client, migration);
+      if (migration.steps !== undefined && options.online === false) {
+        log(`left ${migration.name} for later: it runs while the service serves`);
+        return { applied };
+      }
+      await apply(client, migration, log);
       applied.push(migration.name);
       log(`applied ${migration.name}`);
     }
+    await stampRows(client, log);
     return { applied };
   } catch (error) {
     throw refusal('MIGRATION_DATABASE_URL', error);
@@ -61,19 +72,23 @@ export async function migrate(
  * its message names the session that holds the lock. An administrator can end a session that took it without need.
  */
 async function takeLock(client: Client, seconds: number, log: (line: string) => void): Promise<void> {
-  const { rows } = await client.query<{ taken: boolean }>('SELECT pg_try_advisory_lock($1) AS taken', [LOCK]);
-  if (rows[0]?.taken === true) return;
-  log(`waits up to ${seconds} s for another migration: ${await holderOf(client)}`);
-  await client.query(`SET lock_timeout = ${seconds * 1000}`);
-  try {
-    await client.query('SELECT pg_advisory_lock($1)', [LOCK]);
-  } catch (error) {
-    if (sqlStateOf(error) !== LOCK_NOT_AVAILABLE) throw error;
-    const text = `another migration did not end within ${seconds} s: ${await holderOf(client)}`;
-    const hint =
-      'run it again when that has ended; when it is no migration, as an administrator: SELECT pg_terminate_backend(pid)';
-    throw new MigrationRefused(`MIGRATION_DATABASE_URL: ${text}; ${hint}`, { cause: error });
+  const until = performance.now() + seconds * 1000;
+  for (let tries = 0; !(await tryLock(client)); tries += 1) {
+    if (tries === 0) log(`waits up to ${seconds} s for another migration: ${await holderOf(client)}`);
+    if (performance.now() > until) {
+      const text = `another migration did not end within ${seconds} s: ${await holderOf(client)}`;
+      const hint =
+        'run it again when that has ended; when it is no migration, as an administrator: SELECT pg_terminate_backend(pid)';
+      throw new MigrationRefused(`MIGRATION_DATABASE_URL: ${text}; ${hint}`);
+    }
+    await delay(LOCK_POLL_MS);
   }
+}
+
+/** A statement that waited for the lock would have a snapshot, and CREATE INDEX CONCURRENTLY waits for every snapshot. */
+async function tryLock(client: Client): Promise<boolean> {
+  const { rows } = await client.query<{ taken: boolean }>('SELECT pg_try_advisory_lock($1) AS taken', [LOCK]);
+  return rows[0]?.taken === true;
 }
 
 /** PostgreSQL shows the start time only to roles that may see it. */
@@ -134,10 +149,12 @@ async function pending(
   return migrations.slice(rows.length);
 }
 
-async function apply(client: Client, { version, name, sql, checksum, oldestBuild }: Migration): Promise<void> {
+async function apply(client: Client, migration: Migration, log: (line: string) => void): Promise<void> {
+  const { version, name, sql, checksum, oldestBuild, steps } = migration;
   try {
+    if (steps !== undefined) await runOnline(client, { version, name, steps }, log);
     await client.query('BEGIN');
-    await client.query(sql);
+    if (steps === undefined) await client.query(sql);
     await client.query(
       'INSERT INTO taskbridge.schema_migrations (version, name, checksum, oldest_build) VALUES ($1, $2, $3, $4)',
       [version, name, checksum, oldestBuild],

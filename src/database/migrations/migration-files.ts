@@ -4,6 +4,17 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { MigrationRefused } from './migration-refused.js';
 
+/** A part of an online migration: what it has done stays when a later part fails. */
+export interface OnlineStep {
+  readonly name: string;
+  readonly sql: string;
+  /**
+   * `index`: CREATE INDEX CONCURRENTLY of this name. `batches`: repeated with the position that it answered as `$1`, first null,
+   * until it answers none. `once`: one transaction.
+   */
+  readonly kind: 'index' | 'batches' | 'once';
+}
+
 export interface Migration {
   readonly version: number;
   /** The file's name. */
@@ -12,6 +23,8 @@ export interface Migration {
   readonly checksum: string;
   /** The oldest build that can live with the schema after it. */
   readonly oldestBuild: number;
+  /** Of a migration of the online kind, which runs outside of a transaction while the service serves. */
+  readonly steps: readonly OnlineStep[] | undefined;
 }
 
 /** The same from src and from dist: both lie beside `migrations/`. */
@@ -46,5 +59,22 @@ async function readMigration(directory: string, name: string): Promise<Migration
   const oldestBuild = /^-- oldest-build: ([1-9]\d*)\n/.exec(sql)?.[1];
   if (oldestBuild === undefined) throw new MigrationRefused(`${name}: the first line is not "-- oldest-build: N"`);
   const checksum = createHash('sha256').update(sql).digest('hex');
-  return { version: Number(version), name, sql, checksum, oldestBuild: Number(oldestBuild) };
+  const steps = /^.*\n-- online\n/.test(sql) ? stepsOf(name, sql) : undefined;
+  return { version: Number(version), name, sql, checksum, oldestBuild: Number(oldestBuild), steps };
+}
+
+function stepsOf(name: string, text: string): readonly OnlineStep[] {
+  const [, ...parts] = text.split(/^-- step: /m);
+  const steps = parts.map((part): OnlineStep => {
+    const [, step, sql] = /^([a-z0-9_]+)\n(.*)$/s.exec(part) ?? [];
+    if (step === undefined || sql === undefined)
+      throw new MigrationRefused(`${name}: a step is not named "-- step: name"`);
+    if (!/\bCONCURRENTLY\b/.test(sql)) return { name: step, sql, kind: sql.includes('$1') ? 'batches' : 'once' };
+    if (new RegExp(`^(--.*\\n)*CREATE (UNIQUE )?INDEX CONCURRENTLY ${step} ON [^;]+;\\s*$`).test(sql))
+      return { name: step, sql, kind: 'index' };
+    throw new MigrationRefused(`${name}: the step ${step} is not one CREATE INDEX CONCURRENTLY of that name`);
+  });
+  if (new Set(steps.map((step) => step.name)).size < Math.max(steps.length, 1))
+    throw new MigrationRefused(`${name}: has no step, or two of the same name`);
+  return steps;
 }

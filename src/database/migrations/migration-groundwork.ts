@@ -110,7 +110,14 @@ async function ensureSchema(client: ClientBase, ground: Ground): Promise<void> {
       oldest_build integer        NOT NULL,
       applied_at   timestamptz(3) NOT NULL DEFAULT clock_timestamp()
     );
-    GRANT SELECT ON taskbridge.schema_migrations TO ${APP_ROLE};`);
+    CREATE TABLE IF NOT EXISTS taskbridge.schema_online_steps (
+      version     integer        NOT NULL,
+      step        text           NOT NULL,
+      position    text,
+      finished_at timestamptz(3),
+      PRIMARY KEY (version, step)
+    );
+    GRANT SELECT ON taskbridge.schema_migrations, taskbridge.schema_online_steps TO ${APP_ROLE};`);
 }
 
 function refused(text: string): MigrationRefused {

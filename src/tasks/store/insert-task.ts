@@ -3,6 +3,7 @@ import type { Queryable, Statement } from '../../database/queryable.js';
 import { HAS_ROOM } from './open-tasks.js';
 
 export interface NewTaskRow {
+  /** A UUIDv7 of this process. The task gets its random part, and the time of the database. */
   readonly taskId: string;
   readonly tenantId: string;
   readonly ownerId: string;
@@ -16,9 +17,16 @@ export interface NewTaskRow {
 }
 
 /** `passed_over`: the key is taken, or the owner has no room. */
-export interface InsertOutcome {
-  readonly outcome: 'inserted' | 'passed_over';
-}
+export type InsertOutcome =
+  | { readonly outcome: 'inserted'; readonly taskId: string }
+  | { readonly outcome: 'passed_over' };
+
+/**
+ * The UUIDv7 in `id` with the milliseconds of the database clock in its first six bytes. Ids are then in the order of one clock,
+ * whichever replica made them. uuidv7() needs PostgreSQL 18.
+ */
+export const timedByDatabase = (id: string) => `encode(overlay(uuid_send(${id}) PLACING
+  substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1), 'hex')::uuid`;
 
 /**
  * Indexes: proj_tasks_client_request and proj_tasks_open decide. The task is claimable from the commit on: the column's
@@ -28,7 +36,7 @@ const INSERT: Statement = {
   name: 'insert-task',
   text: `INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, input,
       metadata, correlation_id, traceparent, claimable_at)
-    SELECT $4, $2, $3, $5, $6, $7, $8, $9, $10, $11, date_trunc('milliseconds', clock_timestamp())
+    SELECT ${timedByDatabase('$4::uuid')}, $2, $3, $5, $6, $7, $8, $9, $10, $11, date_trunc('milliseconds', clock_timestamp())
     WHERE ${HAS_ROOM}
     ON CONFLICT (tenant_id, owner_id, client_request_id) DO NOTHING RETURNING task_id`,
 };
@@ -38,7 +46,7 @@ const INSERT: Statement = {
  * statement's snapshot; null means no cap.
  */
 export async function insertTask(db: Queryable, task: NewTaskRow, maxOpenTasks: number | null): Promise<InsertOutcome> {
-  const rows = await db.query(INSERT, [
+  const [row] = await db.query<{ task_id: string }>(INSERT, [
     maxOpenTasks,
     task.tenantId,
     task.ownerId,
@@ -51,7 +59,7 @@ export async function insertTask(db: Queryable, task: NewTaskRow, maxOpenTasks: 
     task.correlationId,
     task.traceparent,
   ]);
-  return { outcome: rows.length === 1 ? 'inserted' : 'passed_over' };
+  return row ? { outcome: 'inserted', taskId: row.task_id } : { outcome: 'passed_over' };
 }
 
 export interface EarlierTask {

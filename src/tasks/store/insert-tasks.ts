@@ -1,5 +1,5 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
-import { type InsertOutcome, insertTask, type NewTaskRow } from './insert-task.js';
+import { type InsertOutcome, insertTask, type NewTaskRow, timedByDatabase } from './insert-task.js';
 
 /**
  * The same as insert-task, for many tasks in one statement, which is a transaction. It counts each owner's open tasks once, and
@@ -22,8 +22,8 @@ const INSERT: Statement = {
     )
     INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, input,
       metadata, correlation_id, traceparent, claimable_at)
-    SELECT task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, input, metadata, correlation_id, traceparent,
-      date_trunc('milliseconds', clock_timestamp())
+    SELECT ${timedByDatabase('task_id')}, tenant_id, owner_id, client_request_id, fingerprint, task_type, input, metadata,
+      correlation_id, traceparent, date_trunc('milliseconds', clock_timestamp())
     FROM request JOIN owner USING (tenant_id, owner_id) WHERE $1 IS NULL OR open_tasks + place <= $1
     ORDER BY tenant_id, owner_id, client_request_id
     ON CONFLICT (tenant_id, owner_id, client_request_id) DO NOTHING RETURNING task_id`,
@@ -50,6 +50,14 @@ export async function insertTasks(
     tasks.map((task) => task.correlationId),
     tasks.map((task) => task.traceparent),
   ]);
-  const inserted = new Set(rows.map((row) => row.task_id));
-  return tasks.map(({ taskId }) => ({ outcome: inserted.has(taskId) ? 'inserted' : 'passed_over' }));
+  const inserted = new Map(rows.map((row) => [randomPartOf(row.task_id), row.task_id]));
+  return tasks.map((task) => {
+    const taskId = inserted.get(randomPartOf(task.taskId));
+    return taskId === undefined ? { outcome: 'passed_over' } : { outcome: 'inserted', taskId };
+  });
+}
+
+/** What follows the time in a UUIDv7. */
+function randomPartOf(taskId: string): string {
+  return taskId.slice('01a20008-c848-'.length);
 }
