@@ -80,13 +80,15 @@ interface Row {
   readonly spent_attempts: number;
   readonly head_event_id: string;
   readonly backoff_ms: number | null;
+  readonly claimable_at: string | null;
   readonly leased: boolean;
 }
 
 async function rowOf(taskId: string): Promise<Row> {
   const { rows } = await superuser.query<Row>(
     `SELECT status, attempt, spent_attempts, head_event_id, lease_token IS NOT NULL AS leased,
-       extract(epoch FROM claimable_at - updated_at)::float8 * 1000 AS backoff_ms
+       extract(epoch FROM claimable_at - updated_at)::float8 * 1000 AS backoff_ms,
+       to_char(claimable_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS claimable_at
      FROM taskbridge.proj_tasks WHERE task_id = $1`,
     [taskId],
   );
@@ -574,8 +576,9 @@ describe('A lease that expires', () => {
       type: 'TASK_RETRYING',
       payload: { attempt: 2, reason: 'lease_expired', supersedesAfterEventId: '1', notBefore: expect.any(String) },
     });
-    const { backoff_ms: backoffMs } = await rowOf(taskId);
+    const { backoff_ms: backoffMs, claimable_at: claimableAt } = await rowOf(taskId);
     expect(backoffMs).toBeGreaterThanOrEqual(500);
+    expect((await logOf(taskId)).at(-1)?.payload).toMatchObject({ notBefore: claimableAt });
     await passBackoff(taskId, replica);
     expect((await claimed(replica)).attempt).toBe(2);
   });

@@ -111,7 +111,7 @@ describe('A big integer in JSON', () => {
     );
   });
 
-  it('is told from a text of the same digits', () => {
+  it('is not a text of the same digits', () => {
     expect([digitsOf(JUST_BEYOND), digitsOf(`\0${JUST_BEYOND}`), digitsOf('\0x')]).toEqual([
       undefined,
       JUST_BEYOND,
