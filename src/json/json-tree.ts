@@ -25,7 +25,10 @@ export function treeOf({ json }: JsonText, slice = SLICE): Promise<JsonValue> {
 
 /** The same, and each integer that a double does not keep is a `bigint`. */
 export function exactTreeOf({ json }: JsonText, slice = SLICE): Promise<unknown> {
-  return parsed(marked(json), slice, (piece) => JSON.parse(piece, bigInteger) as unknown);
+  return parsed(json, slice, (piece) => {
+    const withMarks = marked(piece);
+    return withMarks === piece ? (JSON.parse(piece) as unknown) : (JSON.parse(withMarks, bigInteger) as unknown);
+  });
 }
 
 function bigInteger(_: string, value: unknown): unknown {

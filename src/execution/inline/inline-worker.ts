@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { Attempt, type LeasedTask, type Report } from '#handler/attempt.js';
 import type { JsonObject, SuspendAnswer } from '#handler/task-handler.js';
-import { marked, storedJson } from '#protocol/exact-json.js';
 import { SYSTEM_PRINCIPAL_ID } from '../../auth/auth-context.js';
 import { Database } from '../../database/database.js';
 import { within } from '../../deadline.js';
+import { JsonText } from '../../json/json-text.js';
 import { treeOf } from '../../json/json-tree.js';
 import { resumedStory, runInStory } from '../../observability/correlation.js';
 import { Log } from '../../observability/log.js';
@@ -13,6 +13,7 @@ import { inSpan } from '../../observability/observer.js';
 import { Trouble } from '../../observability/trouble.js';
 import { ClaimTasks, type Lease } from '../../tasks/claim-tasks.js';
 import { EndAttempt } from '../../tasks/end-attempt.js';
+import { payloadOf } from '../../tasks/store/suspensions.js';
 import { checkLeases, renewLeases } from '../../tasks/store/renew-leases.js';
 import { TasksConfig } from '../../tasks/tasks.config.js';
 import { AttachmentStore } from '../../uploads/attachment-store.js';
@@ -233,7 +234,7 @@ async function leasedTask({
     texts: {
       input: () => input?.json ?? '{}',
       metadata: () => metadata?.json ?? '{}',
-      payload: (index) => storedJson((JSON.parse(marked(answers[index]?.json ?? '{}')) as SuspendAnswer).payload),
+      payload: (index) => payloadOf(answers[index] ?? new JsonText('{}')),
     },
   };
 }

@@ -48,16 +48,19 @@ export const createdWithFiles: Check = async (scene) => {
   demandAnswer(await createWithFile(scene, { more, text: 'other' }), 409, 'IDEMPOTENCY_CONFLICT');
 };
 
+/** As long as that of a browser. */
+const BOUNDARY = '----------------taskbridge-conformance';
+
 /** A form whose file has this head, byte for byte. */
 async function createWithHead(scene: Scene, head: string, bytes = TEXT) {
-  const part = (lines: string, content: string) => `--b\r\n${lines}\r\n\r\n${content}\r\n`;
+  const part = (lines: string, content: string) => `--${BOUNDARY}\r\n${lines}\r\n\r\n${content}\r\n`;
   const fields = Object.entries({ clientRequestId: scene.newId(), taskType: scene.newType() });
   const text = [
     ...fields.map(([name, value]) => part(`Content-Disposition: form-data; name="${name}"`, value)),
     part(head, bytes),
-    '--b--\r\n',
+    `--${BOUNDARY}--\r\n`,
   ].join('');
-  const headers = { 'Content-Type': 'multipart/form-data; boundary=b' };
+  const headers = { 'Content-Type': `multipart/form-data; boundary=${BOUNDARY}` };
   const answer = await scene.a.request<Created>('POST', '/api/v1/tasks', {
     headers,
     body: Buffer.from(text, 'latin1'),
@@ -73,8 +76,8 @@ export const namedFiles: Check = async (scene) => {
   const heads = {
     'UTF-8': 'filename="caf\u00c3\u00a9 (1).csv"',
     'ISO 8859-1': 'filename="caf\u00e9 (1).csv"',
-    'filename* in UTF-8': "filename*=UTF-8''caf%C3%A9%20(1).csv",
-    'filename* in ISO 8859-1': "filename*=ISO-8859-1''caf%E9%20(1).csv",
+    'filename* in UTF-8': "filename*=UTF-8''caf%C3%A9%20%281%29.csv",
+    'filename* in ISO 8859-1': "filename*=ISO-8859-1''caf%E9%20%281%29.csv",
   };
   for (const [what, filename] of Object.entries(heads)) {
     const head = `Content-Disposition: form-data; name="attachment"; ${filename}\r\nContent-Type: text/csv`;
