@@ -8,10 +8,9 @@
  * Within tasks: domain < store, ports < use-cases < http. A module wires its room, and so may import all of it.
  */
 
-/** What every room above may import: what an error, a deadline and a round are, what JSON is, settings, and how to be observed. */
+/** What every room above may import: what an error, a deadline, a round and a drain are, what JSON is, and how to be observed. */
 const EVERYWHERE = [
-  '^src/(errors|deadline|rounds)\\.ts$',
-  '\\.config\\.ts$',
+  '^src/(errors|deadline|rounds|drain-state)\\.ts$',
   '^src/json/',
   '^src/observability/',
   // What a module asks when it decides whether its default stands; hosted-is-for-modules keeps it to modules.
@@ -124,6 +123,13 @@ module.exports = {
       to: { dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'], dependencyTypesNot: ['type-only'] },
     },
     {
+      name: 'what-is-for-everybody-knows-nobody',
+      comment: 'Every room imports these: an import of theirs would be one of every room.',
+      severity: 'error',
+      from: { path: '^src/(errors|deadline|rounds|drain-state|hosted)\\.ts$' },
+      to: { path: '^src/' },
+    },
+    {
       name: 'json-knows-errors-only',
       comment: 'The domain, the edge and a thread read JSON; the thread loads nothing else.',
       severity: 'error',
@@ -213,7 +219,7 @@ module.exports = {
       '^src/http/',
       // A foreign origin is refused as a principal is, the proxy's word on the scheme counts with its proof, and probes are answered
       // whatever they accept.
-      '^src/auth/(auth\\.errors|proxy-proof|public\\.decorator)\\.ts$',
+      '^src/auth/(auth\\.errors|proxy-proof|route\\.decorators)\\.ts$',
     ]),
     {
       name: 'observability-knows-nobody',
@@ -225,7 +231,7 @@ module.exports = {
         pathNot: [
           '^src/observability/',
           '^src/(errors|deadline|hosted)\\.ts$',
-          '^src/auth/(auth-context|public\\.decorator)\\.ts$',
+          '^src/auth/(auth-context|route\\.decorators)\\.ts$',
         ],
       },
     },

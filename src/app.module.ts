@@ -5,18 +5,21 @@ import type { Registry } from 'prom-client';
 import { AuthConfig } from './auth/auth.config.js';
 import { AuthModule } from './auth/auth.module.js';
 import type { Database } from './database/database.js';
+import { DrainState } from './drain-state.js';
 import { DatabaseModule } from './database/database.module.js';
 import { StreamingConfig } from './streaming/streaming.config.js';
 import { StreamingModule } from './streaming/streaming.module.js';
 import { ExecutionConfig } from './execution/execution.config.js';
 import { ExecutionModule } from './execution/execution.module.js';
-import { HealthModule, type HealthOptions } from './health/health.module.js';
+import type { HealthConfig } from './health/health.config.js';
+import { HealthModule } from './health/health.module.js';
 import type { Hosted } from './hosted.js';
 import { AcceptGuard } from './http/accept.guard.js';
 import { ErrorFilter } from './http/error.filter.js';
 import { HttpConfig } from './http/http.config.js';
 import { UnknownQueryGuard } from './http/unknown-query.guard.js';
 import { EdgeValidationPipe } from './http/validation.pipe.js';
+import { LiveLogConfig } from './live-log/live-log.config.js';
 import type { ObservabilityConfig } from './observability/observability.config.js';
 import { ObservabilityModule } from './observability/observability.module.js';
 import { OwnershipConfig } from './ownership/ownership.config.js';
@@ -27,19 +30,22 @@ import { AttachmentStore } from './uploads/attachment-store.js';
 import { UploadsConfig } from './uploads/uploads.config.js';
 import { UploadsModule } from './uploads/uploads.module.js';
 
+/** The slices of the settings that are injected, and their tokens. */
+const SLICES = {
+  auth: AuthConfig,
+  ownership: OwnershipConfig,
+  tasks: TasksConfig,
+  execution: ExecutionConfig,
+  liveLog: LiveLogConfig,
+  streaming: StreamingConfig,
+  http: HttpConfig,
+  uploads: UploadsConfig,
+};
+type Injected = { readonly [Name in keyof typeof SLICES]: (typeof SLICES)[Name]['prototype'] };
+
 export interface Parts {
   /** What is read of the settings. A module gets its own slice only. */
-  readonly config: {
-    readonly auth: AuthConfig;
-    readonly ownership: OwnershipConfig;
-    readonly tasks: TasksConfig;
-    readonly execution: ExecutionConfig;
-    readonly delivery: StreamingConfig;
-    readonly uploads: UploadsConfig;
-    readonly http: HttpConfig;
-    readonly observability: ObservabilityConfig;
-    readonly readinessRedis: HealthOptions['readinessRedis'];
-  };
+  readonly config: Injected & { readonly observability: ObservabilityConfig; readonly health: HealthConfig };
   readonly database: Database;
   readonly logger: Logger;
   /** What the host module brings: its modules, and the tokens for which it provides something. */
@@ -57,15 +63,10 @@ const PART_OF_READINESS = { s3: 'required', filesystem: 'shown', none: undefined
 export class AppModule {
   static register({ config, database, logger, host, registry }: Parts): DynamicModule {
     const { hosted } = host;
-    const slices = [
-      { provide: AuthConfig, useValue: config.auth },
-      { provide: OwnershipConfig, useValue: config.ownership },
-      { provide: TasksConfig, useValue: config.tasks },
-      { provide: ExecutionConfig, useValue: config.execution },
-      { provide: StreamingConfig, useValue: config.delivery },
-      { provide: HttpConfig, useValue: config.http },
-      { provide: UploadsConfig, useValue: config.uploads },
-    ];
+    const slices = Object.entries(SLICES).map(([name, provide]) => ({
+      provide,
+      useValue: config[name as keyof Injected],
+    }));
     return {
       module: AppModule,
       imports: [
@@ -83,8 +84,8 @@ export class AppModule {
         StreamingModule.register(hosted),
         ExecutionModule,
         HealthModule.register({
-          redisUrl: config.delivery.redisUrl,
-          readinessRedis: config.readinessRedis,
+          redisUrl: config.liveLog.redisUrl,
+          readinessRedis: config.health.readinessRedis,
           readinessAttachments: hosted.has(AttachmentStore) ? undefined : PART_OF_READINESS[config.uploads.store],
           hosted,
         }),
@@ -92,12 +93,13 @@ export class AppModule {
       ],
       providers: [
         ...slices,
+        DrainState,
         { provide: APP_FILTER, useClass: ErrorFilter },
         { provide: APP_GUARD, useClass: UnknownQueryGuard },
         { provide: APP_GUARD, useClass: AcceptGuard },
         { provide: APP_PIPE, useClass: EdgeValidationPipe },
       ],
-      exports: slices,
+      exports: [...slices, DrainState],
     };
   }
 }

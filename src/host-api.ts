@@ -8,13 +8,10 @@ export { AuthContextResolver } from './auth/auth-context-resolver.js';
 export { AccessDenied, NotAuthenticated } from './auth/auth.errors.js';
 
 // The routes of a host.
-export { Caller } from './auth/caller.decorator.js';
-export { Public } from './auth/public.decorator.js';
-export { Requires } from './auth/requires.decorator.js';
+export { Caller, Public, Requires } from './auth/route.decorators.js';
 
 // The bodies of these routes.
-export { AnyJson } from './http/any-json.decorator.js';
-export { AsText, Elements, JsonObjectText } from './http/body-shape.js';
+export { AnyJson, AsText, Elements, JsonObjectText } from './http/body-shape.js';
 export { JsonText } from './json/json-text.js';
 export { treeOf } from './json/json-tree.js';
 export { Optional, Present } from './http/optional.decorator.js';

@@ -55,7 +55,8 @@ async function start(): Promise<void> {
   const embedded = config.database.url === undefined ? await embeddedPostgres(config) : undefined;
   const databaseUrl = config.database.url ?? embedded?.appUrl ?? '';
   const onWait = (reason: string) => log.warn({ text: reason }, 'boot.waiting_for_postgres');
-  await checkBoot(databaseUrl, { bootWaitSeconds: config.database.bootWaitSeconds, onWait });
+  const onUnfinished = (versions: readonly number[]) => log.warn({ versions }, 'schema.online_unfinished');
+  await checkBoot(databaseUrl, { bootWaitSeconds: config.database.bootWaitSeconds, onWait, onUnfinished });
   if (stopping) return;
   const database = new Database(
     createPool(databaseUrl, {

@@ -4,7 +4,7 @@ import { ConfigError, readRetentionConfig } from './boot/config.js';
 import { connectWithin, NotConnected } from './database/connect-within.js';
 import { connectionOptions } from './database/session-settings.js';
 import { isConnectionFailure, sqlStateOf } from './database/database.errors.js';
-import { removeFinishedTasks } from './database/remove-finished-tasks.js';
+import { removeFinishedTasks, removeOldAudit } from './database/remove-finished-tasks.js';
 
 const INSUFFICIENT_PRIVILEGE = '42501';
 /** A lock or a statement that took too long, or a deadlock: another session works on the same tasks, and will end. */
@@ -24,6 +24,7 @@ try {
       step = await patiently(() => removeFinishedTasks(client, retentionDays));
       removed += step;
     } while (step > 0);
+    while ((await patiently(() => removeOldAudit(client))) > 0);
     console.log(`removed ${removed} tasks that ended more than ${retentionDays} days ago`);
   } finally {
     await client.end();

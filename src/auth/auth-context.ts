@@ -28,6 +28,11 @@ export interface AuthContext {
   readonly attributes: Readonly<Record<string, unknown>>;
 }
 
+/** Whose tasks and files those of the caller are. The tenant is empty when the caller has none. */
+export function ownerOf({ tenantId = '', subject }: Pick<AuthContext, 'tenantId' | 'subject'>) {
+  return { tenantId, ownerId: subject };
+}
+
 /** A key for maps: a principal in its tenant, and what the entry is about. */
 export function principalKey(
   { tenantId = '', subject }: Pick<AuthContext, 'tenantId' | 'subject'>,

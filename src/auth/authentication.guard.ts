@@ -4,9 +4,7 @@ import type { Request } from 'express';
 import { hasScope, NOBODY, type AuthContext, type Scope } from './auth-context.js';
 import { AccessDenied, NotAuthenticated } from './auth.errors.js';
 import { Callers } from './callers.js';
-import { PUBLIC } from './public.decorator.js';
-import { ALSO_BY_LEASE, leaseTokenOf } from './also-by-lease.decorator.js';
-import { REQUIRED_SCOPE } from './requires.decorator.js';
+import { ALSO_BY_LEASE, leaseTokenOf, PUBLIC, REQUIRED_SCOPE } from './route.decorators.js';
 
 export type AuthenticatedRequest = Request & { auth?: AuthContext };
 

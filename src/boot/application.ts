@@ -5,10 +5,11 @@ import { SwaggerModule } from '@nestjs/swagger';
 import { AppModule, type Parts } from '../app.module.js';
 import { Upgrades } from '../streaming/web-socket/upgrades.js';
 import { WebSocketAdapter } from '../streaming/web-socket/web-socket-adapter.js';
-import { DrainState } from '../http/drain-state.js';
+import { DrainState } from '../drain-state.js';
 import { answerEverything, demandHost } from '../http/answer-everything.js';
 import { correlation } from '../http/request-story.js';
 import { crossOrigin } from '../http/cross-origin.js';
+import { drainNotice } from '../http/drain-notice.js';
 import { jsonEdge } from '../http/json-edge.js';
 import { OriginPolicy } from '../http/origin-policy.js';
 import { securityHeaders } from '../http/security-headers.js';
@@ -59,7 +60,7 @@ export async function createApplication(parts: Wiring): Promise<NestExpressAppli
   Object.assign(server, { shouldUpgradeCallback: upgrades.accepts });
 
   app.use(correlation);
-  app.use(named('drainState', app.get(DrainState).middleware));
+  app.use(named('drainNotice', drainNotice(app.get(DrainState))));
   app.use(securityHeaders);
   app.use(named('opsGate', app.get(OpsGate).middleware));
   app.use(named('accessLog', app.get(AccessLog).middleware));

@@ -3,7 +3,9 @@ import type { AuthConfig } from '../auth/auth.config.js';
 import type { DatabaseConfig } from '../database/database.config.js';
 import type { StreamingConfig } from '../streaming/streaming.config.js';
 import type { ExecutionConfig } from '../execution/execution.config.js';
+import type { HealthConfig } from '../health/health.config.js';
 import type { HttpConfig } from '../http/http.config.js';
+import type { LiveLogConfig } from '../live-log/live-log.config.js';
 import type { ObservabilityConfig } from '../observability/observability.config.js';
 import type { OwnershipConfig } from '../ownership/ownership.config.js';
 import type { TasksConfig } from '../tasks/tasks.config.js';
@@ -17,8 +19,7 @@ import {
   type Setting,
   type SettingName,
   type SettingValues,
-  type SliceName,
-  sliceOf,
+  slicesOf,
 } from './settings.js';
 import { type UnknownSetting, unknownSettings } from './unknown-settings.js';
 
@@ -30,15 +31,18 @@ export interface Config {
   readonly ownership: OwnershipConfig;
   readonly tasks: TasksConfig;
   readonly execution: ExecutionConfig;
-  readonly delivery: StreamingConfig;
+  readonly liveLog: LiveLogConfig;
+  readonly streaming: StreamingConfig;
   readonly uploads: UploadsConfig;
   readonly http: HttpConfig;
   readonly observability: ObservabilityConfig & { readonly otelServiceName: string; readonly otelSamplerRatio: number };
-  /** Path of an ES module. From HOST_MODULE. */
-  readonly hostModule?: string;
-  readonly boot: { readonly shutdownGraceSeconds: number; readonly drainDelaySeconds: number };
-  /** Whether a replica without Redis takes itself out of service. From READINESS_REDIS. Defaults to `required`. */
-  readonly readinessRedis: 'required' | 'degraded';
+  readonly health: HealthConfig;
+  readonly boot: {
+    readonly shutdownGraceSeconds: number;
+    readonly drainDelaySeconds: number;
+    /** Path of an ES module. From HOST_MODULE. */
+    readonly hostModule?: string;
+  };
   /** Variables that look like settings and are none. Production-like environments refuse them. */
   readonly unknownSettings?: readonly UnknownSetting[];
 }
@@ -176,34 +180,22 @@ function refuseProblems(problems: Problems): void {
   if (names.length > 0) throw new ConfigError(names.map((name) => `${name}: ${problems.get(name)}`));
 }
 
-/** By the places that the table of settings names, and what follows from more than one setting. */
+/** The slices as the table of settings has them, and what follows from more than one setting. */
 function configOf(values: SettingValues, productionLike: boolean): Config {
-  const slice = <Name extends SliceName>(name: Name) => sliceOf(values, name);
+  const { s3, ...slices } = slicesOf(values);
   return {
-    environment: { ...slice('environment'), productionLike },
-    database: slice('database'),
-    auth: slice('auth'),
-    ownership: slice('ownership'),
-    tasks: slice('tasks'),
-    execution: {
-      ...slice('execution'),
-      inline: values.EXECUTOR.includes('inline'),
-      worker: values.EXECUTOR.includes('worker'),
-    },
-    delivery: slice('delivery'),
+    ...slices,
+    environment: { ...slices.environment, productionLike },
+    http: { ...slices.http, productionLike },
     uploads: {
-      ...slice('uploads'),
+      ...slices.uploads,
       directory: join(values.DATA_DIR, 'attachments'),
-      ...(values.ATTACHMENT_STORE === 's3' && { s3: { bucket: '', ...slice('s3') } }),
+      ...(values.ATTACHMENT_STORE === 's3' && { s3: { bucket: '', ...s3 } }),
     },
-    http: { ...slice('http'), productionLike },
-    observability: slice('observability'),
-    ...(values.HOST_MODULE === undefined ? {} : { hostModule: values.HOST_MODULE }),
     boot: {
-      ...slice('boot'),
+      ...slices.boot,
       drainDelaySeconds: Math.min(values.DRAIN_DELAY_SECONDS, values.SHUTDOWN_GRACE_SECONDS),
     },
-    readinessRedis: values.READINESS_REDIS,
   };
 }
 

@@ -1,11 +1,11 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+import { component } from '#protocol/json-schema.js';
 import type { HeaderName } from '#protocol/requests.js';
 import type { AuthConfig } from '../auth/auth.config.js';
 import { AuthContextResolver } from '../auth/auth-context-resolver.js';
 import { SECURITY_SCHEMES, waysToCall } from '../auth/security-schemes.js';
 import { headerOf, withSchemas } from '../http/api-schemas.js';
-import { withUploadForm } from './upload-form.js';
 
 type Operation = NonNullable<OpenAPIObject['paths'][string]['get']>;
 type Security = NonNullable<Operation['security']>;
@@ -67,4 +67,12 @@ function outline(ways: Ways): Omit<OpenAPIObject, 'paths'> {
     builder.addSecurity(scheme, { type: 'apiKey', in: 'header', name: header, description });
   }
   return builder.build();
+}
+
+/** Adds what decorators cannot say: a create may also be a form, with files. */
+function withUploadForm(document: OpenAPIObject): OpenAPIObject {
+  const body = document.paths['/api/v1/tasks']?.post?.requestBody;
+  if (body && 'content' in body)
+    body.content['multipart/form-data'] = { schema: { $ref: component('CreateTaskForm') } };
+  return document;
 }

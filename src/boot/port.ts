@@ -2,7 +2,7 @@ import type { Server } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { within } from '../deadline.js';
-import { DrainState } from '../http/drain-state.js';
+import { DrainState } from '../drain-state.js';
 import { Streams } from '../streaming/streams.js';
 import type { Config } from './config.js';
 import { listen } from './listen.js';
@@ -37,7 +37,7 @@ export class Port {
 
   /** The load balancer learns of it, streams end, and no new connection is accepted. Requests in flight go on. */
   async leave(): Promise<void> {
-    this.app.get(DrainState).draining = true;
+    this.app.get(DrainState).reach('announced');
     await delay(this.config.boot.drainDelaySeconds * 1000);
     await this.app.get(Streams).drain(Math.min(LONGEST_SPREAD_MS, this.#leftMs / 4));
     this.#closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));

@@ -40,8 +40,8 @@ export interface Serving {
 export async function serve({ config, database, logger, isAlone, crash }: Ground): Promise<Serving> {
   // What a host logs while it is loaded is in the log, too.
   HostLogger.overrideLogger(nestLogger(logger));
-  const contained = config.hostModule === undefined ? undefined : containHostFaults(crash);
-  const host = await loadHostModule(config.hostModule);
+  const contained = config.boot.hostModule === undefined ? undefined : containHostFaults(crash);
+  const host = await loadHostModule(config.boot.hostModule);
   const refused = (error: unknown): never => {
     throw refusedWithHost(host, error);
   };

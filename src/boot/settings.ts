@@ -20,7 +20,7 @@ import {
 
 /** One environment variable. The table below is what config reads and what the documentation is generated from. */
 export interface Setting<T = unknown> {
-  /** Where `Config` has it: `slice.member`. Absent: the value decides about members of other names. */
+  /** Where `Config` has it: `slice.member`. The slice has the name of the room that reads it. Absent: only a command reads it. */
   readonly at?: string;
   readonly kind: Kind<T>;
   /** As an operator would write it. Absent: the setting may be unset, and `unset` says what that means. */
@@ -112,22 +112,25 @@ export const SETTINGS = {
     meaning: 'how long PostgreSQL may take to answer at boot',
   },
   REDIS_URL: {
-    at: 'delivery.redisUrl',
+    at: 'liveLog.redisUrl',
     kind: redisUrl,
     unset: 'an in-process live log; refused in production-like environments',
     meaning: 'carries events between replicas',
   },
   READINESS_REDIS: {
+    at: 'health.readinessRedis',
     kind: choice('required', 'degraded'),
     default: 'required',
     meaning: 'with degraded, a replica without Redis stays ready',
   },
   HOST_MODULE: {
+    at: 'boot.hostModule',
     kind: path('a path of an ES module'),
     unset: 'no host module',
     meaning: 'the ES module that replaces ports and adds handlers',
   },
   EXECUTOR: {
+    at: 'execution.executors',
     kind: commaList(choice('inline', 'worker')),
     default: 'inline',
     meaning: 'the executors: inline takes the types with a handler in this process, workers take all others',
@@ -270,13 +273,13 @@ export const SETTINGS = {
     meaning: 'bytes of the attachments of all tasks of one owner',
   },
   HEARTBEAT_SECONDS: {
-    at: 'delivery.heartbeatSeconds',
+    at: 'streaming.heartbeatSeconds',
     kind: integer(1, 3600),
     default: '15',
     meaning: 'seconds without an event before a heartbeat',
   },
   STREAMS_PER_PRINCIPAL: {
-    at: 'delivery.streamsPerPrincipal',
+    at: 'streaming.streamsPerPrincipal',
     kind: integer(0, 1_000_000),
     default: '100',
     meaning: 'open streams of one principal; 0 means no cap',
@@ -288,13 +291,13 @@ export const SETTINGS = {
     meaning: 'tasks of one owner that are not over; 0 means no cap',
   },
   STREAM_MAX_SECONDS: {
-    at: 'delivery.streamMaxSeconds',
+    at: 'streaming.streamMaxSeconds',
     kind: integer(1, 30 * DAY),
     default: '3600',
     meaning: 'age at which a stream ends and the client resumes',
   },
   STREAM_MAX_BUFFERED_BYTES: {
-    at: 'delivery.streamMaxBufferedBytes',
+    at: 'streaming.streamMaxBufferedBytes',
     kind: integer(1024, GIB),
     default: '1048576',
     meaning: 'unsent bytes above which a stream pauses',
@@ -358,11 +361,15 @@ export type Slice<Name extends SliceName> = Omit<Members<Name>, Unset<Members<Na
   readonly [Key in Unset<Members<Name>>]?: NonNullable<Members<Name>[Key]>;
 };
 
-export function sliceOf<Name extends SliceName>(values: SettingValues, slice: Name): Slice<Name> {
-  const members = Object.entries<Setting>(SETTINGS).flatMap(([name, { at = '' }]) => {
-    const [of, member] = at.split('.');
+/** All slices, by their names. */
+export function slicesOf(values: SettingValues): { readonly [Name in SliceName]: Slice<Name> } {
+  const slices: Record<string, Record<string, unknown>> = {};
+  for (const [name, { at }] of Object.entries<Setting>(SETTINGS)) {
+    const [of, member] = at?.split('.') ?? [];
+    if (of === undefined || member === undefined) continue;
+    const slice = (slices[of] ??= {});
     const value = values[name as SettingName];
-    return of === slice && value !== undefined ? [[member, value] as const] : [];
-  });
-  return Object.fromEntries(members) as Slice<Name>;
+    if (value !== undefined) slice[member] = value;
+  }
+  return slices as { readonly [Name in SliceName]: Slice<Name> };
 }

@@ -19,7 +19,8 @@ export function weakSettings(
   hosted: Hosted,
   executable: { readonly taskTypes: readonly string[] },
 ): readonly WeakSetting[] {
-  const { auth, database, delivery, execution, observability, uploads } = config;
+  const { auth, database, execution, liveLog, observability, uploads } = config;
+  const servesWorkers = execution.executors.includes('worker');
   const resolvesHeaders = !hosted.has(AuthContextResolver);
   const weak: (WeakSetting | false)[] = [
     resolvesHeaders &&
@@ -39,7 +40,7 @@ export function weakSettings(
     },
     !hosted.has(LiveLog) &&
       database.url !== undefined &&
-      delivery.redisUrl === undefined && {
+      liveLog.redisUrl === undefined && {
         name: 'REDIS_URL',
         why: 'events of other replicas arrive with the head comparison, up to two seconds late',
       },
@@ -49,14 +50,14 @@ export function weakSettings(
         why: 'attachments are on a local disk: other replicas do not see them, and a lost disk loses them',
       },
     observability.otelExporter === 'none' && { name: 'OTEL_EXPORTER', why: 'traces are not exported' },
-    execution.worker &&
+    servesWorkers &&
       execution.workerTokens.length === 0 && {
         name: 'WORKER_TOKENS',
         why: 'remote workers are refused: there is no token',
       },
-    (execution.worker || executable.taskTypes.length === 0) && {
+    (servesWorkers || executable.taskTypes.length === 0) && {
       name: 'EXECUTOR',
-      why: execution.worker
+      why: servesWorkers
         ? 'no worker has come since the start; the gauge falls to 0 when one comes'
         : 'no task has an executor: there are no inline handlers',
     },

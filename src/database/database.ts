@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Pool, PoolClient } from 'pg';
+import { withinDeadline } from '../deadline.js';
 import {
   CommitUnknown,
   DatabaseUnavailable,
@@ -93,12 +94,10 @@ export class Database implements Queryable {
   }
 
   async #connect(waitedMs: number): Promise<PoolClient> {
-    const { promise: tooLate, reject } = Promise.withResolvers<never>();
     const leftMs = Math.max(LEAST_TO_CONNECT_MS, CONNECTED_WITHIN_MS - waitedMs);
-    const timer = setTimeout(() => reject(new Error('no connection in time')), leftMs);
     const connection = this.#pool.connect();
     try {
-      return await Promise.race([connection, tooLate]);
+      return await withinDeadline(leftMs, connection);
     } catch (error) {
       // An answer that arrives later is ignored here.
       connection.then(
@@ -106,8 +105,6 @@ export class Database implements Queryable {
         () => {},
       );
       throw new DatabaseUnavailable(error);
-    } finally {
-      clearTimeout(timer);
     }
   }
 }

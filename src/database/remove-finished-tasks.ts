@@ -3,10 +3,14 @@ import type { ClientBase } from 'pg';
 /** Events in one transaction, so that none lasts long; a single task may have more. */
 const MAX_EVENTS = 20_000;
 const MAX_TASKS = 500;
+const MAX_AUDIT_ROWS = 5_000;
+/** More than a year, for yearly reviews. */
+const AUDIT_DAYS = 400;
 
 /**
- * Index: proj_tasks_finished. Whole tasks, oldest first, with everything that belongs to them, in one statement: a reader sees a
- * task with its whole log, or none of it. `$1` days after their end; a task that is not over has no end.
+ * Index: proj_tasks_finished. Whole tasks, oldest first. A trigger removes what belongs to them, with the rights of this role, in
+ * this statement: a reader sees a task with its whole log, or none of it. `$1` days after their end; a task that is not over has
+ * no end.
  */
 const REMOVE = `WITH old AS (
     SELECT task_id, sum(head_event_id) OVER (ORDER BY finished_at, task_id) - head_event_id AS events_before
@@ -16,18 +20,13 @@ const REMOVE = `WITH old AS (
   ), task AS (
     DELETE FROM taskbridge.proj_tasks t USING old WHERE t.task_id = old.task_id AND old.events_before < $3
     RETURNING t.task_id
-  ), event AS (
-    DELETE FROM taskbridge.events e USING task WHERE e.task_id = task.task_id
-  ), suspension AS (
-    DELETE FROM taskbridge.proj_suspensions s USING task WHERE s.task_id = task.task_id
-  ), attachment AS (
-    DELETE FROM taskbridge.proj_attachments a USING task WHERE a.task_id = task.task_id
-  ), receipt AS (
-    DELETE FROM taskbridge.entries_action_receipts r USING task WHERE r.task_id = task.task_id
-  ), ending AS (
-    DELETE FROM taskbridge.entries_lease_endings l USING task WHERE l.task_id = task.task_id
   )
   SELECT count(*)::int AS removed FROM task`;
+
+/** Index: entries_audit_created. */
+const REMOVE_AUDIT = `DELETE FROM taskbridge.entries_audit WHERE audit_id = ANY (ARRAY(
+    SELECT audit_id FROM taskbridge.entries_audit WHERE created_at <= clock_timestamp() - make_interval(days => $1)
+    ORDER BY created_at LIMIT $2))`;
 
 /**
  * One bounded step, a transaction of its own.
@@ -36,4 +35,12 @@ const REMOVE = `WITH old AS (
 export async function removeFinishedTasks(client: ClientBase, retentionDays: number): Promise<number> {
   const { rows } = await client.query<{ removed: number }>(REMOVE, [retentionDays, MAX_TASKS, MAX_EVENTS]);
   return rows[0]?.removed ?? 0;
+}
+
+/**
+ * One bounded step of the audit of operators, which outlives the tasks.
+ * @returns how many rows are gone; 0 when none is old enough any more
+ */
+export async function removeOldAudit(client: ClientBase): Promise<number> {
+  return (await client.query(REMOVE_AUDIT, [AUDIT_DAYS, MAX_AUDIT_ROWS])).rowCount ?? 0;
 }

@@ -1,9 +1,7 @@
 /** Which executors this replica has. */
 export abstract class ExecutionConfig {
-  /** Whether this process runs the handlers it has. From EXECUTOR (contains `inline`). Defaults to true. */
-  abstract readonly inline: boolean;
-  /** Whether remote workers may claim over HTTP. From EXECUTOR (contains `worker`). Defaults to false. */
-  abstract readonly worker: boolean;
+  /** `inline`: this process runs its handlers. `worker`: remote workers may claim. From EXECUTOR. Defaults to `inline`. */
+  abstract readonly executors: readonly ('inline' | 'worker')[];
   /** Whether the `demo.*` handlers exist. From DEMO_TASKS. Defaults to true, false in production-like environments. */
   abstract readonly demoTasks: boolean;
   /** Inline tasks at a time in this process. From INLINE_CONCURRENCY. Defaults to 50. */

@@ -13,7 +13,7 @@ export class Handlers {
 
   constructor(config: ExecutionConfig, @Optional() @Inject(TASK_HANDLERS) hosted: TaskHandlers = {}) {
     const all = { ...(config.demoTasks ? DEMO_HANDLERS : {}), ...hosted };
-    this.#handlers = new Map(config.inline ? Object.entries(all) : []);
+    this.#handlers = new Map(config.executors.includes('inline') ? Object.entries(all) : []);
   }
 
   get taskTypes(): readonly string[] {

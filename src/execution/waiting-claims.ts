@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database.js';
+import { DrainState } from '../drain-state.js';
 import { Rounds } from '../rounds.js';
 import { waitingTaskTypes } from '../tasks/store/lock-tasks.js';
 
@@ -23,20 +24,18 @@ export class WaitingClaims {
     () => this.look(),
     () => LOOK_MS,
   );
-  #stopped = false;
 
-  constructor(private readonly database: Database) {}
-
-  get stopped(): boolean {
-    return this.#stopped;
-  }
+  constructor(
+    private readonly database: Database,
+    private readonly drain: DrainState,
+  ) {}
 
   start(): void {
     this.#looks.start();
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
+    this.drain.reach('work ends');
     const stopped = this.#looks.stop();
     for (const waiter of [...this.#waiters]) waiter.wake(false);
     await stopped;
@@ -53,7 +52,7 @@ export class WaitingClaims {
    * there may be a task
    */
   async wait(taskTypes: readonly string[], timeoutMs: number, signal: AbortSignal): Promise<boolean> {
-    if (this.#stopped || signal.aborted) return false;
+    if (this.drain.workEnds.aborted || signal.aborted) return false;
     return new Promise((resolve) => {
       const leave = (maybe: boolean) => {
         clearTimeout(timer);

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { endsTask } from '#protocol/events.js';
+import { within } from '../deadline.js';
 import { TaskBridgeError } from '../errors.js';
 import { CursorAhead } from '../tasks/domain/tasks.errors.js';
 import type { StoredEvent } from '../tasks/domain/stored-event.js';
@@ -97,13 +98,9 @@ export class Subscription implements HeadFollower {
   /** Resolves true when an event follows the cursor, false after `timeoutMs` or on `close()`. An alternative to `watch()`. */
   async movedWithin(timeoutMs: number): Promise<boolean> {
     if (!this.isBehind && !this.#closed) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, timeoutMs);
-        this.watch(() => {
-          clearTimeout(timer);
-          resolve();
-        });
-      });
+      const { promise: moved, resolve } = Promise.withResolvers<void>();
+      this.watch(resolve);
+      await within(timeoutMs, moved);
     }
     return this.isBehind;
   }

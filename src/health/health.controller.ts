@@ -1,7 +1,7 @@
 import { Controller, Get, Header, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiServiceUnavailableResponse, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
-import { Public } from '../auth/public.decorator.js';
+import { Public } from '../auth/route.decorators.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
 import { answers } from '../http/api-schemas.js';
 import { OpsGate } from '../observability/ops-gate.js';

@@ -3,7 +3,6 @@ import { TerminusModule } from '@nestjs/terminus';
 import { Database } from '../database/database.js';
 import { TaskExecutor } from '../tasks/ports/task-executor.js';
 import { type Hosted, unlessHosted } from '../hosted.js';
-import { DrainState } from '../http/drain-state.js';
 import { Log } from '../observability/log.js';
 import { AttachmentStore } from '../uploads/attachment-store.js';
 import {
@@ -13,15 +12,14 @@ import {
   RedisReadinessProbe,
 } from './probes.js';
 import { CompositeReadinessProbe } from './composite-readiness-probe.js';
+import type { HealthConfig } from './health.config.js';
 import { HealthController } from './health.controller.js';
 import { ReadinessProbe } from './readiness-probe.js';
 import { ServiceReadiness } from './service-readiness.js';
 
-export interface HealthOptions {
+export interface HealthOptions extends HealthConfig {
   /** Absent: there is no Redis to wait for. */
   readonly redisUrl?: string | undefined;
-  /** `degraded`: a lost Redis is shown, and the replica stays ready. */
-  readonly readinessRedis: 'required' | 'degraded';
   /**
    * How the attachment store is part of readiness. `required`: this replica may have lost it alone, and another one not.
    * `shown`: a full disk is nothing that another replica could mend. Absent: there is none of the service's own.
@@ -30,7 +28,7 @@ export interface HealthOptions {
   readonly hosted: Hosted;
 }
 
-/** `/health` and `/ready`, the probes behind them, and the state of the drain. */
+/** `/health` and `/ready`, and the probes behind them. */
 @Module({})
 export class HealthModule {
   static register(options: HealthOptions): DynamicModule {
@@ -41,8 +39,8 @@ export class HealthModule {
       // Its error log would have a line for each question to a replica that is not ready. The service logs changes instead.
       imports: [TerminusModule.forRoot({ logger: false })],
       controllers: [HealthController],
-      providers: [DrainState, ServiceReadiness, ...parts, ...defaultProbe(options)],
-      exports: [DrainState, ...parts.map(({ provide }) => provide)],
+      providers: [ServiceReadiness, ...parts, ...defaultProbe(options)],
+      exports: parts.map(({ provide }) => provide),
     };
   }
 }

@@ -1,6 +1,6 @@
 import { Injectable, ServiceUnavailableException } from '@nestjs/common';
 import { HealthCheckService, type HealthIndicatorFunction, HealthIndicatorService } from '@nestjs/terminus';
-import { DrainState } from '../http/drain-state.js';
+import { DrainState } from '../drain-state.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { type Readiness, ReadinessProbe } from './readiness-probe.js';
 
@@ -24,7 +24,7 @@ export class ServiceReadiness {
     for (const [part, { status }] of Object.entries(details)) {
       this.metrics.set('ready', status === 'ready' ? 1 : 0, { part });
     }
-    if (!this.drain.draining) return { ready, details };
+    if (!this.drain.has('announced')) return { ready, details };
     return { ready, details: { ...details, service: { status: 'draining' } } };
   }
 
@@ -40,7 +40,7 @@ export class ServiceReadiness {
     const service = this.indicators.check('service');
     const whole = [
       () => (ready ? probe.up() : probe.down()),
-      () => (this.drain.draining ? service.down({ code: 'draining' }) : service.up()),
+      () => (this.drain.has('announced') ? service.down({ code: 'draining' }) : service.up()),
     ];
     try {
       await this.terminus.check([...parts, ...whole]);

@@ -1,7 +1,7 @@
 import { type CanActivate, type ExecutionContext, Injectable, SetMetadata } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { Request } from 'express';
-import { PUBLIC } from '../auth/public.decorator.js';
+import { PUBLIC } from '../auth/route.decorators.js';
 import { NotAcceptable } from '../errors.js';
 
 const PRODUCES = 'taskbridge:produces';

@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import { applyDecorators } from '@nestjs/common';
-import { ApiProperty } from '@nestjs/swagger';
+import { ApiProperty, type ApiPropertyOptions } from '@nestjs/swagger';
 import { getMetadataStorage, ValidateBy } from 'class-validator';
 import { isMembers, type Member, type Members, type MemberShape, type Shape } from '../json/json-shape.js';
 import { JsonText } from '../json/json-text.js';
@@ -14,6 +14,12 @@ interface Plan {
   readonly lists: ReadonlyMap<string, Dto>;
 }
 
+const ANY_JSON = [
+  { type: 'object', additionalProperties: true },
+  { type: 'array', items: {} },
+  ...['string', 'number', 'boolean', 'null'].map((type) => ({ type })),
+];
+
 const KEPT = Symbol('kept');
 const plans = new WeakMap<Dto, Plan>();
 
@@ -25,6 +31,10 @@ export const Shallow = () => Reflect.metadata(KEPT, 'shallow' satisfies Kept);
 
 /** The member, or each of its elements, is an instance of `dto`. `@ValidateNested()` validates it as such. */
 export const Elements = (dto: () => Dto) => Reflect.metadata(KEPT, dto satisfies Kept);
+
+/** A member that may be any JSON value, in OpenAPI: a schema without a type would become one of an object. */
+export const AnyJson = (options: { readonly required?: boolean; readonly description?: string } = {}) =>
+  ApiProperty({ ...options, oneOf: ANY_JSON } as ApiPropertyOptions);
 
 /** A member that is any JSON object, kept as its text. */
 export const JsonObjectText = ({ required = true } = {}) =>

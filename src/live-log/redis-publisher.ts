@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Redis } from 'ioredis';
+import { within } from '../deadline.js';
 import type { StoredEvent } from '../tasks/domain/stored-event.js';
 import { packs } from './event-pack.js';
 import type { RedisUse } from './redis-connection.js';
@@ -89,14 +90,10 @@ export class RedisPublisher implements RedisUse {
   }
 
   /** Until an event is published, the connection is closed, or it is time to check the connection. */
-  private idle(): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, IDLE_CHECK_MS);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
+  private async idle(): Promise<void> {
+    const { promise: woken, resolve } = Promise.withResolvers<void>();
+    this.#wake = resolve;
+    await within(IDLE_CHECK_MS, woken);
   }
 }
 

@@ -3,7 +3,7 @@ import { ApiExcludeController } from '@nestjs/swagger';
 import { PrometheusController } from '@willsoto/nestjs-prometheus';
 import type { Response } from 'express';
 import { Registry } from 'prom-client';
-import { Public } from '../auth/public.decorator.js';
+import { Public } from '../auth/route.decorators.js';
 import { RouteNotFound } from '../errors.js';
 import { BeforeScrape } from './before-scrape.js';
 import { OpsGate } from './ops-gate.js';

@@ -67,7 +67,7 @@ export const METRICS = {
   },
   reaper_failing: {
     kind: 'gauge',
-    help: '1 for each kind of lost work that this replica cannot end: leases, cancellations, questions, unattended tasks',
+    help: '1 for each kind of work that the reaper of this replica cannot do: lost leases, cancellations, questions, unattended tasks, upkeep',
     labels: ['work'],
   },
   tasks: {

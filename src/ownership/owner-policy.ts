@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { AuthContext } from '../auth/auth-context.js';
+import { type AuthContext, ownerOf } from '../auth/auth-context.js';
 import { OwnershipPolicy, type OwnedTask } from './ownership-policy.js';
 
 /**
@@ -22,7 +22,8 @@ export class OwnerPolicy extends OwnershipPolicy {
 }
 
 export function owns(auth: AuthContext, task: OwnedTask): boolean {
-  return auth.subject === task.ownerId && (auth.tenantId ?? '') === task.tenantId;
+  const { tenantId, ownerId } = ownerOf(auth);
+  return ownerId === task.ownerId && tenantId === task.tenantId;
 }
 
 /** The scope of operators: it reads tasks of every tenant and controls none. */

@@ -3,8 +3,7 @@ import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nes
 import type { Request, Response } from 'express';
 import type { Answer } from '#protocol/snapshots.js';
 import type { AuthContext } from '../auth/auth-context.js';
-import { Caller } from '../auth/caller.decorator.js';
-import { Requires } from '../auth/requires.decorator.js';
+import { Caller, Requires } from '../auth/route.decorators.js';
 import { Produces } from '../http/accept.guard.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
 import { answers, TakesHeaders, TakesIds, TakesQuery } from '../http/api-schemas.js';
@@ -79,12 +78,11 @@ export class EventsController {
   ): Promise<void> {
     this.origins.check(request);
     const cursor = request.headers['last-event-id']?.toString() ?? query.lastEventId;
-    await this.followStream.execute(caller, taskId, cursor, ({ isOver }) => {
+    await this.followStream.execute({ caller, taskId, cursor, transport: 'sse' }, ({ subscription, feed }) => {
       // 204 makes an EventSource stop. It reconnects after a stream that ended, and not after 204.
-      if (isOver) response.status(204).end();
+      if (subscription.isOver) response.status(204).end();
       else if (request.method === 'HEAD') response.writeHead(200, SSE_HEADERS).end();
-      else return new SseWriter(response, taskId, this.config.streamMaxBufferedBytes);
-      return undefined;
+      else feed(new SseWriter(response, taskId, this.config.streamMaxBufferedBytes));
     });
   }
 }

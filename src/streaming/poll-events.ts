@@ -6,7 +6,7 @@ import { TransportDiagnosticsSink } from '../observability/transport-diagnostics
 import { readEvents } from '../tasks/store/read-events.js';
 import type { StoredEvent } from '../tasks/domain/stored-event.js';
 import { Connection } from './connection.js';
-import { OpenSubscription } from '../following/open-subscription.js';
+import { FollowStream } from './follow-stream.js';
 import { Streams } from './streams.js';
 
 export interface EventPage {
@@ -20,7 +20,7 @@ export interface EventPage {
 @Injectable()
 export class PollEvents {
   constructor(
-    private readonly openSubscription: OpenSubscription,
+    private readonly followStream: FollowStream,
     private readonly streams: Streams,
     private readonly database: Database,
     private readonly diagnostics: TransportDiagnosticsSink,
@@ -28,28 +28,23 @@ export class PollEvents {
 
   /** @throws the errors of opening a subscription. `left` aborts when the client is gone. */
   async execute(
-    auth: AuthContext,
+    caller: AuthContext,
     taskId: string,
     query: { readonly afterEventId?: string; readonly waitTimeoutMs: number; readonly maxEvents: number },
     left: AbortSignal,
   ): Promise<EventPage> {
-    const release = this.streams.admit(auth, 'long_poll');
     const connection = this.streams.join(new Connection('long_poll'));
+    const wanted = { caller, taskId, cursor: query.afterEventId, transport: connection.transport };
     try {
-      const subscription = await this.openSubscription.execute(auth, taskId, query.afterEventId, 'long_poll');
-      const close = () => subscription.close();
-      left.addEventListener('abort', close);
-      connection.atEnd(close);
-      try {
+      return await this.followStream.execute(wanted, async ({ subscription, leave }) => {
+        left.addEventListener('abort', leave);
+        connection.atEnd(leave);
         const waits = !subscription.isOver && !left.aborted && !connection.why;
         if (waits) await subscription.movedWithin(query.waitTimeoutMs);
-        return await this.page(subscription, query.maxEvents);
-      } finally {
-        close();
-      }
+        return this.page(subscription, query.maxEvents);
+      });
     } finally {
       connection.end('terminal');
-      release();
     }
   }
 

@@ -1,7 +1,5 @@
 /** Settings of streams: silence, age, unread bytes. */
 export abstract class StreamingConfig {
-  /** `redis://` or `rediss://`; absent: the in-process live log. From REDIS_URL. */
-  abstract readonly redisUrl?: string;
   /** Seconds without an event before a heartbeat. From HEARTBEAT_SECONDS. Defaults to 15. */
   abstract readonly heartbeatSeconds: number;
   /** Age at which a stream ends so that the proxy decides again. From STREAM_MAX_SECONDS. Defaults to 3600. */

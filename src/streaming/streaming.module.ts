@@ -3,12 +3,12 @@ import { unlessHosted, type Hosted } from '../hosted.js';
 import { OriginPolicy } from '../http/origin-policy.js';
 import { Log } from '../observability/log.js';
 import { AsyncApiController } from './asyncapi/asyncapi.controller.js';
-import { StreamingConfig } from './streaming.config.js';
 import { EventsController } from './events.controller.js';
 import { Fallbacks } from '../following/fallbacks.js';
 import { FeedStream } from './feed-stream.js';
 import { FollowStream } from './follow-stream.js';
 import { Hub } from '../following/hub.js';
+import { LiveLogConfig } from '../live-log/live-log.config.js';
 import { InProcessLiveLog } from '../live-log/in-process-live-log.js';
 import { LiveLog } from '../tasks/ports/live-log.js';
 import { OpenSubscription } from '../following/open-subscription.js';
@@ -24,9 +24,9 @@ export class StreamingModule {
   static register(hosted: Hosted): DynamicModule {
     const ports = unlessHosted(hosted, {
       provide: LiveLog,
-      useFactory: ({ redisUrl }: StreamingConfig, log: Log) =>
+      useFactory: ({ redisUrl }: LiveLogConfig, log: Log) =>
         redisUrl === undefined ? new InProcessLiveLog() : new RedisLiveLog(redisUrl, log),
-      inject: [StreamingConfig, Log],
+      inject: [LiveLogConfig, Log],
     });
     return {
       module: StreamingModule,

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { type AuthContext, principalKey } from '../auth/auth-context.js';
+import { DrainState } from '../drain-state.js';
 import { ServiceUnavailable, TooManyRequests } from '../errors.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import type { Connection } from './connection.js';
@@ -19,24 +20,20 @@ export class Streams {
   readonly #connections = new Map<Connection, number>();
   #looking: NodeJS.Timeout | undefined;
   readonly #perPrincipal = new Map<string, number>();
-  #isDraining = false;
 
   constructor(
     private readonly config: StreamingConfig,
     private readonly metrics: MetricsSink,
+    private readonly drainState: DrainState,
   ) {}
 
-  /** Whether the drain ends connections and admits no stream. */
-  get isDraining(): boolean {
-    return this.#isDraining;
-  }
-
-  /** From now on the connection has an age limit, is looked at, and ends with a drain. */
+  /** From now on the connection has an age limit, is looked at, and ends with a drain. A second call changes nothing. */
   join<C extends Connection>(connection: C): C {
+    if (this.#connections.has(connection)) return connection;
     this.#connections.set(connection, performance.now() + this.maxAgeMs());
     this.#looking ??= setInterval(() => this.look(), LOOK_MS);
     connection.atEnd(() => this.leave(connection));
-    if (this.#isDraining) connection.end('draining');
+    if (this.drainState.has('streams end')) connection.end('draining');
     return connection;
   }
 
@@ -45,7 +42,7 @@ export class Streams {
    * @throws TooManyRequests above the principal's cap, ServiceUnavailable while draining
    */
   admit(auth: AuthContext, transport: Transport): () => void {
-    if (this.#isDraining) throw new ServiceUnavailable(1);
+    if (this.drainState.has('streams end')) throw new ServiceUnavailable(1);
     const principal = principalKey(auth);
     const open = this.#perPrincipal.get(principal) ?? 0;
     if (this.config.streamsPerPrincipal > 0 && open >= this.config.streamsPerPrincipal) throw new TooManyRequests(5);
@@ -64,7 +61,7 @@ export class Streams {
 
   /** Admits no more, and ends every connection, spread over `overMs` so that their clients do not all reconnect at once. */
   async drain(overMs: number): Promise<void> {
-    this.#isDraining = true;
+    this.drainState.reach('streams end');
     await Promise.all(
       [...this.#connections.keys()].map(async (connection) => {
         await delay(Math.random() * overMs);

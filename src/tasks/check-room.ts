@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { AuthContext } from '../auth/auth-context.js';
+import { type AuthContext, ownerOf } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
 import { TooManyOpenTasks } from './domain/tasks.errors.js';
@@ -20,7 +20,7 @@ export class CheckRoom {
   execute(auth: AuthContext, clientRequestId: string): Promise<void> {
     return this.observer.query('check_room', { principalId: auth.subject, clientRequestId }, async () => {
       const { openTasksPerPrincipal } = this.config;
-      const key = { tenantId: auth.tenantId ?? '', ownerId: auth.subject, clientRequestId };
+      const key = { ...ownerOf(auth), clientRequestId };
       if (await hasRoom(this.database, key, openTasksPerPrincipal || null)) return;
       if (!(await findByClientRequest(this.database, key))) throw new TooManyOpenTasks(openTasksPerPrincipal);
     });

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { AuthContext } from '../auth/auth-context.js';
+import { type AuthContext, ownerOf } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
 import { InvalidCursor } from './domain/tasks.errors.js';
@@ -31,7 +31,7 @@ export class ListTasks {
   ): Promise<TaskPage> {
     return this.observer.query('list_tasks', { principalId: auth.subject }, async () => {
       const after = page.cursor === undefined ? undefined : placeOf(page.cursor);
-      const own = { ...filter, tenantId: auth.tenantId ?? '', ownerId: auth.subject, ...(after && { after }) };
+      const own = { ...filter, ...ownerOf(auth), ...(after && { after }) };
       // Reads one more than the client wants, to recognise the last page.
       const views = await listTaskViews(this.database, own, page.limit + 1, this.config.maxAttempts);
       const items = views.slice(0, page.limit);

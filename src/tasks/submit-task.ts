@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
 import type { TaskAccepted } from '#protocol/snapshots.js';
-import { type AuthContext, principalKey } from '../auth/auth-context.js';
+import { type AuthContext, ownerOf, principalKey } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { ConnectionQuota } from '../database/connection-quota.js';
 import { TaskExecutor } from './ports/task-executor.js';
@@ -11,12 +11,11 @@ import type { JsonText } from '../json/json-text.js';
 import { storyFrom, currentStory } from '../observability/correlation.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
-import { CreationForbidden } from '../ownership/ownership.errors.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { lockOwners } from '../uploads/owned-bytes.js';
 import type { UploadedFile } from '../uploads/uploaded-file.js';
 import { BatchQueue } from './batch-queue.js';
-import { IdempotencyConflict, TooManyOpenTasks, UnknownTaskType } from './domain/tasks.errors.js';
+import { CreationForbidden, IdempotencyConflict, TooManyOpenTasks, UnknownTaskType } from './domain/tasks.errors.js';
 import { insertWithFiles } from './insert-with-files.js';
 import { findByClientRequest, type EarlierTask, type InsertOutcome, type NewTaskRow } from './store/insert-task.js';
 import { insertTasks } from './store/insert-tasks.js';
@@ -104,7 +103,7 @@ export class SubmitTask {
   /** A request with the key of one under way waits for the result of that one. */
   private async submit(auth: AuthContext, submission: Submission): Promise<TaskAccepted> {
     const { clientRequestId } = submission;
-    const key = { tenantId: auth.tenantId ?? '', ownerId: auth.subject, clientRequestId };
+    const key = { ...ownerOf(auth), clientRequestId };
     const fingerprint = fingerprintOf(submission);
     const name = principalKey(auth, clientRequestId);
     const underWay = this.#underWay.get(name);

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { AuthContext } from '../auth/auth-context.js';
+import { type AuthContext, ownerOf } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { UnsupportedMediaType } from '../errors.js';
 import { ownedBytes } from './owned-bytes.js';
@@ -21,7 +21,7 @@ export class LimitsPolicy extends UploadPolicy {
   override async admit(auth: AuthContext): Promise<UploadAllowance> {
     if (!auth.scopes.has('tasks:upload')) throw new UploadForbidden('Attaching files needs the scope tasks:upload.');
     const { maxFiles, maxFileBytes, maxTotalBytes, quotaBytes } = this.config;
-    const owned = await ownedBytes(this.database, { tenantId: auth.tenantId ?? '', ownerId: auth.subject });
+    const owned = await ownedBytes(this.database, ownerOf(auth));
     if (owned >= quotaBytes) throw new UploadForbidden('The quota of attached bytes is used up.');
     return { maxFiles, maxFileBytes, maxTotalBytes, maxOwnedBytes: quotaBytes };
   }

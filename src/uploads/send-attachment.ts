@@ -4,8 +4,6 @@ import type { Request, Response } from 'express';
 import { hasVersion } from '../http/entity-tag.js';
 import { RangeNotSatisfiable } from '../errors.js';
 import type { ByteRange } from './attachment-store.js';
-import { requestedRange } from './byte-range.js';
-import { attachmentDisposition } from './content-disposition.js';
 import type { UploadedFile } from './uploaded-file.js';
 
 /**
@@ -62,4 +60,33 @@ function exactly(length: number): (source: AsyncIterable<Uint8Array>) => AsyncGe
     }
     if (left > 0) throw new Error(`the AttachmentStore gave ${length - left} of ${length} bytes`);
   };
+}
+
+/**
+ * The part that a `Range` header asks for: undefined for all of it, `unsatisfiable` when it begins behind the end. A malformed
+ * header, another unit, and more than one range are ignored, as RFC 9110, 14.2, permits.
+ */
+export function requestedRange(header: string | undefined, sizeBytes: number): ByteRange | 'unsatisfiable' | undefined {
+  const [, from, to] = /^bytes=(\d{0,15})-(\d{0,15})$/i.exec(header?.trim() ?? '') ?? [];
+  if (from === undefined || to === undefined || (from === '' && to === '')) return undefined;
+  const first = from === '' ? Math.max(0, sizeBytes - Number(to)) : Number(from);
+  const last = from === '' || to === '' ? sizeBytes - 1 : Math.min(Number(to), sizeBytes - 1);
+  if (from !== '' && to !== '' && Number(to) < Number(from)) return undefined;
+  return first > last ? 'unsatisfiable' : { first, last };
+}
+
+/**
+ * `attachment` with the name in both forms of RFC 6266: `filename*` in UTF-8 for all clients of this century, and before it an
+ * approximation in ASCII for the others. Quotes, backslashes and per cent signs are left out of the latter, because clients disagree
+ * about what they mean there.
+ */
+export function attachmentDisposition(filename: string): string {
+  const ascii = filename.replace(/[^\x20-\x7e]|["\\%]/g, '_');
+  if (ascii === filename) return `attachment; filename="${filename}"`;
+  return `attachment; filename="${ascii}"; filename*=UTF-8''${extendedValue(filename)}`;
+}
+
+/** RFC 8187: the characters that `encodeURIComponent` keeps and that are no attr-char. */
+function extendedValue(text: string): string {
+  return encodeURIComponent(text).replace(/['()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
 }

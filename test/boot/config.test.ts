@@ -39,8 +39,9 @@ describe('the configuration', () => {
         cancelGraceSeconds: 30,
         openTasksPerPrincipal: 10_000,
       },
-      execution: { inline: true, worker: false, demoTasks: true, inlineConcurrency: 50, workerTokens: [] },
-      delivery: {
+      execution: { executors: ['inline'], demoTasks: true, inlineConcurrency: 50, workerTokens: [] },
+      liveLog: {},
+      streaming: {
         heartbeatSeconds: 15,
         streamMaxSeconds: 3600,
         streamMaxBufferedBytes: 1_048_576,
@@ -64,7 +65,7 @@ describe('the configuration', () => {
       },
       observability: { logLevel: 'info', otelExporter: 'none', otelServiceName: 'taskbridge', otelSamplerRatio: 1 },
       boot: { shutdownGraceSeconds: 25, drainDelaySeconds: 1 },
-      readinessRedis: 'required',
+      health: { readinessRedis: 'required' },
     });
   });
 
@@ -75,7 +76,7 @@ describe('the configuration', () => {
     expect(config.execution.demoTasks).toBe(false);
     expect(config.boot.drainDelaySeconds).toBe(5);
     expect(config.uploads.store).toBe('none');
-    expect(config.delivery.redisUrl).toBe('redis://redis:6379');
+    expect(config.liveLog.redisUrl).toBe('redis://redis:6379');
   });
 
   it('is frozen at every depth', () => {
@@ -97,7 +98,10 @@ describe('the configuration', () => {
       AUTH_PROXY_SECRET: 'sixteen-or-more!,the-next-one-of-16',
       ALLOWED_ORIGINS: 'https://a.example, http://localhost:5173',
     });
-    expect(config.execution).toMatchObject({ inline: true, worker: true, workerTokens: [`${TOKEN}1`, `${TOKEN}2`] });
+    expect(config.execution).toMatchObject({
+      executors: ['inline', 'worker'],
+      workerTokens: [`${TOKEN}1`, `${TOKEN}2`],
+    });
     expect(config.auth.proxySecrets).toEqual(['sixteen-or-more!', 'the-next-one-of-16']);
     expect(config.http.allowedOrigins).toEqual(['https://a.example', 'http://localhost:5173']);
   });

@@ -13,7 +13,7 @@ import {
 import { CompositeReadinessProbe } from '../../src/health/composite-readiness-probe.js';
 import { HealthModule, type HealthOptions } from '../../src/health/health.module.js';
 import { type Readiness, ReadinessProbe, readinessOf } from '../../src/health/readiness-probe.js';
-import { DrainState } from '../../src/http/drain-state.js';
+import { DrainState } from '../../src/drain-state.js';
 import { Log } from '../../src/observability/log.js';
 import { MetricsSink, NoOpMetricsSink } from '../../src/observability/metrics-sink.js';
 import { OpsGate } from '../../src/observability/ops-gate.js';
@@ -199,6 +199,7 @@ describe('An application', () => {
   ) {
     const { probe, postgres = async () => [], attachments = async () => {}, ...health } = options;
     const providers = [
+      DrainState,
       { provide: Log, useValue: new Lines() },
       { provide: OpsGate, useValue: new OpsGate(false) },
       { provide: MetricsSink, useClass: NoOpMetricsSink },
@@ -272,7 +273,7 @@ describe('An application', () => {
 
   test('is not ready from the moment it drains, and alive', async () => {
     const { app, get } = await start();
-    app.get(DrainState).draining = true;
+    app.get(DrainState).reach('announced');
     expect(await get('/health')).toEqual([200, '{"status":"ok"}']);
     const [status, body] = await get('/ready');
     expect([status, JSON.parse(body)]).toMatchObject([

@@ -343,7 +343,7 @@ describe('An origin', () => {
 describe('A value', () => {
   it('that stands in a list twice is there once', () => {
     const { execution, http } = readConfig({ EXECUTOR: 'inline,inline', ALLOWED_ORIGINS: 'https://a.b,https://a.b' });
-    expect([execution.inline, execution.worker, http.allowedOrigins]).toEqual([true, false, ['https://a.b']]);
+    expect([execution.executors, http.allowedOrigins]).toEqual([['inline'], ['https://a.b']]);
   });
 
   it.each(['http://0.0.0.0', '0.0.0.0:3000', '[::]', '*', 'a b', '-', 'localhost/'])(

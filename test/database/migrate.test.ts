@@ -8,7 +8,11 @@ import pg from 'pg';
 import { migrate } from '../../src/database/migrations/apply-migrations.js';
 import { MIGRATIONS_DIRECTORY, readMigrations } from '../../src/database/migrations/migration-files.js';
 import { MigrationRefused } from '../../src/database/migrations/migration-refused.js';
-import { BUILD_SCHEMA_VERSION, checkSchema } from '../../src/database/migrations/schema-version.js';
+import {
+  BUILD_ONLINE_VERSIONS,
+  BUILD_SCHEMA_VERSION,
+  checkSchema,
+} from '../../src/database/migrations/schema-version.js';
 import { startTestCluster, type TestCluster } from '../support/postgres.js';
 
 // A cluster of its own: some of these tests are about a cluster in which the app role does not exist yet.
@@ -201,6 +205,8 @@ describe('a build', () => {
   it('needs the newest migration that is not of the online kind', async () => {
     const needed = (await readMigrations()).filter(({ steps }) => steps === undefined);
     expect(needed.at(-1)?.version).toBe(BUILD_SCHEMA_VERSION);
+    const after = (await readMigrations()).slice(BUILD_SCHEMA_VERSION);
+    expect(after.map(({ version }) => version)).toEqual(BUILD_ONLINE_VERSIONS);
   });
 
   it('is content with its own schema, and refuses one that lacks a migration', async () => {

@@ -8,6 +8,9 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import { register } from 'prom-client';
 import { arrowsOfSrc, withDirections } from '../../.ci/directions.js';
 import { createApplication } from '../../src/boot/application.js';
+import { OpsServer } from '../../src/boot/ops-server.js';
+import { Port } from '../../src/boot/port.js';
+import { runnersOf } from '../../src/boot/runners.js';
 import { readConfig } from '../../src/boot/config.js';
 import { serve } from '../../src/boot/serve.js';
 import { Database } from '../../src/database/database.js';
@@ -114,15 +117,17 @@ describe('docs/architecture.md', () => {
       expect(names).toEqual(['<anonymous>', ...tableOf('middleware | what it does | where').map(([name]) => name)]);
     });
 
-    it('has every part that can be started and stopped', () => {
+    it('has every part that can be started, and the list that starts and stops it', () => {
       const instances = [...app.get(ModulesContainer).values()].flatMap(({ providers }) =>
         [...providers.values()].map(({ instance }) => instance as unknown),
       );
-      const runs = (part: unknown): part is { constructor: unknown } =>
-        typeof part === 'object' && part !== null && ['start', 'stop'].every((name) => name in part);
-      expect(new Set(instances.filter(runs).map(({ constructor }) => constructor))).toEqual(
-        new Set(Object.values(RUNNERS)),
-      );
+      const runs = (part: unknown): part is { readonly constructor: { readonly name: string } } =>
+        typeof part === 'object' && part !== null && 'start' in part;
+      const running = instances.filter(runs);
+      expect(new Set(running.map(({ constructor }) => constructor))).toEqual(new Set(Object.values(RUNNERS)));
+      const list: readonly unknown[] = runnersOf(app, new Port(app, config), new OpsServer(app, config));
+      const forgotten = running.filter((part) => !list.includes(part) || !('stop' in part));
+      expect(forgotten.map(({ constructor }) => constructor.name)).toEqual([]);
     });
   });
 
@@ -154,7 +159,10 @@ describe('docs/architecture.md', () => {
     );
     await serving.drain();
 
-    const first = (calls: readonly number[]) => calls[0] ?? Number.NaN;
+    const first = ([call]: readonly number[]) => {
+      if (call === undefined) throw new Error('a part of the page was not started, or not stopped');
+      return call;
+    };
     for (const { name, start, stop } of spies) {
       order.start.set(first(start.mock.invocationCallOrder), name);
       order.stop.set(first(stop.mock.invocationCallOrder), name);

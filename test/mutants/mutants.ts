@@ -96,9 +96,9 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'late release',
     changes: [
       {
-        file: 'src/streaming/web-socket/session.ts',
-        from: '          subscription.close();\n          release();\n',
-        to: '          subscription.close();\n',
+        file: 'src/streaming/follow-stream.ts',
+        from: '        subscription.close();\n        release();\n',
+        to: '        subscription.close();\n',
       },
     ],
     caughtBy: { file: 'test/streaming/multiplex.test.ts', tests: 'counts each subscription as a stream' },

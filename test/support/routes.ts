@@ -1,7 +1,6 @@
 import { RequestMethod, type INestApplicationContext } from '@nestjs/common';
 import { MetadataScanner, ModulesContainer } from '@nestjs/core';
-import { PUBLIC } from '../../src/auth/public.decorator.js';
-import { REQUIRED_SCOPE } from '../../src/auth/requires.decorator.js';
+import { PUBLIC, REQUIRED_SCOPE } from '../../src/auth/route.decorators.js';
 
 export interface Route {
   readonly method: string;

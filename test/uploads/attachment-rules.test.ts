@@ -1,10 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { requestedRange } from '../../src/uploads/byte-range.js';
-import { attachmentDisposition } from '../../src/uploads/content-disposition.js';
 import { normalisedFilename } from '../../src/uploads/filename.js';
 import { agreedType, sniffedType } from '../../src/uploads/media-type.js';
 import { PartCount } from '../../src/uploads/part-count.js';
+import { attachmentDisposition, requestedRange } from '../../src/uploads/send-attachment.js';
 import { field, file, formOf } from '../support/form.js';
 
 describe('the name of an attachment', () => {

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Attempt, type Report } from '../../handler/src/attempt.js';
 import { backoffMs } from '../../handler/src/backoff.js';
 import type { TaskHandler, TaskHandlers } from '../../handler/src/task-handler.js';
+import { MAX_TASKS } from '../../protocol/src/limits.js';
 import { HeldLease } from './held-lease.js';
 import { type GivenLease, leasedTask, leasesIn } from './lease.js';
 import { Service } from './service.js';
@@ -13,8 +14,6 @@ import { printProblem, type WorkerProblem } from './worker-problem.js';
 const WAIT_MS = 20_000;
 /** How much longer its answer may take. */
 const ANSWER_MS = 10_000;
-/** What the service hands out at a time. */
-const MAX_CLAIM = 50;
 const LONGEST_BACKOFF_MS = 5_000;
 /** Half of what `docker stop` leaves, so that there is time to hand back what does not obey. */
 const DRAIN_TIMEOUT_MS = 5_000;
@@ -138,7 +137,7 @@ export class Worker {
   /** Waits for tasks, never for more than there are free slots: a task that waits here is one that nobody else can run. */
   private async claim(signal: AbortSignal): Promise<void> {
     const askedAt = performance.now();
-    const maxTasks = Math.min(this.#concurrency - this.#running.size, MAX_CLAIM);
+    const maxTasks = Math.min(this.#concurrency - this.#running.size, MAX_TASKS.maximum);
     const claim = { workerId: this.workerId, taskTypes: this.#taskTypes, maxTasks, waitTimeoutMs: WAIT_MS };
     const { body: leases, serviceTime } = await this.#service.post(
       'leases',

@@ -1,6 +1,6 @@
 import { rmdir } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
+import { within } from '../../deadline.js';
 import { findBinaries, runnableBinaries } from './embedded-binaries.js';
 import { awaitDeparture, ensureCluster, postmasterPid } from './embedded-cluster.js';
 import {
@@ -145,7 +145,7 @@ async function connect(connectionString: string, server: SupervisedProcess, log:
       return client;
     } catch (error) {
       if ((error as { code?: string }).code === IN_RECOVERY) patienceSeconds = RECOVERY_SECONDS;
-      await Promise.race([server.exited, delay(20)]);
+      await within(20, server.exited);
     }
     if (server.ended) break;
   }

@@ -7,6 +7,8 @@ import type { Violation } from '../violation.js';
  * online ones after it make, statements only become faster by. A test compares the two.
  */
 export const BUILD_SCHEMA_VERSION = 8;
+/** Those online ones. A test compares them with the files. */
+export const BUILD_ONLINE_VERSIONS: readonly number[] = [9];
 
 /**
  * Whether this build can use the present schema. A newer schema is accepted, unless one of its migrations needs a newer build. So
@@ -31,6 +33,13 @@ export async function checkSchema(
         `migration ${version} needs build ${oldest_build} or newer, this is build ${build}: start a newer release`,
       ),
     );
+}
+
+/** The numbers of this build's online migrations that are not finished. The service serves without them. */
+export async function unfinishedOnline(client: ClientBase): Promise<readonly number[]> {
+  const applied = await readApplied(client);
+  if (applied === 'unreadable') return [];
+  return BUILD_ONLINE_VERSIONS.filter((online) => !applied.some(({ version }) => version === online));
 }
 
 function schemaViolation(text: string): Violation {

@@ -2,15 +2,18 @@ import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { Attempt, type LeasedTask, type Report } from '#handler/attempt.js';
 import type { JsonObject, SuspendAnswer } from '#handler/task-handler.js';
+import { MAX_TASKS } from '#protocol/limits.js';
 import { SYSTEM_PRINCIPAL_ID } from '../../auth/auth-context.js';
 import { Database } from '../../database/database.js';
 import { within } from '../../deadline.js';
+import { DrainState } from '../../drain-state.js';
 import { JsonText } from '../../json/json-text.js';
 import { treeOf } from '../../json/json-tree.js';
 import { resumedStory, runInStory } from '../../observability/correlation.js';
 import { Log } from '../../observability/log.js';
 import { inSpan } from '../../observability/observer.js';
 import { Trouble } from '../../observability/trouble.js';
+import { Rounds } from '../../rounds.js';
 import { ClaimTasks, type Lease } from '../../tasks/claim-tasks.js';
 import { EndAttempt } from '../../tasks/end-attempt.js';
 import { payloadOf } from '../../tasks/store/suspensions.js';
@@ -51,11 +54,13 @@ export class InlineWorker extends OwnLeases {
   readonly #running = new Map<string, Running>();
   #claiming: Promise<void> | undefined;
   #claimAgain = false;
-  #timers: NodeJS.Timeout[] = [];
-  readonly #stop = new AbortController();
+  readonly #looks = new Rounds(
+    () => this.watch(),
+    () => WATCH_MS,
+  );
+  /** No Rounds: a renewal that gets no answer must not delay the next one. */
+  #renewals: NodeJS.Timeout | undefined;
   #waits: Promise<void> | undefined;
-  #stopping = false;
-  #watching = false;
   readonly #claimTrouble: Trouble;
   readonly #heldWith: HeldWith;
 
@@ -70,6 +75,7 @@ export class InlineWorker extends OwnLeases {
     private readonly tasks: TasksConfig,
     private readonly config: ExecutionConfig,
     private readonly log: Log,
+    private readonly drain: DrainState,
   ) {
     super();
     this.#heldWith = { appendEvents, endAttempt, attachments, database, tasks };
@@ -77,17 +83,15 @@ export class InlineWorker extends OwnLeases {
   }
 
   start(): void {
-    if (!this.config.inline || this.handlers.taskTypes.length === 0) return;
-    this.#timers = [
-      setInterval(() => void this.watch(), WATCH_MS),
-      setInterval(() => void this.renew(), (this.tasks.leaseSeconds * 1000) / 3),
-    ];
+    if (this.handlers.taskTypes.length === 0) return;
+    this.#looks.start();
+    this.#renewals = setInterval(() => void this.renew(), (this.tasks.leaseSeconds * 1000) / 3);
     this.#waits = this.waitForWork();
   }
 
   /** Something may be claimable. */
   private look(): void {
-    if (this.#stopping || this.#timers.length === 0) return;
+    if (this.drain.workEnds.aborted || !this.#looks.areWanted) return;
     this.#claimAgain = true;
     this.#claiming ??= this.claim().finally(() => {
       this.#claiming = undefined;
@@ -106,8 +110,7 @@ export class InlineWorker extends OwnLeases {
 
   /** Aborts what runs and hands it back: another replica, or the next start, goes on with it at once. */
   async stop(obeyWithinMs = OBEY_WITHIN_MS): Promise<void> {
-    this.#stopping = true;
-    this.#stop.abort();
+    this.drain.reach('work ends');
     await this.#waits;
     await this.#claiming;
     const running = [...this.#running.values()];
@@ -118,25 +121,30 @@ export class InlineWorker extends OwnLeases {
     await within(HAND_BACK_WITHIN_MS, over);
     for (const { attempt } of this.#running.values()) attempt.stop('lease_lost');
     await over;
-    for (const timer of this.#timers) clearInterval(timer);
+    clearInterval(this.#renewals);
+    await this.#looks.stop();
   }
 
   private async waitForWork(): Promise<void> {
-    while (!this.#stopping && !this.waiting.stopped) {
+    while (!this.drain.workEnds.aborted) {
       this.look();
-      await this.waiting.wait(this.handlers.taskTypes, WAIT_MS, this.#stop.signal);
+      await this.waiting.wait(this.handlers.taskTypes, WAIT_MS, this.drain.workEnds);
     }
   }
 
   private async claim(): Promise<void> {
-    while (this.#claimAgain && !this.#stopping) {
+    while (this.#claimAgain && !this.drain.workEnds.aborted) {
       this.#claimAgain = false;
       const free = this.config.inlineConcurrency - this.#running.size;
       if (free <= 0) return;
       const askedAt = performance.now();
       const worker = { workerId: this.#workerId, principalId: SYSTEM_PRINCIPAL_ID };
       try {
-        const leases = await this.claimTasks.execute(worker, this.handlers.taskTypes, Math.min(free, 50));
+        const leases = await this.claimTasks.execute(
+          worker,
+          this.handlers.taskTypes,
+          Math.min(free, MAX_TASKS.maximum),
+        );
         this.#claimTrouble.worked();
         for (const lease of leases) this.begin(lease, askedAt);
         if (leases.length > 0) this.#claimAgain = true;
@@ -182,8 +190,7 @@ export class InlineWorker extends OwnLeases {
 
   /** Looks for cancellations that came in elsewhere, and for leases that are no longer ours. */
   private async watch(): Promise<void> {
-    if (this.#watching || this.#running.size === 0) return;
-    this.#watching = true;
+    if (this.#running.size === 0) return;
     const askedAt = performance.now();
     // This process stood still, or PostgreSQL did: what nobody took meanwhile is renewed at once, and does not wait for its turn.
     if (this.isBehind) void this.renew();
@@ -201,8 +208,6 @@ export class InlineWorker extends OwnLeases {
       for (const { attempt, lease } of this.#running.values()) {
         if (lease.isOverAt(askedAt)) attempt.stop('lease_lost');
       }
-    } finally {
-      this.#watching = false;
     }
   }
 

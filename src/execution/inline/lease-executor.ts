@@ -25,7 +25,7 @@ export class LeaseExecutor extends TaskExecutor {
   }
 
   override accepts(taskType: string): boolean {
-    return this.config.worker || this.handlers.has(taskType);
+    return this.config.executors.includes('worker') || this.handlers.has(taskType);
   }
 
   override submitted({ taskType }: { readonly taskType: string }): void {

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { DrainState } from '../../drain-state.js';
 import { MetricsSink } from '../../observability/metrics-sink.js';
 import { Observer } from '../../observability/observer.js';
 import { ClaimTasks, type Lease } from '../../tasks/claim-tasks.js';
@@ -23,6 +24,7 @@ export class ClaimForWorker {
     private readonly handlers: Handlers,
     private readonly observer: Observer,
     private readonly metrics: MetricsSink,
+    private readonly drain: DrainState,
   ) {}
 
   /** @returns nothing when the wait is over, or `left` aborts */
@@ -44,7 +46,7 @@ export class ClaimForWorker {
         if (left.aborted) await this.handBack(leases);
         return leases.map(wireLease);
       }
-      if (remaining <= 0 || left.aborted || this.waiting.stopped) return [];
+      if (remaining <= 0 || left.aborted || this.drain.workEnds.aborted) return [];
       looks = await this.waiting.wait(taskTypes, remaining, left);
       if (!looks) return [];
     }

@@ -22,7 +22,8 @@ export class WorkerTokenGuard implements CanActivate {
     const token = given.length === 1 ? /^Bearer ([\x21-\x7e]+)$/i.exec(given[0] ?? '')?.[1] : undefined;
     const isKnown = this.#tokens.include(token ?? '');
     if (token === undefined || !isKnown) throw new NotAuthenticated('A worker token is required.');
-    if (!this.config.worker) throw new AccessDenied('This replica hands out no work to remote workers.');
+    if (!this.config.executors.includes('worker'))
+      throw new AccessDenied('This replica hands out no work to remote workers.');
     return true;
   }
 }

@@ -3,7 +3,7 @@ import { Body, Controller, Header, HttpCode, Param, Post, Res, StreamableFile, U
 import { ApiBearerAuth, ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import type { Answer, RenewedLease, WorkerReceipt } from '#protocol/snapshots.js';
-import { Public } from '../../auth/public.decorator.js';
+import { Public } from '../../auth/route.decorators.js';
 import { ApiErrors } from '../../http/api-errors.decorator.js';
 import { answers, Takes, TakesIds } from '../../http/api-schemas.js';
 import { around, inPieces } from '../../http/json-pieces.js';

@@ -2,7 +2,7 @@ import { Controller, Get, Header } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import { AuthConfig } from '../../auth/auth.config.js';
 import { AuthContextResolver } from '../../auth/auth-context-resolver.js';
-import { Public } from '../../auth/public.decorator.js';
+import { Public } from '../../auth/route.decorators.js';
 import { waysToCall } from '../../auth/security-schemes.js';
 import { asyncApi } from './document.js';
 

@@ -1,10 +1,10 @@
 import type { WebSocket } from 'ws';
 import type { AuthContext } from '../../auth/auth-context.js';
+import type { DrainState } from '../../drain-state.js';
 import { runInStory, type Story } from '../../observability/correlation.js';
 import { AlreadySubscribed, FrameRefused, NotSubscribed } from './web-socket.errors.js';
 import { SubscribeFrameDto, UnsubscribeFrameDto } from './client-frames.dto.js';
-import type { FeedStream } from '../feed-stream.js';
-import type { OpenSubscription } from '../../following/open-subscription.js';
+import type { FollowStream } from '../follow-stream.js';
 import type { Streams } from '../streams.js';
 import type { WebSocketWriter } from './web-socket-writer.js';
 
@@ -38,10 +38,10 @@ export class Session {
     private readonly writer: WebSocketWriter,
     private readonly caller: Promise<AuthContext>,
     private readonly story: Story,
-    private readonly delivery: {
-      readonly openSubscription: OpenSubscription;
-      readonly feedStream: FeedStream;
+    private readonly parts: {
+      readonly followStream: FollowStream;
       readonly streams: Streams;
+      readonly drain: DrainState;
     },
   ) {
     sessions.set(socket, this);
@@ -55,7 +55,7 @@ export class Session {
         socket.resume();
       });
     writer.atEnd(() => clearTimeout(this.#deadline));
-    delivery.streams.join(writer);
+    parts.streams.join(writer);
   }
 
   subscribe(frame: SubscribeFrameDto): void {
@@ -90,30 +90,22 @@ export class Session {
 
   /** Resolves when the stream has begun. Never rejects. */
   private async follow(frame: SubscribeFrameDto, following: Following, earlier?: Following): Promise<void> {
-    const { taskId, lastEventId } = frame;
-    const { openSubscription, feedStream, streams } = this.delivery;
-    let release = () => {};
-    const over = () => {
-      release();
-      this.over(taskId, following);
-    };
+    const { taskId, lastEventId: cursor } = frame;
+    const over = () => this.over(taskId, following);
     try {
       const caller = await this.caller.catch(() => undefined);
       if (!caller || this.writer.why) return over();
-      // Admitted before the wait, so waiting subscriptions count as open and have the same cap.
-      release = streams.admit(caller, 'websocket');
       // A left subscription may still be ending. Its end comes before the next beginning.
-      if (earlier?.isOver === false) await new Promise<void>((resolve) => (earlier.next = resolve));
-      await runInStory(this.story, async () => {
-        const subscription = await openSubscription.execute(caller, taskId, lastEventId, 'websocket');
-        following.leave = () => {
-          subscription.close();
-          release();
-        };
-        this.writer.confirm(subscription);
-        if (following.isLeft) following.leave();
-        feedStream.execute(subscription, this.writer, over);
-      });
+      const after = earlier && endOf(earlier);
+      const wanted = { caller, taskId, cursor, transport: this.writer.transport, ...(after && { after }) };
+      await runInStory(this.story, () =>
+        this.parts.followStream.execute(wanted, ({ subscription, feed, leave }) => {
+          following.leave = leave;
+          this.writer.confirm(subscription);
+          if (following.isLeft) leave();
+          feed(this.writer, over);
+        }),
+      );
     } catch (error) {
       over();
       this.writer.refuse(error, frame);
@@ -128,8 +120,12 @@ export class Session {
 
   /** Frames after the end are ignored. A client that sends frames and reads no answers gets answers only up to a limit. */
   private endsNow(): boolean {
-    if (this.delivery.streams.isDraining) this.writer.end('draining');
+    if (this.parts.drain.has('streams end')) this.writer.end('draining');
     if (this.writer.isOverrun) this.writer.end('slow_consumer');
     return this.writer.why !== undefined;
   }
+}
+
+async function endOf(following: Following): Promise<void> {
+  if (!following.isOver) await new Promise<void>((resolve) => (following.next = resolve));
 }

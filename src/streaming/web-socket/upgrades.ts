@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Injectable } from '@nestjs/common';
+import { DrainState } from '../../drain-state.js';
 import { MethodNotAllowed, ServiceUnavailable, UpgradeRequired } from '../../errors.js';
 import { OriginPolicy } from '../../http/origin-policy.js';
-import { Streams } from '../streams.js';
 
 export const WEB_SOCKET_PATH = '/api/v1/tasks/ws';
 
@@ -14,7 +14,7 @@ export const WEB_SOCKET_PATH = '/api/v1/tasks/ws';
 export class Upgrades {
   constructor(
     private readonly origins: OriginPolicy,
-    private readonly streams: Streams,
+    private readonly drain: DrainState,
   ) {}
 
   /** For Node's server, which calls it for every request with an upgrade. */
@@ -40,7 +40,7 @@ export class Upgrades {
     if (request.method !== 'GET') throw new MethodNotAllowed(['GET']);
     if (request.headers.upgrade?.toLowerCase() !== 'websocket') throw new UpgradeRequired();
     this.origins.check(request);
-    if (this.streams.isDraining) throw new ServiceUnavailable(1);
+    if (this.drain.has('streams end')) throw new ServiceUnavailable(1);
   }
 }
 

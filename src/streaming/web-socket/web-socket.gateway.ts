@@ -10,13 +10,13 @@ import {
 import type { WebSocket } from 'ws';
 import { MULTIPLEX } from '#protocol/frames.js';
 import { Callers } from '../../auth/callers.js';
+import { DrainState } from '../../drain-state.js';
 import { EdgeValidationPipe } from '../../http/validation.pipe.js';
 import { storyFrom } from '../../observability/correlation.js';
 import { StreamingConfig } from '../streaming.config.js';
 import { SubscribeFrameDto, UnsubscribeFrameDto } from './client-frames.dto.js';
-import { FeedStream } from '../feed-stream.js';
 import { MultiplexWriter } from './multiplex-writer.js';
-import { OpenSubscription } from '../../following/open-subscription.js';
+import { FollowStream } from '../follow-stream.js';
 import { Session, sessionOf } from './session.js';
 import { Streams } from '../streams.js';
 import { WEB_SOCKET_PATH } from './upgrades.js';
@@ -30,9 +30,9 @@ import { WebSocketWriter } from './web-socket-writer.js';
 export class TasksGateway implements OnGatewayConnection<WebSocket> {
   constructor(
     private readonly callers: Callers,
-    readonly openSubscription: OpenSubscription,
-    readonly feedStream: FeedStream,
+    readonly followStream: FollowStream,
     readonly streams: Streams,
+    readonly drain: DrainState,
     private readonly config: StreamingConfig,
   ) {}
 

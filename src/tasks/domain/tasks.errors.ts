@@ -8,6 +8,14 @@ export class TaskNotFound extends ProtocolError {
   }
 }
 
+/** The policy does not let this principal create such a task. */
+export class CreationForbidden extends ProtocolError {
+  readonly code = 'TASK_OWNERSHIP_ERROR';
+  constructor() {
+    super('This principal may not create such a task.');
+  }
+}
+
 /** Only for those who may read the task. */
 export class AttachmentNotFound extends ProtocolError {
   readonly code = 'NOT_FOUND';

@@ -1,9 +1,8 @@
 import { Controller, Get, Param, Req, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
-import { AlsoByLease, leaseTokenOf } from '../../auth/also-by-lease.decorator.js';
 import type { AuthenticatedRequest } from '../../auth/authentication.guard.js';
-import { Requires } from '../../auth/requires.decorator.js';
+import { AlsoByLease, leaseTokenOf, Requires } from '../../auth/route.decorators.js';
 import { Produces } from '../../http/accept.guard.js';
 import { ApiErrors } from '../../http/api-errors.decorator.js';
 import { TakesHeaders, TakesIds } from '../../http/api-schemas.js';

@@ -1,6 +1,8 @@
 import {
   Body,
   Controller,
+  createParamDecorator,
+  type ExecutionContext,
   Get,
   Header,
   HttpCode,
@@ -23,8 +25,7 @@ import {
 import type { Request, Response } from 'express';
 import type { ActionResult, Cancellation, TaskAccepted } from '#protocol/snapshots.js';
 import type { AuthContext } from '../../auth/auth-context.js';
-import { Caller } from '../../auth/caller.decorator.js';
-import { Requires } from '../../auth/requires.decorator.js';
+import { Caller, Requires } from '../../auth/route.decorators.js';
 import { ApiErrors } from '../../http/api-errors.decorator.js';
 import { answers, Takes, TakesHeaders, TakesIds, TakesQuery } from '../../http/api-schemas.js';
 import { hasVersion } from '../../http/entity-tag.js';
@@ -34,16 +35,14 @@ import type { Upload } from '../../uploads/receive-upload.js';
 import { CancelTask } from '../cancel-task.js';
 import { CancelTaskDto } from './dto/cancel-task.dto.js';
 import { SubmitActionDto } from './dto/submit-action.dto.js';
-import { CreateTaskDto } from './dto/create-task.dto.js';
+import { CLIENT_REQUEST_ID, CreateTaskDto } from './dto/create-task.dto.js';
 import { ListTasksDto } from './dto/list-tasks.dto.js';
 import { taskSnapshot, taskSummary } from './dto/task-snapshot.js';
-import { IdempotencyKey } from './idempotency-key.decorator.js';
 import { ListTasks } from '../list-tasks.js';
 import { ReadTask } from '../read-task.js';
 import { SubmitAction } from '../submit-action.js';
 import { SubmitTask } from '../submit-task.js';
-import { UploadInterceptor } from './upload.interceptor.js';
-import { Uploaded } from './uploaded.decorator.js';
+import { Uploaded, UploadInterceptor } from './upload.interceptor.js';
 
 const header = (name: string, description: string) => ({
   [name]: { description, schema: { type: 'string' as const } },
@@ -51,6 +50,16 @@ const header = (name: string, description: string) => ({
 const LOCATION = header('Location', 'The task, relative to the address of the request.');
 const REPLAYED = header('Idempotent-Replayed', '`true`');
 const ETAG = header('ETag', 'The version of the task, for `If-None-Match`.');
+
+/** The `Idempotency-Key` header; undefined when there is none. @throws InvalidRequest when it is malformed */
+const IdempotencyKey = createParamDecorator((_: unknown, context: ExecutionContext): string | undefined => {
+  const key = context.switchToHttp().getRequest<Request>().headers['idempotency-key'];
+  if (key === undefined) return undefined;
+  if (typeof key !== 'string' || !CLIENT_REQUEST_ID.test(key)) {
+    throw new InvalidRequest('Idempotency-Key must be 1 to 255 visible ASCII characters, given once.');
+  }
+  return key;
+});
 
 @ApiTags('tasks')
 @Controller('api/v1/tasks')

@@ -1,5 +1,11 @@
 import type { IncomingMessage } from 'node:http';
-import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
+import {
+  type CallHandler,
+  createParamDecorator,
+  type ExecutionContext,
+  Injectable,
+  type NestInterceptor,
+} from '@nestjs/common';
 import type { Response } from 'express';
 import { lastValueFrom, type Observable, of } from 'rxjs';
 import type { AuthContext } from '../../auth/auth-context.js';
@@ -21,7 +27,13 @@ const FORM: FormLayout = {
 };
 const CREATE = /^\/api\/v1\/tasks\/?(\?|$)/i;
 
-export type UploadRequest = AuthenticatedRequest & { upload?: Upload };
+type UploadRequest = AuthenticatedRequest & { upload?: Upload };
+
+/** The files of a multipart body. Undefined for a JSON body. */
+export const Uploaded = createParamDecorator(
+  (_: unknown, context: ExecutionContext): Upload | undefined =>
+    context.switchToHttp().getRequest<UploadRequest>().upload,
+);
 
 /** For the edge: the requests that this interceptor reads. None without an attachment store. */
 export function takesUploads(store: AttachmentStore): (req: IncomingMessage) => boolean {

@@ -1,0 +1,35 @@
+import type { IncomingMessage } from 'node:http';
+import { applyDecorators, createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
+import { ApiSecurity } from '@nestjs/swagger';
+import type { AuthContext, Scope } from './auth-context.js';
+
+export const PUBLIC = 'taskbridge:public';
+export const REQUIRED_SCOPE = 'taskbridge:scope';
+export const ALSO_BY_LEASE = 'taskbridge:also-by-lease';
+
+/** A route that needs no principal. */
+export const Public = () => SetMetadata(PUBLIC, true);
+
+/**
+ * The scope that a route demands, or every route of a controller. A scope that only a host's resolver gives is named twice, so that a
+ * misspelt one does not compile: `@Requires<'acme:orders'>('acme:orders')`.
+ * @throws TypeError where it is no name: the route would be open to every caller
+ */
+export function Requires<Own extends string = never>(scope: Scope | NoInfer<Own>) {
+  if (typeof scope !== 'string' || scope === '') throw new TypeError('@Requires() needs the name of a scope');
+  return applyDecorators(SetMetadata(REQUIRED_SCOPE, scope), ApiSecurity('principal', [scope]));
+}
+
+/** A route that the worker which holds the task's lease may use, too: with `X-Lease-Token`, and without a principal. */
+export const AlsoByLease = () => applyDecorators(SetMetadata(ALSO_BY_LEASE, true), ApiSecurity('leaseToken'));
+
+export function leaseTokenOf(request: IncomingMessage): string | undefined {
+  return request.headers['x-lease-token']?.toString();
+}
+
+/** The caller of the route, as the guard resolved it. */
+export const Caller = createParamDecorator((_: unknown, context: ExecutionContext): AuthContext => {
+  const { auth } = context.switchToHttp().getRequest<{ readonly auth?: AuthContext }>();
+  if (!auth) throw new Error('a route that asks for its caller is marked public');
+  return auth;
+});
