@@ -67,11 +67,11 @@ export class AppendWorkerEvents {
     };
     const joined = joinOutput(told, this.config.maxEventPayloadBytes);
     const receipt = await append(joined).catch((error: unknown) => {
-      const asBefore = joinOutput(told, this.config.maxEventPayloadBytes, JSON.stringify);
-      const isOther = asBefore.placeOf.some((place, n) => place !== joined.placeOf[n]);
+      if (!(error instanceof IdempotencyConflict)) throw error;
       // 0.1.0 did not count escapes, and may have stored this very batch in other pieces. A used number stores nothing.
-      if (error instanceof IdempotencyConflict && isOther) return append(asBefore);
-      throw error;
+      const asBefore = joinOutput(told, this.config.maxEventPayloadBytes, JSON.stringify);
+      if (asBefore.placeOf.every((place, n) => place === joined.placeOf[n])) throw error;
+      return append(asBefore);
     });
     const { stored } = receipt;
     const eventIds = given.map(({ type }) => (type === 'TASK_STARTED' ? STARTED_EVENT_ID : (stored.shift() ?? '')));

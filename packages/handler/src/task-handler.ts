@@ -72,8 +72,8 @@ export interface SuspendRequest {
 }
 
 /**
- * Executes one type of task. What it returns becomes the result; a `bigint` in it is written by its digits. Throw `TaskFailure` to fail with a code of your own; any other
- * error counts as passing and is retried until the service's TASK_MAX_ATTEMPTS are spent.
+ * Executes one type of task. What it returns becomes the result; a `bigint` in it is written by its digits. Throw `TaskFailure` to
+ * fail with a code of your own; any other error counts as passing and is retried until the service's TASK_MAX_ATTEMPTS are spent.
  */
 export type TaskHandler = (input: JsonObject, context: TaskContext) => unknown;
 
