@@ -41,6 +41,8 @@ const linesOf = (service: Service, msg: string): Line[] =>
     .filter((line) => line.includes(`"msg":"${msg}"`))
     .map((line) => JSON.parse(line) as Line);
 
+const nonEmpty = (lines: readonly Line[]) => lines.length > 0 && lines;
+
 const ready = async (service: Service) => {
   const response = await fetch(`${service.url}/ready`);
   return [response.status, await response.json()] as const;
@@ -85,7 +87,7 @@ describe('A service whose attachments are on a full disk', () => {
     }
     // Tasks without files do not need the disk.
     expect((await client.create({ clientRequestId: uniqueId(), taskType: 'demo.echo' })).status).toBe(201);
-    const failed = linesOf(service, 'attachment_store.failed');
+    const failed = await eventually('a line', () => nonEmpty(linesOf(service, 'attachment_store.failed')));
     expect(failed).toMatchObject([{ level: 'error', operation: 'put', err: { cause: { code: 'ENOSPC' } } }]);
     const metrics = await Metrics.scrape(service.url);
     expect(metrics.of('attachment_store_failures_total', { operation: 'put' })).toBe(3);
@@ -102,7 +104,8 @@ describe('A service whose attachments are on a full disk', () => {
 
     await rm(filling);
     expect((await send(client, Buffer.alloc(200_000, 1))).status).toBe(201);
-    expect(linesOf(service, 'attachment_store.recovered')).toHaveLength(1);
+    const recovered = await eventually('a line', () => nonEmpty(linesOf(service, 'attachment_store.recovered')));
+    expect(recovered).toHaveLength(1);
     await eventually('readiness shows that, too', async () =>
       JSON.stringify(await ready(service)).includes('"attachments":{"status":"ready"}'),
     );
@@ -117,14 +120,18 @@ describe('A service whose bucket is away', () => {
     const s3 = await startS3Server();
     const settings = { ...S3_CREDENTIALS, AWS_MAX_ATTEMPTS: '1', ATTACHMENT_STORE: 's3', S3_BUCKET: s3.bucket };
     const address = { S3_ENDPOINT: s3.endpoint, S3_REGION: s3.region, S3_FORCE_PATH_STYLE: 'true' };
-    const service = await startService({ DATABASE_URL: database.appUrl, ...settings, ...address });
+    const service = await startService(
+      { DATABASE_URL: database.appUrl, ...settings, ...address },
+      { lifetime: 'file' },
+    );
     const client = newPrincipal(service.url);
     expect((await send(client, Buffer.from('x'))).status).toBe(201);
     await s3.stop();
     for (let i = 0; i < 2; i += 1) expectError(await send(client, Buffer.from('x')), 503, 'SERVICE_UNAVAILABLE');
-    expect(linesOf(service, 'attachment_store.failed').filter(({ operation }) => operation === 'put')).toMatchObject([
-      { level: 'error' },
-    ]);
+    const failed = await eventually('a line', () =>
+      nonEmpty(linesOf(service, 'attachment_store.failed').filter(({ operation }) => operation === 'put')),
+    );
+    expect(failed).toMatchObject([{ level: 'error' }]);
     const metrics = await Metrics.scrape(service.url);
     expect(metrics.of('attachment_store_failures_total', { operation: 'put' })).toBe(2);
     await eventually('it is not ready', async () => (await ready(service))[0] === 503);
