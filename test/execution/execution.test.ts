@@ -295,7 +295,7 @@ describe('A handler', () => {
   it.each([
     ['U+0000', { text: 'a\u0000b' }],
     ['half a character', { text: 'cut \ud83d' }],
-    ['what is no JSON', { n: 1n }],
+    ['what is no JSON', { n: Object(1n) }],
   ])('that returns %s fails its task for good, and the log says so', async (_, result) => {
     const replica = await workerWith(() => result);
     const taskId = await task(replica);

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { storedJson } from '#protocol/exact-json.js';
+import { storedJson } from '../../protocol/src/exact-json.js';
 import type { HandlerEvent } from '../../handler/src/events.js';
 import { LeaseLost, Refused, Unavailable } from '../../handler/src/holder-errors.js';
 import type { Ending, LeaseHolder } from '../../handler/src/lease-holder.js';

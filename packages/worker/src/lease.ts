@@ -1,4 +1,4 @@
-import { marked, storedJson } from '#protocol/exact-json.js';
+import { marked, storedJson } from '../../protocol/src/exact-json.js';
 import type { LeasedTask } from '../../handler/src/attempt.js';
 import type { Lease as LeaseAnswer, RenewedLease, SuspendAnswer } from '../../protocol/src/snapshots.js';
 
