@@ -25,7 +25,7 @@ export async function installApiTools(): Promise<void> {
   if (there !== wanted) await run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: folder });
 }
 
-/** Without optional packages: which of them are installed depends on the machine. */
+/** Leaves optional packages out, because the machine decides which of them are installed. */
 function versionsIn(lockfile: string): string {
   const { packages } = JSON.parse(lockfile) as Record<'packages', Record<string, { version: string; optional?: true }>>;
   const needed = Object.entries(packages).filter(([path, { optional }]) => path !== '' && !optional);

@@ -28,13 +28,14 @@ const HABITS: readonly (readonly [habit: RegExp, instead: string])[] = [
     'name the subject: a client that …, a later claim',
   ],
   [/\b(the )?longest ago\b/i, 'write "oldest"'],
+  [/\/\*\* (Of|For|By|In|As|To) [^.:,;]*\. \*\//, 'say what it is: "The bytes of …", "Events of a page."'],
   [/\bin so many words\b|\bno more than that\b/i, 'write the fact itself'],
 ];
 
 /** A line for each fault of the text, with its file and its line. */
 export function complaintsOf(file: string, text: string): readonly string[] {
   const found = text.split('\n').flatMap((line, at, all) => {
-    // With the line below it, so that a phrase is found also where it is wrapped.
+    // The line below is added, so a phrase is found also where it is wrapped.
     const wrapped = `${line} ${(all[at + 1] ?? '').replace(/^\s*(\*|\/\/|#)?\s*/, '')}`;
     return HABITS.flatMap(([pattern, instead]) => {
       const match = pattern.exec(wrapped);

@@ -40,7 +40,7 @@ export async function buildOf(base: string): Promise<Build> {
   return { dist: join(folder, 'dist'), name: commit };
 }
 
-/** With the packages of its own lockfile. */
+/** Unpacks and builds the commit, with the packages of its own lockfile. */
 async function checkOut(commit: string, folder: string): Promise<void> {
   await mkdir(cache, { recursive: true });
   // It has another name until it is whole, so an interrupted build is never used.

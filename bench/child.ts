@@ -64,7 +64,7 @@ export class Child {
   }
 }
 
-/** In the child: what may be called. Ends with its parent. */
+/** The child runs this. It names what the parent may call, and ends with its parent. */
 export function answerCalls(methods: Readonly<Record<string, (...args: never[]) => unknown>>): void {
   process.on('disconnect', () => process.exit());
   process.on('message', async ({ id, method, args }: Call) => {

@@ -3,11 +3,11 @@ import { append, claim, complete, create, type Lease } from './requests.js';
 import { TEXT } from './text.js';
 import { cpuSeconds, familyCpuSeconds } from './usage.js';
 
-/** In their order: each uses the tasks that the one before it left. */
+/** They run in this order, because each uses the tasks that the one before it left. */
 export const OPERATIONS = ['create', 'claim', 'append', 'end'] as const;
 export type Operation = (typeof OPERATIONS)[number];
 
-/** CPU-seconds. */
+/** Seconds of CPU. */
 export interface Cpu {
   readonly service: number;
   readonly postgres: number;

@@ -17,7 +17,7 @@ export interface Goal {
   readonly title: string;
   /** A short description of the yardstick. */
   readonly against: string;
-  /** Of the figures of both sides. */
+  /** The unit of both sides' figures. */
   readonly unit: string;
   /** The figure that gate and stretch judge: ours divided by the yardstick, or ours alone. */
   readonly judged: 'ratio' | 'figure';

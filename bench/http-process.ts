@@ -11,7 +11,7 @@ interface Load {
 }
 
 const LONGEST_WAIT_MS = 30_000;
-/** Of one claim. */
+/** Tasks of one claim. */
 const TASKS = 10;
 const MAKERS = 64;
 

@@ -26,9 +26,9 @@ function readArguments(): Asked {
       /** Names, with commas. The others run, too, and are not judged. */
       only: { type: 'string', default: OPERATIONS.join(',') },
       pairs: { type: 'string', default: '10' },
-      /** Of each operation, for each side of a pair. */
+      /** Operations of each kind, for each side of a pair. */
       count: { type: 'string', default: '2000' },
-      /** Of the median of the ratios. */
+      /** The greatest median of the ratios that passes. */
       limit: { type: 'string', default: '1.03' },
       json: { type: 'string', default: 'bench-paired.json' },
     },

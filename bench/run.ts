@@ -24,7 +24,7 @@ const { values } = parseArgs({
     smoke: { type: 'boolean', default: false },
     json: { type: 'string', default: 'bench-results.json' },
     repetitions: { type: 'string' },
-    /** Of one repetition of a rate: longer for profiles. */
+    /** Seconds of one repetition of a rate. Profiles need more. */
     seconds: { type: 'string' },
     /** The folder of another build of the service, measured in the same run. */
     before: { type: 'string' },

@@ -1,12 +1,12 @@
 /** The sizes of all goals. */
 export interface Sizes {
   readonly repetitions: number;
-  /** Of one repetition of a rate. */
+  /** Seconds of one repetition of a rate. */
   readonly seconds: number;
   readonly tasks: number;
   readonly subscribers: number;
   readonly burst: number;
-  /** Of one repetition of a median. */
+  /** Rounds of one repetition of a median. */
   readonly rounds: number;
   readonly writers: number;
   readonly idleSubscribers: number;

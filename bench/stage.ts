@@ -59,7 +59,7 @@ export class Stage {
     return redis;
   }
 
-  /** As `npm start` starts it, with Redis, remote workers, and a handler that appends on command. */
+  /** Starts the service as `npm start` does, with Redis, remote workers, and a handler that appends on command. */
   async service(env: Readonly<Record<string, string>> = {}): Promise<Served> {
     const [database, redis, folder] = [await this.database(), await this.redis(), await this.folder()];
     const control = join(folder, 'control');

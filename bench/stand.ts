@@ -30,7 +30,7 @@ class Endings {
 
 /** A PostgreSQL and a Redis, on which one build after the other runs. */
 export class Stand {
-  /** Of one pair. */
+  /** What ends with one pair. */
   readonly #pair = new Endings();
 
   private constructor(

@@ -71,7 +71,7 @@ async function gather(gathering: Gathering): Promise<number> {
     for (let task = places.shift(); task; task = places.shift()) {
       const owner = task;
       const address = Math.floor(opened++ / FROM_ONE_ADDRESS);
-      // Only with many sockets: the kernel searches long for a port of a named address.
+      // A named address is only for many sockets: the kernel searches long for one of its ports.
       const from = address > 0 && { from: `127.0.0.${1 + address}` };
       const target = { url, transport, taskId: task.taskId, lastEventId, ...from };
       const subscriber = new Subscriber(

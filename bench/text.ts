@@ -1,2 +1,2 @@
-/** With it an event's envelope has about 325 bytes. */
+/** An event with this text has an envelope of about 325 bytes. */
 export const TEXT = 'x'.repeat(150);

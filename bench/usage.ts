@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 
 // Figures of Linux about a process. Other systems have no CPU and memory to report.
 
-/** Of all threads, user and system. */
+/** The CPU of all threads, user and system. */
 export async function cpuSeconds(pid: number): Promise<number> {
   const threads = await readdir(`/proc/${pid}/task`);
   const spent = await Promise.all(
@@ -17,7 +17,7 @@ export async function rssKiB(pid: number): Promise<number> {
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]);
 }
 
-/** Of a process and its children, also of those that it had and that ended. */
+/** The CPU of a process and its children. It includes children that have ended. */
 export async function familyCpuSeconds(pid: number): Promise<number> {
   const children = (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).split(' ').filter(Boolean);
   const living = await Promise.all([pid, ...children.map(Number)].map((one) => cpuSeconds(one)));

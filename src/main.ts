@@ -84,7 +84,7 @@ async function start(): Promise<void> {
   if (process.stdout.isTTY) console.log(welcome(url, config));
 }
 
-/** As Node itself does without a listener for the exception. */
+/** Ends the process as Node itself does without a listener for the exception. */
 function crash(error: unknown): void {
   console.error(error);
   process.exit(1);

@@ -13,7 +13,7 @@ async function rawSql(stage: Stage, tasks: number) {
   return child;
 }
 
-/** From the handler's call to append to the frame at a subscriber in another process. */
+/** The time from the handler's call to append to the frame at a subscriber in another process. */
 async function appendToFrame(stage: Stage): Promise<Side> {
   const serving = await durably(stage, 1);
   const swarm = await swarmOn(stage, serving, { subscribers: 1 });

@@ -62,7 +62,7 @@ async function withHistory(stage: Stage, events: number): Promise<{ served: Serv
   return { served, taskId };
 }
 
-/** Of one page. */
+/** Events of one page. */
 const PAGE_EVENTS = 100;
 /** A log with a page in its second half. */
 const SHORT = 2 * PAGE_EVENTS;

@@ -50,7 +50,7 @@ async function withoutHttp(stage: Stage): Promise<Side> {
   };
 }
 
-/** From a create to the lease at one of the workers that wait. */
+/** The time from a create to the lease at one of the workers that wait. */
 function claimLatency(workersOf: (stage: Stage) => number) {
   return async (stage: Stage): Promise<Side> => {
     const { url } = await stage.service();

@@ -7,7 +7,7 @@ import { answerCalls } from '../child.js';
 // Claims and completions without HTTP: several workers run the transactions of the service one after the other.
 
 const WORKER = { workerId: 'bench', principalId: 'worker:bench' };
-/** Of one claim. */
+/** Tasks of one claim. */
 const TASKS = 10;
 const MAKERS = 8;
 

@@ -141,7 +141,7 @@ function readCommand(
   return { url: url ?? '', values };
 }
 
-/** By the name of the variable. */
+/** The problems by the names of their variables. */
 type Problems = Map<string, string>;
 
 /** A setting with a problem has no value, or the empty list. `refuseProblems` runs before any use of these values. */

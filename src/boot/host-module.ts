@@ -4,10 +4,9 @@ import { pathToFileURL } from 'node:url';
 import type { DynamicModule, InjectionToken, Provider, Type } from '@nestjs/common';
 import { TaskExecutor } from '../tasks/ports/task-executor.js';
 import type { Hosted } from '../hosted.js';
-import { firstLineOf } from '../observability/first-line.js';
 import { asHostCode } from '../observability/host-code.js';
 import { BootRefused } from './boot-guard.js';
-import { HostPortFailed } from './host-port-failed.js';
+import { firstLineOf, HostPortFailed } from './host-port-failed.js';
 import { HOST_PORTS } from './host-ports.js';
 import { guardedProviders } from './host-providers.js';
 

@@ -1,10 +1,10 @@
 import type { FactoryProvider, InjectionToken, Provider, Type } from '@nestjs/common';
 import { withinDeadline } from '../deadline.js';
-import { firstLineOf } from '../observability/first-line.js';
 import { asHostCode } from '../observability/host-code.js';
 import { HostFaults } from '../observability/host-faults.js';
 import { BootRefused } from './boot-guard.js';
 import { HOST_PORTS } from './host-ports.js';
+import { firstLineOf } from './host-port-failed.js';
 
 /** How long a port may take to be made, and again to come up: whatever it connects to has had its time by then. */
 const BUILD_MS = 30_000;
@@ -61,7 +61,7 @@ function withName(port: string, provider: CustomProvider): CustomProvider {
   return { ...provider, useClass: useClass as unknown as Type };
 }
 
-/** As far as it lets its hooks be replaced. */
+/** Replaces the hooks of a host's object, if it lets them be replaced. */
 function withNamedHooks(port: string, host: unknown): unknown {
   if (typeof host !== 'object' || host === null) return host;
   for (const method of HOOKS) {

@@ -1,4 +1,5 @@
 import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { BootRefused } from './boot-guard.js';
 
 /**
@@ -13,6 +14,12 @@ export async function listen(server: Server, setting: 'PORT' | 'OPS_PORT', port:
     throw refusalOf(error, setting, port);
   });
   server.off('error', reject);
+}
+
+/** The address of a listening server. It has the real port when the setting is 0. */
+export function urlOf(server: Server, host: string): string {
+  const { port } = server.address() as AddressInfo;
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 function refusalOf(error: NodeJS.ErrnoException, setting: string, port: number): Error {

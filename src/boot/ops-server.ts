@@ -3,8 +3,7 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import { OpsGate } from '../observability/ops-gate.js';
 import { harden } from './application.js';
 import type { Config } from './config.js';
-import { listen } from './listen.js';
-import { urlOf } from './url-of.js';
+import { listen, urlOf } from './listen.js';
 
 /** The same application on OPS_PORT, if there is one. There it shows only what is for the operator. */
 export class OpsServer {

@@ -5,8 +5,7 @@ import { within } from '../deadline.js';
 import { DrainState } from '../drain-state.js';
 import { Streams } from '../streaming/streams.js';
 import type { Config } from './config.js';
-import { listen } from './listen.js';
-import { urlOf } from './url-of.js';
+import { listen, urlOf } from './listen.js';
 
 /** The longest time over which the ends of streams are spread. Their clients reconnect to other replicas in the same rhythm. */
 const LONGEST_SPREAD_MS = 3_000;

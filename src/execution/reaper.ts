@@ -78,15 +78,22 @@ export class Reaper {
    * Whether this process stood still within the last two renewals. Leases that expired meanwhile are left alone, because
    * renewals come first: its own, and those that wait in its sockets. Other replicas do not wait.
    */
-  private isLate(dueAt: number): boolean {
+  private get isPatient(): boolean {
+    return performance.now() < this.#patientUntil || this.ownLeases.isBehind;
+  }
+
+  /** Begins the patience when the round is later than holders renew: this process stood still. */
+  private noteDelay(dueAt: number): void {
     const now = performance.now();
     if (now - dueAt > this.#renewalMs) this.#patientUntil = now + PATIENCE_RENEWALS * this.#renewalMs;
-    return now < this.#patientUntil || this.ownLeases.isBehind;
   }
 
   private async reap(work: LostWork, dueAt: number): Promise<void> {
     try {
-      const ended = await this.endLostAttempts.execute([work], () => this.isLate(dueAt));
+      const ended = await this.endLostAttempts.execute([work], () => {
+        this.noteDelay(dueAt);
+        return this.isPatient;
+      });
       for (const one of ended) this.tell(one);
       this.worked(work, ended.length > 0);
     } catch (error) {

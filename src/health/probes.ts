@@ -8,7 +8,7 @@ const PING = { name: 'readiness', text: 'select 1' };
 /** Of the probe of Redis: less than the second that a probe may take. */
 const TIMEOUT_MILLISECONDS = 900;
 
-/** For hosts that decide readiness elsewhere. */
+/** The probe for hosts that decide readiness elsewhere. */
 export class AlwaysReadyProbe extends ReadinessProbe {
   override async checkReadiness(): Promise<Readiness> {
     return { ready: true, details: {} };

@@ -2,7 +2,7 @@ import type { CounterName, GaugeName, HistogramName, LabelsOf } from './metrics.
 
 /** Counts and measures for the operator. Never throws, never waits: every path calls it. */
 export abstract class MetricsSink {
-  /** By one. */
+  /** Counts one more. */
   abstract increment<Name extends CounterName>(counter: Name, ...labels: LabelsOf<Name>): void;
   /** Goes up at a beginning, and down in its `finally`. */
   abstract adjust<Name extends GaugeName>(gauge: Name, delta: number, ...labels: LabelsOf<Name>): void;

@@ -13,7 +13,7 @@ import { isProbeOrScrape } from './ops-gate.js';
 
 export interface TracingOptions {
   readonly exporter: 'console' | 'otlp';
-  /** Of the exporter otlp. */
+  /** The protocol of the exporter otlp. */
   readonly protocol: 'http/json' | 'http/protobuf';
   readonly serviceName: string;
   /** 0 to 1: the share of traces that is recorded. */

@@ -28,15 +28,16 @@ export class EndLostAttempts {
   ) {}
 
   /**
-   * `isLate` is asked at the last moment. If it is true, no lease is taken: its holder may have had no chance to renew it.
+   * `checkPatience` is called at the last moment. When it returns true, no lease is taken: its holder may have had no chance to renew
+   * it.
    * @returns the changed tasks; a full transaction means that there may be more
    */
   async execute(
     kinds: readonly LostWork[] = LOST_WORK,
-    isLate: () => boolean = () => false,
+    checkPatience: () => boolean = () => false,
   ): Promise<readonly Written[]> {
     const written: Written[] = [];
-    for (const kind of kinds) written.push(...(await this.one(kind, isLate)).written);
+    for (const kind of kinds) written.push(...(await this.one(kind, checkPatience)).written);
     return written;
   }
 
@@ -53,16 +54,17 @@ export class EndLostAttempts {
     }
   }
 
-  private one(kind: LostWork, isLate: () => boolean): Promise<Swept> {
+  private one(kind: LostWork, checkPatience: () => boolean): Promise<Swept> {
     switch (kind) {
       case 'expired_leases':
         return this.sweep(
-          async (tx) => (isLate() ? [] : lockExpiredLeases(tx, false, AT_A_TIME)),
+          async (tx) => (checkPatience() ? [] : lockExpiredLeases(tx, false, AT_A_TIME)),
           () => ({ kind: 'lose_lease' }),
         );
       case 'overdue_cancellations':
         return this.sweep(
-          async (tx) => (isLate() ? [] : lockOverdueCancellations(tx, this.config.cancelGraceSeconds, AT_A_TIME)),
+          async (tx) =>
+            checkPatience() ? [] : lockOverdueCancellations(tx, this.config.cancelGraceSeconds, AT_A_TIME),
           () => ({ kind: 'force_cancellation' }),
         );
       case 'expired_questions':

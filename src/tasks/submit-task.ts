@@ -61,7 +61,7 @@ export class SubmitTask {
   readonly #underWay = new Map<string, Promise<EarlierTask | undefined>>();
   readonly #maxOpenTasks: number | null;
   readonly #queue: CreateQueue;
-  /** For owners that are near their cap. */
+  /** The creates of owners that are near their cap. */
   readonly #inTurn: CreateQueue;
   readonly #lookups: ConnectionQuota;
 

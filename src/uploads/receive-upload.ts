@@ -28,7 +28,7 @@ const AROUND_A_PART_BYTES = 4096;
 /** The content of a multipart body. The files are stored, and belong to no task until one takes them. */
 export interface Upload {
   readonly fields: Readonly<Record<string, string | JsonText | undefined>>;
-  /** In the order of the body. */
+  /** The files in the order of the body. */
   readonly files: readonly UploadedFile[];
   readonly maxOwnedBytes?: number;
 }
@@ -130,7 +130,7 @@ export class ReceiveUpload {
   }
 }
 
-/** For all files of one body together. */
+/** The budget of all files of one body together. */
 function budgetOf({ maxFileBytes, maxTotalBytes }: UploadAllowance): (chunkBytes: number, sizeBytes: number) => void {
   let totalBytes = 0;
   return (chunkBytes, sizeBytes) => {

@@ -189,7 +189,7 @@ async function outcome(name: string, about: Held, headers: Record<string, string
   return String(answer.status);
 }
 
-/** Without the body: a stream has no end. */
+/** Reads no body, because a stream has no end. */
 async function statusOf(address: string, headers: Record<string, string>): Promise<string> {
   return new Promise((resolve, reject) => {
     const request = get(address, { headers, agent: false }, (response) => {

@@ -15,7 +15,7 @@ const large = { text: 'x'.repeat(900_000) };
 
 interface Asked {
   readonly statements: readonly string[];
-  /** Of the answers of PostgreSQL. */
+  /** Bytes of PostgreSQL's answers. */
   readonly bytes: number;
 }
 
@@ -42,7 +42,7 @@ async function withFile(taskType: string, input: object): Promise<{ taskId: stri
 beforeAll(async () => {
   database = await createTestDatabase();
   proxy = await PostgresProxy.start(database.appUrl);
-  // Nothing runs on its own account but what looks into the queue now and then.
+  // Only the looks into the queue run unasked.
   const env = { DATABASE_URL: proxy.url, DATA_DIR: await temporaryDirectory(), ...WITH_WORKERS };
   service = await startService(env, { lifetime: 'file' });
   [owner, stranger] = [newPrincipal(service.url), newPrincipal(service.url)];
@@ -121,7 +121,7 @@ describe.each(Object.keys(WAYS))('A stranger who names a task (%s)', (way) => {
       const foreign = { name, ...(await cost(taskId, () => ask(taskId, attachmentId))) };
       expect([foreign.name, foreign.answer]).toEqual([foreign.name, missing.answer]);
       expect([foreign.name, foreign.statements]).toEqual([foreign.name, missing.statements]);
-      // Whose it is and where it stands; a row of it may be there or not.
+      // The row with the owner and the state may be there or not.
       expect(Math.abs(foreign.bytes - missing.bytes)).toBeLessThan(300);
     }
   });

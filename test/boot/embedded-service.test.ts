@@ -94,7 +94,7 @@ describe('The service without any settings but PORT and DATA_DIR', () => {
       const directory = await temporaryDirectory();
       const service = await startEmbedded(directory);
       expect((await processesIn(directory)).length).toBeGreaterThan(0);
-      // So that there are many connections to close.
+      // The creates open many connections, which the stop has to close.
       const body = () => ({ clientRequestId: uniqueId(), taskType: 'demo.greet', input: {} });
       await Promise.all(Array.from({ length: 25 }, () => clientOf(service).create(body())));
       service.kill(signal);

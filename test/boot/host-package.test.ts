@@ -42,7 +42,7 @@ export class OutOfStock extends TaskBridgeError {
   override readonly code = 'OUT_OF_STOCK';
   override readonly kind = 'conflict' satisfies ErrorKind;
 }
-// As the page of the original has it.
+// The page of the original has these lines.
 export const probe = new CompositeReadinessProbe({
   redis: new RedisReadinessProbe('redis://127.0.0.1'),
   executor: new ExecutorReadinessProbe({ checkHealth: async () => 'a client of the engine' }),
@@ -303,7 +303,7 @@ describe('A host of TypeScript outside of the checkout, with every port of its o
       first: body.lines[0],
     });
     expect(byLog).toEqual({ level: 'info', time, ...story, msg: 'acme.quote_made', principal_id: 'ada', pieces: 2 });
-    // From the top of the module, before there was an application.
+    // The top of the module wrote this line before there was an application.
     expect(lines()[0]).toEqual(expect.objectContaining({ level: 'info', context: 'Acme', event: 'loaded' }));
   });
 });

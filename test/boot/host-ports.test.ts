@@ -23,6 +23,8 @@ let database: TestDatabase;
 let directory: string;
 let service: Service;
 let control: string;
+/** What a start says whose host module never answers. It takes half a minute, which passes beside everything else. */
+let neverMade: Promise<string>;
 
 beforeAll(async () => {
   [database, directory] = await Promise.all([createTestDatabase(), temporaryDirectory()]);
@@ -30,6 +32,9 @@ beforeAll(async () => {
   service = await startService(env, { lifetime: 'file' });
   const port = /"control":(\d+)/.exec(service.stdout())?.[1];
   control = `http://127.0.0.1:${port}`;
+  const source = hosting('OwnershipPolicy', 'useFactory: () => new Promise(() => setInterval(() => {}, 1000))');
+  neverMade = refusal('never', source);
+  neverMade.catch(() => undefined);
 }, 60_000);
 
 afterAll(async () => {
@@ -37,6 +42,20 @@ afterAll(async () => {
   expect(service.stderr()).toBe('');
   await database.drop();
 });
+
+async function refusal(name: string, source: string): Promise<string> {
+  const path = join(directory, `${name}.mjs`);
+  await writeFile(path, source);
+  const run = await runToExit({ DATABASE_URL: database.appUrl, DATA_DIR: directory, HOST_MODULE: path }, 60_000);
+  expect([run.code, run.listened]).toEqual([1, false]);
+  const lines = run.stderr.trim().split('\n');
+  expect(lines).toHaveLength(1);
+  return lines[0] ?? '';
+}
+
+const hosting = (port: string, provider: string) =>
+  `import { ${port} } from 'taskbridge';
+  export default { module: class Host {}, providers: [{ provide: ${port}, ${provider} }] };`;
 
 async function set(faults: Readonly<Record<string, string>>): Promise<void> {
   await fetch(control, { method: 'POST', body: JSON.stringify(faults) });
@@ -183,7 +202,7 @@ const QUESTIONS: readonly Question[] = [
     port: 'OwnershipPolicy',
     method: 'mayControl',
     prepare: () => created(victim('mayControl'), 'nobody.takes.it'),
-    // As many as there are connections, and a few more.
+    // There are a few more cancels than connections.
     use: async (taskId) => {
       const cancels = Array.from({ length: 24 }, () => victim('mayControl').cancel(taskId));
       const action = { clientActionId: uniqueId(), suspendId: 's', actionType: 'a' };
@@ -221,7 +240,7 @@ async function costsItsOwnRequest(question: Question, fault: string, problem: Pr
   const answer = await use(prepared);
   const [status, code] = (problem === 'nonsense' && toNonsense) || ([503, 'SERVICE_UNAVAILABLE'] as const);
   const { message } = expectError(answer, status, code);
-  // Whose code it is, and what it said, is for the log.
+  // Only the log names the failed code and its words.
   expect(message).not.toMatch(/host|Policy|Resolver|Store/);
   if (status === 503) expect(answer.headers.get('retry-after')).toBe('5');
   await isReported(port, method, problem, before);
@@ -301,7 +320,7 @@ describe.each([
     const before = await Promise.all(methods.map((method) => failures(port, method, 'threw')));
     await set(faultsOf(fault));
     await oneIsUnhurt();
-    // Which sets a gauge.
+    // This request sets a gauge.
     await fetch(`${service.url}/ready`);
     await Promise.all(methods.map((method, i) => isReported(port, method, 'threw', before[i] ?? 0)));
     await set({});
@@ -409,7 +428,7 @@ describe.each(['takes 10 s', 'never answers'])(
         return (asked['OwnershipPolicy.mayControl'] ?? 0) > 0;
       });
       const idle = await connected(database.superuserUrl, async (db) => {
-        // Long enough for a transaction that goes on, and far below the patience with a port.
+        // A transaction that waits for a port would be idle for this second. The patience with a port is ten.
         await delay(1_000);
         const sql = `SELECT query FROM pg_stat_activity WHERE datname = current_database()
           AND state LIKE 'idle in transaction%' AND state_change < now() - interval '500 ms'`;
@@ -425,6 +444,9 @@ describe.each(['takes 10 s', 'never answers'])(
     it.each(QUESTIONS.map(({ port, method }) => `${port}.${method}`))(
       '%s costs its own request, for its deadline',
       async (name) => {
+        await Promise.allSettled(outcomes.values());
+        // All have their answers. A scrape would wait a second and a half for a probe that never answers.
+        await set({});
         const { answer, ms } = await (outcomes.get(name) as Promise<Outcome>);
         // Ten seconds are as long as a port is given: either may be first.
         if (fault === 'takes 10 s' && answer.status < 300) return expect(ms).toBeGreaterThan(PATIENCE_MS - 100);
@@ -437,7 +459,7 @@ describe.each(['takes 10 s', 'never answers'])(
 
     it('a WebSocket whose caller is not known in time is asked to come back', async () => {
       const ended = await socket.end();
-      // Or, when it is known in the last moment, the stream ends with its task.
+      // When the caller is known in the last moment, the stream ends with its task instead.
       if (fault === 'takes 10 s' && ended.code === 1000) return;
       expect(ended).toMatchObject({ kind: 'close', code: 1013, reason: 'SERVICE_UNAVAILABLE' });
     });
@@ -457,35 +479,13 @@ describe('At the start', () => {
     TransportDiagnosticsSink: 'replayStarted delivered heartbeatSent disconnected holeHealed slowConsumer',
   };
 
-  async function refusal(name: string, source: string): Promise<string> {
-    const path = join(directory, `${name}.mjs`);
-    await writeFile(path, source);
-    const run = await runToExit({ DATABASE_URL: database.appUrl, DATA_DIR: directory, HOST_MODULE: path }, 60_000);
-    expect([run.code, run.listened]).toEqual([1, false]);
-    const lines = run.stderr.trim().split('\n');
-    expect(lines).toHaveLength(1);
-    return lines[0] ?? '';
-  }
-
-  const hosting = (port: string, provider: string) =>
-    `import { ${port} } from 'taskbridge';
-    export default { module: class Host {}, providers: [{ provide: ${port}, ${provider} }] };`;
-
   const failing = "{ throw new Error('no such\\nthing'); }";
   const extending = (port: keyof typeof PORTS, more: string) => {
     const whole = PORTS[port].split(' ').map((method) => `${method}() {}`);
     return `useClass: class extends ${port} { ${whole.join(' ')} ${more} }`;
   };
 
-  // Half a minute of waiting, beside the others.
-  let neverMade: Promise<string>;
-  beforeAll(() => {
-    const source = hosting('OwnershipPolicy', 'useFactory: () => new Promise(() => setInterval(() => {}, 1000))');
-    neverMade = refusal('never', source);
-    neverMade.catch(() => undefined);
-  });
-
-  it.each(Object.keys(PORTS) as (keyof typeof PORTS)[])(
+  it.concurrent.each(Object.keys(PORTS) as (keyof typeof PORTS)[])(
     'a %s that does not come up is named in one line',
     async (port) => {
       const provider = extending(port, `async onModuleInit() ${failing}`);
@@ -493,7 +493,7 @@ describe('At the start', () => {
     },
   );
 
-  it.each([
+  it.concurrent.each([
     ['throws in its constructor', extending('UploadPolicy', `#a = (() => ${failing})();`), 'cannot be built: no such'],
     ['throws in its factory', `useFactory: async () => ${failing}`, 'cannot be built: no such'],
     [
@@ -508,7 +508,7 @@ describe('At the start', () => {
     expect(await refusal(what.replaceAll(' ', '-'), source)).toBe(`HOST_MODULE: UploadPolicy ${line}`);
   });
 
-  it('sinks that throw at each call, from the first on, are survived', async () => {
+  it.concurrent('sinks that throw at each call, from the first on, are survived', async () => {
     const throwing = (port: string, methods: string) => {
       const members = methods.split(' ').map((method) => `${method}() { throw new Error('${port}'); }`);
       return `{ provide: ${port}, useValue: { ${members.join(', ')} } }`;
@@ -534,13 +534,13 @@ describe('At the start', () => {
     expect(other.stderr()).toBe('');
   });
 
-  it('a LiveLog that cannot start is named', async () => {
+  it.concurrent('a LiveLog that cannot start is named', async () => {
     const stubs = 'publish() {} follow() {} async stop() {}';
     const provider = `useClass: class extends LiveLog { ${stubs} async start() { throw new Error('no broker'); } }`;
     expect(await refusal('start', hosting('LiveLog', provider))).toBe('HOST_MODULE: LiveLog.start failed: no broker');
   });
 
-  it('a TaskExecutor is refused: it is no port', async () => {
+  it.concurrent('a TaskExecutor is refused: it is no port', async () => {
     const internal = pathToFileURL(fileURLToPath(new URL('../../dist/tasks/ports/task-executor.js', import.meta.url)));
     const host = 'export default { module: class Host {}, providers: [{ provide: TaskExecutor, useValue: {} }] };';
     const byItsFile = `import { TaskExecutor } from '${internal.href}'; ${host}`;
@@ -550,11 +550,11 @@ describe('At the start', () => {
     );
   });
 
-  it('a port that is never made is given up', async () => {
+  it.concurrent('a port that is never made is given up', async () => {
     expect(await neverMade).toBe('HOST_MODULE: OwnershipPolicy cannot be built: no answer within 30000 ms');
   }, 60_000);
 
-  it.each([
+  it.concurrent.each([
     ['is no object', "'text'", 'TASK_HANDLERS is a value of type string where an object of handlers belongs'],
     ['has what is no handler', "{ 'a.b': 1 }", 'the handler of "a.b" in TASK_HANDLERS is a value of type number'],
   ])('a list of handlers that %s is refused', async (what, value, line) => {

@@ -14,7 +14,7 @@ import { createTestDatabase } from '../support/postgres.js';
 import { eventually, type Service, startService, temporaryDirectory } from '../support/service.js';
 import { WITH_WORKERS, WORKER_TOKEN } from '../support/worker-client.js';
 
-const CLI = fileURLToPath(new URL('../../packages/conformance/dist/cli.js', import.meta.url));
+const CLI = fileURLToPath(new URL('../../packages/conformance/dist/conformance/src/cli.js', import.meta.url));
 const PROXY_SECRET = 'the-secret-of-the-proxy-in-tests';
 const HOOKS = new URL('../support/typescript-hooks.js', import.meta.url).href;
 const RUN = fileURLToPath(new URL('./run.ts', import.meta.url));

@@ -23,7 +23,7 @@ export interface Mutant {
 
 /** Shorter than the time in which the kit waits for further events. */
 const LATE_MS = 200;
-/** Long enough for a check that looks for the delivered event. */
+/** A check that looks for the delivered event needs less time. */
 const UNSTORED_MS = 1_500;
 
 const idOf = (raw: string) => Number((JSON.parse(raw) as { eventId: string }).eventId);

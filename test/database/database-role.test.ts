@@ -8,7 +8,7 @@ import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 interface Table {
   readonly name: string;
   readonly columns: readonly string[];
-  /** Of the primary key. */
+  /** Columns of the primary key. */
   readonly key: readonly string[];
 }
 

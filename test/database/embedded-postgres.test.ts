@@ -170,7 +170,7 @@ describe('The embedded PostgreSQL', () => {
     });
 
     it('starts although the pid it left behind belongs to another process by now', async () => {
-      // Of PostgreSQL's own user: one that it may signal is what it takes for a postmaster.
+      // The process belongs to PostgreSQL's user, because PostgreSQL takes a process that it may signal for a postmaster.
       const other = spawn('sleep', ['600'], isRoot ? { uid: 65534, gid: 65534 } : {});
       children.push(other);
       const first = await start();

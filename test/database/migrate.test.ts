@@ -77,7 +77,7 @@ const shipped = (await readdir(MIGRATIONS_DIRECTORY)).sort();
 const next = `${String(shipped.length + 1).padStart(4, '0')}_next.sql`;
 const afterNext = `${String(shipped.length + 2).padStart(4, '0')}_after_next.sql`;
 
-// In this order: the app role does not exist before it is made here.
+// This comes first, because the app role must not exist before.
 describe('an owner without CREATEROLE', () => {
   const owner = 'plain_owner';
   const ownerUrl = (database: string) => cluster.ownerUrl(database).replace('taskbridge_owner', owner);
@@ -114,7 +114,7 @@ describe('a migration', () => {
 
   it('leaves nobody but its owner a right to make tables, temporary ones included', async () => {
     const database = await newDatabase();
-    // As clusters are that were upgraded from PostgreSQL 14.
+    // Clusters that were upgraded from PostgreSQL 14 have this grant.
     await superuser(database, 'GRANT CREATE ON SCHEMA public TO PUBLIC');
     await migrate(cluster.ownerUrl(database));
     const rights = await connected(cluster.appUrl(database), (client) =>

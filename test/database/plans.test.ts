@@ -20,7 +20,7 @@ beforeAll(async () => {
 
 afterAll(() => database.drop());
 
-/** While a table is small, to read all of it is the cheapest plan; and a plan is kept while the table grows. */
+/** A sequential scan is the cheapest plan for a small table, and PostgreSQL keeps the plan while the table grows. */
 it('no statement of a task’s way reads a whole table, however small', async () => {
   const replica = await createReplica(database.appUrl);
   for (let n = 0; n < TASKS; n += 1) await waitingTask(replica.database, 'test.any');

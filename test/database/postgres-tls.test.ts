@@ -117,7 +117,7 @@ const MODES = ['', 'disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify
 const modes = (roots: string) =>
   MODES.flatMap((mode) => {
     const parts = [mode && `sslmode=${mode}`, roots].filter((part) => part !== '');
-    // Where libpq refuses, the roots that everybody trusts count: the name is looked at.
+    // Where libpq refuses, the service trusts the public roots and checks the name.
     return mode === 'verify-full' && roots === '' ? [] : [parts.join('&')];
   });
 

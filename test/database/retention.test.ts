@@ -200,7 +200,7 @@ describe('npm run retention', () => {
     await elsewhere.drop();
   });
 
-  /** As `retention`, while the test goes on. */
+  /** Runs the same as `retention`, and lets the test continue meanwhile. */
   async function started(env: Record<string, string>) {
     const child = spawn(process.execPath, ['dist/retention.js'], { env: { PATH: process.env['PATH'], ...env } });
     const [stdout, stderr, [status]] = await Promise.all([

@@ -163,7 +163,7 @@ describe('The Dockerfile', () => {
   });
 });
 
-// In this order: each finds what the one before it has made.
+// These run in order: each finds what the one before it has made.
 describe('The image, run read-only by an unprivileged user', () => {
   const from = (name: string) => join(secrets, name);
 

@@ -16,7 +16,7 @@ import { eventually, runToExit, type Service, startService, temporaryDirectory }
 const example = (name: string) => fileURLToPath(new URL(`../../examples/${name}`, import.meta.url));
 
 let database: TestDatabase;
-/** Outside of the repository, with no node_modules in any directory above. */
+/** A directory outside of the repository. No directory above it has node_modules. */
 let elsewhere: string;
 
 beforeAll(async () => {
@@ -265,7 +265,7 @@ describe('examples/follow.mjs', () => {
     const client = newPrincipal(service.url);
     const body = { clientRequestId: uniqueId(), taskType: 'demo.greet', input: { steps: 1, stepMs: 1 } };
     const { taskId } = (await client.create(body)).body;
-    // As behind the nginx of deploy, three times.
+    // The nginx of deploy answers so. It happens three times.
     const away = preload(`delete globalThis.WebSocket;
       const { fetch } = globalThis;
       let rounds = 0;
@@ -283,7 +283,8 @@ describe('examples/follow.mjs', () => {
     await service.stop();
   });
 
-  it('sees the ids go on by WebSocket, SSE or long-poll while the service is killed and started again', async () => {
+  // Those that mostly wait run beside each other, each with a database of its own.
+  it.concurrent('sees the ids go on by WebSocket, SSE or long-poll while the service is killed and started again', async () => {
     // Attempts without end: on a busy machine a lease as short as this may be lost once more.
     // A database of its own: else a service of another test may have the tasks, and it is not killed.
     const own = await createTestDatabase();
@@ -322,7 +323,7 @@ describe('examples/follow.mjs', () => {
       }
     };`);
 
-  it.each([
+  it.concurrent.each([
     ['over one connection for all', counted],
     ['each alone where no WebSocket gets through', preload('delete globalThis.WebSocket;')],
   ])(
@@ -385,7 +386,7 @@ describe('examples/follow.mjs', () => {
     expect(follower.lines().length).toBe(4 * 7);
   }, 60_000);
 
-  it('comes back when a draining service says, and not before', async () => {
+  it.concurrent('comes back when a draining service says, and not before', async () => {
     const own = await createTestDatabase();
     const env = { DATABASE_URL: own.appUrl, LEASE_SECONDS: '2', TASK_MAX_ATTEMPTS: '100' };
     const first = await startService(env);

@@ -24,7 +24,7 @@ function markedBlock(page: string, mark: string): string {
   return block;
 }
 
-/** As much of curl as the README uses, for a machine with Node and npm and nothing else. */
+/** The part of curl that the README uses, for a machine that has only Node and npm. */
 const CURL = `
   const { values, positionals } = require('node:util').parseArgs({ allowPositionals: true, options: {
     s: { type: 'boolean', short: 's' }, N: { type: 'boolean', short: 'N' },
@@ -101,7 +101,7 @@ describe('PROTOCOL.md', () => {
 describe('The documentation', () => {
   const pages = globSync(['*.md', 'docs/**/*.md', 'examples/**/*.md', 'packages/*/*.md'], { cwd: root });
 
-  /** As GitHub makes them of headings. */
+  /** The anchors that GitHub makes of headings. */
   const anchors = (page: string) =>
     [...page.matchAll(/^#+ (.*)$/gm)].map(
       ([, heading = '']) =>

@@ -9,7 +9,7 @@ import { question, WITH_WORKERS, WorkerClient } from '../support/worker-client.j
 type Row = Readonly<Record<string, unknown>>;
 
 const [, runbook = ''] = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8').split('## Runbook');
-/** By the mark above it. A block without a mark has none, and fails. */
+/** The queries by the marks above them. A block without a mark fails. */
 const queries = [...runbook.matchAll(/(?:<!-- test: ([^>]*) -->\n)?```sql\n(.*?)```/gs)].map(
   ([, mark = 'a query without a mark', sql = '']) => [mark, sql] as const,
 );
@@ -29,7 +29,7 @@ describe('Each query of the runbook', () => {
   let superuser: pg.Client;
   let client: Client;
   let worker: WorkerClient;
-  /** By mark: what one of its rows has to be like. */
+  /** The expected rows of each query, by its mark. */
   const expected: Record<string, Row[]> = {};
 
   const create = async (taskType: string) =>

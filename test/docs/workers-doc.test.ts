@@ -16,7 +16,7 @@ const page = readFileSync(join(root, 'docs/workers.md'), 'utf8');
 interface Block {
   readonly language: string;
   readonly text: string;
-  /** From an HTML comment above it. */
+  /** The name that an HTML comment above the block gives. */
   readonly file: string | undefined;
 }
 

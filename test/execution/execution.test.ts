@@ -536,7 +536,7 @@ describe('A task that waits', () => {
   it('may be claimed from the very moment at which it is accepted', async () => {
     const { database } = await idleReplica();
     for (let n = 0; n < 60; n += 1) {
-      // In one transaction, so that nearly no time passes.
+      // One transaction does both, so nearly no time passes.
       const [accepted, waiting] = await database.transaction(async (tx) => [
         await waitingTask(tx, TYPE),
         await waitingTaskTypes(tx, [TYPE]),

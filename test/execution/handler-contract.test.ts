@@ -16,7 +16,7 @@ const SETTINGS = { LEASE_SECONDS: '5', CANCEL_GRACE_SECONDS: '20' };
 type Payload = Readonly<Record<string, unknown>>;
 type Told = readonly [type: string, payload: Payload];
 
-/** Where the handlers run, and the service behind it. */
+/** A place where handlers run, with the service behind it. */
 abstract class Place {
   protected database!: TestDatabase;
   protected service!: Service;
@@ -123,7 +123,7 @@ interface Outcome {
   readonly result: unknown;
   readonly attempt: number;
   readonly events: readonly Told[];
-  /** Of each channel, what a client that obeys has in the end. */
+  /** By channel, the text that a client has in the end when it obeys. */
   readonly output: Readonly<Record<string, string>>;
 }
 

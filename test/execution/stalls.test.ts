@@ -32,7 +32,7 @@ const started = (env: Record<string, string>): Promise<Service> =>
 
 async function created(client: Client, taskType: string, input: Record<string, unknown>): Promise<string> {
   const body = { clientRequestId: uniqueId(), taskType, input };
-  // As a client does it: what was asked of a process that stood still may be refused for now.
+  // A process that stood still may refuse for now, so the test repeats the create as a client does.
   return eventually('it is accepted', async () => {
     const answer = await client.create(body);
     expect([200, 201, 503]).toContain(answer.status);
@@ -134,7 +134,7 @@ describe('A process that stalls for longer than a lease', () => {
 
 describe('A renewal of an expired lease', () => {
   let replicas: Replica[];
-  /** Of its own: no other reaper takes part. */
+  /** The tests below have a database of their own, so no other reaper takes part. */
   let database: TestDatabase;
 
   beforeAll(async () => {

@@ -14,7 +14,7 @@ import { judge, type Verdict } from './verdict.js';
 export interface Sizes {
   readonly tasks: number;
   readonly events: number;
-  /** Of each task, over the transports in turn. */
+  /** Subscribers of each task. They take the transports in turn. */
   readonly subscribers: number;
   readonly kills: number;
   /** The time in which tasks are created and faults happen. */
@@ -104,7 +104,7 @@ async function createAll({ tasks, events, seconds, seed }: Sizes, url: string, c
   );
 }
 
-/** As documented: the same request again until there is an answer that settles it. */
+/** Repeats the same request until an answer settles it, as the documents say. */
 async function accepted(client: Client, body: Parameters<Client['create']>[0]): Promise<string> {
   for (;;) {
     const answer = await client.create(body).catch(() => undefined);
@@ -114,7 +114,7 @@ async function accepted(client: Client, body: Parameters<Client['create']>[0]): 
   }
 }
 
-/** Over one connection: many would take CPU from the last tasks. */
+/** Uses one connection, because many would take CPU from the last tasks. */
 function untilQuiet({ superuserUrl }: TestDatabase): Promise<unknown> {
   const open = "SELECT 1 FROM taskbridge.proj_tasks WHERE status IN ('ACCEPTED', 'RUNNING') LIMIT 1";
   return connected(superuserUrl, (db) =>

@@ -11,7 +11,7 @@ const NO_DEADLINE_MS = 2 ** 31 - 1;
 
 /** What one subscriber learned of one task. */
 export interface Followed {
-  /** In the form that packages/checker reads. */
+  /** The history in the form that packages/checker reads. */
   readonly history: readonly object[];
   readonly connections: number;
   /** Findings that no fault explains: a refusal, an early end, a missing end. */
@@ -57,19 +57,19 @@ export async function subscribe(options: SubscriberOptions): Promise<Followed> {
     reader.close();
     giveUp.removeEventListener('abort', close);
 
-    const isTold = ended !== undefined && saysThatItIsOver(ended, hasEnd());
+    const learnedTheEnd = ended !== undefined && saysThatItIsOver(ended, hasEnd());
     history.push({ kind: 'connected', subscriber, taskId, cursor });
     for (const { raw } of reader.events) history.push({ kind: 'event', subscriber, raw });
-    history.push({ kind: isTold ? 'ended' : 'disconnected', subscriber });
+    history.push({ kind: learnedTheEnd ? 'ended' : 'disconnected', subscriber });
     const where = `${subscriber}, task ${taskId}, connection ${connections}`;
     if (ended === undefined)
       oddities.push(
         `no end within ${withinMs} ms of the terminal event, until ${new Date().toISOString().slice(11, 19)} (${where})`,
       );
-    else if (!isTold && !isPassing(ended)) oddities.push(`${JSON.stringify(ended)} (${where})`);
+    else if (!learnedTheEnd && !isPassing(ended)) oddities.push(`${JSON.stringify(ended)} (${where})`);
 
     if (ended && isPassing(ended)) await delay(RECONNECT_MS);
-    if (giveUp.aborted || (isOver && isTold)) return { history, connections, oddities };
+    if (giveUp.aborted || (isOver && learnedTheEnd)) return { history, connections, oddities };
     cursor = reader.events.at(-1)?.eventId ?? cursor;
     isOver ||= hasEnd();
   }

@@ -11,7 +11,7 @@ import { S3_CREDENTIALS, startS3Server } from '../support/s3-server.js';
 import { eventually, type Service, startService, temporaryDirectory } from '../support/service.js';
 import { WITH_WORKERS, WORKER_TOKEN } from '../support/worker-client.js';
 
-/** Of each route. */
+/** Clients of each route. */
 const CLIENTS = 50;
 const LARGE = 4 * 1024 * 1024;
 
@@ -264,7 +264,7 @@ describe('A client that hangs up', () => {
     });
   }
 
-  /** After part of the request, or all of it, or part of the answer; by a reset or by an end. */
+  /** Hangs up by a reset or by an end, after part of the request, all of it, or part of the answer. */
   async function hangUp(request: Buffer, random: () => number, n: number, withinMs = 12): Promise<void> {
     const socket = await opened();
     const isWhole = n % 3 !== 0;

@@ -169,7 +169,7 @@ interface Existing {
   readonly tasks: readonly string[];
   readonly asked: readonly { readonly taskId: string; readonly suspendId: string }[];
   readonly files: readonly { readonly taskId: string; readonly attachmentId: string }[];
-  /** For the plain requests, each its own. */
+  /** Tasks for the plain requests. Each request has its own. */
   readonly own: readonly Pick<Existing, 'leases' | 'asked'>[];
 }
 
@@ -224,7 +224,7 @@ function operations({ paths }: OpenApi): Described[] {
   );
 }
 
-/** Without them it would be luck whether an operation was ever accepted. */
+/** Requests that fit. Without them only luck would decide whether an operation is ever accepted. */
 function plain(document: OpenApi, there: Existing, seed: number): Generated[] {
   const own = [...there.own];
   return operations(document).flatMap((operation) =>
@@ -322,7 +322,7 @@ function queryOf(
       { weight: 12, arbitrary: usual.map(String) },
       { weight: asDescribed ? 0 : 1, arbitrary: anyText },
     );
-    // Without it the service would wait as long as it does by default.
+    // A request without this member would wait for the default time.
     const always = name === 'waitTimeoutMs' || (asDescribed && required);
     const presence = always || asDescribed ? fc.constant(always) : fc.boolean();
     return fc

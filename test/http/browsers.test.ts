@@ -202,7 +202,7 @@ describe('A page of the same host', () => {
     ...told.map((value) => `X-Forwarded-Proto: ${value}`),
   ];
 
-  /** As a form does it, as a page reads, as it asks before, as it follows, as it opens a WebSocket. */
+  /** Tries a form, a read, a preflight, a stream and a WebSocket of a page. */
   async function tried(lines: readonly string[], to = proxied) {
     const body = create();
     const preflight = ['Access-Control-Request-Method: POST', 'Access-Control-Request-Headers: content-type'];

@@ -9,7 +9,7 @@ import { type Service, startService } from '../support/service.js';
 /** Every name is this machine: the service and the pages of one site, and those of another one. */
 const SERVICE = 'tasks.example.com';
 const ALLOWED = 'app.example.com';
-/** Of the same site, so that a browser sends its cookies along: the neighbour that was taken over. */
+/** A neighbour that was taken over. It is of the same site, so a browser sends the cookies to the service. */
 const NEIGHBOUR = 'neighbour.example.com';
 const STRANGER = 'elsewhere.example.org';
 
@@ -218,7 +218,7 @@ function tryAll(frame: Frame, visitor: Visitor): Promise<Tried> {
         headers: { 'Content-Type': 'application/json' },
         body: write('by-fetch'),
       }),
-      // As a form that is submitted: no preflight asks first, and the page does not learn what became of it.
+      // A submitted form sends so: no preflight asks first, and the page does not learn the answer.
       form: await asked('', { method: 'POST', mode: 'no-cors', body: form }).then(() => 'sent'),
       webSocket: await socket([]),
       multiplex: await socket(['taskbridge.multiplex.v1']),

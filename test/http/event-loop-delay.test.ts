@@ -20,9 +20,9 @@ const FLOOR_MS = { processor: 25, clock: 60 };
 const MOST_MS = 100;
 /** What no request may take, whatever others take. */
 const LIMITS_MS = { processor: 25, clock: 100 };
-/** Of the body that others are compared with. */
+/** Tries of the body that others are compared with. */
 const TRIES = 4;
-/** Of what was too slow: others on the machine may have been the reason. */
+/** Further tries of a body that was too slow, because other load of the machine may have been the reason. */
 const MORE_TRIES = 8;
 
 /** `{"a":[…]}` or `{…}` of at most `bytes` bytes. */
@@ -77,7 +77,7 @@ const REFUSED: Readonly<Record<string, (bytes: number) => string>> = {
 
 const KINDS = ['clock', 'processor'] as const;
 type Kind = (typeof KINDS)[number];
-/** Of the longest turn of the event loop, in milliseconds. */
+/** The longest turn of the event loop, in milliseconds, by kind. */
 type Delays = Readonly<Record<Kind, number>>;
 
 interface Sent {

@@ -19,7 +19,7 @@ import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { eventually, type Service, startService, temporaryDirectory } from '../support/service.js';
 import { question, WITH_WORKERS, WorkerClient } from '../support/worker-client.js';
 
-/** As release 0.1.0 fingerprints a value; receipts are compared across builds. */
+/** The text that release 0.1.0 fingerprints. Builds compare each other's receipts. */
 function canonicalIn010(value: JsonValue): string {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);
   if (Array.isArray(value)) return `[${value.map(canonicalIn010).join(',')}]`;

@@ -40,7 +40,7 @@ describe('A subscription that is being opened', () => {
     replica = await createReplica(database.appUrl, { liveLog });
     stepping = new SteppingDatabase(createPool(database.appUrl, { max: 2 }));
     hub = new Hub(replica.database, liveLog, replica.get(TransportDiagnosticsSink));
-    // Not started: the head comparison would hide within a second what was missed.
+    // The hub is not started, because its comparison of heads would hide a missed event within a second.
     liveLog.follow(hub);
   });
 
@@ -50,7 +50,7 @@ describe('A subscription that is being opened', () => {
     await database.drop();
   });
 
-  // With as many answers as opening takes, and one beyond: then it is live already.
+  // Opening takes two answers of PostgreSQL. At the third the subscription is live already.
   it.each([1, 2, 3])(
     'misses nothing that is committed right after answer %d of PostgreSQL',
     async (when) => {

@@ -62,7 +62,7 @@ class FaultyLiveLog extends InProcessLiveLog {
 
 const handlers = {
   'test.steps': async (_: unknown, { progress }: { progress: (n: number) => Promise<void> }) => {
-    // Not all are waited for: some come alone, some together.
+    // The loop waits for two of three, so some events come alone and some together.
     for (let n = 1; n <= EVENTS; n++) await Promise.race([progress(n), n % 3 > 0 && Promise.resolve()]);
   },
 };

@@ -195,7 +195,7 @@ describe('Two instances of RedisLiveLog', () => {
   it('bound the length of the stream', async () => {
     const { here, follower } = await pair();
     const taskId = randomUUID();
-    // So large that each is a pack of its own.
+    // Each event is so large that it is a pack of its own.
     const padding = 'x'.repeat(20_000);
     for (let id = 1; id <= 5_000; id++) {
       here.publish([eventOf(taskId, id, padding)]);

@@ -287,7 +287,7 @@ describe('A subscription', () => {
     liveLog.faithful = true;
     const author = await Author.begin();
     const subscription = await open(author.taskId);
-    // More than the hub keeps of a task.
+    // These are more events than the hub keeps of a task.
     for (let batch = 0; batch < 7; batch += 1)
       await author.say(...Array.from({ length: 100 }, (_, i) => `${batch}.${i}`));
     await author.end();

@@ -191,7 +191,7 @@ export const MUTANTS: readonly Mutant[] = [
     changes: [
       {
         file: 'src/execution/reaper.ts',
-        from: '    return now < this.#patientUntil || this.ownLeases.isBehind;\n',
+        from: '    return performance.now() < this.#patientUntil || this.ownLeases.isBehind;\n',
         to: '    return false;\n',
       },
     ],

@@ -35,7 +35,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => void workshop.close().finally(() => process.exit(1)));
 }
 try {
-  // With the same files made again, and nothing changed in them: a mutant is not caught by the making.
+  // The same files are made again without a change. So no test fails because of the making.
   const changes = chosen.flatMap((mutant) => mutant.changes.map(({ file, from }) => ({ file, from, to: from })));
   const whole = await workshop.broken({ changes }, () => workshop.run(...chosen.map(({ caughtBy }) => caughtBy)));
   console.log(`without mutants: ${[...(whole ?? [])].map(([name, status]) => `\n  ${status}: ${name}`).join('')}`);

@@ -7,7 +7,7 @@ import ts from 'typescript';
 import type { Mutant } from './mutants.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-/** Of no use to a test run, or made by it. The packages and a Redis that was fetched are linked. */
+/** A test run does not need these, or makes them. The packages and a fetched Redis are linked. */
 const LEFT_OUT = ['.git', '.taskbridge', 'coverage', 'dist'];
 const LINKED = ['node_modules', '.cache'];
 const RUN_MS = 600_000;

@@ -230,7 +230,7 @@ describe('What the service writes', () => {
   }
 
   const written = () => service.stdout() + service.stderr() + metrics;
-  /** As it is, in a URL, in a header for Basic, and as the escapes of JSON would have it. */
+  /** The spellings of a text: as it is, in a URL, in a Basic header, and with the escapes of JSON. */
   const shapesOf = (text: string) => [
     text,
     encodeURIComponent(text),

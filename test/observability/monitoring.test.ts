@@ -117,7 +117,7 @@ describe('The alert rules', () => {
   );
 });
 
-/** Enough to have a sample of whatever has labels and does not take a failure to come up. */
+/** Causes a sample of every metric with labels that needs no failure. */
 async function someWork(client: Client): Promise<void> {
   const { body } = await client.create({ clientRequestId: uniqueId(), taskType: 'demo.greet', input: { stepMs: 1 } });
   const stream = await fetch(`${client.url}/api/v1/tasks/${body.taskId}/events/stream`, { headers: client.headers });

@@ -190,7 +190,7 @@ describe('packages/checker', () => {
       { limbo: 1 },
       stored([e1].map(String), row({ status: 'RUNNING', headEventId: '1' })),
     ],
-    ['a subscriber that was not told of the end', { unfinished: 1 }, [connected(), ...events(...LOG), ...stored()]],
+    ['a subscriber that did not learn of the end', { unfinished: 1 }, [connected(), ...events(...LOG), ...stored()]],
     [
       'a subscriber that learned of the end once and resumed',
       { unfinished: 1 },

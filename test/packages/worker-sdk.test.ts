@@ -215,7 +215,7 @@ describe('A worker', () => {
   it('takes as many tasks as it has free slots, and the next when one is free', async () => {
     const worker = work({ concurrency: 2 });
     const ids = await Promise.all(Array.from({ length: 4 }, () => created('both.sleep', { ms: 1_500 })));
-    // In one statement: question by question, one that ends between two would be counted with its successor.
+    // One statement counts all. Several would count a task that ends between two of them with its successor.
     const leased = async () =>
       connected(database.superuserUrl, async (db) => {
         const sql = `SELECT count(*) FILTER (WHERE lease_token IS NOT NULL)::int AS now, count(*) FILTER (WHERE status = 'COMPLETED')::int
@@ -303,7 +303,7 @@ describe('A worker', () => {
   });
 
   it('that slept through its lease stores nothing more, stops its handler, and goes on with other tasks', async () => {
-    // Without a free slot, so that it does not wait for the second attempt, too.
+    // This worker has no free slot, so it does not wait for the second attempt, too.
     const first = work({ concurrency: 1 });
     const taskId = await created('both.stream', { count: 5_000, seconds: 5, text: TEXT });
     await seen(taskId, 'TASK_OUTPUT', 3);

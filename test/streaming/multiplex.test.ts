@@ -401,7 +401,7 @@ describe('The multiplex subprotocol', () => {
     other.subscribe(c);
     await other.frame(({ type }) => type === 'CAUGHT_UP');
     other.unsubscribe(c);
-    // Also the place of a stream that cannot end yet, because its client does not read what it was sent.
+    // A stream that cannot end yet, because its client does not read, keeps its place, too.
     const large = await RemoteTask.begin(caller);
     for (let n = 0; n < 50; n += 1) await large.append(...Array<WorkerEvent>(4).fill(output('x'.repeat(60_000))));
     other.subscribe(large.taskId);

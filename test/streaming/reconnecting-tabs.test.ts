@@ -11,7 +11,7 @@ import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { eventually, type Service, startService } from '../support/service.js';
 
 const NAME = 'alice';
-/** Above the longest time after which a service that drains has its clients come back. */
+/** A service that drains has its clients come back sooner than this. */
 const AWAY_MS = 7_000;
 
 /** In a page: what its stream has seen. */
@@ -78,14 +78,15 @@ describe('A tab of a browser', () => {
     return (await client().create({ clientRequestId: uniqueId(), taskType: 'demo.greet', input })).body.taskId;
   }
 
-  async function opened(context: BrowserContext, address: string): Promise<Page> {
+  async function opened(context: BrowserContext, address: string, onRequest = () => {}): Promise<Page> {
     const page = await context.newPage();
+    page.on('request', onRequest);
     await page.goto(address);
     await page.evaluate('window.seen = { ids: [], types: [], errors: 0 }');
     return page;
   }
 
-  /** As a page does it that knows of nothing. */
+  /** Follows with a plain EventSource, as a page does that has read nothing. */
   async function plain(context: BrowserContext, address: string, taskId: string): Promise<Page> {
     const page = await opened(context, address);
     await page.evaluate((path) => {
@@ -103,9 +104,9 @@ describe('A tab of a browser', () => {
     return page;
   }
 
-  /** By the lines of PROTOCOL.md. */
-  async function byTheLines(taskId: string, last = '0'): Promise<Page> {
-    const page = await opened(behindOther, `http://127.0.0.1:${other.port}/page`);
+  /** Follows by the lines of PROTOCOL.md. `onRequest` is called for each request of the page, and for the page itself. */
+  async function byTheLines(taskId: string, last = '0', onRequest = () => {}): Promise<Page> {
+    const page = await opened(behindOther, `http://127.0.0.1:${other.port}/page`, onRequest);
     await page.evaluate(`${lines}
       follow('/api/v1/tasks/${taskId}', ({ eventId, type }) => {
         seen.ids.push(eventId);
@@ -157,7 +158,8 @@ describe('A tab of a browser', () => {
     240_000,
   );
 
-  it.each([
+  // Each waits for questions that must not come, so they wait together.
+  it.concurrent.each([
     ['a task that is not there', async () => ({ taskId: '01a20008-c848-7513-9292-28deaa2b6a3f', last: '0' })],
     ['a cursor ahead of the task', async () => ({ taskId: await created(1), last: '4000' })],
     [
@@ -172,13 +174,11 @@ describe('A tab of a browser', () => {
   ])('asks no more, by the lines of PROTOCOL.md, after %s', async (_what, of) => {
     const { taskId, last } = await of();
     let requests = 0;
-    behindOther.on('request', () => (requests += 1));
-    const tab = await byTheLines(taskId, last);
+    const tab = await byTheLines(taskId, last, () => (requests += 1));
     // The page, the stream, and after up to 5 s the question why.
     await eventually('it has asked why', () => requests === 3, 20_000);
     await delay(6_000);
     expect([requests, (await seenBy(tab)).ids]).toEqual([3, []]);
-    behindOther.removeAllListeners('request');
     await tab.close();
   });
 });

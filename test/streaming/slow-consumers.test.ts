@@ -26,7 +26,7 @@ class Follower {
     private readonly taskId: string,
     readonly protocols: string[],
     cursor: number,
-    /** As far as it is known. */
+    /** The log as far as it is known. */
     private readonly log: () => readonly string[],
   ) {
     this.last = cursor;
@@ -190,7 +190,7 @@ describe('A client that does not read', () => {
   }, 60_000);
 
   it('and goes on asking is closed with 4013, and not answered without end', async () => {
-    // More answers than the sockets of both sides hold.
+    // These are more answers than the sockets of both sides hold.
     const asked = 60_000;
     const { taskId } = (
       await client.create({ clientRequestId: uniqueId(), taskType: 'demo.sleep', input: { ms: 600_000 } })

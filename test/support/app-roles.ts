@@ -5,7 +5,7 @@ import type { TestDatabase } from './postgres.js';
 /** A login with the rights of the app role, and with those that a test adds. */
 export interface AppRole {
   readonly url: string;
-  /** With the names of this run taken out again: `$role`, `$other`, `$db`. */
+  /** The text with `$role`, `$other` and `$db` in place of the names of this run. */
   plain(text: string): string;
 }
 

@@ -17,7 +17,7 @@ export interface Certificates {
   readonly ca: string;
   /** The certificate of a CA that has signed nothing. */
   readonly otherCa: string;
-  /** For `localhost` by its name and for no address, signed by the CA. */
+  /** A certificate of the CA for the name `localhost`, and for no address. */
   readonly server: Pair;
   readonly selfSigned: Pair;
   /** A client's, with the name as its common name, signed by the CA. */

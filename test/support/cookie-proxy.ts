@@ -20,7 +20,7 @@ export async function startCookieProxy(upstream: string): Promise<CookieProxy> {
       answer.on('close', () => answer.complete || res.destroy());
       answer.pipe(res);
     });
-    // As most proxies have it: a page of their own, while the service is away.
+    // Most proxies answer with a page of their own while the service is away.
     passed.on('error', () => (res.headersSent ? res.destroy() : res.writeHead(502).end('<h1>Bad Gateway</h1>')));
     res.on('close', () => passed.destroy());
     req.pipe(passed);

@@ -11,7 +11,7 @@ const cacheDirectory = fileURLToPath(new URL('../../.cache', import.meta.url));
 /** A program that tests run as it is, and where its own shared libraries are when it is not installed. */
 export interface Program {
   readonly binary: string;
-  /** For LD_LIBRARY_PATH. */
+  /** The value of LD_LIBRARY_PATH. */
   readonly libraries?: string;
 }
 
@@ -21,7 +21,7 @@ export interface DebianProgram {
   /** Names the binary to use instead. */
   readonly variable: string;
   readonly packages: readonly string[];
-  /** Below the root of the file system, where it also is when the package is installed. */
+  /** The path below the root of the file system. An installed package has it there. */
   readonly path: string;
 }
 

@@ -4,9 +4,9 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 
 export interface Instruction {
-  /** In capitals. */
+  /** The name in capitals. */
   readonly name: string;
-  /** On one line, without comments. */
+  /** The text on one line, without comments. */
   readonly text: string;
 }
 
@@ -92,7 +92,7 @@ export async function build(stages: readonly Stage[], { context, directory, run 
   return built.at(-1) as Built;
 }
 
-/** Of a file that keeps back everything and then admits paths by name. */
+/** The paths that a .dockerignore admits, which first keeps everything back. */
 function admittedBy(dockerignore: string): (path: string) => boolean {
   const lines = dockerignore.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
   const admitted = lines.slice(1).map((line) => /^!([\w./-]+)$/.exec(line)?.[1]);

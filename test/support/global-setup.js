@@ -16,7 +16,7 @@ export default async function globalSetup() {
     'build',
   ]);
   buildPackageIfStale('worker', 'worker/src/worker-api.js', ['packages/protocol/src', 'packages/handler/src']);
-  buildPackageIfStale('conformance', 'cli.js');
+  buildPackageIfStale('conformance', 'conformance/src/cli.js', ['packages/protocol/src']);
   const [{ startSharedCluster }, { migrate }] = await Promise.all([
     import('./postgres.ts'),
     import('../../src/database/migrations/apply-migrations.ts'),

@@ -26,7 +26,7 @@ const CALLS: Readonly<Record<string, { readonly names: readonly number[]; readon
   'Observer.query': { names: [0], of: 'useCases' },
 };
 
-/** By the types of the arguments: a name from a table counts as much as a literal. */
+/** Reads the types of the arguments, so a name from a table counts as much as a literal. */
 export function logCalls(): LogCalls {
   const { config } = ts.readConfigFile(`${root}tsconfig.json`, ts.sys.readFile);
   const { options, fileNames } = ts.parseJsonConfigFileContent(config, ts.sys, root);

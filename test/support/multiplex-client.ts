@@ -58,7 +58,7 @@ export class MultiplexClient {
     this.socket.send(typeof frame === 'string' ? frame : JSON.stringify(frame));
   }
 
-  /** In one piece, so that the service reads all of them before it can answer one. */
+  /** Sends all frames in one piece, so the service reads all of them before it can answer one. */
   together(send: () => void): void {
     const { _socket: tcp } = this.socket as unknown as { _socket: Socket };
     tcp.cork();

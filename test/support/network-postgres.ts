@@ -18,9 +18,9 @@ type Settings = Readonly<Record<string, string>>;
 /** A PostgreSQL that listens on a port of 127.0.0.1, as those of other machines do, with a pg_hba.conf of its own. */
 export interface NetworkPostgres {
   readonly port: number;
-  /** Over the socket, for preparations. */
+  /** Runs statements over the socket, for preparations. */
   asSuperuser(database: string, ...statements: string[]): Promise<pg.QueryResult>;
-  /** For programs that prepare a test. */
+  /** The URL for programs that prepare a test. */
   socketUrl(role: string, database: string): string;
   /** Ends it, even when it is busy, and starts it with these settings. `standby` follows a primary that does not exist. */
   restart(settings?: Settings, standby?: boolean): Promise<void>;

@@ -51,7 +51,7 @@ export async function startNginx(options: NginxOptions): Promise<TestNginx> {
     AUTH_PROXY_SECRET: secret,
     ...(scheme !== undefined && { TASKBRIDGE_SCHEME: scheme }),
   };
-  // As envsubst does in the image: names outside of the environment stay.
+  // Names outside of the environment stay, as envsubst leaves them in the image.
   let filled = template.replace(/\$\{(\w+)\}/g, (all, name: string) => values[name] ?? all);
   for (const [directive, time] of Object.entries(times)) {
     const shorter = filled.replace(new RegExp(`(^\\s*${directive}) \\w+;`, 'm'), `$1 ${time};`);

@@ -13,7 +13,7 @@ interface Statements {
 export type RoundTrip = Trip<Statements>;
 export type Matcher = TripMatcher<Statements>;
 
-/** Between a service and PostgreSQL. */
+/** A proxy between a service and PostgreSQL. */
 export class PostgresProxy extends SteppingProxy<Statements> {
   #url = '';
 

@@ -31,7 +31,7 @@ export interface TestDatabase {
   readonly superuserUrl: string;
   readonly ownerUrl: string;
   readonly appUrl: string;
-  /** Also ends the connections that are left. */
+  /** Drops the database, and ends the connections that are left. */
   drop(): Promise<void>;
 }
 
@@ -99,7 +99,7 @@ export async function startSharedCluster(
   return cluster;
 }
 
-/** For Jest's globalTeardown. */
+/** Jest's globalTeardown calls this. */
 export async function stopSharedCluster(): Promise<void> {
   const cluster = await shared.cluster;
   delete shared.cluster;

@@ -8,7 +8,7 @@ export interface Selector {
 
 export interface Expression {
   readonly selectors: readonly Selector[];
-  /** Of `by`, `without`, `on`. */
+  /** The labels of `by`, `without` and `on`. */
   readonly groupedBy: readonly string[];
 }
 

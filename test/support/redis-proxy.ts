@@ -3,14 +3,14 @@ import { type Framing, SteppingProxy, type Trip } from './stepping-proxy.js';
 
 /** One command, and its one reply, in RESP2 or RESP3. */
 interface Command {
-  /** In capitals. */
+  /** The name in capitals. */
   readonly name: string;
   readonly args: readonly string[];
 }
 
 export type RedisTrip = Trip<Command>;
 
-/** Between a service and Redis. A pipeline is as many round trips as it has commands. */
+/** A proxy between a service and Redis. A pipeline is as many round trips as it has commands. */
 export class RedisProxy extends SteppingProxy<Command> {
   /** `url` is `redisUrl` through it. */
   static async start(redisUrl: string): Promise<RedisProxy> {

@@ -35,7 +35,7 @@ export interface TestRedis {
 }
 
 export interface RedisTls {
-  /** For `localhost`. */
+  /** The certificate of `localhost`. */
   readonly server: Pair;
   /** The CA that signed it. */
   readonly ca: string;

@@ -4,7 +4,7 @@ import { PUBLIC, REQUIRED_SCOPE } from '../../src/auth/route.decorators.js';
 
 export interface Route {
   readonly method: string;
-  /** As Express has it: `/tasks/:taskId`. */
+  /** The path as Express has it, such as `/tasks/:taskId`. */
   readonly path: string;
 }
 
@@ -23,7 +23,7 @@ export function handlersOf(app: INestApplicationContext): Handler[] {
     methodsOf(controller).flatMap((handler) => {
       const method = Reflect.getMetadata('method', handler) as RequestMethod | undefined;
       if (method === undefined) return [];
-      // As Nest's Reflector: the handler's own word comes before its controller's.
+      // The handler's own word comes before its controller's, as in Nest's Reflector.
       const read = (key: string) => Reflect.getMetadata(key, handler) ?? Reflect.getMetadata(key, controller);
       const parts = [Reflect.getMetadata('path', controller), Reflect.getMetadata('path', handler)] as string[];
       return {

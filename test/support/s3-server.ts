@@ -7,7 +7,7 @@ export interface S3Server {
   readonly region: string;
   /** Its requests, as `METHOD /path?query`, oldest first. */
   readonly requests: readonly string[];
-  /** Of the objects in the bucket, sorted. */
+  /** The keys of the objects in the bucket, sorted. */
   keys(): Promise<string[]>;
   /** Cuts all connections, also in the middle of an object. */
   cut(): void;

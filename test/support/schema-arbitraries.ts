@@ -146,7 +146,7 @@ export const anyText = fc.oneof(
   fc.constantFrom(...EXTREMES).map((value) => String(value).slice(0, 2_000)),
 );
 
-/** For `format: date-time`. RFC 3339: also the day is one of its month. */
+/** Checks `format: date-time` by RFC 3339: the day is also one of its month. */
 export function isDateTime(text: string): boolean {
   if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/.test(text)) return false;
   const day = text.slice(0, 'yyyy-mm-dd'.length);

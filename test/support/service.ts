@@ -17,7 +17,7 @@ export interface Exit {
 
 /** A real TaskBridge process that listens. */
 export interface Service {
-  /** Without a slash at the end. */
+  /** The address without a slash at the end. */
   readonly url: string;
   readonly pid: number;
   /** Milliseconds from the spawn to the first 200 of `/health`. */
@@ -33,7 +33,7 @@ export interface Service {
 export interface StartOptions {
   /** How long until `/health` answers 200. Defaults to 60 000. */
   readonly deadlineMs?: number;
-  /** As `npm start` does: with the hooks that spans of libraries need. Defaults to false. */
+  /** Whether the service has the hooks that spans of libraries need, as with `npm start`. Defaults to false. */
   readonly traced?: boolean;
   /** `file`: stopped for you after the last test of the file. `test` (the default): the test ends it, or the file fails. */
   readonly lifetime?: 'file' | 'test';

@@ -70,7 +70,7 @@ export class SteppingProxy<Asked extends object> {
     this.#server = createServer((client) => this.#take(client));
   }
 
-  /** On a free loopback port. */
+  /** Listens on a free loopback port. */
   protected async listen(): Promise<void> {
     await this.accept();
     this.#port = (this.#server.address() as AddressInfo).port;

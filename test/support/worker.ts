@@ -51,7 +51,7 @@ export function watched(child: ChildProcess): WorkerProcess {
 
 afterAll(async () => {
   const exits = [...running].map((child) => once(child, 'exit'));
-  // Also those that are stopped.
+  // Stopped processes are ended, too.
   for (const child of running) child.kill('SIGKILL');
   await Promise.all(exits);
 });

@@ -39,7 +39,7 @@ beforeAll(async () => {
   database = await createTestDatabase();
   superuser = new pg.Client({ connectionString: database.superuserUrl });
   await superuser.connect();
-  // Not so short that a good lease ends by itself, whatever the machine does.
+  // The leases have their default length, so a good lease does not end by itself on a slow machine.
   const env = { DATABASE_URL: database.appUrl, CANCEL_GRACE_SECONDS: '1', ...WITH_WORKERS };
   services = await Promise.all([0, 1].map(() => startService(env, { lifetime: 'file', deadlineMs: 60_000 })));
   client = newPrincipal(services[0]?.url ?? '');
@@ -103,7 +103,7 @@ const repair = (taskId: string, env: Record<string, string> = {}) =>
 const checked = () => run([CHECK, '--database-url', database.appUrl]);
 
 describe('Rows that cannot be written, among many that can', () => {
-  /** By what is wrong with it. */
+  /** The bad tasks, by what is wrong with each. */
   const bad = new Map<string, { readonly taskId: string; readonly code: string }>();
   const readers: Reader[] = [];
   const GOOD = 150;

@@ -35,7 +35,7 @@ describe('A service that is killed', () => {
   let service: Service;
   const principal = newPrincipal('').principal;
   const client = () => new Client(service.url, principal);
-  /** By key, as far as they are known. */
+  /** The known ids of tasks, by key. */
   const taskIds = new Map<string, string>();
 
   const start = async (env: Record<string, string> = {}) => {

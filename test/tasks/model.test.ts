@@ -24,7 +24,7 @@ const full = process.env['FULL'] === '1';
 const MAX_ATTEMPTS = 3;
 const MAX_EVENTS = 14;
 const MAX_TASKS = 4;
-/** Of a question, by name; another name is an action that it does not allow. */
+/** The actions that a question allows. */
 const ALLOWED = ['yes', 'no'];
 
 type Outcome = string;
@@ -317,7 +317,7 @@ class Real {
     await this.stretchBackoffs();
   }
 
-  /** So that a backoff is over when the test says so. */
+  /** Makes backoffs long, so that a backoff is over only when the test ends it. */
   stretchBackoffs() {
     return this.set(
       "claimable_at = claimable_at + interval '1 hour' WHERE claimable_at > updated_at + interval '100 ms'",

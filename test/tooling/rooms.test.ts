@@ -2,6 +2,7 @@ import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from '@jest/globals';
+import { MUTANTS } from '../mutants/mutants.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const page = readFileSync(join(root, 'test/README.md'), 'utf8');
@@ -80,9 +81,18 @@ describe('test/README.md', () => {
   });
 });
 
-describe('The scripts of package.json and test/faults', () => {
-  it('name test files that are there', () => {
-    const named = Object.values(manifest.scripts).flatMap((script) => script.match(/test\/[\w/-]+\.test\.ts/g) ?? []);
+describe('Every list of test files', () => {
+  const [, suite = ''] =
+    /^const SUITE = \[\n(.*?)^\];/ms.exec(readFileSync(join(root, 'test/faults/run.ts'), 'utf8')) ?? [];
+
+  it.each([
+    [
+      'package.json',
+      Object.values(manifest.scripts).flatMap((script) => script.match(/test\/[\w/-]+\.test\.ts/g) ?? []),
+    ],
+    ['test/faults', [...suite.matchAll(/'([\w/-]+)'/g)].map(([, file]) => `test/${file}.test.ts`)],
+    ['test/mutants', MUTANTS.map(({ caughtBy }) => caughtBy.file)],
+  ])('names in %s files that are there', (_where, named) => {
     expect(named.length).toBeGreaterThan(5);
     expect(named.filter((path) => !existsSync(join(root, path)))).toEqual([]);
   });

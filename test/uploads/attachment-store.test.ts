@@ -28,7 +28,7 @@ afterAll(() => s3.stop());
 const filesystemStore = () => new FilesystemAttachmentStore(join(directory, 'attachments'));
 const s3Store = () => new S3AttachmentStore({ ...s3, forcePathStyle: true });
 
-/** In pieces of 64 KiB, as they come from a socket. */
+/** The bytes in pieces of 64 KiB, as a socket gives them. */
 function inPieces(bytes: Buffer): Readable {
   const pieces = Array.from({ length: Math.ceil(bytes.length / 65_536) }, (_, i) =>
     bytes.subarray(i * 65_536, (i + 1) * 65_536),
@@ -216,7 +216,7 @@ describe('No store', () => {
   });
 });
 
-/** Of a port on which somebody has just stopped listening. */
+/** The address of a port on which nobody listens any more. */
 async function closedEndpoint(): Promise<string> {
   const server = createServer().listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));

@@ -62,7 +62,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** On the same database and directory, so that what one leaves behind another one sees. */
+/** Starts a service on the same database and directory, so it sees what an earlier one left behind. */
 function start(env: Record<string, string> = {}): Promise<Service> {
   const settings = { DATABASE_URL: database.appUrl, DATA_DIR: dataDirectory, ...LIMITS, ...env };
   return startService(settings, { lifetime: 'file' });

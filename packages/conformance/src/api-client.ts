@@ -1,4 +1,5 @@
-import type { Action, Created, JsonObject, Page, Snapshot, TaskList } from './wire.js';
+import type { JsonObject } from '../../protocol/src/json-schema.js';
+import type { Action, Created, Page, Snapshot, TaskList } from './wire.js';
 
 export type HeaderMap = Readonly<Record<string, string>>;
 

@@ -299,7 +299,12 @@ export const CLAUSES: readonly Clause[] = [
       WORKER,
       cancelling.cancelledWaiting,
     ],
-    ['cancel.running', 'has a running attempt | The executor learns of the request.', WORKER, cancelling.workerIsTold],
+    [
+      'cancel.running',
+      'has a running attempt | The executor learns of the request.',
+      WORKER,
+      cancelling.workerLearnsOfCancel,
+    ],
     ['cancel.over', 'The task was over before.', TASK, cancelling.alreadyOver],
     ['cancel.first-reason', 'The first reason counts.', WORKER, cancelling.firstReason],
     ['cancel.may-complete', 'the task may still complete or fail first', WORKER, cancelling.mayStillComplete],
@@ -546,7 +551,7 @@ export const CLAUSES: readonly Clause[] = [
       'browsers.cors',
       'for allowed origins | They are on every answer, with credentials.',
       NOTHING,
-      browsers.sameOriginIsTold,
+      browsers.originIsAllowed,
     ],
   ]),
   ...under(PROTOCOL, 'Errors', [

@@ -1,4 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
+import { ERROR_KINDS, type ErrorCode, kindOf } from '../../protocol/src/errors.js';
+import { type JsonSchema, opened, problemIn } from '../../protocol/src/json-schema.js';
 import type { Answer } from './api-client.js';
 import { Broken } from './outcomes.js';
 
@@ -13,25 +15,36 @@ export function demandSame(what: string, seen: unknown, demanded: unknown): void
   throw new Broken(`${what}: ${shortened(JSON.stringify(seen))}, demanded: ${shortened(JSON.stringify(demanded))}`);
 }
 
-/** @throws Broken unless the answer has this status and, where one is named, this code of an error */
-export function demandAnswer(answer: Answer<unknown>, status: number, code?: string): void {
-  const seenCode = (answer.body as { code?: unknown } | undefined)?.code;
-  if (answer.status === status && (code === undefined || seenCode === code)) return;
-  throw new Broken(`${shown(answer)}, demanded: ${status}${code === undefined ? '' : ` ${code}`}`);
+/** @throws Broken unless the answer has this status */
+export function demandAnswer(answer: Answer<unknown>, status: number): void {
+  demand(answer.status === status, `${shown(answer)}, demanded: ${status}`);
 }
 
-/** @throws Broken when the object has a member less or more */
-export function demandMembers(
-  what: string,
-  seen: object,
-  required: readonly string[],
-  optional: readonly string[],
-): void {
+/** The status and the code of a refusal. */
+export function refusal(code: ErrorCode): readonly [status: number, code: ErrorCode] {
+  return [ERROR_KINDS[kindOf(code)].status, code];
+}
+
+/** `what`: what was wrong with the request, where `shown` does not say it. @throws Broken unless the answer is this refusal */
+export function demandRefusal(answer: Answer<unknown>, code: ErrorCode, what = ''): void {
+  const seen = [answer.status, (answer.body as { code?: unknown } | undefined)?.code];
+  if (isDeepStrictEqual(seen, refusal(code))) return;
+  throw new Broken(`${what}${what === '' ? '' : ': '}${shown(answer)}, demanded: ${refusal(code).join(' ')}`);
+}
+
+/** @throws Broken when the object lacks a member, or has one that the schema does not name */
+export function demandMembers(what: string, seen: object, { required = [], properties = {} }: JsonSchema): void {
   const names = Object.keys(seen);
   const missing = required.filter((name) => !names.includes(name));
-  const unknown = names.filter((name) => !required.includes(name) && !optional.includes(name));
+  const unknown = names.filter((name) => !Object.hasOwn(properties, name));
   demand(missing.length === 0, `${what} lacks ${missing.join(', ')}: ${shortened(JSON.stringify(seen))}`);
   demand(unknown.length === 0, `${what} has ${unknown.join(', ')}: ${shortened(JSON.stringify(seen))}`);
+}
+
+/** @throws Broken when a member has another shape than the schema says. The value may have more members. */
+export function demandShape(what: string, seen: unknown, schema: JsonSchema): void {
+  const wrong = problemIn(opened(schema), seen);
+  demand(wrong === undefined, `${wrong?.path} of ${what} ${wrong?.problem}: ${shortened(JSON.stringify(seen))}`);
 }
 
 /** A request and what was answered to it. */

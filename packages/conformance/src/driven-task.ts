@@ -1,24 +1,26 @@
+import type { AppendableType, EventPayload, GivenPayload } from '../../protocol/src/events.js';
+import { CLAIM_WAIT_MS } from '../../protocol/src/limits.js';
+import type { JsonObject } from '../../protocol/src/json-schema.js';
 import type { Answer } from './api-client.js';
 import { Broken } from './outcomes.js';
 import { shown } from './demands.js';
 import type { WorkerClient } from './worker-client.js';
-import type { JsonObject, Lease, WorkerEvent } from './wire.js';
+import type { Lease, WorkerEvent } from './wire.js';
 
-export const progress = (percent: number, more: JsonObject = {}): WorkerEvent => ({
-  type: 'TASK_PROGRESS',
-  payload: { progress: percent, ...more },
-});
-export const message = (text: string, more: JsonObject = {}): WorkerEvent => ({
-  type: 'TASK_MESSAGE',
-  payload: { message: text, ...more },
-});
-export const output = (data: string, op = 'append', channel = 'text'): WorkerEvent => ({
-  type: 'TASK_OUTPUT',
-  payload: { channel, op, data },
-});
+const worker = <T extends AppendableType>(type: T, payload: GivenPayload<T>): WorkerEvent => ({ type, payload });
+
+export const progress = (percent: number, more: Partial<GivenPayload<'TASK_PROGRESS'>> = {}) =>
+  worker('TASK_PROGRESS', { progress: percent, ...more });
+export const message = (text: string, more: Partial<GivenPayload<'TASK_MESSAGE'>> = {}) =>
+  worker('TASK_MESSAGE', { message: text, ...more });
+export const output = (data: string, op: GivenPayload<'TASK_OUTPUT'>['op'] = 'append', channel = 'text') =>
+  worker('TASK_OUTPUT', { channel, op, data });
 
 /** A question with this id that may be answered by yes and no. */
-export const question = (suspendId: string, more: JsonObject = {}): JsonObject => ({
+export const question = (
+  suspendId: string,
+  more: Partial<EventPayload<'TASK_SUSPENDED'>> = {},
+): Partial<EventPayload<'TASK_SUSPENDED'>> => ({
   suspendId,
   kind: 'USER_ACTION_REQUIRED',
   reasonCode: 'CONFORMANCE',
@@ -86,7 +88,7 @@ export class DrivenTask {
 
   /** Claims the task again, after an attempt that ended or an answer. */
   async resume(): Promise<Lease> {
-    const waitTimeoutMs = Math.min(this.patienceMs, 30_000);
+    const waitTimeoutMs = Math.min(this.patienceMs, CLAIM_WAIT_MS.maximum);
     const { leases } = accepted(await this.worker.claim([this.lease.taskType], { waitTimeoutMs }));
     const lease = leases.find(({ taskId }) => taskId === this.taskId);
     if (!lease) throw new Broken(`the task was not handed out again within ${waitTimeoutMs} ms`);

@@ -1,6 +1,7 @@
+import { endsTask } from '../../protocol/src/events.js';
 import { Broken } from './outcomes.js';
 import { shortened } from './demands.js';
-import { TERMINAL_TYPES, type Envelope } from './wire.js';
+import type { Envelope } from './wire.js';
 
 /** An event exactly as it was delivered. */
 export interface Delivered {
@@ -37,7 +38,7 @@ export class Follower {
   }
 
   get hasTerminal(): boolean {
-    return this.events.some(({ type }) => TERMINAL_TYPES.includes(type));
+    return this.events.some(({ type }) => endsTask(type));
   }
 
   has(eventId: string): boolean {

@@ -60,7 +60,7 @@ export class Installation {
     return this.#missing.get(need);
   }
 
-  /** Made by the first clause that needs it, for all. */
+  /** The first clause that needs it makes it for all. */
   once<T>(name: string, make: () => Promise<T>): Promise<T> {
     const made = this.#shared.get(name) ?? make();
     this.#shared.set(name, made);
@@ -82,7 +82,7 @@ export class Installation {
     }
     if (workerToken === undefined) this.#missing.set('worker', 'needs a worker token: --worker-token');
     else await this.lookForWork(new WorkerClient(this.stranger, workerToken));
-    if (this.worker === undefined && !(await this.hasDemo())) {
+    if (this.worker === undefined && !(await this.tryDemo())) {
       this.#missing.set('task', 'needs tasks that end: a worker token (--worker-token), or the type demo.greet');
     }
   }
@@ -93,8 +93,8 @@ export class Installation {
     else this.#missing.set('worker', `needs a worker token that the service takes: ${shown(answer)}`);
   }
 
-  /** Whether the type is there, and somebody executes it: a service may take every type, and wait for a worker. */
-  private async hasDemo(): Promise<boolean> {
+  /** Creates a task of the demo. @returns whether somebody executes it: a service may take every type, and wait for a worker */
+  private async tryDemo(): Promise<boolean> {
     const clientRequestId = `conformance-${randomUUID()}`;
     const body = { clientRequestId, taskType: 'demo.greet', input: { steps: 1, stepMs: 1 } };
     const { status, body: created } = await this.principal.create(body);

@@ -2,7 +2,7 @@ import type { Result } from './run.js';
 
 const MARKS = { passed: 'passed     ', failed: 'FAILED     ', 'not checked': 'not checked' } as const;
 
-/** For people: a line for each clause, below the section that it stands in. */
+/** The report for people: a line for each clause, below the section that it stands in. */
 export function reportText(results: readonly Result[]): string {
   const lines: string[] = [];
   let heading = '';
@@ -21,7 +21,7 @@ export function reportText(results: readonly Result[]): string {
   return [...lines, '', `clauses: ${passed} passed, ${failed} failed, ${notChecked} not checked`, ''].join('\n');
 }
 
-/** For programs. */
+/** The report for programs. */
 export function reportJson(baseUrl: string, results: readonly Result[]): string {
   const clauses = results.map(({ clause, outcome, detail, tookMs }) => {
     const { id, document, section, sentence } = clause;

@@ -14,10 +14,10 @@ export interface Result {
 
 /** Clauses at one time; those that wait for a clock of the service come on top. */
 const LANES = 6;
-/** One clause takes no longer, whatever the service does. */
+/** One clause takes at most this long. */
 const DEADLINE_MS = 30_000;
 
-/** Checks the clauses. Answers in their order. */
+/** Checks the clauses. @returns the results in their order */
 export async function runAll(installation: Installation, clauses: readonly Clause[]): Promise<readonly Result[]> {
   const results = new Map<Clause, Result>();
   const run = async (clause: Clause) => {

@@ -1,8 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import { endsTask } from '../../protocol/src/events.js';
+import { CLAIM_WAIT_MS, MAX_EVENTS } from '../../protocol/src/limits.js';
+import type { JsonObject } from '../../protocol/src/json-schema.js';
 import type { Answer, ApiClient, HeaderMap } from './api-client.js';
 import { Broken, NotChecked } from './outcomes.js';
-import { demandAnswer, shown } from './demands.js';
+import { demandAnswer, refusal, shown } from './demands.js';
 import { DrivenTask, accepted, message, output, progress } from './driven-task.js';
 import type { Follower } from './follower.js';
 import type { Installation } from './installation.js';
@@ -11,7 +14,7 @@ import { SseFollower } from './sse.js';
 import { TRANSPORTS, type Transport } from './transports.js';
 import { Socket, type SocketOptions } from './web-socket.js';
 import type { WorkerClient } from './worker-client.js';
-import { TERMINAL_TYPES, type Created, type Envelope, type JsonObject, type Lease } from './wire.js';
+import type { Created, Envelope, Lease } from './wire.js';
 
 /** A task that is over, and its log as the pages show it. */
 export interface EndedTask {
@@ -20,7 +23,7 @@ export interface EndedTask {
   readonly headEventId: string;
 }
 
-/** Where a clause is played: whom it may speak for, and all that it opens, which is closed behind it. */
+/** The place of one clause. It has the principals that the clause may use, and closes everything that the clause opened. */
 export class Scene {
   readonly #followers: Follower[] = [];
   readonly #sockets: Socket[] = [];
@@ -34,14 +37,14 @@ export class Scene {
     return this.installation.principal;
   }
 
-  /** Somebody else. */
+  /** The second principal. */
   get b(): ApiClient {
     const { other } = this.installation;
     if (!other) throw new NotChecked('there is no second principal');
     return other;
   }
 
-  /** Shows no credentials. */
+  /** A client without credentials. */
   get stranger(): ApiClient {
     return this.installation.stranger;
   }
@@ -79,7 +82,7 @@ export class Scene {
     return `conformance.${randomUUID()}`;
   }
 
-  /** Creates a task; whatever becomes of it is ended behind the clause. */
+  /** Creates a task. The scene ends it when the clause is over. */
   async create(body: JsonObject, { by = this.a, headers = {} }: { by?: ApiClient; headers?: HeaderMap } = {}) {
     const answer = await by.create(body, headers);
     this.remember(answer, by);
@@ -119,7 +122,7 @@ export class Scene {
   }
 
   get claimMs(): number {
-    return Math.min(this.patienceMs, 30_000);
+    return Math.min(this.patienceMs, CLAIM_WAIT_MS.maximum);
   }
 
   /** Some type that a create may name: the task waits, or the demo executes it. */
@@ -133,7 +136,7 @@ export class Scene {
       const taskId = await (this.hasWorker ? scene.endedByWorker() : scene.endedByDemo());
       const log = await scene.eventually('the terminal event is in the log', async () => {
         const stored = await scene.log(taskId);
-        return stored.some((raw) => TERMINAL_TYPES.includes((JSON.parse(raw) as Envelope).type)) && stored;
+        return stored.some((raw) => endsTask((JSON.parse(raw) as Envelope).type)) && stored;
       });
       return { taskId, log, headEventId: String(log.length) };
     });
@@ -143,7 +146,7 @@ export class Scene {
   async log(taskId: string, by: ApiClient = this.a): Promise<readonly string[]> {
     const log: string[] = [];
     for (let cursor = '0'; ; ) {
-      const answer = await by.page(taskId, { afterEventId: cursor, maxEvents: 500, waitTimeoutMs: 0 });
+      const answer = await by.page(taskId, { afterEventId: cursor, maxEvents: MAX_EVENTS.maximum, waitTimeoutMs: 0 });
       demandAnswer(answer, 200);
       log.push(...rawElements(answer.text, 'events'));
       const { nextAfterEventId = '0', hasMore } = answer.body;
@@ -156,7 +159,7 @@ export class Scene {
     return (await this.log(taskId)).map((raw) => JSON.parse(raw) as Envelope);
   }
 
-  /** What several clauses look at: played once, on a scene of its own. */
+  /** Plays once, on a scene of its own, what several clauses look at. */
   once<T>(name: string, play: (scene: Scene) => Promise<T>): Promise<T> {
     return this.installation.once(name, async () => {
       const scene = new Scene(this.installation);
@@ -209,7 +212,7 @@ export class Scene {
     return delay(ms);
   }
 
-  /** Closes what is open, and ends what runs. */
+  /** Closes every open stream and socket, and ends every task that runs. */
   async close(): Promise<void> {
     for (const follower of this.#followers) follower.close();
     for (const socket of this.#sockets) socket.leave();
@@ -229,13 +232,14 @@ export class Scene {
   /** Where a create of an unknown type is refused, a claim that names the type makes it known. */
   private async createKnown(body: JsonObject, taskType: string, by: ApiClient): Promise<Answer<Created>> {
     const first = await this.create(body, { by });
-    if (first.status !== 422) return first;
+    const [refused] = refusal('REQUEST_VALIDATION_ERROR');
+    if (first.status !== refused) return first;
     const left = new AbortController();
     const claim = this.worker.claim([taskType], { waitTimeoutMs: 1_000, signal: left.signal }).catch(() => undefined);
     try {
       return await this.eventually(shown(first), async () => {
         const answer = await this.create(body, { by });
-        return answer.status !== 422 && answer;
+        return answer.status !== refused && answer;
       });
     } finally {
       left.abort();

@@ -122,7 +122,7 @@ async function ended(
   return until;
 }
 
-/** After the end, from the start, from near it, from the middle and from just before the end. */
+/** Reads the log after the end: from the start, from near it, from the middle and from just before the end. */
 async function replays(scene: Scene, taskId: string, last: number): Promise<readonly Part[]> {
   const opened = ALL_TRANSPORTS.flatMap((transport) =>
     [0, 1, Math.floor(last / 2), last - 1].map((cursor) => ({

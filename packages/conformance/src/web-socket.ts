@@ -1,10 +1,12 @@
 import { WebSocket } from 'ws';
+import { CLOSE_CODES } from '../../protocol/src/close-codes.js';
+import { type Frame as FrameOf, MULTIPLEX } from '../../protocol/src/frames.js';
 import type { ApiClient, HeaderMap } from './api-client.js';
 import { Broken } from './outcomes.js';
 import { shortened } from './demands.js';
 import { Follower } from './follower.js';
 
-export const MULTIPLEX = 'taskbridge.multiplex.v1';
+export const HEARTBEAT: FrameOf<'heartbeat'>['type'] = 'HEARTBEAT';
 
 /** A frame of the server: an event, or one that says something of a subscription or of the connection. */
 export interface Frame {
@@ -15,14 +17,14 @@ export interface Frame {
   readonly ref?: string;
   readonly code?: string;
   readonly reason?: string;
-  /** As it came. */
+  /** The text of the frame as it came. */
   readonly raw: string;
 }
 
 export interface SocketOptions {
   readonly protocols?: readonly string[];
   readonly headers?: HeaderMap;
-  /** False: answers no ping. */
+  /** When false, the client answers no ping. */
   readonly answersPings?: boolean;
 }
 
@@ -117,7 +119,7 @@ export class Socket {
     this.send({ action: 'unsubscribe', taskId });
   }
 
-  /** The first frame that fits, when it has come. */
+  /** Resolves with the first frame that fits. */
   async frame(what: string, fits: (frame: Frame) => boolean, withinMs = this.patienceMs): Promise<Frame> {
     await this.until(() => this.frames.some(fits), what, withinMs);
     return this.frames.find(fits) as Frame;
@@ -198,12 +200,14 @@ export class WebSocketFollower extends Follower {
     );
     const { code, reason } = socket.closed ?? { code: 1006, reason: '' };
     this.finish(
-      code === 1006 ? { how: 'broken', saysOver: false } : { how: 'closed', code, reason, saysOver: code === 1000 },
+      code === 1006
+        ? { how: 'broken', saysOver: false }
+        : { how: 'closed', code, reason, saysOver: code === CLOSE_CODES.over.code },
     );
   }
 
   private frame(frame: Frame, socket: Socket): void {
-    const isEvent = frame.eventId !== undefined && frame.type !== 'HEARTBEAT';
+    const isEvent = frame.eventId !== undefined && frame.type !== HEARTBEAT;
     this.receive(frame.raw, isEvent ? [frame.raw] : []);
     const { type, reason = '', code = '' } = frame;
     if (type === 'SUBSCRIPTION_ENDED') this.finish({ how: 'ended', reason, saysOver: reason === 'terminal' });

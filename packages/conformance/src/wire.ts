@@ -1,66 +1,21 @@
-// What the documents say about the shapes of bodies; nothing here is believed before a clause has looked at it.
+import type { TaskEvent } from '../../protocol/src/events.js';
+import type { JsonObject } from '../../protocol/src/json-schema.js';
+import type { Answer } from '../../protocol/src/snapshots.js';
 
-export type JsonObject = Readonly<Record<string, unknown>>;
+// What the protocol says about the shapes of bodies. A clause looks at each before it believes it.
 
-export interface Created {
-  readonly taskId: string;
-  readonly status: string;
-  readonly clientRequestId: string;
-  readonly deduplicated: boolean;
-}
+export type Created = Answer<'TaskAccepted'>;
+export type Page = Omit<Answer<'EventPage'>, 'events'> & { readonly events: readonly Envelope[] };
+export type Snapshot = Answer<'TaskSnapshot'>;
+export type TaskList = Answer<'TaskPage'>;
+export type ErrorBody = Answer<'Error'>;
+export type Lease = Answer<'Lease'>;
 
-export interface Envelope {
-  readonly type: string;
-  readonly taskId: string;
-  readonly eventId: string;
-  readonly createdAt: string;
-  readonly payload: JsonObject;
-}
+/** An event of any type, also of one that the protocol does not have. */
+export type Envelope = Omit<TaskEvent, 'type' | 'payload'> & { readonly type: string; readonly payload: JsonObject };
 
-export interface Page {
-  readonly taskId: string;
-  readonly events: readonly Envelope[];
-  readonly nextAfterEventId?: string;
-  readonly hasMore: boolean;
-  readonly headEventId: string;
-  readonly terminal: boolean;
-}
-
-export interface Snapshot {
-  readonly taskId: string;
-  readonly clientRequestId: string;
-  readonly taskType: string;
-  readonly status: string;
-  readonly input?: JsonObject;
-  readonly metadata: JsonObject;
-  readonly attachments: readonly Attachment[];
-  readonly attempt: number;
-  readonly attemptsLeft: number;
-  readonly cancellationRequested: boolean;
-  readonly progress?: number;
-  readonly openSuspension?: JsonObject;
-  readonly result?: unknown;
-  readonly failure?: JsonObject;
-  readonly headEventId: string;
-  readonly createdAt: string;
-  readonly startedAt?: string;
-  readonly finishedAt?: string;
-}
-
-export interface Attachment {
-  readonly attachmentId: string;
-  readonly filename: string;
-  readonly contentType: string;
-  readonly sizeBytes: number;
-  readonly sha256: string;
-  /** In a lease only. */
-  readonly url?: string;
-}
-
-export interface TaskList {
-  readonly items: readonly Snapshot[];
-  readonly nextCursor: string | null;
-}
+/** What a worker appends, also when the service has to refuse it. */
+export type WorkerEvent = Pick<Envelope, 'type' | 'payload'>;
 
 export interface Action {
   readonly clientActionId: string;
@@ -69,35 +24,7 @@ export interface Action {
   readonly payload?: JsonObject;
 }
 
-export interface ErrorBody {
-  readonly code: string;
-  readonly message: string;
-  readonly details: JsonObject;
-  readonly timestamp: string;
-  readonly correlationId: string;
-}
-
-export interface Lease {
-  readonly taskId: string;
-  readonly attempt: number;
-  readonly leaseToken: string;
-  readonly leaseExpiresAt: string;
-  readonly taskType: string;
-  readonly clientRequestId: string;
-  readonly input: JsonObject;
-  readonly metadata: JsonObject;
-  readonly attachments: readonly Attachment[];
-  readonly headEventId: string;
-  readonly cancellationRequested: boolean;
-  readonly resume?: JsonObject;
-  readonly answers: readonly JsonObject[];
-}
-
-export interface WorkerEvent {
-  readonly type: string;
-  readonly payload: JsonObject;
-}
-
-export const TERMINAL_TYPES: readonly string[] = ['TASK_COMPLETED', 'TASK_FAILED', 'TASK_CANCELLED'];
+/** The form of every timestamp: UTC, in milliseconds. */
+export const TIMESTAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 /** An id of the right form that no service gives out: its time is that of 1970. */
 export const ABSENT_TASK = '00000000-0000-7000-8000-000000000000';

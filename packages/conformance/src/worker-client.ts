@@ -1,5 +1,6 @@
+import type { JsonObject } from '../../protocol/src/json-schema.js';
 import type { Answer, ApiClient, HeaderMap } from './api-client.js';
-import type { JsonObject, Lease, WorkerEvent } from './wire.js';
+import type { Lease, WorkerEvent } from './wire.js';
 
 /** All that a call needs to prove that it may. */
 export type Held = Pick<Lease, 'taskId' | 'leaseToken'>;

@@ -44,7 +44,7 @@ export class Outcomes {
     }
   }
 
-  /** Of a call whose promise has resolved. */
+  /** Takes the error of a call whose promise has resolved. */
   fail(error: unknown): void {
     this.rejected({ error });
   }

@@ -66,7 +66,7 @@ export interface SuspendRequest {
   readonly schemaVersion?: number;
   /** When the task fails with SUSPENSION_EXPIRED if nobody answered. Defaults to never. */
   readonly expiresAt?: Date | string | number;
-  /** For the client that shows the question. */
+  /** Hints for the client that shows the question. */
   readonly uiHints?: JsonObject;
   readonly interaction?: JsonObject;
 }

@@ -5,7 +5,7 @@ import { type JsonSchema, text } from './json-schema.js';
 /** What a client may send in the place of a task id. Only a UUID names a task. */
 export const TASK_ID = text({ title: 'a task id', pattern: '^[a-zA-Z0-9][a-zA-Z0-9._@-]{0,254}$' });
 
-/** As the service gives them. */
+/** The form that the service gives. */
 export const TASK_UUID = text({ pattern: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' });
 
 /** `clientRequestId` and `clientActionId`. */

@@ -15,7 +15,7 @@ export interface JsonSchema {
   readonly format?: string;
   readonly default?: unknown;
   readonly examples?: readonly unknown[];
-  /** Of the bytes of a file in a form. */
+  /** The media type of a file in a form. */
   readonly contentMediaType?: string;
   readonly pattern?: string;
   readonly minLength?: number;

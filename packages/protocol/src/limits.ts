@@ -39,14 +39,14 @@ interface Range {
   readonly default: number;
 }
 
-/** Of `GET /tasks`. */
+/** Tasks on a page of `GET /tasks`. */
 export const LIST_LIMIT: Range = { minimum: 1, maximum: 100, default: 50 };
 
-/** Of `GET /tasks/{taskId}/events`. */
+/** Events on a page of `GET /tasks/{taskId}/events`. */
 export const MAX_EVENTS: Range = { minimum: 1, maximum: 500, default: 100 };
 export const POLL_WAIT_MS: Range = { minimum: 0, maximum: 60_000, default: 25_000 };
 
-/** Of a claim. */
+/** The most types that a claim names. */
 export const MAX_TASK_TYPES = 100;
 export const MAX_TASKS: Range = { minimum: 1, maximum: 50, default: 1 };
 export const CLAIM_WAIT_MS: Range = { minimum: 0, maximum: 30_000, default: 20_000 };

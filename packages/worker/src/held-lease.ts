@@ -108,7 +108,7 @@ export class HeldLease implements LeaseHolder {
     }
   }
 
-  /** In the words of the runner. */
+  /** The error in the words of the runner. */
   private translated(error: unknown): unknown {
     if (error instanceof ServiceRefused) {
       if (OVER.has(error.code)) return new LeaseLost();

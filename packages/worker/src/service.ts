@@ -6,7 +6,7 @@ export class ServiceRefused extends Error {
   constructor(
     readonly status: number,
     readonly code: string,
-    /** In the service's words. */
+    /** The message in the service's words. */
     readonly text: string,
   ) {
     super(`${status} ${code}: ${text}`);

@@ -242,7 +242,7 @@ export const handlers = {
   'both.pieces': async ({ pieces }, { output }) => {
     for (const [data, options] of pieces) await output(fromUnits(data), options);
   },
-  /** As large as an event may be. */
+  /** Sends messages that are as large as an event may be. */
   'both.large-messages': async ({ count, length }, { message, progress }) => {
     for (let n = 0; n < count; n += 1) void message(String(n % 10).repeat(length));
     await progress(100, { stage: 's'.repeat(length) });

@@ -106,7 +106,7 @@ export class InlineLease implements LeaseHolder {
   }
 }
 
-/** In the words of the runner. */
+/** Throws errors in the words of the runner. */
 async function translated<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call();

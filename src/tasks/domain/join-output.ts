@@ -11,7 +11,7 @@ export interface Joined {
 interface Run {
   readonly first: NewEvent;
   readonly data: string[];
-  /** Of the JSON of the one event. */
+  /** Bytes of the JSON of the one event. */
   bytes: number;
 }
 

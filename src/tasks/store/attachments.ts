@@ -36,7 +36,7 @@ const INSERT: Statement = {
       AS f (attachment_id, filename, content_type, size_bytes, sha256, position)`,
 };
 
-/** In the transaction that inserts the task. */
+/** Inserts them in the transaction that inserts the task. */
 export async function insertAttachments(
   tx: Queryable,
   task: { readonly taskId: string; readonly tenantId: string; readonly ownerId: string },

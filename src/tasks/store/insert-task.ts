@@ -22,8 +22,8 @@ export type InsertOutcome =
   | { readonly outcome: 'passed_over' };
 
 /**
- * The UUIDv7 in `id` with the milliseconds of the database clock in its first six bytes. Ids are then in the order of one clock,
- * whichever replica made them. uuidv7() needs PostgreSQL 18.
+ * The UUIDv7 in `id` with the milliseconds of the database clock in its first six bytes. So the ids of all replicas are in the order
+ * of one clock. uuidv7() needs PostgreSQL 18.
  */
 export const timedByDatabase = (id: string) => `encode(overlay(uuid_send(${id}) PLACING
   substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1), 'hex')::uuid`;

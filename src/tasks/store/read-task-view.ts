@@ -24,7 +24,7 @@ export interface TaskView {
   readonly attachments: readonly Attachment[];
   /** The payload of TASK_SUSPENDED, while the question is open. */
   readonly openSuspension: JsonText | null;
-  /** Of TASK_COMPLETED. */
+  /** The result of TASK_COMPLETED. */
   readonly result: JsonText | null;
   /** The payload of TASK_FAILED. */
   readonly failure: JsonText | null;

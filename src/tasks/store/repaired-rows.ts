@@ -52,7 +52,7 @@ const RECEIPTS: Statement = {
     WHERE r.task_id = $1`,
 };
 
-/** In the order of their ids. */
+/** The events in the order of their ids. */
 export async function* loggedEvents(tx: Queryable, taskId: string): AsyncGenerator<LoggedEvent> {
   type Row = { event_id: string; type: string; payload: string; attempt: number | null; lease_number: number | null };
   const receipts = await tx.query<{ suspend_id: string; client_action_id: string }>(RECEIPTS, [taskId]);

@@ -1,5 +1,5 @@
 import type { Check } from '../clause.js';
-import { demandSame } from '../demands.js';
+import { demandSame, refusal } from '../demands.js';
 import { question } from '../driven-task.js';
 import type { Action } from '../wire.js';
 
@@ -26,9 +26,10 @@ export const orderOfJudgements: Check = async (scene) => {
   };
   demandSame('while the task runs', whileItRuns, {
     'a repeat of the accepted one': [200, 'DEDUPLICATED'],
-    'other content, under an id that was accepted, for a question that was never asked': [409, 'IDEMPOTENCY_CONFLICT'],
+    'other content, under an id that was accepted, for a question that was never asked':
+      refusal('IDEMPOTENCY_CONFLICT'),
     'an action that is not allowed, for a question that is answered': [200, 'REJECTED_ALREADY_RESOLVED'],
-    'an action that is not allowed, for a question that was never asked': [404, 'NOT_FOUND'],
+    'an action that is not allowed, for a question that was never asked': refusal('NOT_FOUND'),
   });
   await task.resume();
   await task.complete();
@@ -40,8 +41,8 @@ export const orderOfJudgements: Check = async (scene) => {
   };
   demandSame('when the task is over', whenItIsOver, {
     'a repeat of the accepted one': [200, 'DEDUPLICATED'],
-    'a question that was never asked': [404, 'NOT_FOUND'],
-    'a question that is answered': [409, 'TASK_ALREADY_TERMINAL'],
-    'an action that is not allowed': [409, 'TASK_ALREADY_TERMINAL'],
+    'a question that was never asked': refusal('NOT_FOUND'),
+    'a question that is answered': refusal('TASK_ALREADY_TERMINAL'),
+    'an action that is not allowed': refusal('TASK_ALREADY_TERMINAL'),
   });
 };

@@ -1,5 +1,5 @@
 import type { Check } from '../clause.js';
-import { demand, demandAnswer, demandSame, shown } from '../demands.js';
+import { demand, demandAnswer, demandRefusal, demandSame, refusal, shown } from '../demands.js';
 import { question, type DrivenTask } from '../driven-task.js';
 import type { Scene } from '../scene.js';
 
@@ -47,22 +47,22 @@ export const actionConflict: Check = async (scene) => {
   const task = await asking(scene);
   await scene.a.act(task.taskId, yes('a'));
   for (const change of [{ actionType: 'no' }, { payload: { other: true } }]) {
-    demandAnswer(await scene.a.act(task.taskId, { ...yes('a'), ...change }), 409, 'IDEMPOTENCY_CONFLICT');
+    demandRefusal(await scene.a.act(task.taskId, { ...yes('a'), ...change }), 'IDEMPOTENCY_CONFLICT');
   }
 };
 
 export const neverAsked: Check = async (scene) => {
   const task = await asking(scene);
-  demandAnswer(await scene.a.act(task.taskId, { ...yes('a'), suspendId: 'never' }), 404, 'NOT_FOUND');
+  demandRefusal(await scene.a.act(task.taskId, { ...yes('a'), suspendId: 'never' }), 'NOT_FOUND');
 };
 
 export const actionTooLate: Check = async (scene) => {
   const task = await asking(scene);
   await scene.a.cancel(task.taskId);
-  demandAnswer(await scene.a.act(task.taskId, yes('a')), 409, 'TASK_ALREADY_TERMINAL');
+  demandRefusal(await scene.a.act(task.taskId, yes('a')), 'TASK_ALREADY_TERMINAL');
 };
 
-/** Judged by the service's clock, which the last event shows. */
+/** The service judges by its clock, which the last event shows. */
 export const questionExpires: Check = async (scene) => {
   const task = await scene.begin();
   const begun = performance.now();
@@ -73,9 +73,10 @@ export const questionExpires: Check = async (scene) => {
   if (performance.now() - begun < 900) demand(openSuspension !== undefined, 'the question was closed before its time');
   await scene.quiet(1_200);
   const answer = await scene.a.act(task.taskId, yes('late'));
-  const isOver = answer.status === 409 && (answer.body as { code?: string }).code === 'TASK_ALREADY_TERMINAL';
+  const [over, code] = refusal('TASK_ALREADY_TERMINAL');
+  const isOver = answer.status === over && (answer.body as { code?: string }).code === code;
   const isExpired = answer.status === 200 && answer.body.status === 'REJECTED_EXPIRED';
-  demand(isOver || isExpired, `${shown(answer)}, demanded: 200 REJECTED_EXPIRED, or 409 once the task is over`);
+  demand(isOver || isExpired, `${shown(answer)}, demanded: 200 REJECTED_EXPIRED, or ${over} once the task is over`);
   const failed = await scene.eventually(
     'the task is over because nobody answered',
     async () => (await scene.a.snapshot(task.taskId)).body.failure,
@@ -105,7 +106,7 @@ export const oneIsAccepted: Check = async (scene) => {
 export const notAllowed: Check = async (scene) => {
   const task = await asking(scene);
   const answer = await scene.a.act(task.taskId, { ...yes('a'), actionType: 'perhaps' });
-  demandAnswer(answer, 409, 'ACTION_NOT_ALLOWED');
+  demandRefusal(answer, 'ACTION_NOT_ALLOWED');
   const { details } = answer.body as unknown as { details: unknown };
   demandSame('details', details, { allowedActions: ['yes', 'no'] });
 };

@@ -1,10 +1,11 @@
+import { CLOSE_CODES } from '../../../protocol/src/close-codes.js';
+import { MULTIPLEX } from '../../../protocol/src/frames.js';
 import { type Check } from '../clause.js';
 import { NotChecked } from '../outcomes.js';
 import type { Answer, ApiClient } from '../api-client.js';
-import { demand, demandSame, shown } from '../demands.js';
+import { demandSame, refusal, shown } from '../demands.js';
 import type { Scene } from '../scene.js';
 import { ABSENT_TASK } from '../wire.js';
-import { MULTIPLEX } from '../web-socket.js';
 
 type Ask = (by: ApiClient, taskId: string) => Promise<Answer<unknown>>;
 
@@ -82,7 +83,7 @@ export const unauthenticated: Check = async (scene) => {
   demandSame(
     'an answer to nobody',
     [answer.status, (answer.body as { code?: string }).code],
-    [401, 'AUTHENTICATION_ERROR'],
+    refusal('AUTHENTICATION_ERROR'),
   );
 };
 
@@ -94,5 +95,5 @@ export const unauthenticatedWebSocket: Check = async (scene) => {
   await socket.until(() => socket.isOpen || socket.refused !== undefined, 'the opening of the WebSocket');
   if (socket.refused) throw new NotChecked(`something in front of the service answered ${socket.refused.status}`);
   const { code } = await socket.close();
-  demand(code === 4401, `a WebSocket without credentials was closed with ${code}, demanded: 4401`);
+  demandSame('the close of a WebSocket without credentials', code, CLOSE_CODES.notAuthenticated.code);
 };

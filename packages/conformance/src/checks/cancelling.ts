@@ -1,5 +1,6 @@
+import { MAX_CANCEL_REASON_LENGTH } from '../../../protocol/src/limits.js';
 import type { Check } from '../clause.js';
-import { demand, demandAnswer, demandSame, shown } from '../demands.js';
+import { demandAnswer, demandRefusal, demandSame } from '../demands.js';
 import { question } from '../driven-task.js';
 import type { Scene } from '../scene.js';
 
@@ -14,7 +15,7 @@ export const cancelledWaiting: Check = async (scene) => {
   demandSame('the event', [last?.type, last?.payload], ['TASK_CANCELLED', { reason: 'cancelled_by_user' }]);
 };
 
-export const workerIsTold: Check = async (scene) => {
+export const workerLearnsOfCancel: Check = async (scene) => {
   const task = await scene.begin();
   demandAnswer(await scene.a.cancel(task.taskId, { reason: 'no longer needed' }), 202);
   const beat = await task.worker.call<{ cancellationRequested: boolean; cancelReason?: string }>(
@@ -74,11 +75,11 @@ export const questionEnds: Check = async (scene) => {
 
 export const reasonOfCancel: Check = async (scene) => {
   const { taskId } = await scene.waiting();
-  for (const reason of ['', 'x'.repeat(1025), 1]) {
+  for (const reason of ['', 'x'.repeat(MAX_CANCEL_REASON_LENGTH + 1), 1]) {
     const answer = await scene.a.cancel(taskId, { reason });
-    demand(answer.status === 422, `${shown(answer)}, demanded: 422`);
+    demandRefusal(answer, 'REQUEST_VALIDATION_ERROR');
   }
-  const reason = 'é'.repeat(1024);
+  const reason = 'é'.repeat(MAX_CANCEL_REASON_LENGTH);
   demandAnswer(await scene.a.cancel(taskId, { reason }), 202);
   demandSame('the reason', (await lastOf(scene, taskId))?.payload['reason'], reason);
 };

@@ -1,8 +1,10 @@
+import { CLOSE_CODES } from '../../../protocol/src/close-codes.js';
+import { ERROR_KINDS, type ErrorCode, kindOf } from '../../../protocol/src/errors.js';
+import { MULTIPLEX } from '../../../protocol/src/frames.js';
 import type { Check } from '../clause.js';
-import { demand, demandAnswer, demandSame } from '../demands.js';
+import { demand, demandRefusal, demandSame, refusal } from '../demands.js';
 import type { Scene } from '../scene.js';
 import { ALL_TRANSPORTS } from '../transports.js';
-import { MULTIPLEX } from '../web-socket.js';
 
 /** None of them is an event id. */
 const MALFORMED = ['x', '-1', '1.5', '01', ' 1', '1e2', '0x1', '١'];
@@ -26,7 +28,7 @@ export const startCursors: Check = async (scene) => {
 export const pollMalformed: Check = async (scene) => {
   const { taskId } = await scene.ended();
   for (const afterEventId of MALFORMED) {
-    demandAnswer(await scene.a.page(taskId, { afterEventId, waitTimeoutMs: 0 }), 400, 'INVALID_CURSOR');
+    demandRefusal(await scene.a.page(taskId, { afterEventId, waitTimeoutMs: 0 }), 'INVALID_CURSOR');
   }
 };
 
@@ -34,50 +36,54 @@ export const pollAhead: Check = async (scene) => {
   const { taskId, headEventId } = await scene.ended();
   for (const afterEventId of [next(headEventId), ...FAR_AHEAD]) {
     const answer = await scene.a.page(taskId, { afterEventId, waitTimeoutMs: 0 });
-    demandAnswer(answer, 409, 'CURSOR_AHEAD');
+    demandRefusal(answer, 'CURSOR_AHEAD');
     demandSame('details', (answer.body as unknown as { details: unknown }).details, { headEventId });
   }
 };
 
 export const sseMalformed: Check = async (scene) => {
   const { taskId } = await scene.ended();
-  for (const cursor of MALFORMED.filter(isAscii)) await demandSseRefusal(scene, taskId, cursor, 400, 'INVALID_CURSOR');
+  for (const cursor of MALFORMED.filter(isAscii)) await demandSseRefusal(scene, taskId, cursor, 'INVALID_CURSOR');
 };
 
 export const sseAhead: Check = async (scene) => {
   const { taskId, headEventId } = await scene.ended();
   for (const cursor of [next(headEventId), ...FAR_AHEAD]) {
-    await demandSseRefusal(scene, taskId, cursor, 409, 'CURSOR_AHEAD');
+    await demandSseRefusal(scene, taskId, cursor, 'CURSOR_AHEAD');
   }
 };
 
-async function demandSseRefusal(scene: Scene, taskId: string, cursor: string, status: number, code: string) {
+async function demandSseRefusal(scene: Scene, taskId: string, cursor: string, code: ErrorCode) {
   const headers = { Accept: 'text/event-stream', 'Last-Event-ID': cursor };
   const stream = await scene.a.open('GET', `/api/v1/tasks/${taskId}/events/stream`, { headers });
   const isRefused = stream.status >= 400;
   const text = isRefused || stream.status === 204 ? await stream.text() : '';
   if (!isRefused) await stream.body?.cancel().catch(() => undefined);
   const seen = `SSE with Last-Event-ID: ${cursor} was answered ${stream.status} ${text}`;
+  const [status] = refusal(code);
   demand(stream.status === status && text.includes(`"${code}"`), `${seen}, demanded: ${status} ${code}`);
 }
 
 export const webSocketMalformed: Check = async (scene) => {
   const { taskId } = await scene.ended();
-  for (const lastEventId of MALFORMED) await demandClose(scene, taskId, lastEventId, 4400, 'INVALID_CURSOR');
+  for (const lastEventId of MALFORMED) await demandClose(scene, taskId, lastEventId, 'INVALID_CURSOR');
 };
 
 export const webSocketAhead: Check = async (scene) => {
   const { taskId, headEventId } = await scene.ended();
   for (const lastEventId of [next(headEventId), ...FAR_AHEAD]) {
-    await demandClose(scene, taskId, lastEventId, 4409, 'CURSOR_AHEAD');
+    await demandClose(scene, taskId, lastEventId, 'CURSOR_AHEAD');
   }
 };
 
-async function demandClose(scene: Scene, taskId: string, lastEventId: string, code: number, reason: string) {
+async function demandClose(scene: Scene, taskId: string, lastEventId: string, reason: ErrorCode) {
   const socket = await scene.socket();
   socket.subscribe(taskId, { lastEventId });
   const closed = await socket.close();
-  demandSame(`the close after a subscribe with lastEventId "${lastEventId}"`, closed, { code, reason });
+  demandSame(`the close after a subscribe with lastEventId "${lastEventId}"`, closed, {
+    code: CLOSE_CODES[ERROR_KINDS[kindOf(reason)].close].code,
+    reason,
+  });
 }
 
 /** Such a cursor costs its own subscription alone. */

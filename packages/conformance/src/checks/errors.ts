@@ -1,11 +1,14 @@
 import { gzipSync } from 'node:zlib';
+import type { ErrorCode } from '../../../protocol/src/errors.js';
+import { SCHEMAS } from '../../../protocol/src/snapshots.js';
 import type { Answer } from '../api-client.js';
 import type { Check } from '../clause.js';
-import { demand, demandAnswer, demandMembers, shown } from '../demands.js';
+import { demand, demandMembers, demandRefusal, demandSame, refusal, shown } from '../demands.js';
 import type { Scene } from '../scene.js';
-import { ABSENT_TASK, type ErrorBody } from '../wire.js';
+import { ABSENT_TASK, TIMESTAMP, type ErrorBody } from '../wire.js';
 
-const TIMESTAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
+/** The status of a service without the worker protocol. */
+const [ABSENT] = refusal('NOT_FOUND');
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };
 
@@ -28,11 +31,11 @@ const REFUSALS: Readonly<Record<string, (scene: Scene) => Promise<Answer<unknown
 export const shapeOfErrors: Check = async (scene) => {
   for (const [kind, refuse] of Object.entries(REFUSALS)) {
     const answer = await refuse(scene);
-    if (kind === 'a worker without a token' && answer.status === 404) continue;
+    if (kind === 'a worker without a token' && answer.status === ABSENT) continue;
     const { body } = answer;
     demand(typeof body === 'object' && body !== null, `${shown(answer)}: the body is no JSON object`);
     const error = body as ErrorBody;
-    demandMembers(shown(answer), error, ['code', 'message', 'details', 'timestamp', 'correlationId'], []);
+    demandMembers(shown(answer), error, SCHEMAS.Error);
     const { code, message, details, timestamp, correlationId } = error;
     demand(/^[A-Z][A-Z_]*$/.test(code), `${shown(answer)}: code is ${code}`);
     demand(typeof message === 'string' && message !== '', `${shown(answer)}: message is ${JSON.stringify(message)}`);
@@ -48,18 +51,18 @@ export const shapeOfErrors: Check = async (scene) => {
 };
 
 const refusedWith =
-  (kind: string, status: number, code: string): Check =>
+  (kind: string, code: ErrorCode): Check =>
   async (scene) =>
-    demandAnswer((await REFUSALS[kind]?.(scene)) as Answer<unknown>, status, code);
+    demandRefusal((await REFUSALS[kind]?.(scene)) as Answer<unknown>, code);
 
-export const malformed = refusedWith('malformed JSON', 400, 'INVALID_REQUEST');
-export const nothingThere = refusedWith('nothing there', 404, 'NOT_FOUND');
-export const notAcceptable = refusedWith('a type of answer', 406, 'NOT_ACCEPTABLE');
-export const noSuchTask = refusedWith('no such task', 404, 'TASK_NOT_FOUND');
+export const malformed = refusedWith('malformed JSON', 'INVALID_REQUEST');
+export const nothingThere = refusedWith('nothing there', 'NOT_FOUND');
+export const notAcceptable = refusedWith('a type of answer', 'NOT_ACCEPTABLE');
+export const noSuchTask = refusedWith('no such task', 'TASK_NOT_FOUND');
 
 export const methodNotAllowed: Check = async (scene) => {
   const answer = (await REFUSALS['a method']?.(scene)) as Answer<unknown>;
-  demandAnswer(answer, 405, 'METHOD_NOT_ALLOWED');
+  demandRefusal(answer, 'METHOD_NOT_ALLOWED');
   const allow = (answer.headers.get('allow') ?? '').split(/,\s*/);
   demand(
     ['GET', 'POST'].every((method) => allow.includes(method)),
@@ -77,17 +80,17 @@ export const unsupportedType: Check = async (scene) => {
   for (const [headers, bytes] of sent) {
     const answer = await scene.a.request('POST', '/api/v1/tasks', { headers, body: bytes });
     scene.remember(answer);
-    demandAnswer(answer, 415, 'UNSUPPORTED_MEDIA_TYPE');
+    demandRefusal(answer, 'UNSUPPORTED_MEDIA_TYPE');
   }
 };
 
 export const namedMembers: Check = async (scene) => {
   const answer = await scene.create({ clientRequestId: scene.newId(), taskType: 'with space', metadata: 1 });
-  demandAnswer(answer, 422, 'REQUEST_VALIDATION_ERROR');
+  demandRefusal(answer, 'REQUEST_VALIDATION_ERROR');
   const { errors } = (answer.body as unknown as ErrorBody).details as { errors?: { path: string; message: string }[] };
   demand(Array.isArray(errors), `${shown(answer)}: details.errors is no list`);
   for (const error of errors) {
-    demandMembers('an element of details.errors', error, ['path', 'message'], []);
+    demandSame('the members of an element of details.errors', Object.keys(error).sort(), ['message', 'path']);
   }
   const paths = new Set(errors.map(({ path }) => path));
   demand(paths.has('taskType') && paths.has('metadata') && paths.size === 2, `${shown(answer)}: names other members`);

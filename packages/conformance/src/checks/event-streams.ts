@@ -1,7 +1,9 @@
+import type { JsonObject } from '../../../protocol/src/json-schema.js';
+import { HEARTBEAT } from '../web-socket.js';
 import type { Check } from '../clause.js';
-import { demand, demandSame, shortened } from '../demands.js';
+import { demand, demandSame, refusal, shortened } from '../demands.js';
 import { parsedBlock } from '../sse.js';
-import { ABSENT_TASK, type Envelope, type JsonObject } from '../wire.js';
+import { ABSENT_TASK, type Envelope } from '../wire.js';
 
 /** A heartbeat comes after this much silence, unless the operator chose less. */
 const HEARTBEAT_SECONDS = 15;
@@ -45,8 +47,9 @@ export const cursorOfSse: Check = async (scene) => {
 export const settledBefore: Check = async (scene) => {
   const stream = scene.sse(ABSENT_TASK);
   const { how, code, reason = '' } = await stream.ended();
-  demandSame('a stream on a task that does not exist', [how, code], ['status', 404]);
-  demand(reason.includes('"TASK_NOT_FOUND"'), `the body is ${reason}`);
+  const [status, expected] = refusal('TASK_NOT_FOUND');
+  demandSame('a stream on a task that does not exist', [how, code], ['status', status]);
+  demand(reason.includes(`"${expected}"`), `the body is ${reason}`);
 };
 
 export const noContentAtTheEnd: Check = async (scene) => {
@@ -66,5 +69,5 @@ export const heartbeatOfSse: Check = async (scene) => {
   const block = parsedBlock(stream.frames.find(isHeartbeat) ?? '');
   demand(block.id === undefined, `a heartbeat has an id: ${JSON.stringify(block.lines)}`);
   const { type, taskId: about, payload } = JSON.parse(block.data ?? '{}') as JsonObject;
-  demandSame('its data', [type, about, payload], ['HEARTBEAT', taskId, { live: true }]);
+  demandSame('its data', [type, about, payload], [HEARTBEAT, taskId, { live: true }]);
 };

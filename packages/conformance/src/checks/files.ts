@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type Check } from '../clause.js';
 import { NotChecked } from '../outcomes.js';
-import { demand, demandAnswer, demandSame, shown } from '../demands.js';
+import { demand, demandAnswer, demandRefusal, demandSame, refusal, shown } from '../demands.js';
 import type { Scene } from '../scene.js';
 import type { Created } from '../wire.js';
 
@@ -24,7 +24,10 @@ async function createWithFile(
   body.append('attachment', new Blob([text], { type }), name);
   const answer = await scene.a.request<Created>('POST', '/api/v1/tasks', { body });
   scene.remember(answer);
-  if (answer.status === 415) throw new NotChecked('attachments are switched off: a form is answered with 415');
+  const [unsupported] = refusal('UNSUPPORTED_MEDIA_TYPE');
+  if (answer.status === unsupported) {
+    throw new NotChecked(`attachments are switched off: a form is answered with ${unsupported}`);
+  }
   return answer;
 }
 
@@ -45,7 +48,7 @@ export const createdWithFiles: Check = async (scene) => {
   demand(attachmentId !== '', 'an attachment has no attachmentId');
   const again = await createWithFile(scene, { more });
   demandSame('the repeated create', [again.status, again.body.taskId], [200, answer.body.taskId]);
-  demandAnswer(await createWithFile(scene, { more, text: 'other' }), 409, 'IDEMPOTENCY_CONFLICT');
+  demandRefusal(await createWithFile(scene, { more, text: 'other' }), 'IDEMPOTENCY_CONFLICT');
 };
 
 /** As long as that of a browser. */
@@ -94,12 +97,12 @@ export const aliases: Check = async (scene) => {
   demandAnswer(answer, 201);
   demandSame('its type', (await fileOf(scene, answer.body))?.contentType, 'image/vnd.adobe.photoshop');
   const png = '\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0';
-  demandAnswer(await createWithHead(scene, head('text/html'), png), 400, 'UPLOAD_VALIDATION_ERROR');
+  demandRefusal(await createWithHead(scene, head('text/html'), png), 'UPLOAD_VALIDATION_ERROR');
 };
 
 export const sniffed: Check = async (scene) => {
   const answer = await createWithFile(scene, { name: 'a.png', type: 'image/png', text: '%PDF-1.7\n%âãÏÓ\n' });
-  demandAnswer(answer, 400, 'UPLOAD_VALIDATION_ERROR');
+  demandRefusal(answer, 'UPLOAD_VALIDATION_ERROR');
 };
 
 export const downloaded: Check = async (scene) => {

@@ -1,10 +1,12 @@
+import { CLOSE_CODES } from '../../../protocol/src/close-codes.js';
+import { endsTask } from '../../../protocol/src/events.js';
 import type { Check } from '../clause.js';
 import { demand, demandSame, shortened } from '../demands.js';
 import { message, output } from '../driven-task.js';
 import type { Scene } from '../scene.js';
 import { followedByAll, type Part, type Story } from '../story.js';
 import type { Transport } from '../transports.js';
-import { TERMINAL_TYPES, type Envelope } from '../wire.js';
+import type { Envelope } from '../wire.js';
 
 const story = (scene: Scene): Promise<Story> => scene.once('a task followed by all', followedByAll);
 
@@ -59,7 +61,10 @@ export const endsAfterTheLast =
     for (const part of over) {
       demand(part.end !== undefined, `it did not end; ${named(part)}`);
       const { how, code } = part.end;
-      demand(how === 'ended' || (how === 'closed' && code === 1000), `it ended otherwise; ${named(part)}`);
+      demand(
+        how === 'ended' || (how === 'closed' && code === CLOSE_CODES.over.code),
+        `it ended otherwise; ${named(part)}`,
+      );
     }
   };
 
@@ -74,7 +79,7 @@ export const idsAreDense: Check = async (scene) => {
   );
 };
 
-/** Also when an attempt is lost, and what it said is void. */
+/** The content stays also when an attempt is lost, and its output is void. */
 export const contentStays: Check = async (scene) => {
   const task = await scene.begin();
   await task.append(output('void'), message('void'));
@@ -107,7 +112,7 @@ export const onlyWhatIsStored: Check = async (scene) => {
   const { taskId, taskType } = await scene.waiting();
   const followers = (['sse', 'websocket'] as const).map((transport) => scene.follow(transport, taskId));
   const looked = followers.map(async (follower) => {
-    for (let seen = 0; !follower.events.slice(0, seen).some(({ type }) => TERMINAL_TYPES.includes(type)); ) {
+    for (let seen = 0; !follower.events.slice(0, seen).some(({ type }) => endsTask(type)); ) {
       await follower.until(() => follower.events.length > seen, 'the next event');
       seen = follower.events.length;
       const delivered = Math.max(...follower.ids.map(Number));
@@ -149,13 +154,13 @@ export const oneTerminalEvent: Check = async (scene) => {
       const task = await end();
       await scene.quiet();
       const types = (await scene.events(task.taskId)).map(({ type }) => type);
-      const terminal = types.filter((type) => TERMINAL_TYPES.includes(type));
-      demand(terminal.length === 1 && TERMINAL_TYPES.includes(types.at(-1) ?? ''), `the log is ${types.join(' ')}`);
+      const terminal = types.filter((type) => endsTask(type));
+      demand(terminal.length === 1 && endsTask(types.at(-1) ?? ''), `the log is ${types.join(' ')}`);
     }),
   );
 };
 
-/** The snapshot and the log change at one time, in either order of reads. Read while several tasks end. */
+/** The snapshot and the log change at one time, in either order of reads. The check reads while several tasks end. */
 export const endIsOneStep: Check = async (scene) => {
   await Promise.all(
     Array.from({ length: 3 }, async () => {
@@ -172,7 +177,7 @@ async function untilBothAreOver(scene: Scene, taskId: string): Promise<void> {
   while (performance.now() < deadline) {
     const snapshot = (await scene.a.snapshot(taskId)).body;
     const last = (await scene.events(taskId)).at(-1);
-    const hasEvent = TERMINAL_TYPES.includes(last?.type ?? '');
+    const hasEvent = endsTask(last?.type ?? '');
     if (snapshot.status === 'COMPLETED') {
       demand(hasEvent, `the status was COMPLETED, and after that the last event was ${last?.type}`);
       return demandSame('headEventId of the snapshot', snapshot.headEventId, last?.eventId);

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Check } from '../clause.js';
-import { demand, demandAnswer, demandSame, shown } from '../demands.js';
+import { demand, demandRefusal, demandSame, shown } from '../demands.js';
 import { ABSENT_TASK } from '../wire.js';
 
 export const correlationId: Check = async (scene) => {
@@ -41,5 +41,5 @@ export const strictQuery: Check = async (scene) => {
     `/api/v1/tasks/${ABSENT_TASK}/events/stream?lastEventID=1`,
     `/api/v1/tasks/${ABSENT_TASK}?wait=1`,
   ];
-  for (const path of paths) demandAnswer(await scene.a.request('GET', path), 400, 'INVALID_REQUEST');
+  for (const path of paths) demandRefusal(await scene.a.request('GET', path), 'INVALID_REQUEST');
 };

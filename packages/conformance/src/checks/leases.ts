@@ -1,13 +1,15 @@
+import { MAX_TASKS } from '../../../protocol/src/limits.js';
+import { SCHEMAS, type SuspendAnswer } from '../../../protocol/src/snapshots.js';
 import { type Check } from '../clause.js';
 import { NotChecked } from '../outcomes.js';
-import { demand, demandAnswer, demandMembers, demandSame, shown } from '../demands.js';
+import { demand, demandAnswer, demandMembers, demandRefusal, demandSame } from '../demands.js';
 import { accepted, message, output, progress, question } from '../driven-task.js';
 import type { Held } from '../worker-client.js';
 import { WorkerClient } from '../worker-client.js';
 import { ABSENT_TASK, type ErrorBody } from '../wire.js';
 
 const LONGEST_LEASE_MS = 40_000;
-/** From the expiry to the announcement of the next attempt. */
+/** The most time from the expiry to the announcement of the next attempt. */
 const REAPED_WITHIN_MS = 20_000;
 const MOST_ATTEMPTS = 20;
 
@@ -15,11 +17,11 @@ export const workerToken: Check = async (scene) => {
   const body = { workerId: 'conformance', taskTypes: [scene.newType()], waitTimeoutMs: 0 };
   const calls = ['leases', ...['events', 'heartbeat', 'complete'].map((name) => `tasks/${ABSENT_TASK}/${name}`)];
   for (const call of calls) {
-    demandAnswer(await scene.stranger.post(`/worker/v1/${call}`, body), 401, 'AUTHENTICATION_ERROR');
-    demandAnswer(await scene.a.post(`/worker/v1/${call}`, body), 401, 'AUTHENTICATION_ERROR');
+    demandRefusal(await scene.stranger.post(`/worker/v1/${call}`, body), 'AUTHENTICATION_ERROR');
+    demandRefusal(await scene.a.post(`/worker/v1/${call}`, body), 'AUTHENTICATION_ERROR');
   }
   const wrong = new WorkerClient(scene.stranger, 'a-token-that-nobody-was-given-0123456789');
-  demandAnswer(await wrong.claim([scene.newType()]), 401, 'AUTHENTICATION_ERROR');
+  demandRefusal(await wrong.claim([scene.newType()]), 'AUTHENTICATION_ERROR');
 };
 
 export const claimed: Check = async (scene) => {
@@ -30,22 +32,7 @@ export const claimed: Check = async (scene) => {
   const [lease, ...more] = answer.body.leases;
   demand(lease !== undefined && more.length === 0, `${answer.body.leases.length} leases of one task`);
   scene.driven(lease);
-  demandMembers(
-    'a lease',
-    lease,
-    [
-      'taskId',
-      'attempt',
-      'leaseToken',
-      'leaseExpiresAt',
-      'taskType',
-      'clientRequestId',
-      'input',
-      'metadata',
-      'ownerId',
-    ].concat(['attachments', 'headEventId', 'traceparent', 'cancellationRequested', 'answers']),
-    ['resume'],
-  );
+  demandMembers('a lease', lease, SCHEMAS.Lease);
   const { leaseToken: _, leaseExpiresAt, ...rest } = lease;
   demand(!Number.isNaN(Date.parse(leaseExpiresAt)), `leaseExpiresAt is ${leaseExpiresAt}`);
   const { attempt, input, metadata, attachments, headEventId, cancellationRequested, answers } = rest;
@@ -94,7 +81,7 @@ export const oneLeaseEach: Check = async (scene) => {
     taskIds.push((await scene.create({ clientRequestId: scene.newId(), taskType })).body.taskId);
   }
   const claims = await Promise.all(Array.from({ length: 6 }, () => scene.worker.claim([taskType], { maxTasks: 2 })));
-  claims.push(await scene.worker.claim([taskType], { maxTasks: 50 }));
+  claims.push(await scene.worker.claim([taskType], { maxTasks: MAX_TASKS.maximum }));
   const given = claims.flatMap((claim) => claim.body.leases);
   for (const lease of given) scene.driven(lease);
   demand(
@@ -141,20 +128,20 @@ export const batchRepeated: Check = async (scene) => {
 export const batchConflict: Check = async (scene) => {
   const task = await scene.begin();
   await task.worker.events(task.lease, 1, [progress(10)]);
-  demandAnswer(await task.worker.events(task.lease, 1, [progress(20)]), 409, 'IDEMPOTENCY_CONFLICT');
+  demandRefusal(await task.worker.events(task.lease, 1, [progress(20)]), 'IDEMPOTENCY_CONFLICT');
 };
 
 export const batchGap: Check = async (scene) => {
   const task = await scene.begin();
   const answer = await task.worker.events(task.lease, 2, [progress(10)]);
-  demandAnswer(answer, 409, 'BATCH_OUT_OF_ORDER');
+  demandRefusal(answer, 'BATCH_OUT_OF_ORDER');
   demandSame('details', (answer.body as unknown as ErrorBody).details, { expected: 1 });
 };
 
 export const batchWhole: Check = async (scene) => {
   const task = await scene.begin();
   const answer = await task.worker.events(task.lease, 1, [message('hello'), progress(101)]);
-  demandAnswer(answer, 422, 'REQUEST_VALIDATION_ERROR');
+  demandRefusal(answer, 'REQUEST_VALIDATION_ERROR');
   const { errors } = (answer.body as unknown as ErrorBody).details as { errors?: { path?: string }[] };
   demandSame(
     'what is named',
@@ -175,7 +162,7 @@ export const unknownEvents: Check = async (scene) => {
   ];
   for (const event of wrong) {
     const answer = await task.worker.events(task.lease, 1, [event]);
-    demand(answer.status === 422, `${event.type}: ${shown(answer)}, demanded: 422`);
+    demandRefusal(answer, 'REQUEST_VALIDATION_ERROR', event.type);
   }
 };
 
@@ -205,7 +192,7 @@ export const resumed: Check = async (scene) => {
   const lease = await task.resume();
   demandSame('the attempt', lease.attempt, before.attempt);
   demand(lease.leaseToken !== before.leaseToken, 'the new lease has the token of the one before');
-  const { actorId: _, ...answer } = lease.resume ?? {};
+  const { actorId: _, ...answer }: Partial<SuspendAnswer> = lease.resume ?? {};
   demandSame('resume', answer, {
     suspendId: 'publish',
     clientActionId: 'a-1',
@@ -227,7 +214,7 @@ export const answersOutliveLeases: Check = async (scene) => {
   const { attempt, answers } = await task.resume();
   demandSame(
     'the answers that the next attempt is given',
-    [attempt, answers.map((one) => one['suspendId'])],
+    [attempt, answers.map((one) => one.suspendId)],
     [2, ['first', 'second']],
   );
 };
@@ -238,7 +225,7 @@ export const asksOnce: Check = async (scene) => {
   await scene.a.act(task.taskId, { clientActionId: 'a', suspendId: 'q', actionType: 'yes' });
   await task.resume();
   const answer = await task.worker.call(task.lease, 'suspend', question('q'));
-  demandAnswer(answer, 409, 'INVALID_TASK_STATE');
+  demandRefusal(answer, 'INVALID_TASK_STATE');
 };
 
 export const endRepeated: Check = async (scene) => {
@@ -249,7 +236,7 @@ export const endRepeated: Check = async (scene) => {
   demandSame('how many events there are', (await scene.events(task.taskId)).length, 2);
 };
 
-/** After a release and a claim of somebody else; and after the end. */
+/** A stale lease is refused after a release and another claim, and after the end. */
 export const fence: Check = async (scene) => {
   const task = await scene.begin();
   const stale: Held = task.lease;
@@ -265,13 +252,13 @@ export const fence: Check = async (scene) => {
     ['cancelled', {}],
   ];
   for (const [call, body] of calls) {
-    demandAnswer(await task.worker.call(stale, call, body), 409, 'LEASE_LOST');
-    demandAnswer(await task.worker.call({ ...stale, leaseToken: 'no-lease' }, call, body), 409, 'LEASE_LOST');
+    demandRefusal(await task.worker.call(stale, call, body), 'LEASE_LOST');
+    demandRefusal(await task.worker.call({ ...stale, leaseToken: 'no-lease' }, call, body), 'LEASE_LOST');
   }
   demandSame('how many events there are', (await scene.events(task.taskId)).length, before);
   await task.complete();
-  demandAnswer(await task.worker.events(task.lease, 1, [progress(1)]), 409, 'LEASE_LOST');
-  demandAnswer(await task.worker.call(task.lease, 'heartbeat'), 409, 'LEASE_LOST');
+  demandRefusal(await task.worker.events(task.lease, 1, [progress(1)]), 'LEASE_LOST');
+  demandRefusal(await task.worker.call(task.lease, 'heartbeat'), 'LEASE_LOST');
 };
 
 export const retried: Check = async (scene) => {
@@ -317,7 +304,7 @@ export const released: Check = async (scene) => {
   demand(tookMs < scene.patienceMs, `what was released was handed out again after ${Math.round(tookMs)} ms`);
 };
 
-/** It waits until the lease is over, without a sign of life. */
+/** The check gives no sign of life, and waits until the lease is over. */
 export const leaseExpires: Check = async (scene) => {
   const task = await scene.begin();
   await task.append(progress(1));
@@ -335,6 +322,6 @@ export const leaseExpires: Check = async (scene) => {
     lastsMs + REAPED_WITHIN_MS,
   );
   demandSame('the reason', retrying.payload['reason'], 'lease_expired');
-  demandAnswer(await task.worker.call(stale, 'heartbeat'), 409, 'LEASE_LOST');
+  demandRefusal(await task.worker.call(stale, 'heartbeat'), 'LEASE_LOST');
   demandSame('the attempt of the next lease', (await task.resume()).attempt, 2);
 };

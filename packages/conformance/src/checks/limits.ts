@@ -1,12 +1,17 @@
+import {
+  MAX_EVENT_BYTES,
+  MAX_JSON_DEPTH,
+  MAX_RESULT_BYTES,
+  MAX_SENT_FRAME_BYTES,
+} from '../../../protocol/src/limits.js';
 import { type Check } from '../clause.js';
 import { Broken, NotChecked } from '../outcomes.js';
-import { demand, demandAnswer, demandSame, shown } from '../demands.js';
+import { demand, demandAnswer, demandRefusal, demandSame } from '../demands.js';
 import type { Scene } from '../scene.js';
 import type { Created } from '../wire.js';
 
-const MIB = 2 ** 20;
-const KIB = 2 ** 10;
-const MAX_RESULT_BYTES = MIB - 256;
+/** The default of `MAX_REQUEST_BODY_SIZE_BYTES`. */
+const MAX_BODY_BYTES = 2 ** 20;
 /** `id: 2`, `data: ` and line ends. */
 const AROUND_SSE_BYTES = 16;
 
@@ -22,14 +27,14 @@ const withInput = (scene: Scene, json: string) =>
   `{"clientRequestId":"${scene.newId()}","taskType":"${scene.anyType}","input":{"a":${json}}}`;
 
 export const largestBody: Check = async (scene) => {
-  const answer = await createdFrom(scene, withInput(scene, `"${'x'.repeat(MIB)}"`));
+  const answer = await createdFrom(scene, withInput(scene, `"${'x'.repeat(MAX_BODY_BYTES)}"`));
   if (answer.status === 201) throw new NotChecked('the operator allows bodies above 1 MiB');
-  demandAnswer(answer, 413, 'PAYLOAD_TOO_LARGE');
+  demandRefusal(answer, 'PAYLOAD_TOO_LARGE');
 };
 
 export const oneMeaning: Check = async (scene) => {
   const inputs = {
-    'nesting deeper than 32': '['.repeat(33) + ']'.repeat(33),
+    [`nesting deeper than ${MAX_JSON_DEPTH}`]: '['.repeat(MAX_JSON_DEPTH + 1) + ']'.repeat(MAX_JSON_DEPTH + 1),
     'duplicate members': '{"x":1,"x":1}',
     'duplicate members, escaped': '{"x":1,"\\u0078":1}',
     __proto__: '{"__proto__":{}}',
@@ -45,7 +50,7 @@ export const oneMeaning: Check = async (scene) => {
   };
   for (const [what, json] of Object.entries(inputs)) {
     const answer = await createdFrom(scene, withInput(scene, json));
-    demand(answer.status === 400, `${what}: ${shown(answer)}, demanded: 400`);
+    demandRefusal(answer, 'INVALID_REQUEST', what);
   }
   const whole = {
     'a byte order mark': Buffer.from(`\ufeff${withInput(scene, '1')}`),
@@ -55,7 +60,7 @@ export const oneMeaning: Check = async (scene) => {
   };
   for (const [what, bytes] of Object.entries(whole)) {
     const answer = await createdFrom(scene, bytes);
-    demand(answer.status === 400, `${what}: ${shown(answer)}, demanded: 400`);
+    demandRefusal(answer, 'INVALID_REQUEST', what);
   }
   const fits = `{"z":${'['.repeat(20)}${']'.repeat(20)},"n":[0.1,1e21,-1.5,9007199254740991],"s":"\\ud83d\\ude00"}`;
   demandAnswer(await createdFrom(scene, withInput(scene, fits)), 201);
@@ -63,10 +68,10 @@ export const oneMeaning: Check = async (scene) => {
 
 export const largestEvent: Check = async (scene) => {
   const task = await scene.begin();
-  const events = [{ type: 'TASK_MESSAGE', payload: { message: 'x'.repeat(64 * KIB) } }];
+  const events = [{ type: 'TASK_MESSAGE', payload: { message: 'x'.repeat(MAX_EVENT_BYTES) } }];
   const answer = await task.worker.events(task.lease, 1, events);
   if (answer.status === 200) throw new NotChecked('the operator allows payloads above 64 KiB');
-  demandAnswer(answer, 413, 'PAYLOAD_TOO_LARGE');
+  demandRefusal(answer, 'PAYLOAD_TOO_LARGE');
   demand((await scene.events(task.taskId)).length === 1, 'an event was stored that was refused');
 };
 
@@ -74,9 +79,9 @@ export const largestResult: Check = async (scene) => {
   const task = await scene.begin();
   const largest = MAX_RESULT_BYTES - '{"result":""}'.length;
   const answer = await task.worker.call(task.lease, 'complete', { result: 'x'.repeat(largest + 1) });
-  demandAnswer(answer, 413, 'PAYLOAD_TOO_LARGE');
+  demandRefusal(answer, 'PAYLOAD_TOO_LARGE');
   const escaped = await task.worker.call(task.lease, 'complete', { result: '\u2028'.repeat(largest / 4) });
-  demandAnswer(escaped, 413, 'PAYLOAD_TOO_LARGE');
+  demandRefusal(escaped, 'PAYLOAD_TOO_LARGE');
   demandAnswer(await task.worker.call(task.lease, 'complete', { result: 'x'.repeat(largest) }), 200);
 };
 
@@ -87,7 +92,10 @@ export const largestFrame: Check = async (scene) => {
     const follower = scene.follow(transport, task.taskId);
     demand(await follower.comes(() => follower.hasTerminal), `${transport} brings no terminal event of 1 MiB`);
     const bytes = Buffer.byteLength(follower.events.at(-1)?.raw ?? '') + AROUND_SSE_BYTES;
-    demand(bytes <= MIB, `a frame of ${transport} has ${bytes} bytes, demanded: at most ${MIB}`);
+    demand(
+      bytes <= MAX_SENT_FRAME_BYTES,
+      `a frame of ${transport} has ${bytes} bytes, demanded: at most ${MAX_SENT_FRAME_BYTES}`,
+    );
   }
 };
 
@@ -111,7 +119,7 @@ export const largeIntegers: Check = async (scene) => {
   demandAnswer(created, 201);
   const { taskId } = created.body;
   demandSame('a repeated create', [(await create(KEPT)).status, (await create(KEPT)).body.taskId], [200, taskId]);
-  demandAnswer(await create(KEPT.replaceAll('740993', '740992')), 409, 'IDEMPOTENCY_CONFLICT');
+  demandRefusal(await create(KEPT.replaceAll('740993', '740992')), 'IDEMPOTENCY_CONFLICT');
   has('a snapshot', await scene.a.snapshot(taskId), 2);
 
   const { worker } = scene;

@@ -1,17 +1,18 @@
+import { LIST_LIMIT } from '../../../protocol/src/limits.js';
 import type { Check } from '../clause.js';
-import { demand, demandAnswer, demandSame, shown } from '../demands.js';
+import { demand, demandAnswer, demandRefusal, demandSame } from '../demands.js';
 import { question } from '../driven-task.js';
 import type { Query } from '../api-client.js';
 import type { Scene } from '../scene.js';
-import type { Snapshot } from '../wire.js';
+import type { TaskList } from '../wire.js';
 
-async function listed(scene: Scene, query: Query): Promise<readonly Snapshot[]> {
+async function listed(scene: Scene, query: Query): Promise<TaskList['items']> {
   const answer = await scene.a.list(query);
   demandAnswer(answer, 200);
   return answer.body.items;
 }
 
-const idsOf = (items: readonly Snapshot[]) => items.map(({ taskId }) => taskId);
+const idsOf = (items: TaskList['items']) => items.map(({ taskId }) => taskId);
 
 /** Tasks of one type without an executor, in the order of their creation. */
 async function several(scene: Scene, count: number): Promise<{ taskType: string; taskIds: readonly string[] }> {
@@ -68,7 +69,7 @@ export const filters: Check = async (scene) => {
   demandSame('the list of another type', await listed(scene, { taskType: scene.newType() }), []);
 };
 
-/** Also while tasks are created. */
+/** The pages are read while tasks are created. */
 export const pages: Check = async (scene) => {
   const { taskType, taskIds } = await several(scene, 5);
   const seen: string[] = [];
@@ -88,8 +89,8 @@ export const pages: Check = async (scene) => {
 
 export const parametersOfList: Check = async (scene) => {
   const wrong: readonly Query[] = [
-    { limit: 0 },
-    { limit: 101 },
+    { limit: LIST_LIMIT.minimum - 1 },
+    { limit: LIST_LIMIT.maximum + 1 },
     { limit: 'many' },
     { status: 'DONE' },
     { suspended: 'yes' },
@@ -98,11 +99,11 @@ export const parametersOfList: Check = async (scene) => {
   ];
   for (const query of wrong) {
     const answer = await scene.a.list(query);
-    demand(answer.status === 400, `${shown(answer)}, demanded: 400`);
+    demandRefusal(answer, 'INVALID_REQUEST');
   }
-  demandAnswer(await scene.a.list({ limit: 100 }), 200);
+  demandAnswer(await scene.a.list({ limit: LIST_LIMIT.maximum }), 200);
 };
 
 export const foreignCursor: Check = async (scene) => {
-  demandAnswer(await scene.a.list({ cursor: 'no-list-gave-this' }), 400, 'INVALID_CURSOR');
+  demandRefusal(await scene.a.list({ cursor: 'no-list-gave-this' }), 'INVALID_CURSOR');
 };

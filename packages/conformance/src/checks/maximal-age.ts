@@ -1,6 +1,7 @@
+import { CLOSE_CODES } from '../../../protocol/src/close-codes.js';
+import { MULTIPLEX } from '../../../protocol/src/frames.js';
 import type { Check } from '../clause.js';
 import { demand, demandSame } from '../demands.js';
-import { MULTIPLEX } from '../web-socket.js';
 
 const SLACK_MS = 5_000;
 
@@ -16,7 +17,7 @@ export const maximalAge: Check = async (scene) => {
   demandSame(
     'the close codes',
     closed.map(({ code }) => code),
-    [4001, 4001],
+    [CLOSE_CODES.maxAge.code, CLOSE_CODES.maxAge.code],
   );
   const tookMs = performance.now() - begun;
   demand(tookMs > scene.streamMaxSeconds * 900 - 100, `they were closed after ${Math.round(tookMs)} ms`);

@@ -1,9 +1,15 @@
+import { CLOSE_CODES } from '../../../protocol/src/close-codes.js';
+import type { ErrorCode } from '../../../protocol/src/errors.js';
+import { type Frame as MessageOf, type FrameName, MULTIPLEX } from '../../../protocol/src/frames.js';
 import type { Check } from '../clause.js';
 import { demand, demandSame, shortened } from '../demands.js';
 import { progress } from '../driven-task.js';
 import type { Scene } from '../scene.js';
 import { ABSENT_TASK } from '../wire.js';
-import { MULTIPLEX, type Frame, type Socket } from '../web-socket.js';
+import { HEARTBEAT, type Frame, type Socket } from '../web-socket.js';
+
+/** Frames about a subscription are named by their type. */
+type FrameType = Extract<FrameName, Uppercase<string>>;
 
 const HEARTBEAT_MS = 20_000;
 const TASKS = 4;
@@ -11,7 +17,7 @@ const TASKS = 4;
 const opened = (scene: Scene) => scene.socket({ protocols: [MULTIPLEX] });
 
 const isFor =
-  (type: string, taskId: string) =>
+  (type: FrameType, taskId: string) =>
   (frame: Frame): boolean =>
     frame.type === type && frame.taskId === taskId;
 
@@ -43,7 +49,7 @@ export const order: Check = async (scene) => {
     type: 'SUBSCRIPTION_ENDED',
     taskId,
     reason: 'terminal',
-  });
+  } satisfies MessageOf<'SUBSCRIPTION_ENDED'>);
   demand(
     eventsOf(socket, taskId).every(({ raw }) => log.includes(raw)),
     `the frames are ${told(socket, taskId)}`,
@@ -51,7 +57,7 @@ export const order: Check = async (scene) => {
   demandSame('headEventId of the confirmation', first.headEventId, headEventId);
 };
 
-/** With a task that goes on, so that there is something after it. */
+/** The task goes on, so an event follows CAUGHT_UP. */
 export const caughtUp: Check = async (scene) => {
   const task = await scene.begin();
   await task.append(progress(1));
@@ -113,12 +119,12 @@ export const alreadySubscribed: Check = async (scene) => {
   socket.subscribe(task.taskId, { ref: 'again' });
   const error = await socket.frame(
     'the answer to a second subscribe',
-    (frame) => frame.type !== 'HEARTBEAT' && frame.ref === 'again',
+    (frame) => frame.type !== HEARTBEAT && frame.ref === 'again',
   );
   demandSame(
     'the answer to a second subscribe',
     [error.type, error.taskId, error.code],
-    ['ERROR', task.taskId, 'ALREADY_SUBSCRIBED'],
+    ['ERROR', task.taskId, 'ALREADY_SUBSCRIBED' satisfies ErrorCode],
   );
   const [eventId = ''] = await task.append(progress(1));
   await socket.frame('the next event, on the first subscription', (frame) => frame.eventId === eventId);
@@ -129,7 +135,7 @@ export const notSubscribed: Check = async (scene) => {
   const socket = await opened(scene);
   socket.unsubscribe(taskId);
   const error = await socket.frame('the answer to an unsubscribe', isFor('ERROR', taskId));
-  demandSame('its code', error.code, 'NOT_SUBSCRIBED');
+  demandSame('its code', error.code, 'NOT_SUBSCRIBED' satisfies ErrorCode);
   demand(socket.isOpen, `the connection was closed: ${JSON.stringify(socket.closed)}`);
 };
 
@@ -139,7 +145,7 @@ export const onlyItsOwn: Check = async (scene) => {
   socket.subscribe(task.taskId);
   socket.subscribe(ABSENT_TASK, { ref: 'right-panel' });
   const error = await socket.frame('the answer for a task that does not exist', isFor('ERROR', ABSENT_TASK));
-  demandSame('its code and ref', [error.code, error.ref], ['TASK_NOT_FOUND', 'right-panel']);
+  demandSame('its code and ref', [error.code, error.ref], ['TASK_NOT_FOUND' satisfies ErrorCode, 'right-panel']);
   const [eventId = ''] = await task.append(progress(1));
   await socket.frame('the next event of another task', (frame) => frame.eventId === eventId);
 };
@@ -179,13 +185,13 @@ export const badFrameEndsAll: Check = async (scene) => {
   const socket = await opened(scene);
   socket.subscribe(taskId);
   socket.send({ action: 'unsubscribe', taskId, ref: 'for subscribe alone' });
-  demandSame('the close code', (await socket.close()).code, 4400);
+  demandSame('the close code', (await socket.close()).code, CLOSE_CODES.badFrame.code);
 };
 
 export const heartbeatOfMany: Check = async (scene) => {
   const { taskId } = await scene.waiting();
   const socket = await opened(scene);
   socket.subscribe(taskId);
-  const { raw } = await socket.frame('a heartbeat', ({ type }) => type === 'HEARTBEAT', HEARTBEAT_MS);
-  demandSame('a heartbeat', JSON.parse(raw), { type: 'HEARTBEAT', live: true });
+  const { raw } = await socket.frame('a heartbeat', ({ type }) => type === HEARTBEAT, HEARTBEAT_MS);
+  demandSame('a heartbeat', JSON.parse(raw), { type: HEARTBEAT, live: true });
 };

@@ -2,7 +2,7 @@ import { type Check } from '../clause.js';
 import { NotChecked } from '../outcomes.js';
 import { demand, shown } from '../demands.js';
 
-/** Without credentials. A proxy may keep these from strangers, and then nothing is said about them. */
+/** The request shows no credentials. Where a proxy keeps the path from strangers, the clause is not checked. */
 const open =
   (path: string, statuses: readonly number[], holds: (text: string) => boolean): Check =>
   async (scene) => {

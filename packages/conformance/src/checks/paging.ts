@@ -1,13 +1,14 @@
+import { MAX_EVENTS, POLL_WAIT_MS } from '../../../protocol/src/limits.js';
+import { SCHEMAS } from '../../../protocol/src/snapshots.js';
 import type { Check } from '../clause.js';
-import { demand, demandAnswer, demandMembers, demandSame, shown } from '../demands.js';
+import { demand, demandAnswer, demandMembers, demandRefusal, demandSame } from '../demands.js';
 import { progress } from '../driven-task.js';
 
 export const pageMembers: Check = async (scene) => {
   const { taskId, headEventId } = await scene.ended();
   const answer = await scene.a.page(taskId, { afterEventId: '1', maxEvents: 2, waitTimeoutMs: 0 });
   demandAnswer(answer, 200);
-  const required = ['taskId', 'events', 'hasMore', 'headEventId', 'terminal'];
-  demandMembers('a page', answer.body, required, ['nextAfterEventId']);
+  demandMembers('a page', answer.body, SCHEMAS.EventPage);
   const { events, hasMore } = answer.body;
   demandSame(
     'the ids on a page of two after 1',
@@ -65,15 +66,15 @@ export const waitIsBounded: Check = async (scene) => {
 export const parametersOfPage: Check = async (scene) => {
   const { taskId } = await scene.ended();
   const wrong = [
-    { maxEvents: 0 },
-    { maxEvents: 501 },
-    { waitTimeoutMs: 60_001 },
-    { waitTimeoutMs: -1 },
+    { maxEvents: MAX_EVENTS.minimum - 1 },
+    { maxEvents: MAX_EVENTS.maximum + 1 },
+    { waitTimeoutMs: POLL_WAIT_MS.maximum + 1 },
+    { waitTimeoutMs: POLL_WAIT_MS.minimum - 1 },
     { maxEvents: 'x' },
   ];
   for (const query of wrong) {
     const answer = await scene.a.page(taskId, query as Record<string, string | number>);
-    demand(answer.status === 400, `${shown(answer)}, demanded: 400`);
+    demandRefusal(answer, 'INVALID_REQUEST');
   }
-  demandAnswer(await scene.a.page(taskId, { maxEvents: 500, waitTimeoutMs: 60_000 }), 200);
+  demandAnswer(await scene.a.page(taskId, { maxEvents: MAX_EVENTS.maximum, waitTimeoutMs: POLL_WAIT_MS.maximum }), 200);
 };

@@ -1,31 +1,20 @@
+import type { JsonSchema } from '../../../protocol/src/json-schema.js';
+import { SCHEMAS } from '../../../protocol/src/snapshots.js';
 import type { Check } from '../clause.js';
 import { demand, demandAnswer, demandMembers, demandSame, shown } from '../demands.js';
 import { progress, question } from '../driven-task.js';
 import { NotChecked } from '../outcomes.js';
 
-const ALWAYS = [
-  'taskId',
-  'clientRequestId',
-  'taskType',
-  'status',
-  'input',
-  'metadata',
-  'attachments',
-  'attempt',
-  'attemptsLeft',
-  'cancellationRequested',
-  'headEventId',
-  'createdAt',
-  'updatedAt',
-];
-const SOMETIMES = ['progress', 'openSuspension', 'result', 'failure', 'startedAt', 'finishedAt'];
+const { required = [], properties = {} } = SCHEMAS.TaskSnapshot as JsonSchema;
+/** What only a snapshot of a task that has got so far has. */
+const SOMETIMES = Object.keys(properties).filter((name) => !required.includes(name));
 
 export const waitingSnapshot: Check = async (scene) => {
   const clientRequestId = scene.newId();
   const { taskId, taskType } = await scene.waiting({ clientRequestId, input: { a: 1 }, metadata: { b: 'c' } });
   const answer = await scene.a.snapshot(taskId);
   demandAnswer(answer, 200);
-  demandMembers('a snapshot', answer.body, ALWAYS, SOMETIMES);
+  demandMembers('a snapshot', answer.body, SCHEMAS.TaskSnapshot);
   const early = SOMETIMES.filter((name) => name in answer.body);
   demand(early.length === 0, `a task that waits has ${early.join(', ')}: ${answer.text}`);
   const { input, metadata, status, attempt, headEventId, attachments, cancellationRequested } = answer.body;

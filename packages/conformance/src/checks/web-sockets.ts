@@ -1,15 +1,17 @@
+import { CLOSE_CODES, type CloseName } from '../../../protocol/src/close-codes.js';
+import type { Frame } from '../../../protocol/src/frames.js';
+import { MAX_FRAME_BYTES } from '../../../protocol/src/limits.js';
 import type { Check } from '../clause.js';
-import { demand, demandMembers, demandSame } from '../demands.js';
+import { demand, demandSame } from '../demands.js';
 import { ABSENT_TASK } from '../wire.js';
 import type { Scene } from '../scene.js';
-import type { Socket } from '../web-socket.js';
+import { HEARTBEAT, type Socket } from '../web-socket.js';
 
 const SUBSCRIBE_DEADLINE_MS = 10_000;
 const HEARTBEAT_MS = 15_000;
 const PING_MS = 20_000;
 const PONG_MS = 10_000;
 const SLACK_MS = 5_000;
-const MAX_FRAME_BYTES = 64 * 1024;
 
 export const confirmed: Check = async (scene) => {
   const { taskId, headEventId } = await scene.ended();
@@ -30,7 +32,7 @@ export const confirmed: Check = async (scene) => {
       replayStartedAfterEventId,
       live: true,
       headEventId,
-    });
+    } satisfies Frame<'SUBSCRIPTION_CONFIRMED'>);
     socket.leave();
   }
 };
@@ -49,32 +51,37 @@ export const overAtOnce: Check = async (scene) => {
   const { taskId, headEventId } = await scene.ended();
   const socket = await scene.socket();
   socket.subscribe(taskId, { lastEventId: headEventId });
-  demandSame('the close at the terminal event', (await socket.close()).code, 1000);
+  demandSame('the close at the terminal event', (await socket.close()).code, CLOSE_CODES.over.code);
 };
 
-const demandClosed = async (scene: Scene, what: string, send: (socket: Socket) => void, codes: readonly number[]) => {
+const demandClosed = async (scene: Scene, what: string, send: (socket: Socket) => void, name: CloseName) => {
   const socket = await scene.socket();
   send(socket);
   const { code } = await socket.close();
-  demand(codes.includes(code), `${what} was closed with ${code}, demanded: ${codes.join(' or ')}`);
+  demandSame(`the close of ${what}`, code, CLOSE_CODES[name].code);
 };
 
 export const brokenProtocol: Check = (scene) =>
-  demandClosed(scene, 'a frame without a mask', (socket) => socket.sendUnmasked(), [1002]);
+  demandClosed(scene, 'a frame without a mask', (socket) => socket.sendUnmasked(), 'protocolBroken');
 
 export const binaryFrame: Check = (scene) =>
-  demandClosed(scene, 'a binary frame', (socket) => socket.sendBytes(frameFor(ABSENT_TASK), true), [1003]);
+  demandClosed(scene, 'a binary frame', (socket) => socket.sendBytes(frameFor(ABSENT_TASK), true), 'binary');
 
 export const invalidUtf8: Check = (scene) =>
   demandClosed(
     scene,
     'a frame with invalid UTF-8',
     (socket) => socket.sendBytes(Buffer.from([0x7b, 0xc3, 0x28])),
-    [1007],
+    'invalidText',
   );
 
 export const tooLargeFrame: Check = (scene) =>
-  demandClosed(scene, 'a frame above 64 KiB', (socket) => socket.sendBytes(' '.repeat(MAX_FRAME_BYTES + 1)), [1009]);
+  demandClosed(
+    scene,
+    'a frame that is too large',
+    (socket) => socket.sendBytes(' '.repeat(MAX_FRAME_BYTES + 1)),
+    'tooLarge',
+  );
 
 const frameFor = (taskId: string, more: object = {}) => JSON.stringify({ action: 'subscribe', taskId, ...more });
 
@@ -97,7 +104,7 @@ export const badFrames: Check = async (scene) => {
   ];
   await Promise.all(
     frames.map((frame) =>
-      demandClosed(scene, `the frame ${frame.slice(0, 120)}`, (socket) => socket.sendBytes(frame), [4400]),
+      demandClosed(scene, `the frame ${frame.slice(0, 120)}`, (socket) => socket.sendBytes(frame), 'badFrame'),
     ),
   );
 };
@@ -111,7 +118,7 @@ export const secondSubscribe: Check = async (scene) => {
       socket.subscribe(taskId);
       socket.subscribe(taskId);
     },
-    [4400],
+    'badFrame',
   );
 };
 
@@ -119,7 +126,7 @@ export const absentTask: Check = async (scene) => {
   const socket = await scene.socket();
   socket.subscribe(ABSENT_TASK);
   demandSame('the close for a task that does not exist', await socket.close(), {
-    code: 4404,
+    code: CLOSE_CODES.noSuchTask.code,
     reason: 'TASK_NOT_FOUND',
   });
 };
@@ -127,20 +134,19 @@ export const absentTask: Check = async (scene) => {
 export const noSubscribe: Check = async (scene) => {
   const socket = await scene.socket();
   const { code } = await socket.close(SUBSCRIBE_DEADLINE_MS + SLACK_MS);
-  demand(code === 4408, `a WebSocket without a subscribe was closed with ${code}, demanded: 4408`);
+  demandSame('the close of a WebSocket without a subscribe', code, CLOSE_CODES.noSubscribe.code);
 };
 
 export const heartbeatOfWebSocket: Check = async (scene) => {
   const { taskId } = await scene.waiting();
   const socket = await scene.socket();
   socket.subscribe(taskId);
-  const { raw } = await socket.frame('a heartbeat', ({ type }) => type === 'HEARTBEAT', HEARTBEAT_MS + SLACK_MS);
+  const { raw } = await socket.frame('a heartbeat', ({ type }) => type === HEARTBEAT, HEARTBEAT_MS + SLACK_MS);
   const heartbeat = JSON.parse(raw) as object;
-  demandMembers('a heartbeat', heartbeat, ['type', 'taskId', 'live'], []);
-  demandSame('a heartbeat', heartbeat, { type: 'HEARTBEAT', taskId, live: true });
+  demandSame('a heartbeat', heartbeat, { type: HEARTBEAT, taskId, live: true } satisfies Frame<'heartbeat'>);
 };
 
-/** One that answers is kept, one that does not is hung up on. */
+/** A client that answers pings is kept. The service hangs up on one that does not. */
 export const pings: Check = async (scene) => {
   const { taskId } = await scene.waiting();
   const alive = await scene.socket();
