@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { digitsOf, isBigInteger, marked, storedJson } from '#protocol/exact-json.js';
 import { canonicalForm } from '../../src/json/canonical-json.js';
+import { checkedBody } from '../../src/json/json-body.js';
 import { numberFault } from '../../src/json/json-number.js';
 import { JsonText } from '../../src/json/json-text.js';
 import { exactTreeOf } from '../../src/json/json-tree.js';
@@ -122,6 +123,23 @@ describe('A big integer in JSON', () => {
 
 const unescaped = (json: string) =>
   json.replace(/\\u(0085|2028|2029)/g, (_, code: string) => String.fromCharCode(parseInt(code, 16)));
+
+describe('A body with a big integer', () => {
+  const bodies = [0, 100_000].map((filling) => `{"fill":"${'x'.repeat(filling)}","n":[{"id":${JUST_BEYOND}}]}`);
+
+  it.each(bodies)('has no tree for a route without a shape, which could not keep it (%#)', async (json) => {
+    const body = await checkedBody(Buffer.from(json));
+    expect(() => body.toJSON()).toThrow('a number that a double does not keep exactly at offset');
+  });
+
+  it.each(bodies)('keeps it where the shape asks for text, and nowhere else (%#)', async (json) => {
+    const body = await checkedBody(Buffer.from(json));
+    const { members } = await body.members({ fill: 'value', n: 'text' });
+    expect((members['n'] as JsonText).json).toBe(`[{"id":${JUST_BEYOND}}]`);
+    const flat = async () => body.members({ fill: 'value', n: { listOf: { id: 'value' } } });
+    await expect(flat()).rejects.toThrow('a number that a double does not keep exactly');
+  });
+});
 
 describe('A service', () => {
   let database: TestDatabase;
