@@ -125,18 +125,18 @@ const unescaped = (json: string) =>
   json.replace(/\\u(0085|2028|2029)/g, (_, code: string) => String.fromCharCode(parseInt(code, 16)));
 
 describe('A body with a big integer', () => {
-  const bodies = [0, 100_000].map((filling) => `{"fill":"${'x'.repeat(filling)}","n":[{"id":${JUST_BEYOND}}]}`);
+  const json = `{"n":[{"id":${JUST_BEYOND}}]}`;
 
-  it.each(bodies)('has no tree for a route without a shape, which could not keep it (%#)', async (json) => {
+  it('has no tree for a route without a shape, which could not keep it', async () => {
     const body = await checkedBody(Buffer.from(json));
     expect(() => body.toJSON()).toThrow('a number that a double does not keep exactly at offset');
   });
 
-  it.each(bodies)('keeps it where the shape asks for text, and nowhere else (%#)', async (json) => {
+  it('keeps it where the shape asks for text, and nowhere else', async () => {
     const body = await checkedBody(Buffer.from(json));
-    const { members } = await body.members({ fill: 'value', n: 'text' });
+    const { members } = await body.members({ n: 'text' });
     expect((members['n'] as JsonText).json).toBe(`[{"id":${JUST_BEYOND}}]`);
-    const flat = async () => body.members({ fill: 'value', n: { listOf: { id: 'value' } } });
+    const flat = async () => body.members({ n: { listOf: { id: 'value' } } });
     await expect(flat()).rejects.toThrow('a number that a double does not keep exactly');
   });
 });
@@ -379,6 +379,13 @@ describe('A service', () => {
         ({ taskId, leaseToken }) => [
           `/worker/v1/tasks/${taskId}/fail`,
           `{"leaseToken":"${leaseToken}","code":"C","message":"m","retryable":true,"retryAfterMs":${JUST_BEYOND}}`,
+        ],
+      ],
+      [
+        'a task type of a large body',
+        () => [
+          '/api/v1/tasks',
+          `{"clientRequestId":"a","taskType":${JUST_BEYOND},"input":{"a":"${'x'.repeat(100_000)}"}}`,
         ],
       ],
       ['a task type', () => ['/api/v1/tasks', `{"clientRequestId":"a","taskType":${JUST_BEYOND}}`]],
