@@ -128,7 +128,8 @@ const grouped = (value: number) => String(value).replace(/\B(?=(\d{3})+$)/g, ' '
 
 function bytesText(bytes: number): string {
   const power = bytes >= 2 ** 30 ? 3 : bytes >= 2 ** 20 ? 2 : 1;
-  return `${bytes / 1024 ** power} ${['KiB', 'MiB', 'GiB'][power - 1]}`;
+  const amount = bytes / 1024 ** power;
+  return Number.isInteger(amount) ? `${amount} ${['KiB', 'MiB', 'GiB'][power - 1]}` : `${grouped(bytes)} bytes`;
 }
 
 /** The page, with other rows in the table between the two marks of this name. */

@@ -55,6 +55,9 @@ export interface Parts {
   readonly registry?: Registry;
 }
 
+/** By the store of attachments. A bucket is reached over a network, which one replica may lose alone. */
+const PART_OF_READINESS = { s3: 'required', filesystem: 'shown', none: undefined } as const;
+
 /** The list of modules, and the slice of the configuration that each gets. */
 @Global()
 @Module({})
@@ -85,7 +88,7 @@ export class AppModule {
         HealthModule.register({
           redisUrl: config.liveLog.redisUrl,
           readinessRedis: config.health.readinessRedis,
-          remoteAttachments: config.uploads.store === 's3' && !hosted.has(AttachmentStore),
+          readinessAttachments: hosted.has(AttachmentStore) ? undefined : PART_OF_READINESS[config.uploads.store],
           hosted,
         }),
         ...host.modules,

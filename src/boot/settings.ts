@@ -1,4 +1,4 @@
-import { MAX_EVENT_BYTES } from '#protocol/limits.js';
+import { MAX_EVENT_BYTES, MAX_RESULT_BYTES } from '#protocol/limits.js';
 import {
   choice,
   choiceInAnyCase,
@@ -204,9 +204,10 @@ export const SETTINGS = {
   },
   MAX_EVENT_PAYLOAD_BYTES: {
     at: 'tasks.maxEventPayloadBytes',
-    kind: integer(1, GIB / 4),
+    // A larger payload would make a frame that common clients refuse.
+    kind: integer(1, MAX_RESULT_BYTES),
     default: String(MAX_EVENT_BYTES),
-    meaning: "bytes of one event's payload",
+    meaning: "bytes of one event's payload, as it is stored",
   },
   // An accepted task that ends has two events at the least.
   MAX_EVENTS_PER_TASK: {

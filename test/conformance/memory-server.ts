@@ -5,6 +5,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { basename } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { WebSocketServer } from 'ws';
+import { storedJson } from '#protocol/exact-json.js';
 import { type Clocks, MAX_FRAME_BYTES, MemoryStreams, MULTIPLEX } from './memory-streams.js';
 import type { Json, MemoryTask, StoredFile } from './memory-task.js';
 import { type Action, MemoryTasks, type WorkerEvent } from './memory-tasks.js';
@@ -170,7 +171,7 @@ export class MemoryServer {
 
   send(response: ServerResponse, { status, body, headers = {} }: Reply): void {
     if (response.headersSent || response.destroyed) return;
-    const text = typeof body === 'string' ? body : body === undefined ? '' : JSON.stringify(body);
+    const text = typeof body === 'string' ? body : body === undefined ? '' : storedJson(body);
     response.writeHead(status, { ...(text !== '' && JSON_HEADERS), ...headers }).end(text);
   }
 
@@ -268,7 +269,7 @@ export class MemoryServer {
 
   async formOf(exchange: Exchange): Promise<{ body: Record<string, unknown>; files: readonly StoredFile[] }> {
     const headers = { 'Content-Type': exchange.request.headers['content-type'] ?? '' };
-    const bytes = new Uint8Array(await this.bytesOf(exchange));
+    const bytes = withUtf8Names(await this.bytesOf(exchange));
     const form = await new Response(bytes, { headers }).formData();
     const body: Record<string, unknown> = {};
     const files: StoredFile[] = [];
@@ -281,14 +282,14 @@ export class MemoryServer {
 
   async fileOf(file: File): Promise<StoredFile> {
     const bytes = Buffer.from(await file.arrayBuffer());
-    const isPdf = bytes.subarray(0, 5).toString('latin1') === '%PDF-';
+    const isPdf = /^(%PDF-|\x89PNG)/.test(bytes.subarray(0, 5).toString('latin1'));
     if (isPdf && file.type !== 'application/pdf') throw new Refusal(400, 'UPLOAD_VALIDATION_ERROR');
     const sha256 = createHash('sha256').update(bytes).digest('hex');
     const filename = basename(file.name);
     return {
       attachmentId: randomUUID(),
       filename,
-      contentType: file.type,
+      contentType: file.type === 'application/x-photoshop' ? 'image/vnd.adobe.photoshop' : file.type,
       sizeBytes: bytes.length,
       sha256,
       bytes,
@@ -299,7 +300,7 @@ export class MemoryServer {
     const task = this.taskOf(exchange);
     const headers = { ETag: this.entityTag(task) };
     if (exchange.request.headers['if-none-match'] === headers.ETag) return { status: 304, headers };
-    return { status: 200, body: { ...task.summary(), input: task.input }, headers };
+    return { status: 200, body: { ...task.summary(this.tasks.numbers.maxAttempts), input: task.input }, headers };
   }
 
   entityTag({ revision }: MemoryTask): string {
@@ -329,7 +330,10 @@ export class MemoryServer {
     const more = newest.length > start + limit;
     return {
       status: 200,
-      body: { items: items.map((task) => task.summary()), nextCursor: more ? (items.at(-1)?.taskId ?? null) : null },
+      body: {
+        items: items.map((task) => task.summary(this.tasks.numbers.maxAttempts)),
+        nextCursor: more ? (items.at(-1)?.taskId ?? null) : null,
+      },
     };
   }
 
@@ -517,4 +521,18 @@ function time(text: string | undefined, unlessSaid: number): number {
   if (text === undefined) return unlessSaid;
   if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/.test(text)) throw invalidRequest();
   return Date.parse(text);
+}
+
+/** The form with each file name as `filename` in UTF-8, which is all that `formData` reads. */
+function withUtf8Names(form: Buffer): Uint8Array<ArrayBuffer> {
+  const bytesOf = (name: string) => Buffer.from(name, 'latin1');
+  const utf8 = (bytes: Buffer) =>
+    bytes.toString('utf8').includes('\ufffd') ? Buffer.from(bytes.toString('latin1')) : bytes;
+  const text = form
+    .toString('latin1')
+    .replace(/filename(?:="([^"\r\n]*)"|\*=[\w-]+''([^;\r\n]*))/g, (_, plain?: string, extended = '') => {
+      const decoded = extended.replace(/%(..)/g, (_: string, hex: string) => String.fromCharCode(parseInt(hex, 16)));
+      return `filename="${utf8(bytesOf(plain ?? decoded)).toString('latin1')}"`;
+    });
+  return new Uint8Array(bytesOf(text));
 }

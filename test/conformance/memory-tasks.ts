@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { storedJson } from '#protocol/exact-json.js';
 import { type Json, MemoryTask, type StoredFile } from './memory-task.js';
 import { invalidMembers, Refusal } from './refusal.js';
 
@@ -30,7 +31,8 @@ export interface Numbers {
 
 const RETRY_MS = 50;
 const MAX_PAYLOAD_BYTES = 64 * 1024;
-const MAX_RESULT_BYTES = 2 ** 20;
+/** Of the payload that carries it. */
+const MAX_RESULT_BYTES = 2 ** 20 - 256;
 
 /** The operations on tasks, and their rules. A mutant may replace every method. */
 export class MemoryTasks {
@@ -200,7 +202,7 @@ export class MemoryTasks {
   ending(task: MemoryTask, call: string, body: Json): Json {
     switch (call) {
       case 'complete': {
-        if (Buffer.byteLength(JSON.stringify(body['result'] ?? null)) > MAX_RESULT_BYTES) {
+        if (Buffer.byteLength(storedJson({ result: body['result'] ?? null })) > MAX_RESULT_BYTES) {
           throw new Refusal(413, 'PAYLOAD_TOO_LARGE');
         }
         return { eventId: this.store(task, 'TASK_COMPLETED', { result: body['result'] ?? null }) };
@@ -241,7 +243,8 @@ export class MemoryTasks {
   retry(task: MemoryTask, reason: string, afterMs: number): string {
     task.run = { state: 'waiting', from: Date.now() + afterMs, resumes: false };
     const supersedesAfterEventId = String(task.attemptBase);
-    return this.store(task, 'TASK_RETRYING', { attempt: task.attempt + 1, reason, supersedesAfterEventId });
+    const notBefore = new Date(Date.now() + afterMs).toISOString();
+    return this.store(task, 'TASK_RETRYING', { attempt: task.attempt + 1, reason, supersedesAfterEventId, notBefore });
   }
 
   suspend(task: MemoryTask, { leaseToken: _, suspendId, schemaVersion = 1, ...asked }: Json): Json {

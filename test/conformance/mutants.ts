@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { storedJson } from '#protocol/exact-json.js';
 import type { MemoryServer } from './memory-server.js';
 import type { Clocks, Stream } from './memory-streams.js';
 import type { Json, MemoryTask } from './memory-task.js';
@@ -285,6 +286,25 @@ const ALL: readonly Mutant[] = [
     },
   },
   {
+    name: 'large integers that become the nearest double',
+    breaks: 'limits.large-integers',
+    make: (server) => {
+      const bodyOf = server.bodyOf.bind(server);
+      server.bodyOf = async (exchange, most) =>
+        JSON.parse(storedJson(await bodyOf(exchange, most))) as Record<string, unknown>;
+    },
+  },
+  {
+    name: 'a completed task that keeps the progress of its last event',
+    breaks: 'snapshot.completed',
+    make: storing((task, type, store) => {
+      const { progress } = task;
+      const eventId = store();
+      if (type === 'TASK_COMPLETED') task.progress = progress;
+      return eventId;
+    }),
+  },
+  {
     name: 'a create that makes a second task',
     breaks: 'create.repeated',
     follows: [
@@ -294,6 +314,7 @@ const ALL: readonly Mutant[] = [
       'create.conflict',
       'create.idempotency-key',
       'create.files',
+      'limits.large-integers',
     ],
     make: ({ tasks }) => {
       tasks.earlier = () => undefined;

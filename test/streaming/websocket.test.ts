@@ -116,6 +116,19 @@ describe('The WebSocket without a subprotocol', () => {
     expect(await reader.ended).toEqual({ kind: 'close', code: 4409, reason: expect.stringContaining('CURSOR_AHEAD') });
   });
 
+  it.each([
+    ['without a mask', [0x81, 0x01, 0x78]],
+    ['with an unknown opcode', [0x83, 0x80, 0, 0, 0, 0]],
+    ['with a reserved bit', [0xc1, 0x80, 0, 0, 0, 0]],
+  ])('closes with 1002 on a frame %s', async (_, bytes) => {
+    const reader = await afterSending((socket) => {
+      (socket as unknown as { readonly _socket: { write(frame: Uint8Array): void } })._socket.write(
+        Uint8Array.from(bytes),
+      );
+    });
+    expect(await reader.ended).toMatchObject({ kind: 'close', code: 1002 });
+  });
+
   it('closes with 1003 on a binary frame', async () => {
     const reader = await afterSending((socket) => socket.send(Buffer.from(subscribe())));
     expect(await reader.ended).toMatchObject({ kind: 'close', code: 1003 });

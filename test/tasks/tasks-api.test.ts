@@ -628,7 +628,12 @@ describe('The task API', () => {
       const body = { clientRequestId: uniqueId(), taskType: 'demo.fail', input: { message: 'again', retryable: true } };
       const events = await allEvents(await created(body));
       expect(events.map(({ type }) => type)).toEqual(['TASK_STARTED', 'TASK_RETRYING', 'TASK_FAILED']);
-      expect(events[1]?.payload).toEqual({ attempt: 2, reason: expect.any(String), supersedesAfterEventId: '1' });
+      expect(events[1]?.payload).toEqual({
+        attempt: 2,
+        reason: expect.any(String),
+        supersedesAfterEventId: '1',
+        notBefore: expect.any(String),
+      });
       expect(events[2]?.payload).toMatchObject({ message: 'again', retryable: true });
     });
 

@@ -101,6 +101,18 @@ export const CLAUSES: readonly Clause[] = [
       WORKER,
       events.supersedes,
     ],
+    [
+      'events.not-before',
+      '`notBefore` | The next attempt begins then or later, by the clock of the database.',
+      WORKER,
+      events.notBefore,
+    ],
+    [
+      'events.line-ends',
+      'U+0085, U+2028 and U+2029 are escapes in the text of an event',
+      WORKER,
+      events.withoutLineEnds,
+    ],
     ['events.released', '`released` | The executor handed the task back', WORKER, events.releasedReason],
     ['events.suspended-runs', 'The status stays `RUNNING`.', WORKER, events.suspendedRuns],
   ]),
@@ -189,6 +201,13 @@ export const CLAUSES: readonly Clause[] = [
       creating.unknownType,
     ],
     ['create.files', 'A request with files is sent as `multipart/form-data`:', WORKER, files.createdWithFiles],
+    ['create.file-names', '`filename` in UTF-8 or ISO 8859-1, or `filename*` (RFC 8187).', WORKER, files.namedFiles],
+    [
+      'create.type-names',
+      'Other names of a type, such as `application/x-photoshop`, are read as that type.',
+      WORKER,
+      files.aliases,
+    ],
     [
       'create.sniffed',
       'the first bytes are of another type than the declared one | 400 `UPLOAD_VALIDATION_ERROR`',
@@ -216,6 +235,13 @@ export const CLAUSES: readonly Clause[] = [
       WORKER,
       snapshots.endedSnapshot,
     ],
+    [
+      'snapshot.completed',
+      'That of the last `TASK_PROGRESS`, and 100 with `COMPLETED`.',
+      WORKER,
+      snapshots.completedProgress,
+    ],
+    ['snapshot.attempts-left', 'An attempt that was handed back does not count.', WORKER, snapshots.attemptsLeft],
     ['snapshot.attempt', '`attempt` | The number of attempts that began.', WORKER, snapshots.attempts],
     [
       'snapshot.etag',
@@ -397,6 +423,12 @@ export const CLAUSES: readonly Clause[] = [
       TASK,
       sockets.overAtOnce,
     ],
+    [
+      'websocket.protocol',
+      'the client broke the rules of WebSocket frames (RFC 6455)',
+      NOTHING,
+      sockets.brokenProtocol,
+    ],
     ['websocket.binary', 'the client sent a binary frame', NOTHING, sockets.binaryFrame],
     ['websocket.utf-8', 'the client sent invalid UTF-8', NOTHING, sockets.invalidUtf8],
     ['websocket.large-frame', 'the client sent more than 64 KiB', NOTHING, sockets.tooLargeFrame],
@@ -551,8 +583,20 @@ export const CLAUSES: readonly Clause[] = [
   ]),
   ...under(PROTOCOL, 'Limits', [
     ['limits.body', 'JSON body | 1 MiB', TASK, limits.largestBody],
-    ['limits.event', 'payload of an event | 64 KiB', WORKER, limits.largestEvent],
-    ['limits.result', 'result of a task, as the payload that carries it | 1 MiB', WORKER, limits.largestResult],
+    ['limits.event', 'payload of an event, a question included, as it is stored | 64 KiB', WORKER, limits.largestEvent],
+    [
+      'limits.result',
+      'result of a task, as the payload that carries it, as it is stored | 1 048 320 bytes',
+      WORKER,
+      limits.largestResult,
+    ],
+    ['limits.frame', 'No frame to a client exceeds 1 MiB.', WORKER, limits.largestFrame],
+    [
+      'limits.large-integers',
+      'Free-form JSON keeps every digit of an integer within the range of a double',
+      WORKER,
+      limits.largeIntegers,
+    ],
     ['limits.json', 'The service accepts JSON only where it has one meaning.', TASK, limits.oneMeaning],
     [
       'limits.numbers',

@@ -78,6 +78,12 @@ export class Socket {
     socket.on('error', () => {});
   }
 
+  /** A frame without a mask, which RFC 6455 forbids to clients. */
+  sendUnmasked(): void {
+    const { _socket: tcp } = this.#socket as unknown as { readonly _socket: { write(bytes: Uint8Array): void } };
+    tcp.write(Uint8Array.of(0x81, 0x01, 0x78));
+  }
+
   get protocol(): string {
     return this.#socket.protocol;
   }

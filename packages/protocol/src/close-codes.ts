@@ -14,6 +14,11 @@ export const CLOSE_CODES = {
     why: 'the task is over; at once when the cursor is at its terminal event',
     client: 'is done',
   },
+  protocolBroken: {
+    code: 1002,
+    why: 'the client broke the rules of WebSocket frames (RFC 6455), for instance without a mask',
+    client: 'has a bug',
+  },
   binary: { code: 1003, why: 'the client sent a binary frame', client: 'has a bug' },
   invalidText: { code: 1007, why: 'the client sent invalid UTF-8', client: 'has a bug' },
   tooLarge: { code: 1009, why: 'the client sent more than 64 KiB', client: 'has a bug' },

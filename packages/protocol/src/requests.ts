@@ -31,6 +31,7 @@ import {
   MAX_LEASE_TOKEN_LENGTH,
   MAX_LIST_CURSOR_LENGTH,
   MAX_NAME_LENGTH,
+  MAX_RESULT_BYTES,
   MAX_TASK_TYPES,
   MAX_TASKS,
   MAX_WORKER_ID_LENGTH,
@@ -122,7 +123,10 @@ export const REQUESTS = {
     uiHints: optional(anyObject()),
     expiresAt: optional(sentTimestamp()),
   }),
-  CompleteTask: object({ ...LEASE_TOKEN, result: described('Any JSON, at most 1 MiB.', anyJson()) }),
+  CompleteTask: object({
+    ...LEASE_TOKEN,
+    result: described(`Any JSON, at most ${MAX_RESULT_BYTES - '{"result":}'.length} bytes as it is stored.`, anyJson()),
+  }),
   FailAttempt: object({
     ...LEASE_TOKEN,
     code: NAME,

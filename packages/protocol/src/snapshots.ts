@@ -53,6 +53,10 @@ const SUMMARY_MEMBERS = {
   metadata: anyObject(),
   attachments: described('In the order in which the create had them.', list(named<Attachment>('Attachment'))),
   attempt: described('Attempts that were begun.', integer(0)),
+  attemptsLeft: described(
+    'Attempts that may still fail or be lost before the task fails, the present one included. 0 when the task is over.',
+    integer(0),
+  ),
   cancellationRequested: boolean(),
   aside: optional(
     described(
@@ -60,7 +64,7 @@ const SUMMARY_MEMBERS = {
       named<TypeOf<typeof ASIDE>>('TaskAside'),
     ),
   ),
-  progress: optional(described('Of the last TASK_PROGRESS.', number(0, 100))),
+  progress: optional(described('Of the last TASK_PROGRESS; 100 with COMPLETED.', number(0, 100))),
   openSuspension: optional(described('While the question is open.', named<TypeOf<typeof QUESTION>>('TaskQuestion'))),
   result: optional(described('Of TASK_COMPLETED: any JSON.', anyJson())),
   failure: optional(described('Of TASK_FAILED.', named<TypeOf<typeof FAILURE>>('TaskFailure'))),

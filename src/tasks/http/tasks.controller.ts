@@ -133,7 +133,8 @@ export class TasksController {
     @Res({ passthrough: true }) response: Response,
   ): Promise<string | undefined> {
     const view = await this.readTask.execute(caller, taskId);
-    const etag = `"${view.headEventId}-${view.revision}"`;
+    // The last number depends on a setting, too. Release 0.1.0 had two numbers, and showed less.
+    const etag = `"${view.headEventId}-${view.revision}-${view.attemptsLeft}"`;
     response.setHeader('ETag', etag);
     response.setHeader('Cache-Control', 'private, no-cache');
     if (hasVersion(request, etag)) {
