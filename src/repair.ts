@@ -7,6 +7,7 @@ import { connectionOptions } from './database/session-settings.js';
 import { isConnectionFailure, sqlStateOf } from './database/database.errors.js';
 import type { Queryable } from './database/queryable.js';
 import { repairTask, type Repaired, RepairRefused } from './tasks/repair-task.js';
+import { taskIdFrom } from '#protocol/ids.js';
 import { isTaskId } from './tasks/domain/task-id.js';
 
 // Each refusal is one line that an operator can act on, without a stack. May be run at any time, and again.
@@ -49,7 +50,8 @@ async function repaired(client: Client, taskId: string): Promise<Repaired> {
 function taskIdOf(args: string[]): string {
   try {
     const { task } = parseArgs({ args, options: { task: { type: 'string' } } }).values;
-    if (task !== undefined && isTaskId(task)) return task;
+    const taskId = taskIdFrom(task ?? '');
+    if (isTaskId(taskId)) return taskId;
   } catch {
     // The lines below report it.
   }
