@@ -4,6 +4,7 @@ import { asOwner } from './boot/owner-command.js';
 import { sqlStateOf } from './database/database.errors.js';
 import type { Queryable } from './database/queryable.js';
 import { repairTask, type Repaired, RepairRefused } from './tasks/repair-task.js';
+import { taskIdFrom } from '#protocol/ids.js';
 import { isTaskId } from './tasks/domain/task-id.js';
 
 // May be run at any time, and again.
@@ -29,7 +30,8 @@ async function repair(taskId: string, db: Queryable, client: Client): Promise<vo
 function taskIdOf(args: string[]): string | undefined {
   try {
     const { task } = parseArgs({ args, options: { task: { type: 'string' } } }).values;
-    return task !== undefined && isTaskId(task) ? task : undefined;
+    const taskId = taskIdFrom(task ?? '');
+    return isTaskId(taskId) ? taskId : undefined;
   } catch {
     return undefined;
   }
