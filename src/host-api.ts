@@ -37,6 +37,9 @@ export { StoredEvent } from './tasks/domain/stored-event.js';
 // Tasks that run in the service.
 export {
   type JsonObject,
+  type StepContext,
+  type StepOptions,
+  type StepRun,
   type SuspendAnswer,
   type SuspendRequest,
   type TaskAttachment,

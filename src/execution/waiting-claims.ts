@@ -9,7 +9,7 @@ const LOOK_MS = 500;
 
 interface Waiter {
   readonly taskTypes: ReadonlySet<string>;
-  /** It takes tasks of some tenants only. Whether a task is for it, only its query can tell. */
+  /** It takes tasks of some tenants only, or none with a finished step. Whether a task is for it, only its query can tell. */
   readonly isForSome: boolean;
   /** Called with whether there may be a task. */
   readonly wake: (maybe: boolean) => void;
@@ -76,8 +76,8 @@ export class WaitingClaims {
   }
 
   /**
-   * A task of this type may be claimable. Wakes the claim that has waited longest for this type. Claims for some tenants wake, too:
-   * the task may be for one of them, or for none.
+   * A task of this type may be claimable. Wakes the claim that has waited longest for this type. Claims for some tasks only wake,
+   * too: the task may be for one of them, or for none.
    */
   notify(taskType: string): void {
     for (const waiter of [...this.#waiters]) {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import { FEATURE_NAMES } from '#protocol/features.js';
+import { type Feature, FEATURE_NAMES } from '#protocol/features.js';
 import type { Service } from '#protocol/snapshots.js';
 import { VERSION } from '../build.js';
 import { Database } from '../database/database.js';
@@ -39,6 +39,11 @@ export class LiveReplicas {
   get service(): Service {
     const isTrusted = performance.now() < this.#trustedUntil;
     return { version: VERSION, features: isTrusted ? (this.#common?.features ?? []) : [] };
+  }
+
+  /** Whether every live replica knows it. */
+  know(feature: Feature): boolean {
+    return this.service.features.includes(feature);
   }
 
   /** Resolves when the others can see this replica. */

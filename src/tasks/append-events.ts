@@ -3,6 +3,7 @@ import { endsTask } from '#protocol/events.js';
 import { isFaultOfData } from '../database/database.errors.js';
 import { Database } from '../database/database.js';
 import { canonicalForm } from '../json/canonical-json.js';
+import { JsonText } from '../json/json-text.js';
 import { LiveLog } from './ports/live-log.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { BatchQueue, type Locked } from './batch-queue.js';
@@ -10,6 +11,8 @@ import { IdempotencyConflict, LeaseLost } from './domain/tasks.errors.js';
 import { appendBatch, type AppendOutcome, type AppendRequest } from './store/append-batch.js';
 import { lockTask } from './store/lock-tasks.js';
 import { readBatch } from './store/read-batch.js';
+import { insertStep, readStep, type StoredStep } from './store/steps.js';
+import type { TaskRecord } from './store/task-row.js';
 import { renewLease } from './store/renew-leases.js';
 import type { StoredEvent } from './domain/stored-event.js';
 import { TaskWriter } from './task-writer.js';
@@ -20,6 +23,12 @@ const MAX_WAITING_EVENTS = 20_000;
 /** A larger batch is no faster, and makes all its requests wait longer. */
 const MAX_BATCH_EVENTS = 500;
 
+export type StepRequest = AppendRequest & Required<Pick<AppendRequest, 'step'>>;
+
+export interface StepReceipt extends Omit<AppendReceipt, 'events'> {
+  readonly step: StoredStep;
+}
+
 export interface AppendReceipt {
   readonly events: readonly Pick<StoredEvent, 'eventId'>[];
   /** By the database clock; every accepted batch extends the lease. */
@@ -27,7 +36,11 @@ export interface AppendReceipt {
   readonly cancellationRequested: boolean;
 }
 
-/** Stores a batch of a running attempt's events, once. Answered after the commit. */
+interface StepRecord extends TaskRecord {
+  readonly stored: StoredStep | undefined;
+}
+
+/** Stores a batch of a running attempt's events, or the end of a step, once. Answered after the commit. */
 @Injectable()
 export class AppendEvents {
   readonly #queue: AppendQueue;
@@ -54,6 +67,19 @@ export class AppendEvents {
     if (outcome.outcome === 'refused') return this.explain(request);
     this.metrics.observe('append_seconds', (performance.now() - arrivedAt) / 1000);
     return outcome;
+  }
+
+  /**
+   * The same for a step, whose one event is that of its end. A step that was finished before stores nothing: the batch counts, and the
+   * answer has the stored result.
+   */
+  async finishStep(request: StepRequest): Promise<StepReceipt> {
+    const outcome = await this.#queue.push(request).catch((error: unknown) => this.refused(request, error));
+    if (outcome.outcome === 'refused') return this.explainStep(request);
+    const { leaseExpiresAt, cancellationRequested, events } = outcome;
+    const eventId = events[0]?.eventId ?? 0;
+    const { key, resultJson } = request.step;
+    return { step: { key, eventId, result: new JsonText(resultJson) }, leaseExpiresAt, cancellationRequested };
   }
 
   /** The queue has already tried this request alone. */
@@ -87,6 +113,36 @@ export class AppendEvents {
     }
     if (written.events.some((event) => endsTask(event.type))) throw new LeaseLost();
     return { events: written.events, ...(await this.renewed(request)) };
+  }
+
+  private async explainStep(request: StepRequest): Promise<StepReceipt> {
+    const { taskId, leaseToken: token, batchSeq, principalId, step } = request;
+    const [written] = await this.writer.write<StepRecord>(
+      async (tx) => {
+        const [record] = await lockTask(tx, taskId);
+        return record ? [{ ...record, stored: await readStep(tx, taskId, step.key) }] : [];
+      },
+      ({ stored }) => ({ kind: 'finish_step', token, batchSeq, key: step.key, isStored: stored !== undefined }),
+      principalId === undefined ? {} : { principalId },
+      async (tx, [change]) => {
+        const event = change?.events.find(({ type }) => type === 'TASK_STEP');
+        if (event) await insertStep(tx, taskId, step, { eventId: event.eventId, attempt: change?.after.attempt ?? 0 });
+      },
+    );
+    if (!written) throw new LeaseLost();
+    const { record, after, events } = written;
+    if (events.some((event) => endsTask(event.type))) throw new LeaseLost();
+    const [event] = events;
+    const finished = event
+      ? { key: step.key, eventId: event.eventId, result: new JsonText(step.resultJson) }
+      : record.stored;
+    if (record.task === after) {
+      const batch = await readBatch(this.database, taskId, after.leaseNumber, batchSeq);
+      // A batch that stored nothing was a step that had been finished before.
+      if (batch.some(({ eventId }) => eventId !== finished?.eventId)) throw new IdempotencyConflict('batchSeq');
+    }
+    if (!finished) throw new IdempotencyConflict('batchSeq');
+    return { step: finished, ...(await this.renewed(request)) };
   }
 
   private async renewed({ taskId, leaseToken }: AppendRequest): Promise<Omit<AppendReceipt, 'events'>> {

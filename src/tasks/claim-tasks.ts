@@ -2,10 +2,12 @@ import { Injectable } from '@nestjs/common';
 import type { Attachment } from '#protocol/snapshots.js';
 import { Database } from '../database/database.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
+import { LiveReplicas } from '../replicas/live-replicas.js';
 import { nextAttempt } from './domain/decide.js';
 import type { JsonText } from '../json/json-text.js';
 import { ServedOwners } from './served-owners.js';
-import { type ClaimableRecord, lockClaimableTasks } from './store/lock-tasks.js';
+import { type ClaimableRecord, lockClaimableTasks, type WantedTasks } from './store/lock-tasks.js';
+import { readSteps, type StoredStep } from './store/steps.js';
 import { readAnswers } from './store/suspensions.js';
 import type { TaskIdentity } from './store/task-row.js';
 import { newLeaseToken } from './lease-token.js';
@@ -26,6 +28,16 @@ export interface Lease {
   readonly cancellationRequested: boolean;
   /** All answers to the task's questions, oldest first, each an `Answer`. The attempt continues with the last one. */
   readonly answers: readonly JsonText[];
+  /** The finished steps, oldest first; undefined where steps are not stored. */
+  readonly steps: readonly StoredStep[] | undefined;
+}
+
+/** What a caller may have of the tasks that wait. */
+export interface Claimable {
+  /** Absent: tasks of all tenants. */
+  readonly tenants?: readonly string[] | undefined;
+  /** Whether the caller knows steps. Else tasks with a finished step are not for it. */
+  readonly steps?: boolean;
 }
 
 /** Hands out waiting tasks, oldest first and going round the owners, each to one caller. */
@@ -38,16 +50,16 @@ export class ClaimTasks {
     private readonly database: Database,
     private readonly config: TasksConfig,
     private readonly metrics: MetricsSink,
+    private readonly replicas: LiveReplicas,
   ) {}
 
   async execute(
     worker: { readonly workerId: string; readonly principalId: string },
     taskTypes: readonly string[],
     limit: number,
-    /** Absent: tasks of all tenants. */
-    tenants?: readonly string[],
+    { tenants, steps = false }: Claimable = {},
   ): Promise<readonly Lease[]> {
-    const claimed = await this.claimed(worker, taskTypes, limit, tenants);
+    const claimed = await this.claimed(worker, { taskTypes, tenants, steps }, limit);
     this.#served.note(claimed.map(({ record }) => record));
     // More leases than attempts: some leases followed an answer.
     const answered = claimed.filter(({ after }) => after.leaseNumber > after.attempt);
@@ -58,6 +70,8 @@ export class ClaimTasks {
             answered.map(({ record }) => record.identity.taskId),
           )
         : new Map<string, readonly JsonText[]>();
+    const finished = await this.stepsOf(claimed);
+    const areStepsOn = steps && this.replicas.know('steps');
     return claimed.flatMap(({ record, after }) => {
       if (after.run.state !== 'leased') return [];
       this.metrics.observe('claim_lag_seconds', record.waitedSeconds);
@@ -74,20 +88,25 @@ export class ClaimTasks {
         headEventId: after.headEventId,
         cancellationRequested: after.cancellation !== null,
         answers: answers.get(identity.taskId) ?? [],
+        steps: finished.get(identity.taskId) ?? (areStepsOn ? [] : undefined),
       };
     });
+  }
+
+  private async stepsOf(claimed: readonly Written[]): Promise<ReadonlyMap<string, readonly StoredStep[]>> {
+    const taskIds = claimed.filter(({ after }) => after.hasSteps).map(({ record }) => record.identity.taskId);
+    return taskIds.length > 0 ? readSteps(this.database, taskIds) : new Map<string, readonly StoredStep[]>();
   }
 
   /** Returns none only when no task waits. Faulty tasks are set aside and do not block others. */
   private async claimed(
     worker: { readonly workerId: string; readonly principalId: string },
-    taskTypes: readonly string[],
+    wanted: WantedTasks,
     limit: number,
-    tenants: readonly string[] | undefined,
   ): Promise<readonly Written<ClaimableRecord>[]> {
     for (;;) {
       const { found, written } = await this.writer.sweep(
-        (tx) => lockClaimableTasks(tx, { taskTypes, tenants }, limit, this.config.leaseSeconds, this.#served.all),
+        (tx) => lockClaimableTasks(tx, wanted, limit, this.config.leaseSeconds, this.#served.all),
         ({ task }) => ({ kind: 'claim', token: newLeaseToken(nextAttempt(task)) }),
         worker,
       );

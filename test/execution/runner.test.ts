@@ -3,10 +3,10 @@ import { describe, expect, it } from '@jest/globals';
 import { Attempt, type LeasedTask } from '#handler/attempt.js';
 import type { HandlerEvent } from '#handler/events.js';
 import { LeaseLost, Refused, Unavailable } from '#handler/holder-errors.js';
-import type { Ending, LeaseHolder } from '#handler/lease-holder.js';
+import type { Ending, FinishedStep, LeaseHolder, StoredResult } from '#handler/lease-holder.js';
 import { MAX_BUFFERED_BYTES } from '#handler/limits.js';
 import type { Question } from '#handler/question.js';
-import type { TaskContext, TaskHandler } from '#handler/task-handler.js';
+import { type TaskContext, TaskFailure, type TaskHandler } from '#handler/task-handler.js';
 
 const TASK: LeasedTask = {
   taskId: 'a-task',
@@ -16,6 +16,7 @@ const TASK: LeasedTask = {
   metadata: {},
   attachments: [],
   answers: [],
+  headEventId: 1,
   texts: { input: () => '{}', metadata: () => '{}', payload: () => '{}' },
 };
 
@@ -31,20 +32,33 @@ class Ledger implements LeaseHolder {
   readonly endings: (Ending | Question)[] = [];
   readonly faults: Error[] = [];
   renewals = 0;
+  head = 1;
+  /** The result that another attempt has stored of any step. */
+  storedBefore: string | undefined;
   isOver = false;
   /** Appends wait for it. */
   gate: Promise<void> = Promise.resolve();
 
-  async append(batchSeq: number, events: readonly HandlerEvent[]): Promise<void> {
+  async append(batchSeq: number, events: readonly HandlerEvent[]): Promise<number> {
     await this.gate;
     this.sent.push({
       batchSeq,
-      said: events.map(({ payload }) => payload['data'] ?? payload['message'] ?? payload['progress']),
+      said: events.map(({ payload }) => payload['data'] ?? payload['message'] ?? payload['progress'] ?? payload),
     });
     if (this.isOver) throw new LeaseLost();
     const fault = this.faults.shift();
     if (fault !== undefined) throw fault;
     if (events.some(({ payload }) => payload['message'] === 'bad')) throw new Refused('BAD', 'It is bad.');
+    this.head += events.length;
+    return this.head;
+  }
+
+  async finishStep(batchSeq: number, { key, resultJson }: FinishedStep): Promise<StoredResult> {
+    await this.gate;
+    this.sent.push({ batchSeq, said: [`${key} = ${resultJson}`] });
+    if (this.isOver) throw new LeaseLost();
+    this.head += 1;
+    return { eventId: this.head, resultJson: this.storedBefore ?? resultJson };
   }
 
   async renew(): Promise<void> {
@@ -69,8 +83,8 @@ class Ledger implements LeaseHolder {
   }
 }
 
-async function run(handler: TaskHandler, ledger = new Ledger()): Promise<Ledger> {
-  await new Attempt(ledger, () => undefined).run(handler, TASK);
+async function run(handler: TaskHandler, ledger = new Ledger(), steps?: readonly FinishedStep[]): Promise<Ledger> {
+  await new Attempt(ledger, () => undefined).run(handler, { ...TASK, ...(steps && { steps }) });
   return ledger;
 }
 
@@ -214,5 +228,265 @@ describe('The runner', () => {
     expect(ledger.endings).toEqual([
       { kind: 'fail', code: 'HANDLER_ERROR', message: 'The handler failed.', retryable: true },
     ]);
+  });
+});
+
+describe('A step', () => {
+  const saidIn = ({ sent }: Ledger) => sent.map(({ said }) => said);
+  const codeOf = (promise: Promise<unknown>) =>
+    promise.then(
+      () => 'done',
+      (error: { code?: string; message: string }) => error.code ?? error.message,
+    );
+  const stored = (...keys: readonly string[]): FinishedStep[] =>
+    keys.map((key) => ({ key, resultJson: `"old ${key}"` }));
+
+  it('stores its result behind what was put out before its end, as the next batch', async () => {
+    const ledger = await run(
+      async (_, { step, output }) => {
+        await output('outside ');
+        const { idempotencyKey, made } = await step('load', async (given) => {
+          void output('inside');
+          return { idempotencyKey: given.idempotencyKey, made: new Date(0) };
+        });
+        await output('after');
+        return [idempotencyKey, made];
+      },
+      new Ledger(),
+      [],
+    );
+    expect(ledger.sent).toEqual([
+      { batchSeq: 1, said: ['outside inside'] },
+      { batchSeq: 2, said: ['load = {"idempotencyKey":"a-task:load","made":"1970-01-01T00:00:00.000Z"}'] },
+      { batchSeq: 3, said: ['after'] },
+    ]);
+    // As a later run would get it: as JSON.
+    const resultJson = '["a-task:load","1970-01-01T00:00:00.000Z"]';
+    expect(ledger.endings).toEqual([{ kind: 'complete', resultJson }]);
+  });
+
+  it('gives the result that is stored, also where another attempt was first', async () => {
+    const ledger = new Ledger();
+    ledger.storedBefore = '{"who":"another"}';
+    await run((_, { step }) => step('load', () => ({ who: 'me' })), ledger, []);
+    expect(ledger.endings).toEqual([{ kind: 'complete', resultJson: '{"who":"another"}' }]);
+  });
+
+  it('that is stored does not run, and nothing is put out again until the last one has returned', async () => {
+    const ran: string[] = [];
+    const ledger = await run(
+      async (_, { step, output, progress, message }) => {
+        await output('0');
+        await progress(1);
+        const a = await step('a', () => ran.push('a'));
+        await message('between');
+        const b = await step('b', () => ran.push('b'));
+        await output('1');
+        const c = await step('c', async () => {
+          await output('2');
+          return 'new c';
+        });
+        return [a, b, c];
+      },
+      new Ledger(),
+      stored('a', 'b'),
+    );
+    expect(ran).toEqual([]);
+    expect(saidIn(ledger)).toEqual([['1'], ['2'], ['c = "new c"']]);
+    expect(ledger.endings).toEqual([{ kind: 'complete', resultJson: '["old a","old b","new c"]' }]);
+  });
+
+  it('that is not stored, before those that are, ends the silence: the handler has changed', async () => {
+    const ledger = await run(
+      async (_, { step, output }) => {
+        await output('0');
+        await step('new', () => 1);
+        await output('1');
+        await step('a', () => 2);
+      },
+      new Ledger(),
+      stored('gone', 'a'),
+    );
+    expect(saidIn(ledger)).toEqual([['new = 1'], ['1']]);
+  });
+
+  it('has an index and a version in its key, and a key is used once in a run', async () => {
+    const ledger = await run(
+      async (_, { step }) => {
+        for (const index of [0, 3]) await step('item', () => index, { index });
+        await step('draft', () => 2, { version: 2 });
+        await step('draft', () => 1, { version: 1 });
+        await step('item', () => 9, { index: 1, version: 4 });
+        return codeOf(step('item', () => 9, { index: 3 }));
+      },
+      new Ledger(),
+      [],
+    );
+    expect(saidIn(ledger).flat()).toEqual(['item#0 = 0', 'item#3 = 3', 'draft@2 = 2', 'draft = 1', 'item#1@4 = 9']);
+    expect(ledger.endings).toEqual([{ kind: 'complete', resultJson: '"STEP_REPEATED"' }]);
+  });
+
+  it.each<[string, (step: TaskContext['step']) => Promise<unknown>]>([
+    ['a key with a space', (step) => step('a b', () => 1)],
+    ['a key with an index of its own', (step) => step('a#1', () => 1)],
+    ['no key', (step) => step('', () => 1)],
+    ['a key that is too long', (step) => step('k'.repeat(129), () => 1)],
+    ['an index below 0', (step) => step('a', () => 1, { index: -1 })],
+    ['version 0', (step) => step('a', () => 1, { version: 0 })],
+    ['half a retry', (step) => step('a', () => 1, { retries: 0.5 })],
+    ['no time', (step) => step('a', () => 1, { timeoutSeconds: 0 })],
+    ['a result that has U+0000', (step) => step('a', () => '\0')],
+  ])('with %s is refused', async (_what, call) => {
+    const { endings, sent } = await run((_, { step }) => codeOf(call(step)), new Ledger(), []);
+    expect(endings).toEqual([{ kind: 'complete', resultJson: '"REQUEST_VALIDATION_ERROR"' }]);
+    expect(sent).toEqual([]);
+  });
+
+  it('has a result of at most 64 KiB', async () => {
+    const { endings, sent } = await run(
+      async (_, { step }) => [
+        await codeOf(step('most', () => 'x'.repeat(65_534))),
+        await codeOf(step('more', () => 'x'.repeat(65_535))),
+      ],
+      new Ledger(),
+      [],
+    );
+    expect(endings).toEqual([{ kind: 'complete', resultJson: '["done","PAYLOAD_TOO_LARGE"]' }]);
+    expect(sent).toHaveLength(1);
+  });
+
+  it('may be open beside another one as long as none puts anything out', async () => {
+    const ledger = await run(
+      async (_, { step, output, progress, message }) => {
+        const results = await Promise.all(['a', 'b', 'c'].map((key) => step(key, async () => turn(key))));
+        const gate = Promise.withResolvers<void>();
+        const speaks = step('speaks', async () => {
+          await output('alone');
+          await gate.promise;
+        });
+        await turn();
+        const second = await codeOf(step('second', () => 1));
+        gate.resolve();
+        await speaks;
+        const [left, right] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+        const both = [step('left', () => left.promise), step('right', () => right.promise)];
+        const refused = await Promise.all([codeOf(output('x')), codeOf(progress(1)), codeOf(message('y'))]);
+        left.resolve();
+        right.resolve();
+        await Promise.all(both);
+        return [...results, second, ...refused];
+      },
+      new Ledger(),
+      [],
+    );
+    const overlaps = Array<string>(4).fill('STEP_OVERLAP');
+    expect(ledger.endings).toEqual([{ kind: 'complete', resultJson: JSON.stringify(['a', 'b', 'c', ...overlaps]) }]);
+    expect(saidIn(ledger).flat()).not.toContain('x');
+  });
+
+  it('that overlaps, and that nobody heard of, fails the task with STEP_OVERLAP', async () => {
+    const { endings } = await run(
+      async (_, { step, output }) => {
+        void step('a', async () => {
+          await output('x');
+          await turn();
+        });
+        await turn();
+        void step('b', () => 1);
+      },
+      new Ledger(),
+      [],
+    );
+    expect(endings).toMatchObject([{ kind: 'fail', code: 'STEP_OVERLAP', retryable: false }]);
+  });
+
+  it('tries again, and says first that what it put out is void', async () => {
+    let tries = 0;
+    const ledger = await run(
+      async (_, { step, output }) => {
+        await output('before');
+        return step(
+          'draft',
+          async () => {
+            tries += 1;
+            if (tries > 1) await output(`try ${tries}`);
+            if (tries < 4) throw new Error('not yet');
+            return tries;
+          },
+          { retries: 3 },
+        );
+      },
+      new Ledger(),
+      [],
+    );
+    const retry = (since: number) => ({ key: 'draft', state: 'retrying', supersedesAfterEventId: String(since) });
+    expect(saidIn(ledger)).toEqual([['before'], ['try 2', retry(2)], ['try 3', retry(4)], ['try 4'], ['draft = 4']]);
+    expect(ledger.endings).toEqual([{ kind: 'complete', resultJson: '4' }]);
+  });
+
+  it('has no further try after its last one, nor after a failure that is final', async () => {
+    const tries = { often: 0, final: 0 };
+    const { endings } = await run(
+      async (_, { step }) => {
+        const often = step('often', () => Promise.reject(new Error(`try ${(tries.often += 1)}`)), { retries: 1 });
+        const final = step('final', () => Promise.reject(new TaskFailure('NO', `${(tries.final += 1)}`)), {
+          retries: 5,
+        });
+        return [await codeOf(often), await codeOf(final)];
+      },
+      new Ledger(),
+      [],
+    );
+    expect(endings).toEqual([{ kind: 'complete', resultJson: '["try 2","NO"]' }]);
+    expect(tries).toEqual({ often: 2, final: 1 });
+  });
+
+  it('is over after its time, and tells its body', async () => {
+    const told: string[] = [];
+    const { endings } = await run(
+      async (_, { step }) =>
+        codeOf(
+          step(
+            'slow',
+            ({ signal }) =>
+              new Promise((_resolve, reject) => {
+                signal.addEventListener('abort', () => {
+                  told.push('stop');
+                  reject(signal.reason as Error);
+                });
+              }),
+            { timeoutSeconds: 0.02, retries: 1 },
+          ),
+        ),
+      new Ledger(),
+      [],
+    );
+    expect(endings).toEqual([{ kind: 'complete', resultJson: '"The step slow took longer than 0.02 s."' }]);
+    expect(told).toEqual(['stop', 'stop']);
+  });
+
+  it('that nobody waits for is finished before the attempt ends', async () => {
+    const { sent, endings } = await run(
+      (_, { step }) => {
+        void step('late', async () => turn('late'));
+        return 'done';
+      },
+      new Ledger(),
+      [],
+    );
+    expect(sent).toEqual([{ batchSeq: 1, said: ['late = "late"'] }]);
+    expect(endings).toEqual([{ kind: 'complete', resultJson: '"done"' }]);
+  });
+
+  it('runs, and is not stored, where the service stores no steps', async () => {
+    const ledger = await run(async (_, { step, output }) => {
+      await output('a');
+      return step('load', async () => {
+        await output('b');
+        return new Date(0);
+      });
+    });
+    expect(saidIn(ledger).flat().join('')).toBe('ab');
+    expect(ledger.endings).toEqual([{ kind: 'complete', resultJson: '"1970-01-01T00:00:00.000Z"' }]);
   });
 });

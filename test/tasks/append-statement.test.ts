@@ -5,8 +5,8 @@ import fc from 'fast-check';
 import pg from 'pg';
 import { Database } from '../../src/database/database.js';
 import { createPool } from '../../src/database/pool.js';
-import { decide } from '../../src/tasks/domain/decide.js';
-import { messageEvent } from '../../src/tasks/domain/event-payloads.js';
+import { type Command, decide } from '../../src/tasks/domain/decide.js';
+import { appendedEvent, messageEvent, stepEvent } from '../../src/tasks/domain/event-payloads.js';
 import { isOver, type Task } from '../../src/tasks/domain/task.js';
 import type { NewEvent } from '../../src/tasks/domain/task-event.js';
 import { TaskBridgeError } from '../../src/errors.js';
@@ -48,6 +48,8 @@ interface Placed {
   readonly progress: number | null;
   readonly cancelling: boolean;
   readonly attempt: number;
+  /** The event of its one finished step, `load`. */
+  readonly stepAt: number | null;
   /** Whether somebody else is changing the task at this moment. */
   readonly locked: boolean;
 }
@@ -60,6 +62,7 @@ const aTask = (overrides: Partial<Placed> = {}): Placed => ({
   progress: null,
   cancelling: false,
   attempt: 1,
+  stepAt: null,
   locked: false,
   ...overrides,
 });
@@ -73,7 +76,7 @@ const aRequest = (taskId: string, overrides: Partial<AppendRequest> = {}): Appen
   ...overrides,
 });
 
-async function place({ taskId, run, head, batchSeq, progress, attempt, cancelling }: Placed): Promise<void> {
+async function place({ taskId, run, head, batchSeq, progress, attempt, cancelling, stepAt }: Placed): Promise<void> {
   const isOver = run === 'over';
   const isLeased = run === 'leased' || run === 'expired';
   await superuser.query({
@@ -83,12 +86,15 @@ async function place({ taskId, run, head, batchSeq, progress, attempt, cancellin
         SELECT $1::uuid, id, CASE WHEN $2::bool AND id = $3 THEN 'TASK_COMPLETED' WHEN id = 1 THEN 'TASK_STARTED'
           ELSE 'TASK_MESSAGE' END, '{}', gen_random_uuid(), 'placed'
         FROM generate_series(1, $3::int) AS id
+      ), step AS (
+        INSERT INTO taskbridge.entries_steps (task_id, step_key, result, event_id, attempt)
+        SELECT $1::uuid, 'load', '1', $12::int, 1 WHERE $12::int IS NOT NULL
       )
       INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type,
         correlation_id, status, head_event_id, batch_seq, progress, attempt, attempt_base, lease_number, cancel_requested_at,
         cancel_reason, claimable_at, lease_token, lease_expires_at, finished_at, suspend_id)
       VALUES ($1::uuid, '', 'owner', gen_random_uuid()::text, '', 'test', gen_random_uuid(),
-        CASE WHEN $2::bool THEN 'COMPLETED' ELSE 'RUNNING' END, $3::int, $4::int, $5::float8, $6::int, 1, $6::int,
+        CASE WHEN $2::bool THEN 'COMPLETED' ELSE 'RUNNING' END, $3::int, $4::int, $5::float8, $6::int, coalesce($12::int, 1), $6::int,
         CASE WHEN $7::bool THEN now() END, CASE WHEN $7::bool THEN 'enough' END, CASE WHEN $8::bool THEN now() END,
         $9::text, now() + make_interval(secs => $10::int), CASE WHEN $2::bool THEN now() END, $11::text)`,
     values: [
@@ -103,6 +109,7 @@ async function place({ taskId, run, head, batchSeq, progress, attempt, cancellin
       isLeased ? TOKEN : null,
       isLeased ? (run === 'expired' ? -1 : 10) : null,
       run === 'suspended' ? 'question' : null,
+      stepAt,
     ],
   });
 }
@@ -117,7 +124,8 @@ async function taskOf(taskId: string): Promise<Task> {
 async function everythingOf(taskId: string): Promise<unknown> {
   const { rows } = await superuser.query<{ row: unknown; log: unknown }>({
     name: 'everything',
-    text: `SELECT to_jsonb(t) AS row, (SELECT jsonb_agg(e ORDER BY e.event_id) FROM taskbridge.events e
+    text: `SELECT to_jsonb(t) AS row, (SELECT jsonb_agg(s ORDER BY s.event_id) FROM taskbridge.entries_steps s
+        WHERE s.task_id = t.task_id) AS steps, (SELECT jsonb_agg(e ORDER BY e.event_id) FROM taskbridge.events e
         WHERE e.task_id = t.task_id) AS log FROM taskbridge.proj_tasks t WHERE t.task_id = $1`,
     values: [taskId],
   });
@@ -126,17 +134,24 @@ async function everythingOf(taskId: string): Promise<unknown> {
 
 /** What `decide` says of the same append: the task with these events, or why not. */
 function decided(task: Task, request: AppendRequest): Task | 'refused' {
-  const { leaseToken: token, batchSeq, events } = request;
+  const { leaseToken: token, batchSeq, events, step } = request;
+  const isStored = step?.key === 'load' && task.hasSteps;
   try {
-    const decision = decide(task, { kind: 'append', token, batchSeq, events }, rules);
-    // A repeated batch stores nothing; one that is too much stores another event than was asked for.
-    return decision.task === task || isOver(decision.task.status) ? 'refused' : decision.task;
+    const command: Command = step
+      ? { kind: 'finish_step', token, batchSeq, key: step.key, isStored }
+      : { kind: 'append', token, batchSeq, events };
+    const decision = decide(task, command, rules);
+    // A repeated batch stores nothing, nor does a step that is stored; one that is too much stores another event than was asked for.
+    return decision.events.length === 0 || isOver(decision.task.status) ? 'refused' : decision.task;
   } catch (error) {
     if (error instanceof TaskBridgeError) return 'refused';
     throw error;
   }
 }
 const rules = { maxAttempts: 3, maxEventsPerTask: LIMITS.maxEventsPerTask, jitter: 0, now: 0 };
+
+const retryOf = (since: number) =>
+  appendedEvent('TASK_STEP', { key: 'load', state: 'retrying', supersedesAfterEventId: String(since) }, 1);
 
 const event: fc.Arbitrary<NewEvent> = fc.oneof(
   fc.integer({ min: 0, max: 100 }).map((progress) => progressEvent(progress)),
@@ -160,11 +175,19 @@ const pair = fc
     rightToken: fc.oneof({ weight: 5, arbitrary: fc.constant(true) }, fc.constant(false)),
     seqOffset: fc.constantFrom(0, 0, 0, 0, -1, 1),
     events: fc.array(event, { minLength: 1, maxLength: 4 }),
+    hasStep: fc.boolean(),
+    finishes: fc.option(fc.constantFrom('load', 'draft', 'item#3@2')),
+    voids: fc.oneof({ weight: 3, arbitrary: fc.constant(null) }, fc.integer({ min: 1, max: LIMITS.maxEventsPerTask })),
   })
-  .map(({ rightToken, seqOffset, events, ...row }) => {
-    const task = aTask(row as Partial<Placed>);
+  .map(({ rightToken, seqOffset, events: said, hasStep, finishes, voids, ...row }) => {
+    const stepAt = hasStep && row.head > 1 ? Math.ceil(row.head / 2) + 1 : null;
+    const task = aTask({ ...row, stepAt } as Partial<Placed>);
     const leaseToken = rightToken ? TOKEN : 'stale-token';
-    return { task, request: aRequest(task.taskId, { leaseToken, batchSeq: task.batchSeq + 1 + seqOffset, events }) };
+    const retry = voids === null ? [] : [retryOf(voids)];
+    const done = finishes !== null && { step: { key: finishes, resultJson: '{"a":[1]}' } };
+    const events = finishes === null ? [...said, ...retry] : [stepEvent(finishes, task.attempt)];
+    const batchSeq = task.batchSeq + 1 + seqOffset;
+    return { task, request: aRequest(task.taskId, { leaseToken, batchSeq, events, ...done }) };
   });
 
 interface Seen {
@@ -220,6 +243,16 @@ describe('A batch of appends', () => {
   it('leaves the task as decide leaves it', () =>
     always(async ({ task, request, before, outcome }) => {
       if (outcome.outcome === 'stored') expect(await taskOf(task.taskId)).toEqual(decided(before, request));
+    }));
+
+  it('stores the result of a step with its event', () =>
+    always(async ({ request: { taskId, step }, outcome }) => {
+      if (outcome.outcome !== 'stored' || !step) return;
+      const { rows } = await superuser.query(
+        'SELECT result::text AS result, event_id::int AS id FROM taskbridge.entries_steps WHERE task_id = $1 AND step_key = $2',
+        [taskId, step.key],
+      );
+      expect(rows).toEqual([{ result: step.resultJson, id: outcome.events.at(-1)?.eventId }]);
     }));
 
   it('changes nothing where it does not store', () =>

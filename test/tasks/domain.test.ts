@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { endsTask } from '#protocol/events.js';
 import type { TaskStatus } from '#protocol/snapshots.js';
 import { type Command, type Decision, decide, type Rules } from '../../src/tasks/domain/decide.js';
-import { messageEvent } from '../../src/tasks/domain/event-payloads.js';
+import { appendedEvent, messageEvent } from '../../src/tasks/domain/event-payloads.js';
 import { evolve } from '../../src/tasks/domain/evolve.js';
 import { isOver, NEW_TASK, type Task } from '../../src/tasks/domain/task.js';
 import type { AcceptedAction, Question } from '../../src/tasks/domain/suspension.js';
@@ -32,6 +32,7 @@ const STATES = {
   waiting: NEW_TASK,
   leased: after(NEW_TASK, { kind: 'claim', token: HELD }),
   expired: expired(after(NEW_TASK, { kind: 'claim', token: HELD })),
+  stepped: after(NEW_TASK, { kind: 'claim', token: HELD }, finishStep(1)),
   cancelling: after(NEW_TASK, { kind: 'claim', token: HELD }, { kind: 'request_cancellation', reason: 'enough' }),
   retrying: after(NEW_TASK, { kind: 'claim', token: HELD }, { kind: 'lose_lease' }),
   suspended: after(NEW_TASK, { kind: 'claim', token: HELD }, suspend()),
@@ -42,8 +43,15 @@ const STATES = {
   cancelled: after(NEW_TASK, { kind: 'request_cancellation', reason: 'enough' }),
 } as const satisfies Record<string, Task>;
 
+const retryOf = (since: number) =>
+  appendedEvent('TASK_STEP', { key: 'load', state: 'retrying', supersedesAfterEventId: String(since) }, 1);
+
 function fail(overrides: Partial<Extract<Command, { kind: 'fail' }>> = {}): Command {
   return { kind: 'fail', token: HELD, code: 'BROKEN', message: 'It broke.', retryable: true, ...overrides };
+}
+
+function finishStep(batchSeq: number, isStored = false): Command {
+  return { kind: 'finish_step', token: HELD, batchSeq, key: 'load', isStored };
 }
 
 function suspend(overrides: Partial<Question> = {}): Command {
@@ -72,6 +80,8 @@ function answer(overrides: Partial<AcceptedAction> = {}): Command {
 const COMMANDS = {
   claim: { kind: 'claim', token: 'next-token' },
   append: { kind: 'append', token: HELD, batchSeq: 1, events: [progressEvent(50)] },
+  finish_step: { kind: 'finish_step', token: HELD, batchSeq: 2, key: 'draft', isStored: false },
+  finish_stored_step: { kind: 'finish_step', token: HELD, batchSeq: 2, key: 'load', isStored: true },
   complete: { kind: 'complete', token: HELD, result: { answer: 42 } },
   fail_for_good: fail({ retryable: false }),
   fail_for_now: fail(),
@@ -112,20 +122,35 @@ describe('decide', () => {
     Object.fromEntries(Object.keys(STATES).map((state) => [state, outcome])) as Row;
   const NOTHING = everywhere('nothing');
   const REFUSED = everywhere('LEASE_LOST');
+  const OUT_OF_ORDER = 'BATCH_OUT_OF_ORDER';
   const TABLE: Record<keyof typeof COMMANDS, Row> = {
     claim: { ...NOTHING, waiting: 'TASK_STARTED', retrying: 'noted', answered: 'noted' },
-    append: { ...REFUSED, leased: 'TASK_PROGRESS', cancelling: 'TASK_PROGRESS' },
-    complete: { ...REFUSED, leased: 'TASK_COMPLETED', cancelling: 'TASK_COMPLETED' },
-    fail_for_good: { ...REFUSED, leased: 'TASK_FAILED', cancelling: 'TASK_FAILED' },
-    fail_for_now: { ...REFUSED, leased: 'TASK_RETRYING', cancelling: 'TASK_CANCELLED' },
-    confirm_cancellation: { ...REFUSED, leased: 'TASK_CANCELLED', cancelling: 'TASK_CANCELLED' },
-    release: { ...REFUSED, leased: 'TASK_RETRYING', cancelling: 'TASK_CANCELLED' },
-    suspend: { ...REFUSED, leased: 'TASK_SUSPENDED', cancelling: 'TASK_CANCELLED' },
+    append: { ...REFUSED, leased: 'TASK_PROGRESS', stepped: 'nothing', cancelling: 'TASK_PROGRESS' },
+    finish_step: { ...REFUSED, leased: OUT_OF_ORDER, stepped: 'TASK_STEP', cancelling: OUT_OF_ORDER },
+    finish_stored_step: { ...REFUSED, leased: OUT_OF_ORDER, stepped: 'noted', cancelling: OUT_OF_ORDER },
+    complete: { ...REFUSED, leased: 'TASK_COMPLETED', stepped: 'TASK_COMPLETED', cancelling: 'TASK_COMPLETED' },
+    fail_for_good: { ...REFUSED, leased: 'TASK_FAILED', stepped: 'TASK_FAILED', cancelling: 'TASK_FAILED' },
+    fail_for_now: { ...REFUSED, leased: 'TASK_RETRYING', stepped: 'TASK_RETRYING', cancelling: 'TASK_CANCELLED' },
+    confirm_cancellation: {
+      ...REFUSED,
+      leased: 'TASK_CANCELLED',
+      stepped: 'TASK_CANCELLED',
+      cancelling: 'TASK_CANCELLED',
+    },
+    release: { ...REFUSED, leased: 'TASK_RETRYING', stepped: 'TASK_RETRYING', cancelling: 'TASK_CANCELLED' },
+    suspend: { ...REFUSED, leased: 'TASK_SUSPENDED', stepped: 'TASK_SUSPENDED', cancelling: 'TASK_CANCELLED' },
     expire_suspension: { ...NOTHING, unanswered: 'TASK_FAILED' },
-    lose_lease: { ...NOTHING, leased: 'TASK_RETRYING', expired: 'TASK_RETRYING', cancelling: 'TASK_CANCELLED' },
+    lose_lease: {
+      ...NOTHING,
+      leased: 'TASK_RETRYING',
+      stepped: 'TASK_RETRYING',
+      expired: 'TASK_RETRYING',
+      cancelling: 'TASK_CANCELLED',
+    },
     request_cancellation: {
       ...NOTHING,
       leased: 'noted',
+      stepped: 'noted',
       expired: 'noted',
       waiting: 'TASK_CANCELLED',
       retrying: 'TASK_CANCELLED',
@@ -145,6 +170,7 @@ describe('decide', () => {
 
   it.each([
     'append',
+    'finish_step',
     'complete',
     'fail_for_good',
     'fail_for_now',
@@ -172,6 +198,32 @@ describe('decide', () => {
     const { events, task } = decide(STATES.leased, COMMANDS.append, rules({ maxEventsPerTask: 2 }));
     expect(events).toMatchObject([{ type: 'TASK_FAILED', payload: { code: 'EVENT_LIMIT_EXCEEDED' } }]);
     expect(task).toMatchObject({ status: 'FAILED', headEventId: 2, run: { state: 'over' } });
+  });
+
+  it('ends a task whose step would take the place of the terminal event, unless the step is stored', () => {
+    const { events } = decide(STATES.stepped, COMMANDS.finish_step, rules({ maxEventsPerTask: 3 }));
+    expect(events).toMatchObject([{ type: 'TASK_FAILED', payload: { code: 'EVENT_LIMIT_EXCEEDED' } }]);
+    const stored = decide(STATES.stepped, COMMANDS.finish_stored_step, rules({ maxEventsPerTask: 3 }));
+    expect(stored).toEqual({ events: [], task: { ...STATES.stepped, batchSeq: 2 }, notBefore: null });
+  });
+
+  it('stores the end of a step, and makes it the place up to which output stays', () => {
+    const { events, task } = decide(STATES.stepped, COMMANDS.finish_step, rules());
+    expect(events[0]?.json).toBe('{"key":"draft","state":"completed","attempt":1}');
+    expect(task).toMatchObject({ attemptBase: 3, hasSteps: true, batchSeq: 2 });
+    expect(decide(task, COMMANDS.lose_lease, rules()).events[0]?.payload).toMatchObject({
+      supersedesAfterEventId: '3',
+    });
+  });
+
+  it.each([
+    [1, 'REQUEST_VALIDATION_ERROR'],
+    [2, 'TASK_STEP'],
+    [3, 'TASK_STEP'],
+    [4, 'REQUEST_VALIDATION_ERROR'],
+  ])('of a task with its step at 2 and its head at 3, a new try that voids after %i is %s', (since, expected) => {
+    const said = after(STATES.stepped, { ...COMMANDS.append, batchSeq: 2 });
+    expect(outcomeOf(said, { ...COMMANDS.append, batchSeq: 3, events: [retryOf(since)] })).toBe(expected);
   });
 
   it('ends a task whose release would take the place of the terminal event', () => {
@@ -289,7 +341,10 @@ type Step =
       /** Relative to the next: -1 is the last one repeated, 1 leaves a hole. */
       readonly seqOffset: number;
       readonly events: readonly NewEvent[];
-    };
+      /** Before the events: a new try of a step that voids this many of the last events, -1 what is yet to come. */
+      readonly voids?: number;
+    }
+  | { readonly kind: 'finish_step'; readonly whose: Whose; readonly seqOffset: number; readonly key: string };
 
 /** What a step did. The clock has no command; a refusal has no decision. */
 interface Moment {
@@ -322,7 +377,7 @@ function live(given: Rules, steps: readonly Step[]): Life {
     }
     // The caller that accepts an action has seen, under the same lock, that its question is open.
     if (step.kind === 'answer' && (task.run.state !== 'suspended' || task.run.expired)) continue;
-    const command = commandOf(step, task, tokens);
+    const command = commandOf(step, task, tokens, log);
     const whose = 'whose' in step ? { whose: step.whose } : {};
     try {
       const decision = decide(task, command, given);
@@ -338,7 +393,20 @@ function live(given: Rules, steps: readonly Step[]): Life {
   return { rules: given, moments, log, end: task };
 }
 
-function commandOf(step: Exclude<Step, { kind: 'clock_passes' }>, task: Task, tokens: readonly string[]): Command {
+/** The finished steps of a log, each with its event id. */
+const finished = (log: readonly NewEvent[]) =>
+  log.flatMap((event, index) =>
+    event.type === 'TASK_STEP' && event.payload.state === 'completed'
+      ? [{ key: event.payload.key, id: index + 1 }]
+      : [],
+  );
+
+function commandOf(
+  step: Exclude<Step, { kind: 'clock_passes' }>,
+  task: Task,
+  tokens: readonly string[],
+  log: readonly NewEvent[],
+): Command {
   const tokenOf = (whose: Whose) =>
     (whose === 'invented' ? undefined : tokens.at(whose === 'last' ? -1 : -2)) ?? 'invented';
   switch (step.kind) {
@@ -349,7 +417,18 @@ function commandOf(step: Exclude<Step, { kind: 'clock_passes' }>, task: Task, to
         kind: 'append',
         token: tokenOf(step.whose),
         batchSeq: task.batchSeq + 1 + step.seqOffset,
-        events: step.events,
+        events:
+          step.voids === undefined
+            ? step.events
+            : [retryOf(Math.max(1, task.headEventId - step.voids)), ...step.events],
+      };
+    case 'finish_step':
+      return {
+        kind: 'finish_step',
+        token: tokenOf(step.whose),
+        batchSeq: task.batchSeq + 1 + step.seqOffset,
+        key: step.key,
+        isStored: finished(log).some(({ key }) => key === step.key),
       };
     case 'complete':
       return { kind: 'complete', token: tokenOf(step.whose), result: 'done' };
@@ -390,6 +469,25 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       whose,
       seqOffset: fc.constantFrom(0, 0, 0, 0, -1, 1),
       events: fc.array(event, { minLength: 1, maxLength: 3 }),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('append' as const),
+      whose,
+      seqOffset: fc.constant(0),
+      events: fc.array(event, { maxLength: 2 }),
+      voids: fc.integer({ min: -1, max: 4 }),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant('finish_step' as const),
+      whose,
+      seqOffset: fc.constantFrom(0, 0, 0, -1, 1),
+      key: fc.constantFrom('a', 'b', 'c', 'd'),
     }),
   },
   { weight: 2, arbitrary: fc.constant<Step>({ kind: 'clock_passes' }) },
@@ -501,10 +599,15 @@ describe('Whatever is asked of a task', () => {
     });
   });
 
-  it('a holder of the lease is refused for nothing but a missing batch', () => {
+  it('a holder of the lease is refused for nothing but a missing batch, and a new try that voids too much', () => {
     always(({ moments }) => {
       for (const { before, command, refusal } of moments) {
         if (!refusal || !command || !('token' in command)) continue;
+        if (command.kind === 'append' && command.events[0]?.type === 'TASK_STEP' && refusal instanceof EventInvalid) {
+          const since = Number(command.events[0].payload.supersedesAfterEventId);
+          expect(since < before.attemptBase || since > before.headEventId).toBe(true);
+          continue;
+        }
         const { run } = before;
         const holds = run.state === 'leased' && run.token === command.token && !run.expired;
         if (holds) expect(refusal).toBeInstanceOf(BatchOutOfOrder);
@@ -547,15 +650,40 @@ describe('Whatever is asked of a task', () => {
     });
   });
 
-  it('each TASK_RETRYING names the attempt that follows and the head when the ended one began', () => {
+  it('each step is finished once, also over attempts, and each other end of it counts as a batch', () => {
+    always(({ log, moments }) => {
+      const keys = finished(log).map(({ key }) => key);
+      expect(new Set(keys).size).toBe(keys.length);
+      for (const { before, after: then, command, decision } of moments) {
+        if (command?.kind !== 'finish_step' || !command.isStored || !decision || then === before) continue;
+        expect(then).toEqual({ ...before, batchSeq: command.batchSeq });
+      }
+    });
+  });
+
+  it('nothing voids what is before the last finished step', () => {
+    always(({ log }) => {
+      log.forEach(({ payload }, index) => {
+        const last = finished(log.slice(0, index)).at(-1)?.id ?? 0;
+        if ('supersedesAfterEventId' in payload && payload.supersedesAfterEventId !== undefined) {
+          expect(Number(payload.supersedesAfterEventId)).toBeGreaterThanOrEqual(last);
+          expect(Number(payload.supersedesAfterEventId)).toBeLessThanOrEqual(index);
+        }
+      });
+    });
+  });
+
+  it('each TASK_RETRYING names the attempt that follows, and the last finished step or the head when the ended one began', () => {
     always(({ moments }) => {
       let headAtBegin = 0;
+      const log: NewEvent[] = [];
       for (const { before, after: then, decision } of moments) {
         for (const { type, payload } of decision?.events ?? []) {
           if (type !== 'TASK_RETRYING') continue;
           expect(payload.attempt).toBe(before.attempt + 1);
-          expect(payload.supersedesAfterEventId).toBe(String(headAtBegin));
+          expect(payload.supersedesAfterEventId).toBe(String(finished(log).at(-1)?.id ?? headAtBegin));
         }
+        log.push(...(decision?.events ?? []));
         if (then.attempt > before.attempt) headAtBegin = then.headEventId;
       }
     });

@@ -1,19 +1,30 @@
 import { MAX_EVENT_BYTES } from '#protocol/limits.js';
-import { eventInvalid, eventTooLarge, messageEvent, outputEvent, progressEvent, type SizedEvent } from './events.js';
+import {
+  eventInvalid,
+  eventTooLarge,
+  type HandlerEvent,
+  messageEvent,
+  outputEvent,
+  progressEvent,
+  type SizedEvent,
+} from './events.js';
 import { EventSender } from './event-sender.js';
 import { failureOf, resultRefused } from './failures.js';
 import { HalfCharacters } from './half-characters.js';
 import { LeaseCalls } from './lease-calls.js';
 import { LeaseLost, Refused } from './holder-errors.js';
-import type { Ending, LeaseHolder } from './lease-holder.js';
+import type { Ending, FinishedStep, LeaseHolder } from './lease-holder.js';
 import { MAX_RESULT_JSON_BYTES } from './limits.js';
 import { Outcomes } from './outcomes.js';
 import { type Question, questionOf } from './question.js';
+import { Steps } from './steps.js';
 import { storableJson } from './storable-json.js';
 import { tangible } from './tangible.js';
 import {
   AttemptStopped,
   type JsonObject,
+  type StepOptions,
+  type StepRun,
   type SuspendAnswer,
   Suspended,
   type SuspendRequest,
@@ -34,6 +45,10 @@ export interface LeasedTask {
   readonly traceparent?: string | null;
   /** All answers so far, oldest first. */
   readonly answers: readonly SuspendAnswer[];
+  /** The last event of the task. */
+  readonly headEventId: number;
+  /** The finished steps, oldest first. Absent where the service stores none. */
+  readonly steps?: readonly FinishedStep[];
   readonly texts: LeasedTexts;
 }
 
@@ -57,7 +72,6 @@ export class Attempt {
   readonly #outcomes = new Outcomes();
   readonly #halves = new HalfCharacters();
   readonly #calls: LeaseCalls;
-  readonly #sender: EventSender;
   #isDone = false;
   #isLate = false;
   #asked = 0;
@@ -68,7 +82,6 @@ export class Attempt {
     private readonly report: Report,
   ) {
     this.#calls = new LeaseCalls(holder, this.#lost.signal);
-    this.#sender = new EventSender((batchSeq, events) => this.call(() => holder.append(batchSeq, events)));
   }
 
   /** Has the handler stop. The first reason counts, but a lost lease outweighs all. */
@@ -116,13 +129,13 @@ export class Attempt {
     return this.call(() => (ended.kind === 'suspend' ? this.holder.suspend(ended.question) : this.holder.end(ended)));
   }
 
-  private call(call: () => Promise<void>): Promise<void> {
+  private call<T>(call: () => Promise<T>): Promise<T> {
     return this.watched(this.#calls.make(call));
   }
 
-  private async watched(answer: Promise<void>): Promise<void> {
+  private async watched<T>(answer: Promise<T>): Promise<T> {
     try {
-      await answer;
+      return await answer;
     } catch (error) {
       if (error instanceof LeaseLost) this.stop('lease_lost');
       throw error;
@@ -130,8 +143,22 @@ export class Attempt {
   }
 
   private async execute(handler: TaskHandler, task: LeasedTask): Promise<Ended> {
-    const outcome = await this.outcomeOf(handler, task);
-    await this.#sender.settled();
+    const { holder } = this;
+    const append = (batchSeq: number, events: readonly HandlerEvent[]) =>
+      this.call(() => holder.append(batchSeq, events));
+    const sender = new EventSender(append, task.headEventId);
+    const steps = new Steps({
+      taskId: task.taskId,
+      attempt: task.attempt,
+      stored: task.steps,
+      signal: this.#stop.signal,
+      sender,
+      halves: this.#halves,
+      finish: (batchSeq, step) => this.call(() => holder.finishStep(batchSeq, step)),
+    });
+    const outcome = await this.outcomeOf(handler, task.input, this.context(task, sender, steps));
+    await steps.settled();
+    await sender.settled();
     this.#isDone = true;
     if (this.#halves.isWaiting) this.#outcomes.fail(eventInvalid('data', 'ends within a character'));
     const { unheard } = this.#outcomes;
@@ -145,11 +172,12 @@ export class Attempt {
 
   private async outcomeOf(
     handler: TaskHandler,
-    task: LeasedTask,
+    input: JsonObject,
+    context: TaskContext,
   ): Promise<{ readonly result: unknown } | { readonly error: unknown }> {
     try {
       this.#stop.signal.throwIfAborted();
-      return { result: await handler(task.input, this.context(task)) };
+      return { result: await handler(input, context) };
     } catch (error) {
       return { error: tangible(error) };
     }
@@ -188,16 +216,18 @@ export class Attempt {
     throw new Suspended();
   }
 
-  private context(task: LeasedTask): TaskContext {
+  private context(task: LeasedTask, sender: EventSender, steps: Steps): TaskContext {
     const { taskId, taskType, attempt, metadata, attachments, traceparent, answers } = task;
     const resume = answers.at(-1);
     const { signal } = this.#stop;
-    const say = (event: () => SizedEvent | undefined) =>
+    const live = <T>(work: () => Promise<T> | T) =>
       this.#outcomes.of(() => {
         signal.throwIfAborted();
         if (this.#isDone) throw this.tooLate();
-        return this.say(event());
+        return work();
       });
+    const say = (event: () => SizedEvent | undefined) =>
+      live(() => (steps.putsOut() ? this.say(event(), sender) : undefined));
     return {
       taskId,
       taskType,
@@ -212,6 +242,8 @@ export class Attempt {
       signal,
       ...(resume && { resume }),
       suspend: (question) => this.#outcomes.of(() => this.ask(question, answers)),
+      step: <T>(key: string, body: StepRun<T>, options: StepOptions = {}) =>
+        live(() => steps.run(key, body, options) as Promise<T>),
       progress: (progress, details = {}) => say(() => progressEvent(progress, details)),
       message: (message, level) => say(() => messageEvent(message, level)),
       output: (data, { channel = 'text', op = 'append' } = {}) =>
@@ -227,13 +259,13 @@ export class Attempt {
     return new LeaseLost();
   }
 
-  private say(event: SizedEvent | undefined): Promise<void> | undefined {
+  private say(event: SizedEvent | undefined, sender: EventSender): Promise<void> | undefined {
     if (event === undefined) return undefined;
     const { maxEventBytes = Number.POSITIVE_INFINITY } = this.holder;
     if (event.bytes > maxEventBytes) throw eventTooLarge(maxEventBytes);
     // What only the service can judge is not called buffered.
-    if (event.type !== 'TASK_OUTPUT' || event.bytes > MAX_EVENT_BYTES) return this.#sender.send(event);
-    return this.#sender.buffer(event, (error) => this.#outcomes.fail(error));
+    if (event.type !== 'TASK_OUTPUT' || event.bytes > MAX_EVENT_BYTES) return sender.send(event);
+    return sender.buffer(event, (error) => this.#outcomes.fail(error));
   }
 }
 

@@ -1,6 +1,7 @@
 import { addedBytes, Batch, type Piece } from './batch.js';
 import type { HandlerEvent, SizedEvent } from './events.js';
 import { Refused } from './holder-errors.js';
+import type { StoredResult } from './lease-holder.js';
 import { JOIN_BYTES, JOIN_MS, MAX_BUFFERED_BYTES } from './limits.js';
 
 /**
@@ -17,6 +18,7 @@ export class EventSender {
   /** Calls since the last turn of the event loop. */
   #bytesOfTurn = 0;
   #batchSeq = 1;
+  #headEventId: number;
   #sentAt = Number.NEGATIVE_INFINITY;
   #isUrgent = false;
   #isDue = false;
@@ -24,8 +26,18 @@ export class EventSender {
   #sending: Promise<void> | undefined;
   #waiting: (() => void)[] = [];
 
-  /** `append` repeats the call until it knows the fate of the batch. */
-  constructor(private readonly append: (batchSeq: number, events: readonly HandlerEvent[]) => Promise<void>) {}
+  /** `append` repeats the call until it knows the fate of the batch. `headEventId`: of the task, when its lease begins. */
+  constructor(
+    private readonly append: (batchSeq: number, events: readonly HandlerEvent[]) => Promise<number>,
+    headEventId: number,
+  ) {
+    this.#headEventId = headEventId;
+  }
+
+  /** The last event that is known to be stored. */
+  get headEventId(): number {
+    return this.#headEventId;
+  }
 
   /** Leaves at once. Resolves when the event is stored; rejects when it is refused, or the lease is over. */
   send(event: SizedEvent): Promise<void> {
@@ -55,6 +67,23 @@ export class EventSender {
       if (!this.#sending) return;
       await this.#sending;
     }
+  }
+
+  /**
+   * Stores the end of a step behind all that waits, as a batch of its own. @returns the JSON that is stored as its result
+   */
+  async finish(call: (batchSeq: number) => Promise<StoredResult>): Promise<string> {
+    await this.settled();
+    const finished = call(this.#batchSeq).then(({ eventId, resultJson }) => {
+      this.#batchSeq += 1;
+      this.#headEventId = Math.max(this.#headEventId, eventId);
+      return resultJson;
+    });
+    this.#sending = finished.then(
+      () => this.sent(),
+      () => this.sent(),
+    );
+    return finished;
   }
 
   private push(event: SizedEvent, stored: () => void, refused: (error: unknown) => void): void {
@@ -91,18 +120,20 @@ export class EventSender {
     this.#isUrgent = this.#pieces.length > 0;
     this.#sendingBytes = batch.bytes;
     this.#pendingBytes = this.#isUrgent ? Math.max(0, this.#pendingBytes - batch.bytes) : 0;
-    this.#sending = this.store(batch).finally(() => {
-      this.#sending = undefined;
-      this.#sendingBytes = 0;
-      if (this.#pendingBytes <= MAX_BUFFERED_BYTES) for (const room of this.#waiting.splice(0)) room();
-      this.schedule();
-    });
+    this.#sending = this.store(batch).finally(() => this.sent());
+  }
+
+  private sent(): void {
+    this.#sending = undefined;
+    this.#sendingBytes = 0;
+    if (this.#pendingBytes <= MAX_BUFFERED_BYTES) for (const room of this.#waiting.splice(0)) room();
+    this.schedule();
   }
 
   private async store(batch: Batch): Promise<void> {
     const { pieces } = batch;
     try {
-      await this.append(this.#batchSeq, batch.events);
+      this.#headEventId = await this.append(this.#batchSeq, batch.events);
       this.#batchSeq += 1;
       for (const { stored } of pieces) stored();
     } catch (error) {

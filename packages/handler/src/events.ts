@@ -58,6 +58,13 @@ export function outputEvent(
   return { type: 'TASK_OUTPUT', payload, bytes, ...append };
 }
 
+/** A new try of a step. What is after the event `since` is void. */
+export function stepRetryingEvent(key: string, since: number, attempt: number): SizedEvent {
+  const payload: Given<'TASK_STEP'> = { key, state: 'retrying', supersedesAfterEventId: String(since) };
+  // The service stores the attempt with it.
+  return { type: 'TASK_STEP', payload, bytes: bytesOf({ ...payload, attempt }) };
+}
+
 export function eventInvalid(path: string, problem: string): Refused {
   return new Refused('REQUEST_VALIDATION_ERROR', `The event is not valid: ${path} ${problem}.`);
 }

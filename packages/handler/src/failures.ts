@@ -1,4 +1,4 @@
-import type { FailureCode } from '#protocol/errors.js';
+import { FAILURES, type FailureCode } from '#protocol/errors.js';
 import { LONGEST_RETRY_AFTER_MS, MAX_FAILURE_MESSAGE_LENGTH, MAX_NAME_LENGTH } from '#protocol/limits.js';
 import { Refused } from './holder-errors.js';
 import type { Failure } from './lease-holder.js';
@@ -41,7 +41,8 @@ function given<T>(read: () => T, instead: T): T {
 }
 
 /** The failure for a refused event that no code of the handler has dealt with. */
-function eventRefused({ message }: Refused): Failure {
+function eventRefused({ code, message }: Refused): Failure {
+  if (Object.hasOwn(FAILURES, code)) return final(code as FailureCode, message);
   return final('EVENT_REFUSED', `The handler said something that cannot be stored. ${message}`);
 }
 

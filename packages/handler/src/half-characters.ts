@@ -12,6 +12,11 @@ export class HalfCharacters {
     return this.#held.size > 0;
   }
 
+  /** Forgets what waits: the try of a step that put it out is over. */
+  drop(): void {
+    this.#held.clear();
+  }
+
   /**
    * What can be sent now.
    * @returns undefined when all of it waits

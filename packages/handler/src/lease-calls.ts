@@ -15,7 +15,7 @@ export class LeaseCalls {
   ) {}
 
   /** @throws LeaseLost when the lease is over, and what the holder throws besides */
-  make(call: () => Promise<void>): Promise<void> {
+  make<T>(call: () => Promise<T>): Promise<T> {
     return this.answered(call, () => this.renew());
   }
 
@@ -24,7 +24,7 @@ export class LeaseCalls {
     return this.answered(() => this.holder.renew());
   }
 
-  private async answered(call: () => Promise<void>, whenExpired?: () => Promise<void>): Promise<void> {
+  private async answered<T>(call: () => Promise<T>, whenExpired?: () => Promise<void>): Promise<T> {
     for (let failures = 0; ; failures += 1) {
       if (this.lost.aborted) throw new LeaseLost();
       try {

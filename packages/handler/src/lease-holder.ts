@@ -8,8 +8,13 @@ export interface LeaseHolder {
   readonly leaseMs: number;
   /** Bytes of one event's payload that the service takes; absent where it has not said. */
   readonly maxEventBytes?: number;
-  /** Stores the batch whole or not at all. Batches are numbered from 1. @throws LeaseLost, Unavailable, Refused */
-  append(batchSeq: number, events: readonly HandlerEvent[]): Promise<void>;
+  /**
+   * Stores the batch whole or not at all. Batches are numbered from 1. @returns the id of its last event
+   * @throws LeaseLost, Unavailable, Refused
+   */
+  append(batchSeq: number, events: readonly HandlerEvent[]): Promise<number>;
+  /** Stores the result of a step, which counts as a batch. @throws LeaseLost, Unavailable, Refused */
+  finishStep(batchSeq: number, step: FinishedStep): Promise<StoredResult>;
   /** A sign of life. Revives a lease that expired and that nobody took. @throws LeaseLost, Unavailable */
   renew(): Promise<void>;
   /** Ends the lease with a question. @throws LeaseLost, Unavailable, Refused */
@@ -18,6 +23,19 @@ export interface LeaseHolder {
   end(ending: Ending): Promise<void>;
   /** The bytes of a file of the task. Where they come over a network, the stream ends with the signal. */
   readAttachment(attachmentId: string, signal: AbortSignal): Promise<Readable>;
+}
+
+/** `key` with its index and version. */
+export interface FinishedStep {
+  readonly key: string;
+  readonly resultJson: string;
+}
+
+/** What is stored of a step. Where it was finished before, that is the result of then. */
+export interface StoredResult {
+  /** Of its TASK_STEP. */
+  readonly eventId: number;
+  readonly resultJson: string;
 }
 
 export type Ending =

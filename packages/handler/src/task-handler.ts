@@ -31,6 +31,12 @@ export interface TaskContext {
    * runs again from its start, on any instance, and the same call returns the answer.
    */
   suspend(question: SuspendRequest): Promise<SuspendAnswer>;
+  /**
+   * Work that is done once in the life of the task. When `body` resolves, its result is stored (JSON, at most 64 KiB), and what was put
+   * out so far stays valid. A later run of the handler gets the stored result, as JSON, and does not run `body`. A key is used once
+   * in a run: loops give an `index`. While a step is open that puts something out, no other one may be open (STEP_OVERLAP).
+   */
+  step<T>(key: string, body: StepRun<T>, options?: StepOptions): Promise<T>;
   /** `progress` is 0 to 100. Resolves when it is stored. */
   progress(progress: number, details?: ProgressDetails): Promise<void>;
   /** Resolves when it is stored. */
@@ -43,6 +49,26 @@ export interface TaskContext {
     data: string,
     options?: { readonly channel?: string; readonly op?: GivenPayload<'TASK_OUTPUT'>['op'] },
   ): Promise<void>;
+}
+
+export type StepRun<T> = (step: StepContext) => T | Promise<T>;
+
+export interface StepContext {
+  /** `taskId:key`: the same in every run, for effects in the outside world that must happen once. */
+  readonly idempotencyKey: string;
+  /** Aborts with the signal of the handler, and when the time of this try is over. */
+  readonly signal: AbortSignal;
+}
+
+export interface StepOptions {
+  /** The place in a loop, from 0: the step is stored as `key#index`. */
+  readonly index?: number;
+  /** Another version is another step: 2 is stored as `key@2`. Defaults to 1, which is `key`. */
+  readonly version?: number;
+  /** How long one try may take. Defaults to no limit. */
+  readonly timeoutSeconds?: number;
+  /** Further tries, in the same attempt, after an error. A `TaskFailure` that is not retryable has none. Defaults to 0. */
+  readonly retries?: number;
 }
 
 /** The members of TASK_PROGRESS besides `progress`. */

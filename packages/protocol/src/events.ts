@@ -1,4 +1,4 @@
-import { EVENT_ID, TASK_ID } from './ids.js';
+import { EVENT_ID, STEP_KEY, TASK_ID } from './ids.js';
 import {
   anyJson,
   anyObject,
@@ -28,6 +28,8 @@ interface EventRow {
   readonly isAppendable?: true;
   /** Members that the service adds to what an attempt appends. */
   readonly added?: readonly string[];
+  /** What an attempt appends, where that is more than a payload without `added`. */
+  readonly appended?: Members;
   /** It ends its task: exactly one such event does, and it is the last. */
   readonly ends?: true;
 }
@@ -62,6 +64,23 @@ export const EVENTS = {
     },
     isAppendable: true,
     added: ['attempt'],
+  },
+  TASK_STEP: {
+    meaning: 'a step is finished, or is tried again: [steps](#steps)',
+    payload: {
+      key: STEP_KEY,
+      state: described(
+        '`completed`: its result is stored, and what the log has so far stays valid.',
+        oneOf('completed', 'retrying'),
+      ),
+      attempt: integer(1),
+      supersedesAfterEventId: optional(
+        described('With `retrying`: output and progress after this event are void.', EVENT_ID),
+      ),
+    },
+    isAppendable: true,
+    added: ['attempt'],
+    appended: { key: STEP_KEY, state: constant('retrying'), supersedesAfterEventId: EVENT_ID },
   },
   TASK_SUSPENDED: {
     meaning: 'the task asks: [actions](#answer-post-taskstaskidactions)',
@@ -101,10 +120,9 @@ export type EventPayload<T extends EventType> = ObjectOf<Events[T]['payload']>;
 /** What a running attempt may append. */
 export type AppendableType = { [T in EventType]: Events[T] extends { isAppendable: true } ? T : never }[EventType];
 /** The members of a payload that an attempt gives. The service adds the others. */
-export type GivenPayload<T extends AppendableType> = Omit<
-  EventPayload<T>,
-  Events[T] extends { readonly added: readonly (infer Name)[] } ? Name & string : never
->;
+export type GivenPayload<T extends AppendableType> = Events[T] extends { readonly appended: infer M extends Members }
+  ? ObjectOf<M>
+  : Omit<EventPayload<T>, Events[T] extends { readonly added: readonly (infer Name)[] } ? Name & string : never>;
 /** What ends a task. */
 export type TerminalType = { [T in EventType]: Events[T] extends { ends: true } ? T : never }[EventType];
 
@@ -136,8 +154,8 @@ export function endsTask(type: string): type is TerminalType {
 const PAYLOADS = byType((type) => object(EVENTS[type].payload));
 /** By type, the schema of a payload that an attempt appends. */
 export const APPENDED_SCHEMAS = byType((type) => {
-  const { payload, added = [] } = rowOf(type);
-  return object(Object.fromEntries(Object.entries(payload).filter(([name]) => !added.includes(name))));
+  const { payload, added = [], appended } = rowOf(type);
+  return object(appended ?? Object.fromEntries(Object.entries(payload).filter(([name]) => !added.includes(name))));
 });
 
 /** By type, the schema of an event on the wire. */

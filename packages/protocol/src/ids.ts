@@ -56,6 +56,13 @@ export const TASK_TYPE = text({
   pattern: '^[A-Za-z0-9._:/-]{1,128}$',
 });
 
+/** A step of a handler: a key of its own, its place in a loop, its version. */
+export const STEP_KEY = text({
+  title: '1 to 128 characters of A-Z a-z 0-9 . _ : / -, then perhaps # and a number, then perhaps @ and a number',
+  pattern: '^[A-Za-z0-9._:/-]{1,128}(#[0-9]{1,9})?(@[0-9]{1,9})?$',
+  examples: ['load', 'item#3', 'draft@2'],
+});
+
 export const EVENT_ID = text({
   title: 'an event id',
   description: "The place in the task's log: decimal, from 1, without a gap.",

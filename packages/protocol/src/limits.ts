@@ -17,6 +17,9 @@ export const MAX_RESULT_BYTES = MAX_SENT_FRAME_BYTES - AROUND_PAYLOAD_BYTES;
 /** One payload of an event, unless the service says otherwise. */
 export const MAX_EVENT_BYTES = 64 * KIB;
 
+/** The result of a step, as it is stored. */
+export const MAX_STEP_RESULT_BYTES = 64 * KIB;
+
 /** One batch of a worker: the bytes of its payloads, and its events. */
 export const MAX_BATCH_BYTES = 256 * KIB;
 export const MAX_BATCH_EVENTS = 500;
@@ -81,6 +84,7 @@ export const LIMITS: readonly LimitRow[] = [
     more: 'at most that of a result',
   },
   { what: 'result of a task, as the payload that carries it, as it is stored', bytes: MAX_RESULT_BYTES },
+  { what: 'result of a step, as it is stored', bytes: MAX_STEP_RESULT_BYTES },
   { what: 'events of a task', setting: 'MAX_EVENTS_PER_TASK', more: 'then it fails with `EVENT_LIMIT_EXCEEDED`' },
   { what: 'open streams and long-polls of a principal, on one replica', setting: 'STREAMS_PER_PRINCIPAL' },
   {

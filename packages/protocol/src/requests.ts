@@ -1,5 +1,13 @@
 import { APPENDABLE_TYPES, APPENDED_SCHEMAS, type EventType, EVENTS } from './events.js';
-import { CLIENT_ACTION_ID, CLIENT_REQUEST_ID, CURSOR, PRINCIPAL_ID, TASK_TYPE, VISIBLE_ASCII } from './ids.js';
+import {
+  CLIENT_ACTION_ID,
+  CLIENT_REQUEST_ID,
+  CURSOR,
+  PRINCIPAL_ID,
+  STEP_KEY,
+  TASK_TYPE,
+  VISIBLE_ASCII,
+} from './ids.js';
 import {
   anyJson,
   anyObject,
@@ -33,6 +41,7 @@ import {
   MAX_LIST_CURSOR_LENGTH,
   MAX_NAME_LENGTH,
   MAX_RESULT_BYTES,
+  MAX_STEP_RESULT_BYTES,
   MAX_TASK_TYPES,
   MAX_TASKS,
   MAX_WORKER_ID_LENGTH,
@@ -99,6 +108,12 @@ export const REQUESTS = {
     taskTypes: list(TASK_TYPE, { minItems: 1, maxItems: MAX_TASK_TYPES }),
     maxTasks: optional(ranged(MAX_TASKS)),
     waitTimeoutMs: optional(described('How long to wait while there is nothing to do.', ranged(CLAIM_WAIT_MS))),
+    steps: optional(
+      described('Whether the worker knows steps. Without it, tasks with a finished step are not leased to it.', {
+        ...boolean(),
+        default: false,
+      }),
+    ),
   }),
   ProveLease: object(LEASE_TOKEN),
   ...(Object.fromEntries(
@@ -112,6 +127,12 @@ export const REQUESTS = {
     ...LEASE_TOKEN,
     batchSeq: described('1, 2, 3 and so on within the lease.', integer(1, MAX_BATCH_SEQ)),
     events: list(named('AppendedEvent'), { minItems: 1, maxItems: MAX_BATCH_EVENTS }),
+  }),
+  FinishStep: object({
+    ...LEASE_TOKEN,
+    batchSeq: described('The next one: a step counts as a batch.', integer(1, MAX_BATCH_SEQ)),
+    key: STEP_KEY,
+    result: described(`Any JSON, at most ${MAX_STEP_RESULT_BYTES} bytes as it is stored.`, anyJson()),
   }),
   SuspendTask: object({
     ...LEASE_TOKEN,

@@ -1,6 +1,6 @@
 import { EVENT_SCHEMAS, EVENT_TYPES, EVENTS, type TaskEvent } from './events.js';
 import { FEATURE_NAMES } from './features.js';
-import { CLIENT_ACTION_ID, CLIENT_REQUEST_ID, EVENT_ID, HEAD_EVENT_ID, TASK_TYPE, TASK_UUID } from './ids.js';
+import { CLIENT_ACTION_ID, CLIENT_REQUEST_ID, EVENT_ID, HEAD_EVENT_ID, STEP_KEY, TASK_TYPE, TASK_UUID } from './ids.js';
 import {
   anyJson,
   anyObject,
@@ -124,6 +124,8 @@ const LEASED_ATTACHMENT = object({
   url: described('Where the bytes are, with the lease token in `X-Lease-Token`; relative to the service.', text()),
 });
 
+const FINISHED_STEP = object({ key: STEP_KEY, result: described('As it was stored.', anyJson()) });
+
 const LEASE = object({
   taskId: TASK_UUID,
   attempt: integer(1),
@@ -140,6 +142,12 @@ const LEASE = object({
   cancellationRequested: boolean(),
   resume: optional(described('The answer that the attempt goes on with.', named<SuspendAnswer>('SuspendAnswer'))),
   answers: described('All answers so far, oldest first.', list(named<SuspendAnswer>('SuspendAnswer'))),
+  steps: optional(
+    described(
+      'The finished steps, oldest first, for a claim with `steps: true`. Absent where steps are not stored.',
+      list(named<TypeOf<typeof FINISHED_STEP>>('FinishedStep')),
+    ),
+  ),
 });
 export type Lease = TypeOf<typeof LEASE>;
 
@@ -158,6 +166,15 @@ const RECEIPT = object({
   ...SIGN_OF_LEASE,
 });
 export type WorkerReceipt = TypeOf<typeof RECEIPT>;
+const STEP_RECEIPT = object({
+  eventId: described('Of its TASK_STEP.', EVENT_ID),
+  result: described(
+    'As it is stored. Where the step was finished before, that result, and not the one sent.',
+    anyJson(),
+  ),
+  ...SIGN_OF_LEASE,
+});
+export type StepReceipt = TypeOf<typeof STEP_RECEIPT>;
 const RENEWED = object({ ...SIGN_OF_LEASE, cancelReason: optional(text()) });
 export type RenewedLease = TypeOf<typeof RENEWED>;
 const SUSPENDED = object({ suspendId: text(), eventId: EVENT_ID });
@@ -204,9 +221,11 @@ export const SCHEMAS = {
     details: optional(described('By probe; for operators only.', anyObject())),
   }),
   LeasedAttachment: LEASED_ATTACHMENT,
+  FinishedStep: FINISHED_STEP,
   Lease: LEASE,
   Leases: object({ leases: described('Empty after the wait.', list(named<Lease>('Lease'))) }),
   WorkerReceipt: RECEIPT,
+  StepReceipt: STEP_RECEIPT,
   RenewedLease: RENEWED,
   TaskSuspension: SUSPENDED,
   TaskEnd: ENDED,

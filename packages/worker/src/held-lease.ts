@@ -1,8 +1,9 @@
 import type { Readable } from 'node:stream';
-import { storedJson } from '../../protocol/src/exact-json.js';
+import { marked, storedJson } from '../../protocol/src/exact-json.js';
+import type { StepReceipt, WorkerReceipt } from '../../protocol/src/snapshots.js';
 import type { HandlerEvent } from '../../handler/src/events.js';
 import { LeaseLost, Refused, Unavailable } from '../../handler/src/holder-errors.js';
-import type { Ending, LeaseHolder } from '../../handler/src/lease-holder.js';
+import type { Ending, FinishedStep, LeaseHolder, StoredResult } from '../../handler/src/lease-holder.js';
 import type { Question } from '../../handler/src/question.js';
 import type { Lease, SignOfLease } from './lease.js';
 import { type Answer, type Service, ServiceRefused } from './service.js';
@@ -16,6 +17,14 @@ const PATIENCE = 2;
 const OVER: ReadonlySet<string> = new Set(['LEASE_LOST', 'TASK_ASIDE']);
 /** The service names something in the call that it does not take. */
 const ABOUT_CONTENT: ReadonlySet<number> = new Set([400, 413, 422]);
+/** A replica of another release answers so to what the others know. It will be gone, or know it, in a while. */
+const UNKNOWN_THERE: ReadonlySet<number> = new Set([400, 404, 422]);
+
+/** The result keeps all digits of its numbers. */
+function storedResultIn(json: string): StoredResult & SignOfLease {
+  const { eventId, result, ...sign } = JSON.parse(marked(json)) as StepReceipt;
+  return { ...sign, eventId: Number(eventId), resultJson: storedJson(result) };
+}
 
 /** What a lease asks for while it is held. */
 export interface LeaseListener {
@@ -53,8 +62,13 @@ export class HeldLease implements LeaseHolder {
     return Math.abs(Date.now() - serviceTime) <= this.leaseMs / 2;
   }
 
-  append(batchSeq: number, events: readonly HandlerEvent[]): Promise<void> {
-    return this.call('events', { batchSeq, events });
+  async append(batchSeq: number, events: readonly HandlerEvent[]): Promise<number> {
+    const { eventIds = [] } = await this.call<Partial<WorkerReceipt>>('events', { batchSeq, events });
+    return Number(eventIds.at(-1));
+  }
+
+  async finishStep(batchSeq: number, { key, resultJson }: FinishedStep): Promise<StoredResult> {
+    return this.call('steps', { batchSeq, key }, `,"result":${resultJson}`, storedResultIn);
   }
 
   async renew(): Promise<void> {
@@ -96,15 +110,24 @@ export class HeldLease implements LeaseHolder {
   }
 
   /** `more` is JSON, from the comma on. */
-  private async call(name: string, members: object = {}, more = ''): Promise<void> {
+  private async call<Body extends object>(
+    name: string,
+    members: object = {},
+    more = '',
+    read?: (json: string) => Body & SignOfLease,
+  ): Promise<Body> {
     if (this.#over) throw new LeaseLost();
     const { taskId, leaseToken } = this.lease;
     const json = `${storedJson({ leaseToken, ...members }).slice(0, -1)}${more}}`;
     const timeoutMs = Math.min(CALL_TIMEOUT_MS, Math.max(1_000, this.leaseMs / 3));
     try {
-      this.heard(await this.service.post<SignOfLease>(`tasks/${taskId}/${name}`, json, timeoutMs));
+      const answer = await this.service.post<Body & SignOfLease>(`tasks/${taskId}/${name}`, json, timeoutMs, read);
+      this.heard(answer);
+      return answer.body;
     } catch (error) {
-      throw this.translated(error);
+      const isOfSteps = name === 'steps' || json.includes('"TASK_STEP"');
+      const isUnknown = isOfSteps && error instanceof ServiceRefused && UNKNOWN_THERE.has(error.status);
+      throw this.translated(isUnknown ? new Unavailable(error.message, 0, error) : error);
     }
   }
 

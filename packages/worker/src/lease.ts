@@ -15,7 +15,8 @@ export interface GivenLease {
 }
 
 export function leasedTask(lease: Lease, exact: Lease): LeasedTask {
-  const { taskId, taskType, attempt, input, metadata, traceparent } = lease;
+  const { taskId, taskType, attempt, input, metadata, traceparent, headEventId } = lease;
+  const steps = exact.steps?.map(({ key, result }) => ({ key, resultJson: storedJson(result) }));
   return {
     taskId,
     taskType,
@@ -23,6 +24,8 @@ export function leasedTask(lease: Lease, exact: Lease): LeasedTask {
     input,
     metadata,
     traceparent,
+    headEventId: Number(headEventId),
+    ...(steps && { steps }),
     attachments: lease.attachments.map(({ url: _, ...attachment }) => attachment),
     answers: answersOf(lease),
     texts: {

@@ -1,5 +1,7 @@
 import { Readable } from 'node:stream';
 import { Unavailable } from '../../handler/src/holder-errors.js';
+import type { Feature } from '../../protocol/src/features.js';
+import type { Service as ServiceAnswer } from '../../protocol/src/snapshots.js';
 
 /** The service said no; the same again would be refused again. */
 export class ServiceRefused extends Error {
@@ -13,6 +15,10 @@ export class ServiceRefused extends Error {
   }
 }
 
+/** What the service knows is read again after this time. */
+const FEATURES_MS = 5_000;
+const FEATURES_TIMEOUT_MS = 10_000;
+
 export interface Answer<Body> {
   readonly body: Body;
   /** The service's clock, in Unix milliseconds, up to a second behind. */
@@ -25,6 +31,8 @@ const MAY_PASS: ReadonlySet<number> = new Set([401, 403, 408, 429]);
 /** The worker protocol's HTTP: one request, one answer. */
 export class Service {
   readonly #base: URL;
+  #features: readonly string[] = [];
+  #readAt = Number.NEGATIVE_INFINITY;
 
   /** `url` is where the service is, with or without a path below which `/worker/v1` begins. */
   constructor(
@@ -34,12 +42,55 @@ export class Service {
     this.#base = new URL(String(url).replace(/\/*$/, '/'));
   }
 
+  /**
+   * Whether all replicas know it, by an answer of the last 5 s. Release 0.1.0 has no such route, and knows none.
+   * @throws ServiceRefused, Unavailable
+   */
+  async knows(feature: Feature, stop: AbortSignal): Promise<boolean> {
+    if (performance.now() - this.#readAt >= FEATURES_MS) {
+      this.#features = await this.features(stop);
+      this.#readAt = performance.now();
+    }
+    return this.#features.includes(feature);
+  }
+
+  /** The next `knows` asks the service. */
+  forgetFeatures(): void {
+    this.#readAt = Number.NEGATIVE_INFINITY;
+  }
+
+  private async features(stop: AbortSignal): Promise<readonly string[]> {
+    try {
+      const { body } = await this.call<Partial<ServiceAnswer>>(
+        '',
+        { method: 'GET' },
+        FEATURES_TIMEOUT_MS,
+        JSON.parse,
+        stop,
+      );
+      return body.features ?? [];
+    } catch (error) {
+      if (error instanceof ServiceRefused && error.status === 404) return [];
+      throw error;
+    }
+  }
+
   /** `read` parses the answer. @throws ServiceRefused, Unavailable; also Unavailable when `stop` aborts */
-  async post<Body>(
+  post<Body>(
     path: string,
     json: string,
     timeoutMs: number,
     read: (json: string) => Body = JSON.parse,
+    stop?: AbortSignal,
+  ): Promise<Answer<Body>> {
+    return this.call(`/${path}`, { method: 'POST', body: json }, timeoutMs, read, stop);
+  }
+
+  private async call<Body>(
+    path: string,
+    init: Pick<RequestInit, 'method' | 'body'>,
+    timeoutMs: number,
+    read: (json: string) => Body,
     stop?: AbortSignal,
   ): Promise<Answer<Body>> {
     const cut = new AbortController();
@@ -48,10 +99,9 @@ export class Service {
     stop?.addEventListener('abort', abort);
     if (stop?.aborted) abort();
     try {
-      const response = await fetch(new URL(`worker/v1/${path}`, this.#base), {
-        method: 'POST',
+      const response = await fetch(new URL(`worker/v1${path}`, this.#base), {
+        ...init,
         headers: { Authorization: `Bearer ${this.token}`, 'Content-Type': 'application/json' },
-        body: json,
         // Nobody else is to get the token.
         redirect: 'error',
         signal: cut.signal,

@@ -1,6 +1,9 @@
 export {
   TaskFailure,
   type JsonObject,
+  type StepContext,
+  type StepOptions,
+  type StepRun,
   type SuspendAnswer,
   type SuspendRequest,
   type TaskAttachment,

@@ -118,6 +118,7 @@ export class Worker {
         failures = 0;
       } catch (error) {
         if (signal.aborted) break;
+        this.#service.forgetFeatures();
         if (failures === 0) this.#report({ kind: 'claim_failed', error });
         await this.pause(backoffMs(failures, LONGEST_BACKOFF_MS));
         failures += 1;
@@ -138,7 +139,13 @@ export class Worker {
   private async claim(signal: AbortSignal): Promise<void> {
     const askedAt = performance.now();
     const maxTasks = Math.min(this.#concurrency - this.#running.size, MAX_TASKS.maximum);
-    const claim = { workerId: this.workerId, taskTypes: this.#taskTypes, maxTasks, waitTimeoutMs: WAIT_MS };
+    const claim = {
+      workerId: this.workerId,
+      taskTypes: this.#taskTypes,
+      maxTasks,
+      waitTimeoutMs: WAIT_MS,
+      ...((await this.#service.knows('steps', signal)) && { steps: true }),
+    };
     const { body: leases, serviceTime } = await this.#service.post(
       'leases',
       JSON.stringify(claim),

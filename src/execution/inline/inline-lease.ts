@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { HandlerEvent } from '#handler/events.js';
 import { LeaseLost, Refused, Unavailable } from '#handler/holder-errors.js';
-import type { Ending, LeaseHolder } from '#handler/lease-holder.js';
+import type { Ending, FinishedStep, LeaseHolder, StoredResult } from '#handler/lease-holder.js';
 import type { Question } from '#handler/question.js';
 import type { ErrorKind } from '#protocol/errors.js';
 import { SYSTEM_PRINCIPAL_ID } from '../../auth/auth-context.js';
@@ -15,10 +15,12 @@ import { type HeldLease, renewLease } from '../../tasks/store/renew-leases.js';
 import { TasksConfig } from '../../tasks/tasks.config.js';
 import { AttachmentStore } from '../../uploads/attachment-store.js';
 import { AppendWorkerEvents } from '../append-worker-events.js';
+import { FinishWorkerStep } from '../finish-worker-step.js';
 
 /** What a lease in this process is held with. */
 export interface HeldWith {
   readonly appendEvents: AppendWorkerEvents;
+  readonly finishStep: FinishWorkerStep;
   readonly endAttempt: EndAttempt;
   readonly attachments: AttachmentStore;
   readonly database: Database;
@@ -61,14 +63,27 @@ export class InlineLease implements LeaseHolder {
     this.#endsAt = Math.max(this.#endsAt, sentAt + this.leaseMs);
   }
 
-  async append(batchSeq: number, events: readonly HandlerEvent[]): Promise<void> {
+  async append(batchSeq: number, events: readonly HandlerEvent[]): Promise<number> {
     const { taskId, leaseToken } = this.held;
     const sentAt = performance.now();
-    const { cancellationRequested } = await translated(() =>
+    const { cancellationRequested, eventIds } = await translated(() =>
       this.uses.appendEvents.execute(taskId, { leaseToken, batchSeq, events }, SYSTEM_PRINCIPAL_ID),
     );
     this.renewedAt(sentAt);
     if (cancellationRequested) this.cancelled();
+    return Number(eventIds.at(-1));
+  }
+
+  async finishStep(batchSeq: number, { key, resultJson }: FinishedStep): Promise<StoredResult> {
+    const { taskId, leaseToken } = this.held;
+    const sentAt = performance.now();
+    const call = { leaseToken, batchSeq, key, result: new JsonText(resultJson) };
+    const { cancellationRequested, eventId, result } = await translated(() =>
+      this.uses.finishStep.execute(taskId, call, SYSTEM_PRINCIPAL_ID),
+    );
+    this.renewedAt(sentAt);
+    if (cancellationRequested) this.cancelled();
+    return { eventId: Number(eventId), resultJson: result.json };
   }
 
   async renew(): Promise<void> {

@@ -22,6 +22,7 @@ import { TasksConfig } from '../../tasks/tasks.config.js';
 import { AttachmentStore } from '../../uploads/attachment-store.js';
 import { AppendWorkerEvents } from '../append-worker-events.js';
 import { ExecutionConfig } from '../execution.config.js';
+import { FinishWorkerStep } from '../finish-worker-step.js';
 import { Handlers } from '../handlers.js';
 import { type HeldWith, InlineLease } from './inline-lease.js';
 import { OwnLeases } from '../own-leases.js';
@@ -69,6 +70,7 @@ export class InlineWorker extends OwnLeases {
     private readonly waiting: WaitingClaims,
     private readonly claimTasks: ClaimTasks,
     appendEvents: AppendWorkerEvents,
+    finishStep: FinishWorkerStep,
     endAttempt: EndAttempt,
     attachments: AttachmentStore,
     private readonly database: Database,
@@ -78,7 +80,7 @@ export class InlineWorker extends OwnLeases {
     private readonly drain: DrainState,
   ) {
     super();
-    this.#heldWith = { appendEvents, endAttempt, attachments, database, tasks };
+    this.#heldWith = { appendEvents, finishStep, endAttempt, attachments, database, tasks };
     this.#claimTrouble = new Trouble(log, 'inline_worker.claim_failed', 'inline_worker.claim_recovered');
   }
 
@@ -144,6 +146,7 @@ export class InlineWorker extends OwnLeases {
           worker,
           this.handlers.taskTypes,
           Math.min(free, MAX_TASKS.maximum),
+          { steps: true },
         );
         this.#claimTrouble.worked();
         for (const lease of leases) this.begin(lease, askedAt);
@@ -225,6 +228,8 @@ async function leasedTask({
   answers,
   attachments,
   traceparent,
+  headEventId,
+  steps,
 }: Lease): Promise<LeasedTask> {
   const { taskId, taskType } = identity;
   return {
@@ -235,6 +240,8 @@ async function leasedTask({
     metadata: ((metadata && (await treeOf(metadata))) ?? {}) as JsonObject,
     attachments,
     traceparent,
+    headEventId,
+    ...(steps && { steps: steps.map(({ key, result }) => ({ key, resultJson: result.json })) }),
     answers: (await Promise.all(answers.map((answer) => treeOf(answer)))) as unknown as readonly SuspendAnswer[],
     texts: {
       input: () => input?.json ?? '{}',

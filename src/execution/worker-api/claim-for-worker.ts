@@ -54,7 +54,7 @@ export class ClaimForWorker {
         return leases.map(wireLease);
       }
       if (remaining <= 0 || left.aborted || this.drain.workEnds.aborted) return [];
-      looks = await this.waiting.wait(taskTypes, remaining, left, grant.tenants !== undefined);
+      looks = await this.waiting.wait(taskTypes, remaining, left, grant.tenants !== undefined || !claim.steps);
       if (!looks) return [];
     }
   }
@@ -73,7 +73,10 @@ export class ClaimForWorker {
     this.#looking += 1;
     try {
       return await this.observer.command('claim_tasks', { principalId, quiet: true }, () =>
-        this.claimTasks.execute({ workerId, principalId }, taskTypes, claim.maxTasks, grant.tenants),
+        this.claimTasks.execute({ workerId, principalId }, taskTypes, claim.maxTasks, {
+          tenants: grant.tenants,
+          steps: claim.steps,
+        }),
       );
     } finally {
       this.#looking -= 1;

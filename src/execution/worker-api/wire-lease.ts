@@ -1,14 +1,17 @@
 import type { Lease as WorkerLease } from '#protocol/snapshots.js';
-import { arrayOf, JsonText, type WithText } from '../../json/json-text.js';
+import { arrayOf, JsonText, type WithText, writeObject } from '../../json/json-text.js';
 import type { Lease } from '../../tasks/claim-tasks.js';
 
 const EMPTY = new JsonText('{}');
 
-/** A lease in the form of the worker protocol. The answers stay the texts that are stored. */
-export type WireLease = Omit<WithText<WorkerLease>, 'answers'> & { readonly answers: JsonText };
+/** A lease in the form of the worker protocol. Answers and results of steps stay the texts that are stored. */
+export type WireLease = Omit<WithText<WorkerLease>, 'answers' | 'steps'> & {
+  readonly answers: JsonText;
+  readonly steps?: JsonText;
+};
 
 export function wireLease(lease: Lease): WireLease {
-  const { identity, answers } = lease;
+  const { identity, answers, steps } = lease;
   const resume = answers.at(-1);
   return {
     taskId: identity.taskId,
@@ -29,5 +32,6 @@ export function wireLease(lease: Lease): WireLease {
     cancellationRequested: lease.cancellationRequested,
     ...(resume && { resume }),
     answers: arrayOf(answers),
+    ...(steps && { steps: arrayOf(steps.map(({ key, result }) => new JsonText(writeObject({ key, result })))) }),
   };
 }

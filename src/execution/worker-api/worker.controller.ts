@@ -24,9 +24,11 @@ import {
   ClaimDto,
   CompleteDto,
   FailDto,
+  FinishStepDto,
   LeaseTokenDto,
   SuspendDto,
 } from './worker.dto.js';
+import { FinishWorkerStep } from '../finish-worker-step.js';
 import { covers, isLimited, type WorkerGrant } from '../worker-grant.js';
 import { Granted } from './granted.decorator.js';
 import { WorkerTokenGuard } from './worker-token.guard.js';
@@ -43,6 +45,7 @@ export class WorkerController {
     private readonly replicas: LiveReplicas,
     private readonly claim: ClaimForWorker,
     private readonly appendEvents: AppendWorkerEvents,
+    private readonly finishStep: FinishWorkerStep,
     private readonly extendLease: ExtendLease,
     private readonly endAttempt: EndAttempt,
     private readonly database: Database,
@@ -87,6 +90,19 @@ export class WorkerController {
   ): Promise<WorkerReceipt> {
     await this.demandReach(grant, taskId);
     return this.appendEvents.execute(taskId, body);
+  }
+
+  @Post('tasks/:taskId/steps')
+  @HttpCode(200)
+  @Header('Content-Type', 'application/json; charset=utf-8')
+  @TakesIds('taskId')
+  @Takes('FinishStep')
+  @ApiOperation({ operationId: 'finishStep', summary: 'Store the result of a step, once' })
+  @ApiOkResponse(answers('StepReceipt'))
+  async steps(@Granted() grant: WorkerGrant, @TaskId() taskId: string, @Body() body: FinishStepDto): Promise<string> {
+    await this.demandReach(grant, taskId);
+    // The result leaves as its stored text.
+    return writeObject(await this.finishStep.execute(taskId, body));
   }
 
   @Post('tasks/:taskId/heartbeat')

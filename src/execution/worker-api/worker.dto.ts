@@ -1,5 +1,5 @@
 import { APPENDABLE_TYPES, type AppendableType, SUSPENSION_KINDS, type SuspensionKind } from '#protocol/events.js';
-import { patternOf, VISIBLE_ASCII } from '#protocol/ids.js';
+import { patternOf, STEP_KEY, VISIBLE_ASCII } from '#protocol/ids.js';
 import {
   CLAIM_WAIT_MS,
   LONGEST_RETRY_AFTER_MS,
@@ -37,6 +37,7 @@ import { Timestamp } from '../../http/timestamp.decorator.js';
 import { A_TASK_TYPE } from '../../tasks/http/dto/create-task.dto.js';
 
 const IN_VISIBLE_ASCII = patternOf(VISIBLE_ASCII);
+const A_STEP_KEY = patternOf(STEP_KEY);
 
 export class ClaimDto {
   @Matches(IN_VISIBLE_ASCII)
@@ -58,6 +59,9 @@ export class ClaimDto {
   @Min(CLAIM_WAIT_MS.minimum)
   @Max(CLAIM_WAIT_MS.maximum)
   waitTimeoutMs: number = CLAIM_WAIT_MS.default;
+
+  @IsBoolean()
+  steps: boolean = false;
 }
 
 export class LeaseTokenDto {
@@ -90,6 +94,20 @@ export class AppendEventsDto extends LeaseTokenDto {
   @ValidateNested({ each: true })
   @Elements(() => AppendedEventDto)
   events!: AppendedEventDto[];
+}
+
+export class FinishStepDto extends LeaseTokenDto {
+  @IsInt()
+  @Min(1)
+  @Max(MAX_BATCH_SEQ)
+  batchSeq!: number;
+
+  @Matches(A_STEP_KEY)
+  key!: string;
+
+  @Present()
+  @AsText()
+  result!: JsonText;
 }
 
 export class SuspendDto extends LeaseTokenDto {

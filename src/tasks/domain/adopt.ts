@@ -20,7 +20,7 @@ export interface FoundEvent {
   readonly payload: unknown;
   readonly attempt: number | null;
   readonly leaseNumber: number | null;
-  /** Of an accepted action: whether its answer and its receipt are stored, too. */
+  /** Of an accepted action: whether its answer and its receipt are stored, too. Of a finished step: its result. */
   readonly hasReceipt: boolean;
 }
 
@@ -42,7 +42,7 @@ export function replayed(task: Task, event: FoundEvent): Task {
     ...after,
     attempt: Math.max(task.attempt, event.attempt ?? 0),
     leaseNumber: Math.max(task.leaseNumber, event.leaseNumber ?? 0),
-    attemptBase: beginsAttempt ? after.headEventId : task.attemptBase,
+    attemptBase: beginsAttempt && !after.hasSteps ? after.headEventId : after.attemptBase,
     spentAttempts: task.spentAttempts + (type === 'TASK_RETRYING' && payload['reason'] !== 'released' ? 1 : 0),
     run: OF_ATTEMPT.has(type) ? LOST_LEASE : after.run,
   };
@@ -82,6 +82,8 @@ function isLegal(task: Task, { type, payload, attempt, leaseNumber, hasReceipt }
       return isPayload(type as EventType, payload);
     case 'TASK_OUTPUT':
       return isPayload('TASK_OUTPUT', payload) && payload.attempt === task.attempt;
+    case 'TASK_STEP':
+      return isPayload('TASK_STEP', payload) && isStepOf(task, payload, hasReceipt);
     case 'TASK_SUSPENDED':
       return isPayload('TASK_SUSPENDED', payload);
     case 'TASK_ACTION_ACCEPTED':
@@ -91,6 +93,16 @@ function isLegal(task: Task, { type, payload, attempt, leaseNumber, hasReceipt }
     default:
       return false;
   }
+}
+
+function isStepOf(
+  { attempt, attemptBase, headEventId }: Task,
+  step: EventPayload<'TASK_STEP'>,
+  hasReceipt: boolean,
+): boolean {
+  const since = Number(step.supersedesAfterEventId);
+  const isLegal = step.state === 'completed' ? hasReceipt : since >= attemptBase && since <= headEventId;
+  return isLegal && step.attempt === attempt;
 }
 
 function isRetryOf(task: Task, { attempt, supersedesAfterEventId }: EventPayload<'TASK_RETRYING'>): boolean {

@@ -1,16 +1,25 @@
 import type { FailureCode } from '#protocol/errors.js';
 import type { EventType } from '#protocol/events.js';
 import { writeObject } from '../../json/json-text.js';
+import { stepEvent } from './event-payloads.js';
 import { evolve } from './evolve.js';
 import { isOver, type Task } from './task.js';
 import type { AcceptedAction, Question } from './suspension.js';
 import { newEvent, type NewEvent, type Payload } from './task-event.js';
-import { BatchOutOfOrder, LeaseLost, TaskAside } from './tasks.errors.js';
+import { BatchOutOfOrder, EventInvalid, LeaseLost, TaskAside } from './tasks.errors.js';
 
 /** What somebody wants of a task. `token` is the fence: only the attempt that holds the lease knows it. */
 export type Command =
   | { readonly kind: 'claim'; readonly token: string }
   | { readonly kind: 'append'; readonly token: string; readonly batchSeq: number; readonly events: readonly NewEvent[] }
+  /** `isStored`: the step was finished before, and has its result. */
+  | {
+      readonly kind: 'finish_step';
+      readonly token: string;
+      readonly batchSeq: number;
+      readonly key: string;
+      readonly isStored: boolean;
+    }
   | { readonly kind: 'complete'; readonly token: string; readonly result: unknown }
   | {
       readonly kind: 'fail';
@@ -52,10 +61,11 @@ const FIRST_BACKOFF_MS = 1_000;
 const LONGEST_BACKOFF_MS = 10_000;
 
 /**
- * An append whose `batchSeq` was stored before decides nothing: the caller compares it with what is stored.
+ * A batch or a step whose `batchSeq` was stored before decides nothing: the caller compares it with what is stored.
  * @throws TaskAside whatever is wanted of a task that was set aside
  * @throws LeaseLost when the command's token is not the lease's, or the lease is over
  * @throws BatchOutOfOrder when a batch before this one is missing
+ * @throws EventInvalid when a new try of a step would void what it may not
  */
 export function decide(task: Task, command: Command, rules: Rules): Decision {
   if (task.run.state === 'aside') throw new TaskAside();
@@ -63,11 +73,18 @@ export function decide(task: Task, command: Command, rules: Rules): Decision {
     case 'claim':
       return claimed(task, command.token);
     case 'append':
-      holds(task, command.token);
-      if (command.batchSeq <= task.batchSeq) return unchanged(task);
-      if (command.batchSeq > task.batchSeq + 1) throw new BatchOutOfOrder(task.batchSeq + 1);
-      if (!hasRoomFor(command.events.length, task, rules)) return decided(task, full());
-      return decided({ ...task, batchSeq: command.batchSeq }, ...command.events);
+      return nextBatch(
+        task,
+        command,
+        () => {
+          for (const event of command.events) voidsOnlyWhatMayBe(task, event);
+          return command.events;
+        },
+        rules,
+      );
+    case 'finish_step':
+      // A task has one result of a step. Who stored it first wins, also over attempts.
+      return nextBatch(task, command, () => (command.isStored ? [] : [stepEvent(command.key, task.attempt)]), rules);
     case 'complete':
       holds(task, command.token);
       return decided(task, withText('TASK_COMPLETED', { result: command.result ?? null }));
@@ -116,6 +133,33 @@ export function nextAttempt({ attempt, run }: Task): number {
   return run.state === 'queued' && run.resumes ? attempt : attempt + 1;
 }
 
+/** What a batch stores, when it is the next one. */
+function nextBatch(
+  task: Task,
+  { token, batchSeq }: { readonly token: string; readonly batchSeq: number },
+  stored: () => readonly NewEvent[],
+  rules: Rules,
+): Decision {
+  holds(task, token);
+  if (batchSeq <= task.batchSeq) return unchanged(task);
+  if (batchSeq > task.batchSeq + 1) throw new BatchOutOfOrder(task.batchSeq + 1);
+  const events = stored();
+  if (events.length > 0 && !hasRoomFor(events.length, task, rules)) return decided(task, full());
+  return decided({ ...task, batchSeq }, ...events);
+}
+
+/** What a finished step put out stays, and nothing voids what is to come. @throws EventInvalid */
+function voidsOnlyWhatMayBe({ attemptBase, headEventId }: Task, event: NewEvent): void {
+  const since = supersededBy(event);
+  if (since === undefined || (since >= attemptBase && since <= headEventId)) return;
+  throw new EventInvalid('supersedesAfterEventId', `must be from ${attemptBase} to ${headEventId}`);
+}
+
+/** The event after which a new try of a step makes output and progress void; undefined for other events. */
+export function supersededBy({ type, payload }: NewEvent): number | undefined {
+  return type === 'TASK_STEP' && payload.state === 'retrying' ? Number(payload.supersedesAfterEventId) : undefined;
+}
+
 function claimed(task: Task, token: string): Decision {
   if (task.run.state !== 'queued') return unchanged(task);
   const begun = task.headEventId === 0 ? decided(task, newEvent('TASK_STARTED', {})) : unchanged(task);
@@ -124,7 +168,7 @@ function claimed(task: Task, token: string): Decision {
     task: {
       ...begun.task,
       attempt: nextAttempt(task),
-      attemptBase: task.run.resumes ? task.attemptBase : begun.task.headEventId,
+      attemptBase: task.run.resumes || task.hasSteps ? task.attemptBase : begun.task.headEventId,
       leaseNumber: task.leaseNumber + 1,
       batchSeq: 0,
       run: { state: 'leased', token, expired: false },

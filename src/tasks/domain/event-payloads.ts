@@ -22,6 +22,11 @@ export function appendedEvent<T extends AppendableType>(type: T, given: JsonObje
   return newEvent(type, ordered(type, { ...given, attempt } as unknown as EventPayload<T>));
 }
 
+/** Only the service makes it, in the transaction that stores the result of the step. */
+export function stepEvent(key: string, attempt: number): NewEvent<'TASK_STEP'> {
+  return newEvent('TASK_STEP', { key, state: 'completed', attempt });
+}
+
 /** @throws EventInvalid */
 export function messageEvent(message: unknown, level?: unknown): NewEvent<'TASK_MESSAGE'> {
   const given: Record<keyof GivenPayload<'TASK_MESSAGE'>, unknown> = { message, level };

@@ -4,14 +4,15 @@ import type { NewEvent } from './task-event.js';
 
 /** What is stored, or about to be. */
 type Known = { [T in EventType]: Pick<NewEvent<T>, 'type' | 'payload'> }[EventType];
-type Evolved = Partial<Pick<Task, 'status' | 'progress' | 'run'>>;
+type Evolved = Partial<Pick<Task, 'status' | 'progress' | 'run' | 'hasSteps' | 'attemptBase'>>;
 
 /** The fold: what one event makes of a task. Knows no rule about which event may come when; that is `decide`. */
 export function evolve(task: Task, event: Known): Task {
-  return { ...task, headEventId: task.headEventId + 1, ...changed(event) };
+  const headEventId = task.headEventId + 1;
+  return { ...task, headEventId, ...changed(event, headEventId) };
 }
 
-function changed(event: Known): Evolved {
+function changed(event: Known, eventId: number): Evolved {
   switch (event.type) {
     case 'TASK_STARTED':
       return { status: 'RUNNING' };
@@ -20,6 +21,8 @@ function changed(event: Known): Evolved {
     case 'TASK_MESSAGE':
     case 'TASK_OUTPUT':
       return {};
+    case 'TASK_STEP':
+      return event.payload.state === 'completed' ? { hasSteps: true, attemptBase: eventId } : {};
     case 'TASK_SUSPENDED':
       return { run: { state: 'suspended', suspendId: event.payload.suspendId, expired: false } };
     case 'TASK_ACTION_ACCEPTED':

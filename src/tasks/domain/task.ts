@@ -27,8 +27,10 @@ export interface Task {
   readonly attempt: number;
   /** Attempts that count towards the maximum: failures and lost leases. */
   readonly spentAttempts: number;
-  /** The head when the current attempt began. */
+  /** Where what counts ends when the attempt is lost: at the last finished step, without any at the head when the attempt began. */
   readonly attemptBase: number;
+  /** Whether a step is finished, in any attempt. */
+  readonly hasSteps: boolean;
   /** How many leases there were. */
   readonly leaseNumber: number;
   /** The last batch of events stored under the current lease; 0 before the first. */
@@ -44,6 +46,7 @@ export const NEW_TASK: Task = {
   attempt: 0,
   spentAttempts: 0,
   attemptBase: 0,
+  hasSteps: false,
   leaseNumber: 0,
   batchSeq: 0,
   progress: null,

@@ -1,7 +1,14 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
+import { supersededBy } from '../domain/decide.js';
 import { StoredEvent } from '../domain/stored-event.js';
 import type { NewEvent } from '../domain/task-event.js';
 import { CREATED_AT } from './read-events.js';
+
+/** A step's result is the JSON that is stored. */
+export interface FinishedStep {
+  readonly key: string;
+  readonly resultJson: string;
+}
 
 export interface AppendRequest {
   readonly taskId: string;
@@ -9,6 +16,8 @@ export interface AppendRequest {
   /** 1, 2, 3… within the lease; a repeated batch is stored once. */
   readonly batchSeq: number;
   readonly events: readonly NewEvent[];
+  /** The step that the last event finishes. */
+  readonly step?: FinishedStep;
   /** Absent: the worker that holds the lease. */
   readonly principalId?: string;
 }
@@ -24,37 +33,46 @@ export interface Appended {
 export type AppendOutcome = Appended | { readonly outcome: 'refused' } | { readonly outcome: 'locked' };
 
 /**
- * Events of many running tasks in one transaction of one statement. The conditions of the UPDATE are `decide`'s for an append,
- * said in SQL (a property test shows that they agree). Rows are locked in task-id order, and rows locked by others are skipped,
+ * Events of many running tasks in one transaction of one statement. The conditions of the UPDATE are `decide`'s for an append
+ * and a finished step, said in SQL (a property test shows that they agree). A step that is stored after the snapshot of this
+ * statement has changed `batch_seq`, which is compared again under the lock. Rows are locked in task-id order, and rows locked by others are skipped,
  * so no task waits for the writer of another. At most one request for each task. The `coalesce` is for the planner: otherwise it
- * expects a single row from the many conditions, and joins in quadratic time of the batch. `$6` seconds is the lease, `$7` the
- * limit.
+ * expects a single row from the many conditions, and joins in quadratic time of the batch. `$10` seconds is the lease,
+ * `$11` the limit.
  */
 function appendOf(name: string, { request, isWanted }: { request: string; isWanted: string }): Statement {
   return {
     name,
     text: `WITH ${request}, locked AS MATERIALIZED (
-      SELECT t.task_id FROM taskbridge.proj_tasks t WHERE ${isWanted}
+      SELECT t.task_id, t.attempt_base FROM taskbridge.proj_tasks t WHERE ${isWanted}
       ORDER BY t.task_id FOR UPDATE SKIP LOCKED
     ), appended AS (
       UPDATE taskbridge.proj_tasks t SET
         head_event_id = t.head_event_id + r.event_count, progress = coalesce(r.progress, t.progress),
-        batch_seq = r.batch_seq, lease_expires_at = clock_timestamp() + make_interval(secs => $6),
+        batch_seq = r.batch_seq, lease_expires_at = clock_timestamp() + make_interval(secs => $10),
+        attempt_base = CASE WHEN r.step_key IS NULL THEN t.attempt_base ELSE t.head_event_id + r.event_count END,
         updated_at = clock_timestamp(), revision = t.revision + 1
       FROM locked l JOIN request r USING (task_id)
       WHERE t.task_id = l.task_id AND coalesce(t.lease_token = r.lease_token AND t.lease_expires_at > clock_timestamp()
-        AND t.batch_seq = r.batch_seq - 1 AND t.head_event_id + r.event_count < $7, false)
+        AND t.batch_seq = r.batch_seq - 1 AND t.head_event_id + r.event_count < $11
+        AND (r.voids_from IS NULL OR (r.voids_from >= t.attempt_base AND r.voids_to <= t.head_event_id))
+        AND (r.step_key IS NULL OR NOT EXISTS (
+          SELECT FROM taskbridge.entries_steps s WHERE s.task_id = t.task_id AND s.step_key = r.step_key)), false)
       RETURNING t.task_id, t.head_event_id - r.event_count AS base, t.attempt, t.lease_number, t.batch_seq,
-        t.correlation_id, t.attempt_base, t.worker_id, t.lease_expires_at, t.cancel_requested_at IS NOT NULL AS cancellation_requested
+        t.correlation_id, l.attempt_base, t.worker_id, t.lease_expires_at, t.cancel_requested_at IS NOT NULL AS cancellation_requested
     ), stored AS (
       INSERT INTO taskbridge.events (task_id, event_id, type, payload, attempt, lease_number, batch_seq, correlation_id,
         causation_id, principal_id)
       SELECT a.task_id, a.base + e.position, e.type, e.payload, a.attempt, a.lease_number, a.batch_seq, a.correlation_id,
         nullif(a.attempt_base, 0), coalesce(e.principal_id, 'worker:' || a.worker_id)
       FROM appended a
-      JOIN unnest($8::uuid[], $9::int[], $10::text[], $11::json[], $12::text[])
+      JOIN unnest($12::uuid[], $13::int[], $14::text[], $15::json[], $16::text[])
         AS e (task_id, position, type, payload, principal_id) USING (task_id)
       RETURNING task_id, event_id, ${CREATED_AT}
+    ), stepped AS (
+      INSERT INTO taskbridge.entries_steps (task_id, step_key, result, event_id, attempt)
+      SELECT a.task_id, r.step_key, r.step_result, a.base + r.event_count, a.attempt
+      FROM appended a JOIN request r USING (task_id) WHERE r.step_key IS NOT NULL
     )
     SELECT r.task_id, a.base, a.cancellation_requested,
       to_char(a.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS lease_expires_at,
@@ -66,8 +84,8 @@ function appendOf(name: string, { request, isWanted }: { request: string; isWant
 
 const APPEND = appendOf('append-batch', {
   request: `request AS (
-      SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::int[], $5::float8[])
-        AS r (task_id, lease_token, batch_seq, event_count, progress)
+      SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::int[], $5::float8[], $6::bigint[], $7::bigint[], $8::text[], $9::json[])
+        AS r (task_id, lease_token, batch_seq, event_count, progress, voids_from, voids_to, step_key, step_result)
     )`,
   isWanted: 't.task_id = ANY ($1::uuid[])',
 });
@@ -75,7 +93,8 @@ const APPEND = appendOf('append-batch', {
 /** The same for a single task, a tenth faster than arrays of one. A lone writer waits for nothing else. */
 const APPEND_TO_ONE = appendOf('append-to-one', {
   request: `request AS NOT MATERIALIZED (
-      SELECT $1::uuid AS task_id, $2::text AS lease_token, $3::int AS batch_seq, $4::int AS event_count, $5::float8 AS progress
+      SELECT $1::uuid AS task_id, $2::text AS lease_token, $3::int AS batch_seq, $4::int AS event_count, $5::float8 AS progress,
+        $6::bigint AS voids_from, $7::bigint AS voids_to, $8::text AS step_key, $9::json AS step_result
     )`,
   isWanted: 't.task_id = $1::uuid',
 });
@@ -106,6 +125,10 @@ export async function appendBatch(
     requests.map((r) => r.batchSeq),
     requests.map((r) => r.events.length),
     requests.map((r) => lastProgress(r.events)),
+    requests.map((r) => furthest(r.events, Math.min)),
+    requests.map((r) => furthest(r.events, Math.max)),
+    requests.map((r) => r.step?.key ?? null),
+    requests.map((r) => r.step?.resultJson ?? null),
   ];
   const isOne = requests.length === 1;
   const rows = await db.query<AppendRow>(isOne ? APPEND_TO_ONE : APPEND, [
@@ -137,6 +160,11 @@ function outcomeOf(request: AppendRequest, rows: readonly AppendRow[]): AppendOu
     leaseExpiresAt: first.lease_expires_at ?? '',
     cancellationRequested: first.cancellation_requested === true,
   };
+}
+
+function furthest(events: readonly NewEvent[], of: (...ids: number[]) => number): number | null {
+  const voided = events.map(supersededBy).filter((id) => id !== undefined);
+  return voided.length > 0 ? of(...voided) : null;
 }
 
 function lastProgress(events: readonly NewEvent[]): number | null {

@@ -65,6 +65,7 @@ const CLAIMABLE: Statement = {
         FROM taskbridge.proj_tasks t
         WHERE t.tenant_id = owner.tenant_id AND t.owner_id = owner.owner_id
           AND t.claimable_at <= clock_timestamp() AND t.task_type = ANY ($1::text[])
+          AND ($8 OR NOT EXISTS (SELECT FROM taskbridge.entries_steps s WHERE s.task_id = t.task_id))
         ORDER BY t.claimable_at, t.task_id LIMIT $2 * 2) waiting
       WHERE $7::text[] IS NULL OR owner.tenant_id = ANY ($7)
     ), claimed AS (
@@ -82,10 +83,17 @@ const CLAIMABLE: Statement = {
     SELECT claimed.*, ${attachmentsOf('claimed.task_id')} FROM claimed`,
 };
 
+export interface WantedTasks {
+  readonly taskTypes: readonly string[];
+  /** Absent: of all tenants. */
+  readonly tenants?: readonly string[] | undefined;
+  /** Without them: only tasks that have no finished step. */
+  readonly steps: boolean;
+}
+
 export async function lockClaimableTasks(
   tx: Queryable,
-  /** Without tenants: of all. */
-  { taskTypes, tenants }: { readonly taskTypes: readonly string[]; readonly tenants?: readonly string[] | undefined },
+  { taskTypes, tenants, steps }: WantedTasks,
   limit: number,
   leaseSeconds: number,
   served: readonly ServedOwner[],
@@ -107,6 +115,7 @@ export async function lockClaimableTasks(
     served.map((owner) => owner.ownerId),
     served.map((owner) => owner.at),
     tenants ?? null,
+    steps,
   ]);
   return rows.map((row) => ({
     ...taskRecord(row),

@@ -45,6 +45,11 @@ const LOGGED: Statement = {
     WHERE task_id = $1 AND event_id > $2 ORDER BY event_id LIMIT 500`,
 };
 
+const STEPS: Statement = {
+  name: 'read-stored-steps',
+  text: 'SELECT event_id, step_key FROM taskbridge.entries_steps WHERE task_id = $1',
+};
+
 const RECEIPTS: Statement = {
   name: 'read-answered-questions',
   text: `SELECT r.suspend_id, r.client_action_id FROM taskbridge.entries_action_receipts r
@@ -57,6 +62,12 @@ export async function* loggedEvents(tx: Queryable, taskId: string): AsyncGenerat
   type Row = { event_id: string; type: string; payload: string; attempt: number | null; lease_number: number | null };
   const receipts = await tx.query<{ suspend_id: string; client_action_id: string }>(RECEIPTS, [taskId]);
   const answers = new Set(receipts.map((row) => JSON.stringify([row.suspend_id, row.client_action_id])));
+  const steps = new Map(
+    (await tx.query<{ event_id: string; step_key: string }>(STEPS, [taskId])).map((row) => [
+      row.event_id,
+      row.step_key,
+    ]),
+  );
   let rows: readonly Row[];
   let after = '0';
   while ((rows = await tx.query<Row>(LOGGED, [taskId, after])).length > 0) {
@@ -69,7 +80,7 @@ export async function* loggedEvents(tx: Queryable, taskId: string): AsyncGenerat
         payload,
         attempt: row.attempt,
         leaseNumber: row.lease_number,
-        hasReceipt: answers.has(answer),
+        hasReceipt: row.type === 'TASK_STEP' ? steps.get(row.event_id) === payload?.['key'] : answers.has(answer),
       };
       after = row.event_id;
     }

@@ -42,6 +42,7 @@ export interface TaskRow {
   attempt: number;
   spent_attempts: number;
   attempt_base: string;
+  has_steps: boolean;
   lease_token: string | null;
   lease_number: number;
   worker_id: string | null;
@@ -63,6 +64,7 @@ export interface TaskRow {
 export const TASK_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id,
   t.status, t.head_event_id, t.progress, t.attempt, t.spent_attempts, t.attempt_base, t.lease_token, t.lease_number, t.worker_id,
   t.batch_seq, t.traceparent, t.suspend_id, t.suspend_expires_at <= clock_timestamp() AS suspension_expired, t.resuming, t.lease_expires_at <= clock_timestamp() AS lease_expired, t.cancel_reason,
+  EXISTS (SELECT FROM taskbridge.entries_steps s WHERE s.task_id = t.task_id) AS has_steps,
   t.cancel_requested_at IS NOT NULL AS cancel_requested, t.claimable_at IS NOT NULL AS is_claimable, t.aside_code,
   t.max_attempts, floor(extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now`;
 
@@ -87,6 +89,7 @@ export function taskRecord(row: TaskRow): TaskRecord {
       attempt: row.attempt,
       spentAttempts: row.spent_attempts,
       attemptBase: Number(row.attempt_base),
+      hasSteps: row.has_steps,
       leaseNumber: row.lease_number,
       batchSeq: row.batch_seq,
       progress: row.progress,

@@ -1,0 +1,208 @@
+import { patternOf, TASK_TYPE } from '#protocol/ids.js';
+import { MAX_STEP_RESULT_BYTES } from '#protocol/limits.js';
+import { backoffMs } from './backoff.js';
+import { eventInvalid, stepRetryingEvent } from './events.js';
+import type { EventSender } from './event-sender.js';
+import type { HalfCharacters } from './half-characters.js';
+import { LeaseLost, Refused } from './holder-errors.js';
+import type { FinishedStep, StoredResult } from './lease-holder.js';
+import { NotStorable, storableJson, TooLarge } from './storable-json.js';
+import { type StepOptions, type StepRun, Suspended, TaskFailure } from './task-handler.js';
+
+const LONGEST_BACKOFF_MS = 10_000;
+const MAX_NUMBER = 999_999_999;
+const LONGEST_SECONDS = 24 * 60 * 60;
+const MAX_RETRIES = 1_000;
+/** Keys have the alphabet of task types. */
+const A_KEY = patternOf(TASK_TYPE);
+
+/** A body that runs. */
+interface OpenStep {
+  hasPutOut: boolean;
+}
+
+/** What steps need of the attempt that they belong to. */
+export interface StepsOf {
+  readonly taskId: string;
+  readonly attempt: number;
+  /** Oldest first; undefined where steps are not stored. */
+  readonly stored: readonly FinishedStep[] | undefined;
+  readonly signal: AbortSignal;
+  readonly sender: EventSender;
+  readonly halves: HalfCharacters;
+  /** Stores the result. Repeats the call until it knows its fate. */
+  readonly finish: (batchSeq: number, step: FinishedStep) => Promise<StoredResult>;
+}
+
+/**
+ * The steps of one run of a handler. What is stored is not run again. Output of an earlier run stays valid up to its last finished
+ * step, so this run says nothing until it is there.
+ */
+export class Steps {
+  readonly #results: ReadonlyMap<string, string>;
+  /** The step that was finished last. What was put out before its end is valid. */
+  readonly #boundary: string | undefined;
+  readonly #asked = new Set<string>();
+  readonly #open = new Set<OpenStep>();
+  #isSilent: boolean;
+  #closed: (() => void)[] = [];
+
+  constructor(private readonly of: StepsOf) {
+    const stored = of.stored ?? [];
+    this.#results = new Map(stored.map(({ key, resultJson }) => [key, resultJson]));
+    this.#boundary = stored.at(-1)?.key;
+    this.#isSilent = stored.length > 0;
+  }
+
+  /** Whether output, progress or a message that comes now is to be stored. @throws Refused while two steps are open */
+  putsOut(): boolean {
+    const [only, other] = this.#open;
+    if (other) throw overlap('while two steps are open, none of them may put anything out');
+    if (only) only.hasPutOut = true;
+    return !this.#isSilent;
+  }
+
+  /** Its result, of this run or of an earlier one. @throws Refused, and what the body throws */
+  async run(key: unknown, body: StepRun<unknown>, options: StepOptions): Promise<unknown> {
+    const checked = checkedOptions(options);
+    const stepKey = stepKeyOf(key, checked);
+    if (typeof body !== 'function') throw eventInvalid('step', 'must have a function');
+    if (this.#asked.has(stepKey))
+      throw new Refused('STEP_REPEATED', `The step ${stepKey} was run before in this run of the handler.`);
+    const stored = this.#results.get(stepKey);
+    if (stored === undefined && [...this.#open].some(({ hasPutOut }) => hasPutOut))
+      throw overlap(`${stepKey} began while another step was open that puts something out`);
+    this.#asked.add(stepKey);
+    // An unstored step before the boundary: the handler has changed, and is at a new place.
+    if (stored === undefined || stepKey === this.#boundary) this.#isSilent = false;
+    if (stored !== undefined) return JSON.parse(stored);
+    const open: OpenStep = { hasPutOut: false };
+    this.#open.add(open);
+    try {
+      return JSON.parse(await this.finished(stepKey, body, checked, open));
+    } finally {
+      this.#open.delete(open);
+      for (const closed of this.#closed.splice(0)) closed();
+    }
+  }
+
+  /** Resolves when no step is open. */
+  async settled(): Promise<void> {
+    while (this.#open.size > 0) await new Promise<void>((closed) => this.#closed.push(closed));
+  }
+
+  private async finished(key: string, body: StepRun<unknown>, options: StepOptions, open: OpenStep): Promise<string> {
+    const { sender, halves, finish, stored } = this.of;
+    const result = await this.tried(key, body, options, open);
+    const resultJson = await resultJsonOf(key, result);
+    if (halves.isWaiting) throw eventInvalid('data', 'ends within a character');
+    if (stored === undefined) {
+      await sender.settled();
+      return resultJson;
+    }
+    return sender.finish(async (batchSeq) => finish(batchSeq, { key, resultJson }));
+  }
+
+  /** The body's result, after as many tries as it has. */
+  private async tried(
+    key: string,
+    body: StepRun<unknown>,
+    { retries = 0, timeoutSeconds }: StepOptions,
+    open: OpenStep,
+  ): Promise<unknown> {
+    const { sender, signal, halves, attempt, stored } = this.of;
+    for (let failures = 0; ; failures += 1) {
+      const isLast = failures === retries;
+      // Where a new try would begin, should this one put something out.
+      if (!isLast) await sender.settled();
+      const before = sender.headEventId;
+      open.hasPutOut = false;
+      try {
+        return await this.once(key, body, timeoutSeconds);
+      } catch (error) {
+        if (isLast || signal.aborted || isFinal(error)) throw error;
+      }
+      if (halves.isWaiting) halves.drop();
+      if (open.hasPutOut && stored !== undefined) await sender.send(stepRetryingEvent(key, before, attempt));
+      await pause(backoffMs(failures, LONGEST_BACKOFF_MS), signal);
+    }
+  }
+
+  private async once(key: string, body: StepRun<unknown>, timeoutSeconds: number | undefined): Promise<unknown> {
+    const idempotencyKey = `${this.of.taskId}:${key}`;
+    if (timeoutSeconds === undefined) return body({ idempotencyKey, signal: this.of.signal });
+    const late = new AbortController();
+    const error = new Error(`The step ${key} took longer than ${timeoutSeconds} s.`);
+    const timer = setTimeout(() => late.abort(error), timeoutSeconds * 1_000);
+    try {
+      const over = new Promise<never>((_, reject) => {
+        late.signal.addEventListener('abort', () => reject(error));
+      });
+      const signal = AbortSignal.any([this.of.signal, late.signal]);
+      return await Promise.race([Promise.resolve(body({ idempotencyKey, signal })), over]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+function overlap(why: string): Refused {
+  return new Refused('STEP_OVERLAP', `Steps overlap: ${why}.`);
+}
+
+/** Another try would come to the same, or there is nobody left to try. */
+function isFinal(error: unknown): boolean {
+  if (error instanceof TaskFailure) return error.options.retryable !== true;
+  return error instanceof Suspended || error instanceof Refused || error instanceof LeaseLost;
+}
+
+function checkedOptions(options: StepOptions): StepOptions {
+  const { index, version, timeoutSeconds, retries } = options;
+  if (!isWhole(index, 0, MAX_NUMBER)) throw eventInvalid('index', `must be a whole number from 0 to ${MAX_NUMBER}`);
+  if (!isWhole(version, 1, MAX_NUMBER)) throw eventInvalid('version', `must be a whole number from 1 to ${MAX_NUMBER}`);
+  if (!isWhole(retries, 0, MAX_RETRIES))
+    throw eventInvalid('retries', `must be a whole number from 0 to ${MAX_RETRIES}`);
+  if (timeoutSeconds !== undefined && !(timeoutSeconds > 0 && timeoutSeconds <= LONGEST_SECONDS))
+    throw eventInvalid('timeoutSeconds', `must be more than 0, and at most ${LONGEST_SECONDS}`);
+  return options;
+}
+
+function isWhole(value: number | undefined, from: number, to: number): boolean {
+  return value === undefined || (Number.isInteger(value) && value >= from && value <= to);
+}
+
+/** As it is stored: the third of a loop is `key#3`, the second version `key@2`. */
+function stepKeyOf(key: unknown, { index, version = 1 }: StepOptions): string {
+  if (typeof key !== 'string' || !A_KEY.test(key)) throw eventInvalid('key', `must be ${TASK_TYPE.title}`);
+  return `${key}${index === undefined ? '' : `#${index}`}${version === 1 ? '' : `@${version}`}`;
+}
+
+/** @throws Refused */
+async function resultJsonOf(key: string, result: unknown): Promise<string> {
+  try {
+    return (await storableJson(result, MAX_STEP_RESULT_BYTES)) ?? 'null';
+  } catch (error) {
+    if (error instanceof TooLarge) {
+      const most = `The result of a step may have at most ${MAX_STEP_RESULT_BYTES} bytes`;
+      throw new Refused('PAYLOAD_TOO_LARGE', `${most}; that of ${key} has more.`);
+    }
+    if (!(error instanceof NotStorable)) throw error;
+    throw new Refused('REQUEST_VALIDATION_ERROR', `The result of the step ${key} cannot be stored: ${error.message}.`);
+  }
+}
+
+/** @throws the reason of the signal, when it aborts */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', stop);
+      resolve();
+    }, ms);
+    const stop = () => {
+      clearTimeout(timer);
+      reject(signal.reason as Error);
+    };
+    if (signal.aborted) stop();
+    else signal.addEventListener('abort', stop, { once: true });
+  });
+}
