@@ -14,11 +14,19 @@ class Stop(Exception):
     """Its argument is the call that ends the attempt: cancelled or release."""
 
 
+def knows_steps():
+    """Whether all replicas of the service store steps. A release without this route knows none."""
+    try:
+        return "steps" in post("", None)["features"]
+    except RuntimeError:
+        return False
+
+
 def post(path, body):
-    """Repeats the call until it is answered; what was stored already is not stored again."""
+    """Repeats the call until it is answered; what was stored already is not stored again. Without a body: GET."""
     while True:
         try:
-            request = urllib.request.Request(URL + path, json.dumps(body).encode(), HEADERS)
+            request = urllib.request.Request(URL + path, None if body is None else json.dumps(body).encode(), HEADERS)
             with urllib.request.urlopen(request, timeout=40) as response:
                 return json.loads(response.read() or b"{}")
         except urllib.error.HTTPError as error:
@@ -38,6 +46,9 @@ class Task:
     def __init__(self, lease):
         self.lease, self.batch_seq, self.is_over, self.told = lease, 0, False, threading.Event()
         self.why = "cancelled" if lease["cancellationRequested"] else None
+        steps = lease.get("steps")
+        self.finished = {step["key"]: step["result"] for step in steps or []}
+        self.stores_steps, self.boundary = steps is not None, steps[-1]["key"] if steps else None
 
     def call(self, name, **members):
         path, proof = f"/tasks/{self.lease['taskId']}/", {"leaseToken": self.lease["leaseToken"]}
@@ -48,8 +59,24 @@ class Task:
             answer = post(path + name, {**proof, **members})
         if answer.get("cancellationRequested"):
             self.stop("cancelled")
+        return answer
+
+    def step(self, key, body):
+        """The result of work that is done once: of this run, or of an earlier one."""
+        if key in self.finished:
+            if key == self.boundary:
+                self.boundary = None
+            return self.finished[key]
+        self.boundary = None
+        result = body(f"{self.lease['taskId']}:{key}")
+        if not self.stores_steps:
+            return result
+        self.batch_seq += 1
+        return self.call("steps", batchSeq=self.batch_seq, key=key, result=result)["result"]
 
     def append(self, *events):
+        if self.boundary:  # what an earlier run said before its last finished step is valid
+            return
         self.batch_seq += 1
         self.call("events", batchSeq=self.batch_seq, events=[{"type": kind, "payload": event} for kind, event in events])
 
@@ -104,7 +131,21 @@ def echo(task, given):
     return given
 
 
-HANDLERS = {"python.count": count, "python.echo": echo}
+def add(task, given):
+    """Adds up input.numbers, each in a step of its own."""
+    total = 0
+    for place, number in enumerate(given["numbers"]):
+
+        def body(idempotency_key):
+            task.sleep(given.get("everyMs", 200) / 1000)
+            task.append(("TASK_OUTPUT", {"channel": "text", "op": "append", "data": f"+{number}"}))
+            return total + number
+
+        total = task.step(f"add#{place}", body)
+    return {"total": total, "attempt": task.lease["attempt"]}
+
+
+HANDLERS = {"python.count": count, "python.add": add, "python.echo": echo}
 
 
 def on_sigterm(*_):
@@ -119,7 +160,7 @@ signal.signal(signal.SIGTERM, on_sigterm)
 worker_id = f"python:{socket.gethostname()}:{os.getpid()}"
 claim = {"workerId": worker_id, "taskTypes": list(HANDLERS), "maxTasks": 1, "waitTimeoutMs": 20000}
 while not stopping:
-    for lease in post("/leases", claim)["leases"]:
+    for lease in post("/leases", {**claim, **({"steps": True} if knows_steps() else {})})["leases"]:
         running = Task(lease)
         try:
             running.run(HANDLERS[lease["taskType"]])

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type JsonObject, TaskFailure, type TaskHandlers } from '#handler/task-handler.js';
+import { type JsonObject, type StepContext, TaskFailure, type TaskHandlers } from '#handler/task-handler.js';
 import { JsonText } from '../json/json-text.js';
 import { exactTreeOf } from '../json/json-tree.js';
 
@@ -15,6 +15,19 @@ export const DEMO_HANDLERS: TaskHandlers = {
       await progress(Math.round((1000 * step) / steps) / 10, { message: `step ${step} of ${steps}` });
     }
     return { greeting: `Hello, ${name}!` };
+  },
+
+  'demo.steps': async (input, { progress, step }) => {
+    const steps = count(input, 'steps', 10, 1_000);
+    const stepMs = count(input, 'stepMs', 200, 60_000);
+    for (let index = 0; index < steps; index += 1) {
+      const body = async ({ signal }: StepContext) => {
+        await delay(stepMs, undefined, { signal });
+        await progress(Math.round((1000 * (index + 1)) / steps) / 10, { message: `step ${index + 1} of ${steps}` });
+      };
+      await step('part', body, { index });
+    }
+    return { steps };
   },
 
   'demo.echo': (input, { rawJson }) => exactTreeOf(new JsonText(rawJson(input))),

@@ -9,6 +9,7 @@ import { currentCorrelationId } from '../observability/correlation.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
+import { LiveReplicas } from '../replicas/live-replicas.js';
 import { demandControl } from './demand-control.js';
 import { judgeAction } from './domain/judge-action.js';
 import { TaskNotFound } from './domain/tasks.errors.js';
@@ -16,7 +17,7 @@ import { comparable, fingerprintOfAction, fingerprintsOfAction } from './fingerp
 import { findForAction, type FoundReceipt } from './store/find-for-action.js';
 import { lockTask } from './store/lock-tasks.js';
 import { insertActionReceipt } from './store/receipts.js';
-import { settleSuspension } from './store/suspensions.js';
+import { hasPutOut, settleSuspension } from './store/suspensions.js';
 import type { TaskRecord } from './store/task-row.js';
 import { TaskWriter } from './task-writer.js';
 
@@ -33,6 +34,7 @@ const NO_PAYLOAD = new JsonText('{}');
 interface JudgedRecord extends TaskRecord {
   readonly status: ActionStatus;
   readonly acceptedAt: string;
+  readonly isPutOutAgain: boolean;
 }
 
 /** Answers an open question. Acceptance, receipt, event and the return to the queue are one transaction. */
@@ -45,6 +47,7 @@ export class SubmitAction {
     private readonly ownership: OwnershipPolicy,
     private readonly observer: Observer,
     private readonly metrics: MetricsSink,
+    private readonly replicas: LiveReplicas,
   ) {}
 
   /** @throws TaskNotFound, and what `judgeAction` throws */
@@ -63,11 +66,14 @@ export class SubmitAction {
       const [written] = await this.writer.write(
         async (tx) => {
           const [record] = await lockTask(tx, taskId);
-          return record ? [{ ...record, ...(await this.judged(tx, taskId, { ...action, fingerprint: content })) }] : [];
+          if (!record) return [];
+          const judged = await this.judged(tx, taskId, { ...action, fingerprint: content });
+          const isPutOutAgain = judged.status === 'ACCEPTED' && (await this.isPutOutAgain(tx, record));
+          return [{ ...record, ...judged, isPutOutAgain }];
         },
-        ({ status, acceptedAt }) =>
+        ({ status, acceptedAt, isPutOutAgain }) =>
           status === 'ACCEPTED'
-            ? { kind: 'accept_action', action: { suspendId, clientActionId, actionType, acceptedAt } }
+            ? { kind: 'accept_action', action: { suspendId, clientActionId, actionType, acceptedAt }, isPutOutAgain }
             : null,
         { principalId: auth.subject, correlationId: currentCorrelationId(), fromOutside: true },
         async (tx, [change]) => {
@@ -93,6 +99,11 @@ export class SubmitAction {
       if (status === 'ACCEPTED') this.executor.resumed({ taskId, taskType: identity.taskType });
       return { taskId, suspendId, clientActionId, status };
     });
+  }
+
+  /** Replicas of a release that does not know steps would not store it either. */
+  private async isPutOutAgain(tx: Queryable, { identity, task }: TaskRecord): Promise<boolean> {
+    return this.replicas.know('steps') && hasPutOut(tx, identity.taskId, task.attemptBase);
   }
 
   private async judged(

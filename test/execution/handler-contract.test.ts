@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { Client, newPrincipal, uniqueId } from '../support/client.js';
-import { checkInvariants, storedEnvelopes } from '../support/fold.js';
+import { checkInvariants, connected, storedEnvelopes } from '../support/fold.js';
+import { textsOf } from '../support/texts.js';
 import { followWebSocket } from '../support/follow.js';
 import { Metrics } from '../support/metrics.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
@@ -34,6 +35,9 @@ abstract class Place {
   /** What was reported of a task, to the operator alone. */
   abstract reported(taskId: string): readonly string[];
 
+  /** What handlers printed. */
+  abstract printed(): string;
+
   /** These and no others. The line of a report is read a moment after the event that followed it is stored. */
   async expectReports(taskId: string, ...kinds: readonly string[]): Promise<void> {
     await eventually('all of it is reported', () => this.reported(taskId).length >= kinds.length);
@@ -57,6 +61,13 @@ abstract class Place {
     return Metrics.scrape(this.service.url);
   }
 
+  async stepResults(taskId: string): Promise<readonly string[]> {
+    const sql = 'SELECT result::text AS result FROM taskbridge.entries_steps WHERE task_id = $1 ORDER BY event_id';
+    return connected(this.database.superuserUrl, async (client) =>
+      (await client.query<{ result: string }>(sql, [taskId])).rows.map(({ result }) => result),
+    );
+  }
+
   async stored(taskId: string): Promise<readonly Told[]> {
     const envelopes = await storedEnvelopes(this.database.superuserUrl, taskId);
     return envelopes.map((raw) => {
@@ -76,6 +87,10 @@ class Inline extends Place {
     await this.service.stop();
   }
 
+  override printed(): string {
+    return this.service.stdout();
+  }
+
   override reported(taskId: string): readonly string[] {
     const lines = this.service
       .stdout()
@@ -90,6 +105,10 @@ class Inline extends Place {
 
 class Remote extends Place {
   #worker!: WorkerProcess;
+
+  override printed(): string {
+    return this.#worker.stdout();
+  }
 
   override async open(): Promise<void> {
     await super.open();
@@ -184,12 +203,7 @@ describe.each<[string, Place]>([
   async function finished(client: Client, taskId: string): Promise<Outcome> {
     const events = await place.stored(taskId);
     const { status, result, attempt } = (await client.snapshot(taskId)).body;
-    const output: Record<string, string> = {};
-    for (const [type, { channel, op, data }] of events) {
-      if (type !== 'TASK_OUTPUT') continue;
-      const name = String(channel);
-      output[name] = (op === 'replace' ? '' : (output[name] ?? '')) + String(data);
-    }
+    const output = textsOf(events.map(([type, payload]) => ({ type, payload })));
     return { taskId, status, result, attempt: Number(attempt), events, output };
   }
 
@@ -199,6 +213,12 @@ describe.each<[string, Place]>([
       return (await client.post(`/api/v1/tasks/${taskId}/actions`, action)).status === 202;
     });
   }
+
+  /** The bodies of steps that ran, in their order. */
+  const ran = (taskId: string) =>
+    [...place.printed().matchAll(/^ran (\S+) (\d+)$/gm)].flatMap(([, of, index]) =>
+      of === taskId ? [Number(index)] : [],
+    );
 
   const seen = (taskId: string, type: string, count = 1) =>
     eventually(`${count} ${type}`, async () => {
@@ -291,6 +311,61 @@ describe.each<[string, Place]>([
       expect(attempt).toBe(1);
     },
   );
+
+  it('with steps finishes each of them once, in order', async () => {
+    const { events, output, result } = await outcomeOf('both.steps', { count: 3 });
+    const step = (index: number) => ({ index, attempt: 1, isNamed: true });
+    expect(result).toEqual([step(0), step(1), step(2)]);
+    expect(output).toEqual({ text: 'begin;0;void;1;void;2;void;' });
+    expect(events.filter(([type]) => type === 'TASK_STEP').map(([, payload]) => payload)).toEqual(
+      [0, 1, 2].map((index) => ({ key: `part#${index}`, state: 'completed', attempt: 1 })),
+    );
+  });
+
+  it('whose attempt fails behind a step goes on behind it: no body again, no text twice', async () => {
+    const { taskId, events, output, result } = await outcomeOf('both.steps', { count: 4, failAfter: 1 });
+    expect(ran(taskId)).toEqual([0, 1, 2, 3]);
+    const at = (wanted: number) => (result as { index: number; attempt: number }[])[wanted]?.attempt;
+    expect([0, 1, 2, 3].map(at)).toEqual([1, 1, 2, 2]);
+    expect(output).toEqual({ text: 'begin;0;void;1;void;2;void;3;void;' });
+    const said = events.flatMap(([type, { message }]) => (type === 'TASK_MESSAGE' ? [message] : []));
+    expect(said).toEqual(['before 0', 'before 1', 'before 2', 'before 3']);
+    const retrying = events.find(([type]) => type === 'TASK_RETRYING');
+    const boundary = 1 + events.findIndex(([, { key }]) => key === 'part#1');
+    expect(retrying?.[1]).toMatchObject({ supersedesAfterEventId: String(boundary) });
+  });
+
+  it('whose step is tried again within its attempt leaves the text of the last try', async () => {
+    const { output, result, attempt, events } = await outcomeOf('both.step-retries');
+    expect({ output, result, attempt }).toEqual({ output: { text: 'once;try 3;' }, result: 3, attempt: 1 });
+    const retries = events.flatMap(([type, payload]) => (type === 'TASK_STEP' ? [payload] : []));
+    expect(retries).toEqual([
+      { key: 'draft', state: 'retrying', attempt: 1, supersedesAfterEventId: '2' },
+      { key: 'draft', state: 'retrying', attempt: 1, supersedesAfterEventId: '4' },
+      { key: 'draft', state: 'completed', attempt: 1 },
+    ]);
+  });
+
+  it('whose steps overlap fails its task with STEP_OVERLAP', async () => {
+    const { events } = await outcomeOf('both.steps-overlap');
+    expect(events.at(-1)).toEqual(
+      failed('STEP_OVERLAP', 'Steps overlap: b began while another step was open that puts something out.'),
+    );
+  });
+
+  it('has results of steps of at most 64 KiB', async () => {
+    expect((await outcomeOf('both.step-result', { length: 65_534 })).result).toBe(65_534);
+    const { events } = await outcomeOf('both.step-result', { length: 65_535 });
+    expect(events).toEqual([
+      STARTED,
+      refused('The result of a step may have at most 65536 bytes; that of large has more.'),
+    ]);
+  });
+
+  it('keeps the digits of the result of a step', async () => {
+    const { taskId } = await outcomeOf('both.step-digits');
+    expect(await place.stepResults(taskId)).toEqual(['[9007199254740993,"ä \\u2028"]']);
+  });
 
   it.each([true, false])('that puts out 2 000 small pieces (awaited: %s) puts out a few events', async (awaits) => {
     const outcome = await outcomeOf('both.tokens', { count: 2_000, text: 'ab ', awaits });

@@ -256,9 +256,10 @@ describe('A step', () => {
       [],
     );
     expect(ledger.sent).toEqual([
-      { batchSeq: 1, said: ['outside inside'] },
-      { batchSeq: 2, said: ['load = {"idempotencyKey":"a-task:load","made":"1970-01-01T00:00:00.000Z"}'] },
-      { batchSeq: 3, said: ['after'] },
+      { batchSeq: 1, said: ['outside '] },
+      { batchSeq: 2, said: ['inside'] },
+      { batchSeq: 3, said: ['load = {"idempotencyKey":"a-task:load","made":"1970-01-01T00:00:00.000Z"}'] },
+      { batchSeq: 4, said: ['after'] },
     ]);
     // As a later run would get it: as JSON.
     const resultJson = '["a-task:load","1970-01-01T00:00:00.000Z"]';
@@ -420,7 +421,7 @@ describe('A step', () => {
       [],
     );
     const retry = (since: number) => ({ key: 'draft', state: 'retrying', supersedesAfterEventId: String(since) });
-    expect(saidIn(ledger)).toEqual([['before'], ['try 2', retry(2)], ['try 3', retry(4)], ['try 4'], ['draft = 4']]);
+    expect(saidIn(ledger).flat()).toEqual(['before', 'try 2', retry(2), 'try 3', retry(4), 'try 4', 'draft = 4']);
     expect(ledger.endings).toEqual([{ kind: 'complete', resultJson: '4' }]);
   });
 

@@ -30,6 +30,14 @@ interface Rows {
   readonly events: readonly EventRow[];
   readonly questions: readonly QuestionRow[];
   readonly receipts: readonly ReceiptRow[];
+  readonly steps: readonly StepRow[];
+}
+
+interface StepRow {
+  readonly task_id: string;
+  readonly step_key: string;
+  readonly event_id: string;
+  readonly attempt: number;
 }
 
 interface TaskRow {
@@ -59,7 +67,7 @@ const TERMINAL_STATUS: Readonly<Record<string, string>> = {
 };
 
 /** Events that only the holder of a lease can have stored. */
-const APPENDED: ReadonlySet<string> = new Set(['TASK_PROGRESS', 'TASK_MESSAGE', 'TASK_OUTPUT']);
+const APPENDED: ReadonlySet<string> = new Set(['TASK_PROGRESS', 'TASK_MESSAGE', 'TASK_OUTPUT', 'TASK_STEP']);
 
 /** Fails with one line for each violation of I1, I2, I5 to I8 as far as rows show it, and after quiescence I9. */
 export async function checkInvariants(superuserUrl: string, options: InvariantOptions = {}): Promise<void> {
@@ -68,7 +76,8 @@ export async function checkInvariants(superuserUrl: string, options: InvariantOp
 }
 
 export async function findViolations(superuserUrl: string, options: InvariantOptions = {}): Promise<string[]> {
-  const { tasks, events, questions, receipts } = await readAll(superuserUrl);
+  const { tasks, events, questions, receipts, steps } = await readAll(superuserUrl);
+  const finished = Map.groupBy(steps, ({ task_id }) => task_id);
   const logs = Map.groupBy(events, ({ task_id }) => task_id);
   const asked = Map.groupBy(questions, ({ task_id }) => task_id);
   const answered = Map.groupBy(receipts, ({ task_id }) => task_id);
@@ -86,6 +95,7 @@ export async function findViolations(superuserUrl: string, options: InvariantOpt
         ...ofStatus(task, log),
         ...ofQuestions(task, log, asked.get(task.task_id) ?? []),
         ...ofReceipts(log, answered.get(task.task_id) ?? []),
+        ...ofSteps(log, finished.get(task.task_id) ?? []),
         ...(options.quiescent ? ofLimbo(task, log) : []),
       ].map((violation) => `${violation} (task ${task.task_id})`);
     }),
@@ -134,7 +144,16 @@ async function readAll(superuserUrl: string): Promise<Rows> {
     const receipts = await client.query<ReceiptRow>(
       'SELECT task_id, client_action_id, suspend_id FROM taskbridge.entries_action_receipts',
     );
-    return { tasks: tasks.rows, events: events.rows, questions: questions.rows, receipts: receipts.rows };
+    const steps = await client.query<StepRow>(
+      'SELECT task_id, step_key, event_id, attempt FROM taskbridge.entries_steps ORDER BY task_id, event_id',
+    );
+    return {
+      steps: steps.rows,
+      tasks: tasks.rows,
+      events: events.rows,
+      questions: questions.rows,
+      receipts: receipts.rows,
+    };
   });
 }
 
@@ -231,6 +250,27 @@ function ofReceipts(log: readonly EventRow[], receipts: readonly ReceiptRow[]): 
   const receipted = receipts.map(({ client_action_id, suspend_id }) => `${client_action_id} to ${suspend_id}`);
   const equal = accepted.toSorted().join() === receipted.toSorted().join();
   return equal ? [] : [`I6 accepted were ${accepted.join()}, receipts are there of ${receipted.join()}`];
+}
+
+/** A step's event and its result are one transaction, once in a task. Nothing voids what is before the last one. */
+function ofSteps(log: readonly EventRow[], steps: readonly StepRow[]): string[] {
+  const violations: string[] = [];
+  const told: string[] = [];
+  let boundary = 0;
+  for (const { event_id, type, payload, attempt } of log) {
+    const since = payload['supersedesAfterEventId'];
+    if (since !== undefined && Number(since) < boundary)
+      violations.push(
+        `I8 event ${event_id}, ${type}, voids after ${String(since)} what a step made valid at ${boundary}`,
+      );
+    if (type !== 'TASK_STEP' || payload['state'] !== 'completed') continue;
+    boundary = Number(event_id);
+    told.push(`${String(payload['key'])} at ${event_id} by ${attempt}`);
+  }
+  const stored = steps.map(({ step_key, event_id, attempt }) => `${step_key} at ${event_id} by ${attempt}`);
+  if (told.join() !== stored.join())
+    violations.push(`I6 finished were ${told.join()}, results are there of ${stored.join()}`);
+  return violations;
 }
 
 function ofStatus(task: TaskRow, log: readonly EventRow[]): string[] {

@@ -74,7 +74,7 @@ function answer(overrides: Partial<AcceptedAction> = {}): Command {
     acceptedAt: '2026-01-01T00:00:00.000Z',
     ...overrides,
   };
-  return { kind: 'accept_action', action };
+  return { kind: 'accept_action', action, isPutOutAgain: false };
 }
 
 const COMMANDS = {
@@ -245,6 +245,21 @@ describe('decide', () => {
     expect(decide(task, COMMANDS.claim, rules()).task.attempt).toBe(STATES.suspended.attempt);
   });
 
+  it('voids what was put out before a question, behind its answer', () => {
+    const { events, task } = decide(STATES.suspended, { ...answer(), isPutOutAgain: true } as Command, rules());
+    expect(events.map(({ type, json }) => (type === 'TASK_RESUMED' ? json : type))).toEqual([
+      'TASK_ACTION_ACCEPTED',
+      '{"supersedesAfterEventId":"1"}',
+    ]);
+    expect(task.run).toEqual({ state: 'queued', resumes: true });
+  });
+
+  it('leaves the place of the terminal event where a question of release 0.1.0 kept none for TASK_RESUMED', () => {
+    const command = { ...answer(), isPutOutAgain: true } as Command;
+    const { events } = decide(STATES.suspended, command, rules({ maxEventsPerTask: STATES.suspended.headEventId + 2 }));
+    expect(events.map(({ type }) => type)).toEqual(['TASK_ACTION_ACCEPTED']);
+  });
+
   it('stores a question as it was asked, and an answer as it was accepted', () => {
     const { question } = suspend({ uiHints: { colour: 'red' } }) as Extract<Command, { kind: 'suspend' }>;
     expect(decide(STATES.leased, { ...suspend(), question } as Command, rules()).events[0]?.payload).toEqual(question);
@@ -258,7 +273,7 @@ describe('decide', () => {
   });
 
   it('asks no question whose answer would take the place of the terminal event', () => {
-    const { events } = decide(STATES.leased, suspend(), rules({ maxEventsPerTask: 3 }));
+    const { events } = decide(STATES.leased, suspend(), rules({ maxEventsPerTask: 4 }));
     expect(events[0]?.payload).toMatchObject({ code: 'EVENT_LIMIT_EXCEEDED' });
     expect(outcomeOf(STATES.leased, suspend())).toBe('TASK_SUSPENDED');
   });
@@ -401,6 +416,9 @@ const finished = (log: readonly NewEvent[]) =>
       : [],
   );
 
+const hasPutOut = (events: readonly NewEvent[]) =>
+  events.some(({ type }) => type === 'TASK_OUTPUT' || type === 'TASK_PROGRESS');
+
 function commandOf(
   step: Exclude<Step, { kind: 'clock_passes' }>,
   task: Task,
@@ -442,7 +460,10 @@ function commandOf(
     case 'suspend':
       return { ...suspend({ suspendId: `q${task.headEventId}` }), token: tokenOf(step.whose) } as Command;
     case 'answer':
-      return answer({ suspendId: task.run.state === 'suspended' ? task.run.suspendId : '' });
+      return {
+        ...answer({ suspendId: task.run.state === 'suspended' ? task.run.suspendId : '' }),
+        isPutOutAgain: hasPutOut(log.slice(task.attemptBase)),
+      } as Command;
     default:
       return step as Command;
   }
@@ -650,6 +671,21 @@ describe('Whatever is asked of a task', () => {
     });
   });
 
+  it('output and progress that is put out again is void at the time of the answer', () => {
+    always(({ log }) => {
+      log.forEach((event, index) => {
+        if (event.type !== 'TASK_ACTION_ACCEPTED') return;
+        const next = log[index + 1];
+        const since = next?.type === 'TASK_RESUMED' ? Number(next.payload.supersedesAfterEventId) : index;
+        const begins =
+          log.findLastIndex(({ type }, at) => at < index && (type === 'TASK_RETRYING' || type === 'TASK_STARTED')) + 1;
+        const boundary = finished(log.slice(0, index)).at(-1)?.id ?? begins;
+        if (next?.type === 'TASK_RESUMED') expect(since).toBe(boundary);
+        expect(hasPutOut(log.slice(boundary, since))).toBe(false);
+      });
+    });
+  });
+
   it('each step is finished once, also over attempts, and each other end of it counts as a batch', () => {
     always(({ log, moments }) => {
       const keys = finished(log).map(({ key }) => key);
@@ -719,8 +755,8 @@ describe('Whatever is asked of a task', () => {
   it('it never has more events than it may have, the terminal one included', () => {
     always(({ rules: { maxEventsPerTask }, moments }) => {
       for (const { after: then } of moments) {
-        // One place is left for the terminal event as long as the task lives, and another for an answer that it waits for.
-        const kept = isOver(then.status) ? 0 : then.run.state === 'suspended' ? 2 : 1;
+        // One place is left for the terminal event as long as the task lives, and two for an answer that it waits for.
+        const kept = isOver(then.status) ? 0 : then.run.state === 'suspended' ? 3 : 1;
         expect(then.headEventId).toBeLessThanOrEqual(maxEventsPerTask - kept);
       }
     });

@@ -3,6 +3,9 @@ import fc from 'fast-check';
 import pg from 'pg';
 import type { AuthContext } from '../../src/auth/auth-context.js';
 import { AppendWorkerEvents } from '../../src/execution/append-worker-events.js';
+import { FinishWorkerStep } from '../../src/execution/finish-worker-step.js';
+import { JsonText } from '../../src/json/json-text.js';
+import { LiveReplicas } from '../../src/replicas/live-replicas.js';
 import { TaskBridgeError } from '../../src/errors.js';
 import { CancelTask } from '../../src/tasks/cancel-task.js';
 import { ClaimTasks } from '../../src/tasks/claim-tasks.js';
@@ -50,6 +53,8 @@ class TaskModel {
   readonly tokens: string[] = [];
   readonly questions = new Map<string, ModelQuestion>();
   readonly receipts = new Map<string, string>();
+  /** The results of finished steps, by key. */
+  readonly steps = new Map<string, { readonly result: string; readonly eventId: number }>();
   #resumes = false;
   #spent = 0;
   #base = 0;
@@ -79,7 +84,7 @@ class TaskModel {
     this.status = 'RUNNING';
     if (!this.#resumes) {
       this.attempt += 1;
-      this.#base = this.head;
+      if (this.steps.size === 0) this.#base = this.head;
     }
     this.state = 'leased';
     this.#resumes = false;
@@ -112,6 +117,32 @@ class TaskModel {
     return idsOf(events, ids);
   }
 
+  /** The first result of a step counts, and every end of one is a batch. */
+  finishStep(token: string, seq: number, key: string, result: string): Outcome {
+    if (!this.#holds(token)) return 'LEASE_LOST';
+    const earlier = this.#batches[seq - 1];
+    const stored = this.steps.get(key);
+    const answer = () => `${this.steps.get(key)?.eventId} ${this.steps.get(key)?.result}`;
+    if (earlier) {
+      const isIt = stored !== undefined && (earlier.content === '' || earlier.ids[0] === String(stored.eventId));
+      return isIt ? answer() : 'IDEMPOTENCY_CONFLICT';
+    }
+    if (seq !== this.nextSeq) return `BATCH_OUT_OF_ORDER ${this.nextSeq}`;
+    if (stored) {
+      this.#batches.push({ content: '', ids: [] });
+      return answer();
+    }
+    if (!this.#hasRoomFor(1)) {
+      this.#end('FAILED');
+      return 'LEASE_LOST';
+    }
+    this.log.push('TASK_STEP');
+    this.#base = this.head;
+    this.steps.set(key, { result, eventId: this.head });
+    this.#batches.push({ content: `step ${key}`, ids: [String(this.head)] });
+    return answer();
+  }
+
   /** Revives a lease that expired, as nobody took it. */
   heartbeat(token: string): Outcome {
     if (this.token !== token) return 'LEASE_LOST';
@@ -136,11 +167,11 @@ class TaskModel {
 
   suspend(token: string, suspendId: string, limited: boolean): Outcome {
     const call = `suspend ${suspendId} ${limited}`;
-    const asksAgain = !this.cancelling && this.#hasRoomFor(2) && this.questions.has(suspendId);
+    const asksAgain = !this.cancelling && this.#hasRoomFor(3) && this.questions.has(suspendId);
     if (this.#holds(token) && asksAgain) return 'INVALID_TASK_STATE';
     return this.#ending(token, call, () => {
       if (this.cancelling) return this.#end('CANCELLED');
-      if (!this.#hasRoomFor(2)) return this.#end('FAILED');
+      if (!this.#hasRoomFor(3)) return this.#end('FAILED');
       this.log.push('TASK_SUSPENDED');
       this.questions.set(suspendId, { state: 'open', limited, expired: false });
       this.open = suspendId;
@@ -160,7 +191,8 @@ class TaskModel {
     if (!ALLOWED.includes(actionType)) return 'ACTION_NOT_ALLOWED';
     this.receipts.set(clientActionId, content);
     question.state = 'answered';
-    this.log.push('TASK_ACTION_ACCEPTED');
+    const isVoid = this.log.slice(this.#base).includes('TASK_OUTPUT');
+    this.log.push('TASK_ACTION_ACCEPTED', ...(isVoid ? [`TASK_RESUMED ${this.#base}`] : []));
     this.open = undefined;
     this.state = 'queued';
     this.#resumes = true;
@@ -248,9 +280,12 @@ beforeAll(async () => {
     DATABASE_POOL_MAX: '3',
   };
   replicas = await Promise.all([createReplica(database.appUrl, { env }), createReplica(database.appUrl, { env })]);
+  // Steps are on where every live replica is seen to know them.
+  await Promise.all(replicas.map((replica) => replica.get(LiveReplicas).start()));
 });
 
 afterAll(async () => {
+  await Promise.all(replicas.map((replica) => replica.get(LiveReplicas).stop()));
   await Promise.all(replicas.map((replica) => replica.stop()));
   await superuser.end();
   await database.drop();
@@ -277,7 +312,7 @@ class Real {
 
   claim(limit: number) {
     const worker = { workerId: 'w', principalId: 'worker:w' };
-    return this.get(ClaimTasks).execute(worker, [this.taskType], limit);
+    return this.get(ClaimTasks).execute(worker, [this.taskType], limit, { steps: true });
   }
 
   append(taskId: string, leaseToken: string, batchSeq: number, kinds: string): Promise<Outcome> {
@@ -289,6 +324,12 @@ class Real {
     const events = [...kinds].map((kind) => payloads[kind as keyof typeof payloads]);
     const append = this.get(AppendWorkerEvents);
     return outcome(append.execute(taskId, { leaseToken, batchSeq, events }), ({ eventIds }) => eventIds.join());
+  }
+
+  finishStep(taskId: string, leaseToken: string, batchSeq: number, key: string, result: string): Promise<Outcome> {
+    const call = { leaseToken, batchSeq, key, result: new JsonText(result) };
+    const text = ({ eventId, result: { json } }: { eventId: string; result: JsonText }) => `${eventId} ${json}`;
+    return outcome(this.get(FinishWorkerStep).execute(taskId, call), text);
   }
 
   end(taskId: string, ending: Ending): Promise<Outcome> {
@@ -463,11 +504,14 @@ const COMMANDS: fc.Arbitrary<fc.AsyncCommand<Model, Real>>[] = [
       const claimable = tasks.filter((on) => on.claimable);
       const leases = await real.claim(limit);
       expect(leases).toHaveLength(Math.min(limit, claimable.length));
-      for (const { identity, token, attempt, headEventId, answers } of leases) {
+      for (const { identity, token, attempt, headEventId, answers, steps } of leases) {
         const on = claimable.find(({ taskId }) => taskId === identity.taskId);
         expect(on?.claimable).toBe(true);
         on?.claim(token);
         expect({ attempt, headEventId }).toEqual({ attempt: on?.attempt, headEventId: on?.head });
+        expect(steps?.map(({ key, result }) => [key, result.json])).toEqual(
+          [...(on?.steps ?? [])].map(([key, { result }]) => [key, result]),
+        );
         expect(
           answers
             .map(({ json }) => JSON.parse(json) as Answer)
@@ -489,6 +533,23 @@ const COMMANDS: fc.Arbitrary<fc.AsyncCommand<Model, Real>>[] = [
         const token = tokenOf(on, by);
         const seq = Math.max(1, on.nextSeq + seqOffset);
         expect(await real.append(on.taskId, token, seq, events)).toBe(on.append(token, seq, events));
+      },
+    ),
+  ),
+  ...often(
+    3,
+    onTask(
+      'finish step',
+      fc.record({
+        whose,
+        seqOffset: fc.constantFrom(0, 0, 0, 0, -1, 1),
+        key: fc.constantFrom('a', 'b', 'c#1'),
+        result: fc.constantFrom('1', '{"b":[2]}'),
+      }),
+      async (on, real, { whose: by, seqOffset, key, result }) => {
+        const token = tokenOf(on, by);
+        const seq = Math.max(1, on.nextSeq + seqOffset);
+        expect(await real.finishStep(on.taskId, token, seq, key, result)).toBe(on.finishStep(token, seq, key, result));
       },
     ),
   ),
@@ -608,6 +669,7 @@ describe('Tasks on PostgreSQL', () => {
         for (const on of model.tasks) {
           const log = (await storedEnvelopes(database.superuserUrl, on.taskId)).map((raw) => {
             const { type, payload } = JSON.parse(raw) as { type: string; payload: Record<string, unknown> };
+            if (type === 'TASK_RESUMED') return `${type} ${String(payload['supersedesAfterEventId'])}`;
             if (type !== 'TASK_RETRYING') return type;
             return [type, payload['attempt'], payload['supersedesAfterEventId']].map(String).join(' ');
           });
@@ -637,6 +699,8 @@ describe('Tasks on PostgreSQL', () => {
       'alive',
       'alive, cancelling',
       'n',
+      'n n',
+      'n {"b":[n]}',
       'n, will retry',
     ]);
     expect([...seen].sort()).toEqual([
@@ -646,8 +710,10 @@ describe('Tasks on PostgreSQL', () => {
       'TASK_FAILED',
       'TASK_MESSAGE',
       'TASK_OUTPUT',
+      'TASK_RESUMED',
       'TASK_RETRYING',
       'TASK_STARTED',
+      'TASK_STEP',
       'TASK_SUSPENDED',
     ]);
   }, 600_000);

@@ -98,7 +98,7 @@ export const CLAUSES: readonly Clause[] = [
     ],
     [
       'events.supersedes',
-      'It voids progress and output with an id greater than `supersedesAfterEventId`.',
+      'In any event it voids progress and output with an id greater than `supersedesAfterEventId`.',
       WORKER,
       events.supersedes,
     ],

@@ -70,7 +70,7 @@ export const EVENTS = {
     payload: {
       key: STEP_KEY,
       state: described(
-        '`completed`: its result is stored, and what the log has so far stays valid.',
+        'With `completed` its result is stored, and nothing before it becomes void.',
         oneOf('completed', 'retrying'),
       ),
       attempt: integer(1),
@@ -98,6 +98,10 @@ export const EVENTS = {
   TASK_ACTION_ACCEPTED: {
     meaning: 'it was answered and goes on',
     payload: { suspendId: text(), clientActionId: text(), actionType: text(), acceptedAt: timestamp() },
+  },
+  TASK_RESUMED: {
+    meaning: 'the handler runs again with the answer, and puts out again what is void',
+    payload: { supersedesAfterEventId: described('Output and progress after this event are void.', EVENT_ID) },
   },
   TASK_RETRYING: {
     meaning: 'the attempt before is lost or has failed',

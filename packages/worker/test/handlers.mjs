@@ -293,5 +293,59 @@ export const handlers = {
     await output(`${second} fox`);
     await output(`${second} vixen`, { channel: 'other' });
   },
+  /** Ten steps in a row, each with its own output. Its attempt is lost, or fails, where it is told to. */
+  'both.steps': async (
+    { count = 3, failAfter, hangAfter },
+    { step, output, progress, message, attempt, signal, taskId },
+  ) => {
+    await output('begin;');
+    const results = [];
+    for (let index = 0; index < count; index += 1) {
+      await message(`before ${index}`);
+      results.push(
+        await step(
+          'part',
+          async ({ idempotencyKey }) => {
+            console.log(`ran ${taskId} ${index}`);
+            await output(`${index};`);
+            return { index, attempt, isNamed: idempotencyKey === `${taskId}:part#${index}` };
+          },
+          { index },
+        ),
+      );
+      await progress((100 * (index + 1)) / count);
+      await output('void;');
+      if (attempt === 1 && failAfter === index) throw new Error('lost');
+      if (attempt === 1 && hangAfter === index) await delay(60_000, undefined, { signal });
+    }
+    return results;
+  },
+  /** A draft that is tried again within its attempt. */
+  'both.step-retries': async (_input, { step, output }) => {
+    let tries = 0;
+    await output('once;');
+    return step(
+      'draft',
+      async () => {
+        tries += 1;
+        await output(`try ${tries};`);
+        if (tries < 3) throw new Error('not yet');
+        return tries;
+      },
+      { retries: 2 },
+    );
+  },
+  /** Overlaps, and does not listen. */
+  'both.steps-overlap': async (_input, { step, output }) => {
+    const first = step('a', async () => {
+      await output('x');
+      await delay(50);
+    });
+    await delay(10);
+    void step('b', () => 1);
+    await first;
+  },
+  'both.step-result': async ({ length }, { step }) => (await step('large', () => 'x'.repeat(length))).length,
+  'both.step-digits': (_input, { step }) => step('digits', () => [9007199254740993n, 'ä \u2028']),
   'both.trace': (_input, { traceparent }) => ({ traceparent: traceparent ?? null }),
 };

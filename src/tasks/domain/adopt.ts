@@ -55,7 +55,8 @@ export function replayed(task: Task, event: FoundEvent): Task {
 export function adopted(task: Task, event: FoundEvent): Task | undefined {
   if (isOver(task.status) || !isEventType(event.type)) return undefined;
   if (endsTask(event.type)) return replayed(task, event);
-  const before = event.type === 'TASK_ACTION_ACCEPTED' ? task : begun(task, event.type);
+  const isOfOwner = event.type === 'TASK_ACTION_ACCEPTED' || event.type === 'TASK_RESUMED';
+  const before = isOfOwner ? task : begun(task, event.type);
   return before && isLegal(before, event) ? replayed(before, event) : undefined;
 }
 
@@ -88,6 +89,8 @@ function isLegal(task: Task, { type, payload, attempt, leaseNumber, hasReceipt }
       return isPayload('TASK_SUSPENDED', payload);
     case 'TASK_ACTION_ACCEPTED':
       return task.run.state === 'suspended' && payload['suspendId'] === task.run.suspendId && hasReceipt;
+    case 'TASK_RESUMED':
+      return isPayload('TASK_RESUMED', payload) && isResumeOf(task, payload);
     case 'TASK_RETRYING':
       return isPayload('TASK_RETRYING', payload) && isRetryOf(task, payload);
     default:
@@ -103,6 +106,10 @@ function isStepOf(
   const since = Number(step.supersedesAfterEventId);
   const isLegal = step.state === 'completed' ? hasReceipt : since >= attemptBase && since <= headEventId;
   return isLegal && step.attempt === attempt;
+}
+
+function isResumeOf({ run, attemptBase }: Task, { supersedesAfterEventId }: EventPayload<'TASK_RESUMED'>): boolean {
+  return run.state === 'queued' && run.resumes && supersedesAfterEventId === String(attemptBase);
 }
 
 function isRetryOf(task: Task, { attempt, supersedesAfterEventId }: EventPayload<'TASK_RETRYING'>): boolean {

@@ -30,7 +30,8 @@ export type Command =
       readonly retryAfterMs?: number;
     }
   | { readonly kind: 'suspend'; readonly token: string; readonly question: Question }
-  | { readonly kind: 'accept_action'; readonly action: AcceptedAction }
+  /** `isPutOutAgain`: output or progress lies after the last finished step, or after the begin of the attempt without any. */
+  | { readonly kind: 'accept_action'; readonly action: AcceptedAction; readonly isPutOutAgain: boolean }
   | { readonly kind: 'expire_suspension' }
   | { readonly kind: 'confirm_cancellation'; readonly token: string; readonly reason?: string }
   | { readonly kind: 'release'; readonly token: string }
@@ -96,11 +97,11 @@ export function decide(task: Task, command: Command, rules: Rules): Decision {
       holds(task, command.token);
       // Nobody would be there to go on with the answer.
       if (task.cancellation) return decided(task, cancelled(task));
-      // A question needs a place for its acceptance, too.
-      if (!hasRoomFor(2, task, rules)) return decided(task, full());
+      // A question needs places for its acceptance, and for what voids the output before it.
+      if (!hasRoomFor(3, task, rules)) return decided(task, full());
       return decided(task, withText('TASK_SUSPENDED', { ...command.question }));
     case 'accept_action':
-      return decided(task, newEvent('TASK_ACTION_ACCEPTED', { ...command.action }));
+      return accepted(task, command, rules);
     case 'expire_suspension':
       if (task.run.state !== 'suspended' || !task.run.expired) return unchanged(task);
       return decided(task, failedByService('SUSPENSION_EXPIRED', 'Nobody answered in time.', true));
@@ -131,6 +132,17 @@ export function decide(task: Task, command: Command, rules: Rules): Decision {
 /** The attempt that a claim begins; the resume after an answer goes on with the attempt that asked. */
 export function nextAttempt({ attempt, run }: Task): number {
   return run.state === 'queued' && run.resumes ? attempt : attempt + 1;
+}
+
+/** The handler runs again from its start. A question of release 0.1.0 may have kept no place for TASK_RESUMED. */
+function accepted(
+  task: Task,
+  { action, isPutOutAgain }: Extract<Command, { kind: 'accept_action' }>,
+  rules: Rules,
+): Decision {
+  const answered = newEvent('TASK_ACTION_ACCEPTED', { ...action });
+  if (!isPutOutAgain || !hasRoomFor(2, task, rules)) return decided(task, answered);
+  return decided(task, answered, newEvent('TASK_RESUMED', { supersedesAfterEventId: String(task.attemptBase) }));
 }
 
 /** What a batch stores, when it is the next one. */

@@ -20,6 +20,7 @@ function changed(event: Known, eventId: number): Evolved {
       return { progress: event.payload.progress };
     case 'TASK_MESSAGE':
     case 'TASK_OUTPUT':
+    case 'TASK_RESUMED':
       return {};
     case 'TASK_STEP':
       return event.payload.state === 'completed' ? { hasSteps: true, attemptBase: eventId } : {};

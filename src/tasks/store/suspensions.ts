@@ -2,6 +2,7 @@ import { marked, storedJson } from '#protocol/exact-json.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
 import { JsonText, writeObject } from '../../json/json-text.js';
 import type { Question } from '../domain/suspension.js';
+import { UP_TO_HEAD } from './read-events.js';
 
 // All of these run under the lock of the task's row.
 
@@ -19,6 +20,18 @@ export async function openSuspension(
   json: string,
 ): Promise<boolean> {
   return (await tx.query(OPEN, [taskId, suspendId, json, allowedActions, expiresAt ?? null])).length === 1;
+}
+
+/** Index: the primary key of events, from the event that is given on. */
+const HAS_PUT_OUT: Statement = {
+  name: 'has-put-out',
+  text: `SELECT FROM taskbridge.events WHERE task_id = $1 AND event_id > $2 AND ${UP_TO_HEAD}
+    AND type IN ('TASK_OUTPUT', 'TASK_PROGRESS') ORDER BY event_id LIMIT 1`,
+};
+
+/** Whether there is output or progress after the event. */
+export async function hasPutOut(tx: Queryable, taskId: string, afterEventId: number): Promise<boolean> {
+  return (await tx.query(HAS_PUT_OUT, [taskId, afterEventId])).length > 0;
 }
 
 const SETTLE: Statement = {
