@@ -38,6 +38,7 @@ GET /worker/v1                                       401     401       401      
 POST /worker/v1/leases                               401     401       401       401    401       401   401    401     401     401    200     200    401    401    401
 POST /worker/v1/tasks/:taskId/events                 401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
 POST /worker/v1/tasks/:taskId/heartbeat              401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
+POST /worker/v1/tasks/:taskId/steps                  401     401       401       401    401       401   401    401     401     401    409     409    401    401    401
 POST /worker/v1/tasks/:taskId/suspend                401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
 POST /worker/v1/tasks/:taskId/complete               401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
 POST /worker/v1/tasks/:taskId/fail                   401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
@@ -111,6 +112,7 @@ const BODIES: Readonly<Record<string, (lease: Lease & { suspendId?: string }) =>
     events: [{ type: 'TASK_MESSAGE', payload: { message: 'm' } }],
   }),
   'POST /worker/v1/tasks/:taskId/heartbeat': () => ({}),
+  'POST /worker/v1/tasks/:taskId/steps': () => ({ batchSeq: 1, key: 'load', result: null }),
   'POST /worker/v1/tasks/:taskId/suspend': () => question(),
   'POST /worker/v1/tasks/:taskId/complete': () => ({ result: null }),
   'POST /worker/v1/tasks/:taskId/fail': () => ({ code: 'C', message: 'm', retryable: false }),

@@ -144,6 +144,14 @@ export class MemoryServer {
       path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/attachments\/(?<attachmentId>[^/]+)$/,
       answer: (exchange) => this.download(exchange),
     },
+    {
+      method: 'GET',
+      path: /^\/worker\/v1$/,
+      answer: async (exchange) => {
+        this.checkWorker(exchange);
+        return { status: 200, body: { version: 'memory', features: ['steps'] } };
+      },
+    },
     { method: 'POST', path: /^\/worker\/v1\/leases$/, answer: (exchange) => this.leases(exchange) },
     {
       method: 'POST',
@@ -474,8 +482,8 @@ export class MemoryServer {
 
   async leases(exchange: Exchange): Promise<Reply> {
     this.checkWorker(exchange);
-    const { taskTypes, maxTasks = 1, waitTimeoutMs = 20_000 } = await this.bodyOf(exchange);
-    const claim = () => this.tasks.claim(taskTypes as string[], Number(maxTasks));
+    const { taskTypes, maxTasks = 1, waitTimeoutMs = 20_000, steps } = await this.bodyOf(exchange);
+    const claim = () => this.tasks.claim(taskTypes as string[], Number(maxTasks), steps === true);
     const leases = claim();
     return {
       status: 200,
@@ -508,6 +516,10 @@ export class MemoryServer {
     if (call === 'events') {
       const eventIds = this.tasks.append(taskId, leaseToken, Number(batchSeq), events as WorkerEvent[]);
       return { status: 200, body: { eventIds, ...this.beat(taskId) } };
+    }
+    if (call === 'steps') {
+      const step = this.tasks.finishStep(taskId, body);
+      return { status: 200, body: { ...step, ...this.beat(taskId) } };
     }
     if (call === 'heartbeat') {
       this.tasks.held(taskId, leaseToken);

@@ -39,8 +39,10 @@ export class MemoryTask {
   status = 'ACCEPTED';
   attempt = 0;
   spentAttempts = 0;
-  /** The head when the attempt began. Events after it are void when the attempt is lost. */
+  /** The last finished step, else the head when the attempt began. Events after it are void when the attempt is lost. */
   attemptBase = 0;
+  /** By key. */
+  readonly steps = new Map<string, { readonly result: unknown; readonly eventId: string }>();
   batchSeq = 0;
   batch = '';
   batchIds: readonly string[] = [];

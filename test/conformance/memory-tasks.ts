@@ -78,12 +78,24 @@ export class MemoryTasks {
     return task;
   }
 
-  claim(taskTypes: readonly string[], maxTasks: number): Json[] {
+  claim(taskTypes: readonly string[], maxTasks: number, knowsSteps = false): Json[] {
     const now = Date.now();
     const waiting = this.all.filter(
-      ({ run, taskType }) => taskTypes.includes(taskType) && run.state === 'waiting' && run.from <= now,
+      (task) =>
+        taskTypes.includes(task.taskType) &&
+        task.run.state === 'waiting' &&
+        task.run.from <= now &&
+        this.suits(task, knowsSteps),
     );
-    return waiting.slice(0, maxTasks).map((task) => this.lease(task));
+    return waiting.slice(0, maxTasks).map((task) => ({
+      ...this.lease(task),
+      ...(knowsSteps && { steps: [...task.steps].map(([key, { result }]) => ({ key, result })) }),
+    }));
+  }
+
+  /** A worker that does not know steps would do finished ones again. */
+  suits(task: MemoryTask, knowsSteps: boolean): boolean {
+    return knowsSteps || task.steps.size === 0;
   }
 
   lease(task: MemoryTask): Json {
@@ -94,7 +106,7 @@ export class MemoryTasks {
     if (!resumes) task.attempt += 1;
     task.revision += 1;
     if (task.head === 0) this.store(task, 'TASK_STARTED', {});
-    if (!resumes) task.attemptBase = task.head;
+    if (!resumes && task.steps.size === 0) task.attemptBase = task.head;
     const { taskId, attempt, taskType, clientRequestId, input, metadata, owner, answers } = task;
     return {
       ...{ taskId, attempt, leaseToken: token, leaseExpiresAt: this.expiry(task), taskType, clientRequestId },
@@ -136,13 +148,40 @@ export class MemoryTasks {
     const task = this.held(taskId, token);
     const batch = JSON.stringify(events);
     if (batchSeq === task.batchSeq) return this.repeatedBatch(task, batch);
-    if (batchSeq !== task.batchSeq + 1) {
-      throw new Refusal(409, 'BATCH_OUT_OF_ORDER', { expected: task.batchSeq + 1 });
-    }
+    this.checkOrder(task, batchSeq);
+    for (const { type, payload } of checked) if (type === 'TASK_STEP') this.checkVoid(task, payload);
     task.batchSeq = batchSeq;
     task.batch = batch;
     task.batchIds = this.storeBatch(task, checked);
     return task.batchIds;
+  }
+
+  checkOrder(task: MemoryTask, batchSeq: number): void {
+    const expected = task.batchSeq + 1;
+    if (batchSeq !== expected) throw new Refusal(409, 'BATCH_OUT_OF_ORDER', { expected });
+  }
+
+  /** A new try of a step voids nothing that a finished step made valid. */
+  checkVoid({ attemptBase, head }: MemoryTask, { supersedesAfterEventId }: Json): void {
+    const since = Number(supersedesAfterEventId);
+    if (!(since >= attemptBase && since <= head)) throw invalidMembers('supersedesAfterEventId');
+  }
+
+  finishStep(taskId: string, { leaseToken, batchSeq, key, result }: Json): Json {
+    const task = this.held(taskId, leaseToken);
+    if (batchSeq !== task.batchSeq) this.checkOrder(task, Number(batchSeq));
+    task.batchSeq = Number(batchSeq);
+    return this.storeStep(task, String(key), result);
+  }
+
+  /** Once: the first result stays. */
+  storeStep(task: MemoryTask, key: string, result: unknown): Json {
+    const stored = task.steps.get(key);
+    if (stored) return { ...stored };
+    const eventId = this.store(task, 'TASK_STEP', { key, state: 'completed', attempt: task.attempt });
+    task.attemptBase = task.head;
+    task.steps.set(key, { result, eventId });
+    return { eventId, result };
   }
 
   repeatedBatch(task: MemoryTask, batch: string): readonly string[] {
@@ -166,7 +205,7 @@ export class MemoryTasks {
         stored = { ...stored, data: `${String(stored['data'])}${String(events[end]?.payload['data'])}` };
         end += 1;
       }
-      const id = this.store(task, type, type === 'TASK_OUTPUT' ? { ...stored, attempt: task.attempt } : stored);
+      const id = this.store(task, type, withAttempt(task, type, stored));
       for (; at < end; at += 1) ids.push(id);
     }
     return ids;
@@ -175,13 +214,14 @@ export class MemoryTasks {
   checked(event: WorkerEvent, index: number): WorkerEvent {
     const { type, payload } = event;
     const within = (name: string) => invalidMembers(`events[${index}].payload.${name}`);
-    if (!['TASK_STARTED', 'TASK_PROGRESS', 'TASK_MESSAGE', 'TASK_OUTPUT'].includes(type)) {
+    if (!['TASK_STARTED', 'TASK_PROGRESS', 'TASK_MESSAGE', 'TASK_OUTPUT', 'TASK_STEP'].includes(type)) {
       throw invalidMembers(`events[${index}].type`);
     }
     const { progress } = payload;
     if (type === 'TASK_PROGRESS' && !(typeof progress === 'number' && progress >= 0 && progress <= 100)) {
       throw within('progress');
     }
+    if (type === 'TASK_STEP' && payload['state'] !== 'retrying') throw within('state');
     if (type === 'TASK_MESSAGE' && typeof payload['message'] !== 'string') throw within('message');
     if (Buffer.byteLength(JSON.stringify(payload)) > MAX_PAYLOAD_BYTES) throw new Refusal(413, 'PAYLOAD_TOO_LARGE');
     return event;
@@ -279,9 +319,15 @@ export class MemoryTasks {
     task.answers.push({ suspendId, clientActionId, actionType, payload, actorId });
     task.run = { state: 'waiting', from: 0, resumes: true };
     const acceptedAt = new Date().toISOString();
+    const isVoid = this.isPutOutAgain(task);
     this.store(task, 'TASK_ACTION_ACCEPTED', { suspendId, clientActionId, actionType, acceptedAt });
+    if (isVoid) this.store(task, 'TASK_RESUMED', { supersedesAfterEventId: String(task.attemptBase) });
     this.wake();
     return status;
+  }
+
+  isPutOutAgain({ log, attemptBase }: MemoryTask): boolean {
+    return log.slice(attemptBase).some((raw) => /^{"type":"TASK_(OUTPUT|PROGRESS)"/.test(raw));
   }
 
   judge(task: MemoryTask, { suspendId, actionType }: Action): string {
@@ -317,6 +363,10 @@ export class MemoryTasks {
   wake(): void {
     for (const claim of [...this.claims]) claim();
   }
+}
+
+function withAttempt({ attempt }: MemoryTask, type: string, payload: Json): Json {
+  return type === 'TASK_OUTPUT' || type === 'TASK_STEP' ? { ...payload, attempt } : payload;
 }
 
 function isExpired({ expiresAt }: Json): boolean {

@@ -558,6 +558,53 @@ const ALL: readonly Mutant[] = [
     },
   },
   {
+    name: 'a step whose last result counts',
+    breaks: 'steps.once',
+    make: ({ tasks }) => {
+      const storeStep = tasks.storeStep.bind(tasks);
+      tasks.storeStep = (task, key, result) => {
+        const { eventId } = storeStep(task, key, result);
+        task.steps.set(key, { result, eventId: String(eventId) });
+        return { eventId, result };
+      };
+    },
+  },
+  {
+    name: 'a step that makes nothing valid',
+    breaks: 'steps.boundary',
+    follows: ['steps.retrying', 'steps.resumed'],
+    make: ({ tasks }) => {
+      const storeStep = tasks.storeStep.bind(tasks);
+      tasks.storeStep = (task, key, result) => {
+        const { attemptBase } = task;
+        const answer = storeStep(task, key, result);
+        task.attemptBase = attemptBase;
+        return answer;
+      };
+    },
+  },
+  {
+    name: 'an answer that voids nothing',
+    breaks: 'steps.resumed',
+    make: ({ tasks }) => {
+      tasks.isPutOutAgain = () => false;
+    },
+  },
+  {
+    name: 'a new try that may void finished steps',
+    breaks: 'steps.retrying',
+    make: ({ tasks }) => {
+      tasks.checkVoid = () => undefined;
+    },
+  },
+  {
+    name: 'finished steps for a worker that does not know them',
+    breaks: 'workers.steps',
+    make: ({ tasks }) => {
+      tasks.suits = () => true;
+    },
+  },
+  {
     name: 'a stale lease that is accepted',
     breaks: 'workers.fence',
     follows: ['workers.lease-expires', 'workers.heartbeat'],
@@ -582,8 +629,8 @@ const ALL: readonly Mutant[] = [
     breaks: 'workers.one-lease-each',
     make: ({ tasks }) => {
       const claim = tasks.claim.bind(tasks);
-      tasks.claim = (taskTypes, maxTasks) => {
-        const leases = claim(taskTypes, maxTasks);
+      tasks.claim = (taskTypes, maxTasks, knowsSteps) => {
+        const leases = claim(taskTypes, maxTasks, knowsSteps);
         const leased = tasks.all.filter(({ taskType, run }) => taskTypes.includes(taskType) && run.state === 'leased');
         return leases.length > 0 ? leases : leased.slice(0, maxTasks).map((task) => tasks.lease(task));
       };

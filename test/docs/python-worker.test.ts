@@ -6,6 +6,7 @@ import { checkInvariants, storedEnvelopes } from '../support/fold.js';
 import { followWebSocket } from '../support/follow.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { eventually, type Service, startService } from '../support/service.js';
+import { textsOf } from '../support/texts.js';
 import { watched, WORKER_ENV, WORKER_TOKEN, type WorkerProcess } from '../support/worker.js';
 
 const program = fileURLToPath(new URL('../../examples/python-worker/worker.py', import.meta.url));
@@ -21,8 +22,8 @@ describe('examples/python-worker', () => {
     const variables = { PATH: process.env['PATH'], TASKBRIDGE_URL: service.url, WORKER_TOKEN };
     return watched(spawn('python3', [program], { env: variables, stdio: ['ignore', 'pipe', 'pipe'] }));
   };
-  const created = async (input: object) => {
-    const body = { clientRequestId: uniqueId(), taskType: 'python.count', input: { ...input } };
+  const created = async (input: object, taskType = 'python.count') => {
+    const body = { clientRequestId: uniqueId(), taskType, input: { ...input } };
     return (await client.create(body)).body.taskId;
   };
   const logOf = async (taskId: string) =>
@@ -49,6 +50,22 @@ describe('examples/python-worker', () => {
     worker.kill('SIGKILL');
     await service.stop();
     await database.drop();
+  });
+
+  it('goes on after a kill behind the last finished step, and shows no text twice', async () => {
+    const taskId = await created({ numbers: [1, 2, 3, 4], everyMs: 300 }, 'python.add');
+    await eventually(
+      'two steps',
+      async () => (await logOf(taskId)).filter(({ type }) => type === 'TASK_STEP').length >= 2,
+    );
+    worker.kill('SIGKILL');
+    await worker.exited;
+    worker = start();
+    const events = await ended(taskId);
+    expect(events.at(-1)?.payload).toEqual({ result: { total: 10, attempt: 2 } });
+    const steps = events.flatMap(({ type, payload }) => (type === 'TASK_STEP' ? [payload['key']] : []));
+    expect(steps).toEqual(['add#0', 'add#1', 'add#2', 'add#3']);
+    expect(textsOf(events)).toEqual({ text: '+1+2+3+4' });
   });
 
   it('executes a task', async () => {

@@ -1046,10 +1046,11 @@ describe('A question', () => {
     const action = await answer(lease.taskId, suspendId, { payload: { note: 'fine' } });
     const resumed = await waiting;
     const resume = { ...action, actorId: client.principal };
-    expect(resumed).toMatchObject({ taskId: lease.taskId, attempt: 1, headEventId: '5', resume, answers: [resume] });
+    expect(resumed).toMatchObject({ taskId: lease.taskId, attempt: 1, headEventId: '6', resume, answers: [resume] });
     expect(resumed.leaseToken).not.toBe(lease.leaseToken);
     expectError(await worker.events(resumed, 3, [progress(3)]), 409, 'BATCH_OUT_OF_ORDER');
-    expect((await worker.events(resumed, 1, [progress(3)])).body.eventIds).toEqual(['6']);
+    // Behind TASK_RESUMED: it had put something out before it asked.
+    expect((await worker.events(resumed, 1, [progress(3)])).body.eventIds).toEqual(['7']);
     expectError(await worker.events(lease, 1, [progress(1)]), 409, 'LEASE_LOST');
     await worker.complete(resumed);
     expect(await typesOf(lease.taskId)).toEqual([
@@ -1058,6 +1059,7 @@ describe('A question', () => {
       'TASK_PROGRESS',
       'TASK_SUSPENDED',
       'TASK_ACTION_ACCEPTED',
+      'TASK_RESUMED',
       'TASK_PROGRESS',
       'TASK_COMPLETED',
     ]);

@@ -23,6 +23,7 @@ import * as paging from './checks/paging.js';
 import * as pollEnd from './checks/poll-at-the-end.js';
 import * as snapshots from './checks/snapshots.js';
 import * as spellings from './checks/spellings.js';
+import * as steps from './checks/steps.js';
 import * as sockets from './checks/web-sockets.js';
 
 type Row =
@@ -116,6 +117,17 @@ export const CLAUSES: readonly Clause[] = [
     ],
     ['events.released', '`released` | The executor handed the task back', WORKER, events.releasedReason],
     ['events.suspended-runs', 'The status stays `RUNNING`.', WORKER, events.suspendedRuns],
+  ]),
+  ...under(PROTOCOL, 'Steps', [
+    ['steps.once', 'A step is finished once in the life of its task.', WORKER, steps.finishedOnce],
+    ['steps.boundary', 'Its `supersedesAfterEventId` is the boundary.', WORKER, steps.boundary],
+    ['steps.retrying', 'The attempt tries an unfinished step again.', WORKER, steps.retrying],
+    [
+      'steps.resumed',
+      'It follows `TASK_ACTION_ACCEPTED` where progress or output lies after the boundary',
+      WORKER,
+      steps.resumed,
+    ],
   ]),
   ...under(PROTOCOL, 'Who is calling', [
     [
@@ -735,6 +747,14 @@ export const CLAUSES: readonly Clause[] = [
     ['workers.retry', 'It is attempt 2 now.', WORKER, leases.retried],
     ['workers.fail', 'A failure that is not `retryable` ends the task', WORKER, leases.failedFinally],
     ['workers.attempts', 'and so does the last attempt (`willRetry` is false then)', WORKER, leases.attemptsAreSpent],
+  ]),
+  ...under(WORKERS, 'Finish a step', [
+    [
+      'workers.steps',
+      'Its leases have `steps`: the results of the steps that are finished, oldest first.',
+      WORKER,
+      steps.leasedSteps,
+    ],
   ]),
   ...under(WORKERS, 'Hand it back', [
     [

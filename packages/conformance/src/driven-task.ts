@@ -1,6 +1,7 @@
 import type { AppendableType, EventPayload, GivenPayload } from '../../protocol/src/events.js';
 import { CLAIM_WAIT_MS } from '../../protocol/src/limits.js';
 import type { JsonObject } from '../../protocol/src/json-schema.js';
+import type { StepReceipt } from '../../protocol/src/snapshots.js';
 import type { Answer } from './api-client.js';
 import { Broken } from './outcomes.js';
 import { shown } from './demands.js';
@@ -53,6 +54,13 @@ export class DrivenTask {
     return accepted(await this.worker.events(this.lease, this.#batchSeq, events)).eventIds;
   }
 
+  /** The end of a step, which is a batch. */
+  async finishStep(key: string, result: unknown): Promise<StepReceipt> {
+    this.#batchSeq += 1;
+    const body = { batchSeq: this.#batchSeq, key, result };
+    return accepted(await this.worker.call<StepReceipt>(this.lease, 'steps', body));
+  }
+
   /** The id of the terminal event. */
   async complete(result: unknown = null): Promise<string> {
     return this.end('complete', { result });
@@ -86,10 +94,10 @@ export class DrivenTask {
     accepted(await this.worker.call(this.lease, 'release'));
   }
 
-  /** Claims the task again, after an attempt that ended or an answer. */
-  async resume(): Promise<Lease> {
+  /** Claims the task again, after an attempt that ended or an answer. `steps`: as a worker that knows them. */
+  async resume(steps = false): Promise<Lease> {
     const waitTimeoutMs = Math.min(this.patienceMs, CLAIM_WAIT_MS.maximum);
-    const { leases } = accepted(await this.worker.claim([this.lease.taskType], { waitTimeoutMs }));
+    const { leases } = accepted(await this.worker.claim([this.lease.taskType], { waitTimeoutMs, steps }));
     const lease = leases.find(({ taskId }) => taskId === this.taskId);
     if (!lease) throw new Broken(`the task was not handed out again within ${waitTimeoutMs} ms`);
     this.lease = lease;

@@ -1,4 +1,5 @@
 import type { JsonObject } from '../../protocol/src/json-schema.js';
+import type { Service } from '../../protocol/src/snapshots.js';
 import type { Answer, ApiClient, HeaderMap } from './api-client.js';
 import type { Lease, WorkerEvent } from './wire.js';
 
@@ -21,11 +22,16 @@ export class WorkerClient {
     {
       maxTasks = 1,
       waitTimeoutMs = 0,
+      steps = false,
       signal,
-    }: { maxTasks?: number; waitTimeoutMs?: number; signal?: AbortSignal } = {},
+    }: { maxTasks?: number; waitTimeoutMs?: number; steps?: boolean; signal?: AbortSignal } = {},
   ): Promise<Answer<{ leases: readonly Lease[] }>> {
-    const body = { workerId: 'conformance', taskTypes, maxTasks, waitTimeoutMs };
+    const body = { workerId: 'conformance', taskTypes, maxTasks, waitTimeoutMs, ...(steps && { steps }) };
     return this.http.post('/worker/v1/leases', body, this.#headers, signal);
+  }
+
+  features(): Promise<Answer<Service>> {
+    return this.http.request('GET', '/worker/v1', { headers: this.#headers });
   }
 
   events(held: Held, batchSeq: number, events: readonly WorkerEvent[]): Promise<Answer<{ eventIds: string[] }>> {
