@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { CLOSE_CODES } from '../packages/protocol/src/close-codes.js';
 import { ERROR_KINDS, ERRORS, FAILURES } from '../packages/protocol/src/errors.js';
 import { EVENT_TYPES, EVENTS } from '../packages/protocol/src/events.js';
+import { FEATURES } from '../packages/protocol/src/features.js';
 import { FRAMES } from '../packages/protocol/src/frames.js';
 import { expected, listed, type Members } from '../packages/protocol/src/json-schema.js';
 import { LIMITS } from '../packages/protocol/src/limits.js';
@@ -59,6 +60,11 @@ export function withProtocolTables(page: string, settings: Readonly<Record<strin
       '--- | ---',
       ...Object.entries(FAILURES).map(([code, meaning]) => `\`${code}\` | ${meaning}`),
       'another code | The author of the handler defines it.',
+    ],
+    features: [
+      'feature | since | meaning',
+      '--- | --- | ---',
+      ...Object.entries(FEATURES).map(([name, { since, meaning }]) => `\`${name}\` | ${since} | ${meaning}`),
     ],
     'close codes': [
       'code | why | the client',
@@ -122,7 +128,8 @@ const grouped = (value: number) => String(value).replace(/\B(?=(\d{3})+$)/g, ' '
 
 function bytesText(bytes: number): string {
   const power = bytes >= 2 ** 30 ? 3 : bytes >= 2 ** 20 ? 2 : 1;
-  return `${bytes / 1024 ** power} ${['KiB', 'MiB', 'GiB'][power - 1]}`;
+  const amount = bytes / 1024 ** power;
+  return Number.isInteger(amount) ? `${amount} ${['KiB', 'MiB', 'GiB'][power - 1]}` : `${grouped(bytes)} bytes`;
 }
 
 /** The page, with other rows in the table between the two marks of this name. */

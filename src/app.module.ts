@@ -26,6 +26,7 @@ import { OwnershipConfig } from './ownership/ownership.config.js';
 import { OwnershipModule } from './ownership/ownership.module.js';
 import { TasksConfig } from './tasks/tasks.config.js';
 import { TasksModule } from './tasks/tasks.module.js';
+import { ReplicasModule } from './replicas/replicas.module.js';
 import { AttachmentStore } from './uploads/attachment-store.js';
 import { UploadsConfig } from './uploads/uploads.config.js';
 import { UploadsModule } from './uploads/uploads.module.js';
@@ -54,6 +55,9 @@ export interface Parts {
   readonly registry?: Registry;
 }
 
+/** By the store of attachments. A bucket is reached over a network, which one replica may lose alone. */
+const PART_OF_READINESS = { s3: 'required', filesystem: 'shown', none: undefined } as const;
+
 /** The list of modules, and the slice of the configuration that each gets. */
 @Global()
 @Module({})
@@ -77,13 +81,14 @@ export class AppModule {
         AuthModule.register(hosted),
         OwnershipModule.register(hosted),
         UploadsModule.register(hosted),
+        ReplicasModule,
         TasksModule,
         StreamingModule.register(hosted),
         ExecutionModule,
         HealthModule.register({
           redisUrl: config.liveLog.redisUrl,
           readinessRedis: config.health.readinessRedis,
-          remoteAttachments: config.uploads.store === 's3' && !hosted.has(AttachmentStore),
+          readinessAttachments: hosted.has(AttachmentStore) ? undefined : PART_OF_READINESS[config.uploads.store],
           hosted,
         }),
         ...host.modules,

@@ -7,9 +7,9 @@ import { PayloadTooLarge } from '../errors.js';
 import { Observer } from '../observability/observer.js';
 import { AppendEvents } from '../tasks/append-events.js';
 import { appendedEvent } from '../tasks/domain/event-payloads.js';
-import { joinOutput } from '../tasks/domain/join-output.js';
+import { type Joined, joinOutput } from '../tasks/domain/join-output.js';
 import type { NewEvent } from '../tasks/domain/task-event.js';
-import { EventInvalid, EventTooLarge } from '../tasks/domain/tasks.errors.js';
+import { EventInvalid, EventTooLarge, IdempotencyConflict } from '../tasks/domain/tasks.errors.js';
 import { attemptOf } from '../tasks/lease-token.js';
 import { TasksConfig } from '../tasks/tasks.config.js';
 
@@ -60,15 +60,20 @@ export class AppendWorkerEvents {
       throw new PayloadTooLarge(maxBytes, `The events of a batch have at most ${maxBytes} bytes.`);
     }
     const told = given.filter(({ type }) => type !== 'TASK_STARTED');
+    const append = async ({ events, placeOf }: Joined) => {
+      const request = { taskId, leaseToken, batchSeq, events, ...(principalId !== undefined && { principalId }) };
+      const receipt = await this.appendEvents.execute(request);
+      return { ...receipt, stored: placeOf.map((place) => String(receipt.events[place]?.eventId)) };
+    };
     const joined = joinOutput(told, this.config.maxEventPayloadBytes);
-    const receipt = await this.appendEvents.execute({
-      taskId,
-      leaseToken,
-      batchSeq,
-      events: joined.events,
-      ...(principalId !== undefined && { principalId }),
+    const receipt = await append(joined).catch((error: unknown) => {
+      if (!(error instanceof IdempotencyConflict)) throw error;
+      // 0.1.0 did not count escapes, and may have stored this very batch in other pieces. A used number stores nothing.
+      const asBefore = joinOutput(told, this.config.maxEventPayloadBytes, JSON.stringify);
+      if (asBefore.placeOf.every((place, n) => place === joined.placeOf[n])) throw error;
+      return append(asBefore);
     });
-    const stored = joined.placeOf.map((place) => String(receipt.events[place]?.eventId));
+    const { stored } = receipt;
     const eventIds = given.map(({ type }) => (type === 'TASK_STARTED' ? STARTED_EVENT_ID : (stored.shift() ?? '')));
     const { leaseExpiresAt, cancellationRequested } = receipt;
     return { eventIds, leaseExpiresAt, cancellationRequested };

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type JsonObject, TaskFailure, type TaskHandlers } from '#handler/task-handler.js';
+import { JsonText } from '../json/json-text.js';
+import { exactTreeOf } from '../json/json-tree.js';
 
 /** Task types to try the service with. Off in production-like environments. */
 export const DEMO_HANDLERS: TaskHandlers = {
@@ -15,7 +17,7 @@ export const DEMO_HANDLERS: TaskHandlers = {
     return { greeting: `Hello, ${name}!` };
   },
 
-  'demo.echo': (input) => input,
+  'demo.echo': (input, { rawJson }) => exactTreeOf(new JsonText(rawJson(input))),
 
   'demo.fail': (input) => {
     throw new TaskFailure('DEMO_FAILURE', text(input, 'message', 'This task fails on purpose.'), {
@@ -43,7 +45,7 @@ export const DEMO_HANDLERS: TaskHandlers = {
     return { text: joined };
   },
 
-  'demo.approval': async (input, { suspend }) => {
+  'demo.approval': async (input, { suspend, rawJson }) => {
     const question = text(input, 'question', 'Shall it be done?');
     const expiresInMs = input['expiresInMs'] === undefined ? undefined : count(input, 'expiresInMs', 0, 86_400_000);
     const answer = await suspend({
@@ -52,7 +54,7 @@ export const DEMO_HANDLERS: TaskHandlers = {
       interaction: { question },
       ...(expiresInMs !== undefined && { expiresAt: Date.now() + expiresInMs }),
     });
-    return { decision: answer.actionType, payload: answer.payload };
+    return { decision: answer.actionType, payload: await exactTreeOf(new JsonText(rawJson(answer.payload))) };
   },
 
   'demo.attachments': async (_input, { attachments, signal }) => {

@@ -20,8 +20,11 @@ import { ServiceReadiness } from './service-readiness.js';
 export interface HealthOptions extends HealthConfig {
   /** Absent: there is no Redis to wait for. */
   readonly redisUrl?: string | undefined;
-  /** Whether attachments are on another machine, so that they need a probe. Defaults to no. */
-  readonly remoteAttachments?: boolean;
+  /**
+   * How the attachment store is part of readiness. `required`: this replica may have lost it alone, and another one not.
+   * `shown`: a full disk is nothing that another replica could mend. Absent: there is none of the service's own.
+   */
+  readonly readinessAttachments?: 'required' | 'shown' | undefined;
   readonly hosted: Hosted;
 }
 
@@ -68,7 +71,7 @@ function probesOf({ redisUrl }: HealthOptions) {
   ];
 }
 
-function defaultProbe({ readinessRedis, remoteAttachments, hosted }: HealthOptions): Provider[] {
+function defaultProbe({ readinessRedis, readinessAttachments: part, hosted }: HealthOptions): Provider[] {
   return unlessHosted(hosted, {
     provide: ReadinessProbe,
     useFactory: (
@@ -79,8 +82,11 @@ function defaultProbe({ readinessRedis, remoteAttachments, hosted }: HealthOptio
       redis?: RedisReadinessProbe,
     ) =>
       new CompositeReadinessProbe(
-        { postgres, ...(redis && { redis }), executor, ...(remoteAttachments && { attachments }) },
-        { degraded: readinessRedis === 'degraded' ? ['redis'] : [], log },
+        { postgres, ...(redis && { redis }), executor, ...(part && { attachments }) },
+        {
+          degraded: [...(readinessRedis === 'degraded' ? ['redis'] : []), ...(part === 'shown' ? ['attachments'] : [])],
+          log,
+        },
       ),
     inject: [
       Log,

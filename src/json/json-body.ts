@@ -1,9 +1,17 @@
 import { jsonTextOf } from './canonical-json.js';
-import { InvalidRequest } from '../errors.js';
+import { InvalidRequest, MalformedJson } from '../errors.js';
 import { isMembers, type Members, membersOf, type Shape, type Taken } from './json-shape.js';
+import { NOT_KEPT } from './json-number.js';
 import { JsonText } from './json-text.js';
 import { jsonThread } from './json-thread.js';
-import { type JsonObject, type JsonValue, parseStrictJson } from './strict-json.js';
+import {
+  type CheckedJson,
+  checkedJson,
+  exactTree,
+  type JsonObject,
+  type JsonValue,
+  parseStrictJson,
+} from './strict-json.js';
 
 /** A thread reads larger texts. A text of this size takes some milliseconds in the worst shape. */
 const LARGE_BYTES = 64 * 1024;
@@ -11,32 +19,40 @@ const LARGE_BYTES = 64 * 1024;
 /** The checked JSON object of a body. Its members are read when the route is known. */
 export abstract class JsonBody {
   abstract members(shape: Shape): Taken | Promise<Taken>;
-  /** The whole object as a tree, for a route without a shape. The client decides how long that takes. */
+  /**
+   * The whole object as a tree, for a route without a shape. The client decides how long that takes.
+   * @throws MalformedJson when it has an integer that only a text keeps
+   */
   abstract toJSON(): JsonObject;
 }
 
 /** At once where the body is small. @throws MalformedJson, InvalidRequest when it is no object, ServiceUnavailable */
 export function checkedBody(bytes: Uint8Array): JsonBody | Promise<JsonBody> {
-  return bytes.length > LARGE_BYTES ? checkedOnThread(bytes) : new SmallBody(objectOf(parseStrictJson(bytes)));
+  return bytes.length > LARGE_BYTES ? checkedOnThread(bytes) : new SmallBody(checkedJson(bytes));
 }
 
 /** @throws MalformedJson, ServiceUnavailable */
 export function checkedText(json: string): JsonText | Promise<JsonText> {
-  if (json.length <= LARGE_BYTES) return jsonTextOf(parseStrictJson(json));
+  if (json.length <= LARGE_BYTES) return jsonTextOf(exactTree(checkedJson(json)));
   return jsonThread.run(Buffer.from(json), 'text').then(revivedText);
 }
 
 class SmallBody extends JsonBody {
-  constructor(private readonly object: JsonObject) {
+  readonly #object: JsonObject;
+
+  constructor(private readonly checked: CheckedJson) {
     super();
+    this.#object = objectOf(exactTree(checked));
   }
 
   members(shape: Shape): Taken {
-    return membersOf(this.object, shape);
+    return membersOf(this.#object, shape);
   }
 
   toJSON(): JsonObject {
-    return this.object;
+    const { bigIntegerAt } = this.checked;
+    if (bigIntegerAt !== undefined) throw new MalformedJson(NOT_KEPT, bigIntegerAt);
+    return this.#object;
   }
 }
 
@@ -51,12 +67,12 @@ class LargeBody extends JsonBody {
   }
 
   toJSON(): JsonObject {
-    return JSON.parse(new TextDecoder().decode(this.bytes)) as JsonObject;
+    return parseStrictJson(this.bytes) as JsonObject;
   }
 }
 
 async function checkedOnThread(bytes: Uint8Array): Promise<JsonBody> {
-  if ((await jsonThread.run(bytes, 'check')) !== 'object') throw noObject();
+  if (!(await jsonThread.run(bytes, 'check'))) throw noObject();
   return new LargeBody(bytes);
 }
 

@@ -1,3 +1,4 @@
+import { isBigInteger } from '#protocol/exact-json.js';
 import { MalformedJson } from '../errors.js';
 import { MAX_NUMBER_LENGTH, numberFault } from './json-number.js';
 
@@ -29,6 +30,8 @@ const MAX_QUOTED_KEY_LENGTH = 64;
  */
 export class JsonScan {
   private at = 0;
+  /** Where the first integer is that only its text keeps. */
+  bigIntegerAt: number | undefined;
 
   constructor(
     private readonly text: string,
@@ -119,8 +122,11 @@ export class JsonScan {
     // A double keeps any fifteen digits.
     if (!exponential && this.at - start <= 15) return;
     if (this.at - start > MAX_NUMBER_LENGTH) throw new MalformedJson('an overlong number', start);
-    const fault = numberFault(text.slice(start, this.at));
-    if (fault !== undefined) throw new MalformedJson(fault, start);
+    const literal = text.slice(start, this.at);
+    const fault = numberFault(literal);
+    if (fault === undefined) return;
+    if (!isBigInteger(literal)) throw new MalformedJson(fault, start);
+    this.bigIntegerAt ??= start;
   }
 
   private digits(): void {

@@ -1,4 +1,7 @@
+import { digitsOf } from '#protocol/exact-json.js';
+import { MalformedJson } from '../errors.js';
 import { jsonTextOf } from './canonical-json.js';
+import { NOT_KEPT } from './json-number.js';
 import { JsonText } from './json-text.js';
 import type { JsonObject, JsonValue } from './strict-json.js';
 
@@ -40,6 +43,7 @@ const MAX_CUT = 20;
 /**
  * The members of a body, as deep as the validators look. Parts below the shape become an empty array or object. So a fitting body
  * is complete, and another one is refused exactly as the complete one would be.
+ * @throws MalformedJson when an integer that only a text keeps is in another member
  */
 export function membersOf(object: object, shape: Shape): Taken {
   const reading: Reading = { unknownLeft: MAX_UNKNOWN, cut: [] };
@@ -82,7 +86,7 @@ export function isMembers(value: unknown): value is Members {
 
 function flat(value: JsonValue, maxElements: number): Member {
   if (Array.isArray(value)) return value.slice(0, maxElements).map(hollow);
-  if (!isObject(value)) return value;
+  if (!isObject(value)) return hollow(value);
   const members = Object.entries(value).slice(0, MAX_INNER);
   return Object.fromEntries(members.map(([name, member]) => [name, hollow(member)]));
 }
@@ -96,6 +100,7 @@ function isCut(value: JsonValue, maxElements: number): boolean {
 }
 
 function hollow(value: JsonValue): JsonValue {
+  if (digitsOf(value) !== undefined) throw new MalformedJson(NOT_KEPT);
   if (Array.isArray(value)) return [];
   return isObject(value) ? {} : value;
 }

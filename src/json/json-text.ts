@@ -1,3 +1,5 @@
+import { storedJson } from '#protocol/exact-json.js';
+
 export type JsonKind = 'object' | 'array' | 'string' | 'number' | 'boolean' | 'null';
 
 const KINDS: Readonly<Record<string, JsonKind>> = {
@@ -15,7 +17,7 @@ const KINDS: Readonly<Record<string, JsonKind>> = {
  */
 export class JsonText {
   constructor(
-    /** As `JSON.stringify` writes it. */
+    /** As `storedJson` writes it: on one line, and big integers by their digits. */
     readonly json: string,
     /** By RFC 8785, for fingerprints. Absent where no fingerprint is needed. */
     readonly canonical?: string,
@@ -35,13 +37,13 @@ export type WithText<T> = {
       : T[N];
 };
 
-/** The object as `JSON.stringify` writes it, with each `JsonText` inserted as it is. */
+/** The object as `storedJson` writes it, with each `JsonText` inserted as it is. */
 export function writeObject(members: object): string {
   const written: string[] = [];
   for (const [name, member] of Object.entries(members) as [string, unknown][]) {
-    const json = member instanceof JsonText ? member.json : JSON.stringify(member);
-    // undefined has no JSON text.
-    if (json !== undefined) written.push(`${JSON.stringify(name)}:${json}`);
+    // JSON has no word for it.
+    if (member === undefined) continue;
+    written.push(`${storedJson(name)}:${member instanceof JsonText ? member.json : storedJson(member)}`);
   }
   return `{${written.join(',')}}`;
 }

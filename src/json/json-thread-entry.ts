@@ -1,9 +1,10 @@
 import { parentPort } from 'node:worker_threads';
+import { marked } from '#protocol/exact-json.js';
 import { jsonTextOf } from './canonical-json.js';
 import { MalformedJson } from '../errors.js';
 import { membersOf } from './json-shape.js';
 import type { JsonAnswer, JsonJob, JsonRequest } from './json-thread.js';
-import { checkStrictJson, parseStrictJson } from './strict-json.js';
+import { checkedJson, exactTree } from './strict-json.js';
 
 // The other side of json-thread.ts: work that is slow for some shapes of JSON runs here.
 
@@ -19,7 +20,7 @@ function answerTo(id: number, bytes: Uint8Array, job: JsonJob): JsonAnswer {
 }
 
 function done(bytes: Uint8Array, job: JsonJob): unknown {
-  if (job === 'check') return checkStrictJson(bytes);
-  if (job === 'text') return jsonTextOf(parseStrictJson(bytes));
-  return membersOf(JSON.parse(new TextDecoder().decode(bytes)) as object, job);
+  if (job === 'check') return checkedJson(bytes).text.trimStart().startsWith('{');
+  if (job === 'text') return jsonTextOf(exactTree(checkedJson(bytes)));
+  return membersOf(JSON.parse(marked(new TextDecoder().decode(bytes))) as object, job);
 }

@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { MalformedJson, ServiceUnavailable } from '../errors.js';
 import type { Shape } from './json-shape.js';
 
-/** `check`: only whether it is JSON. `text`: a `JsonText`. A shape: the members of an object that was checked before. */
+/** `check`: whether it is an object, if it is JSON. `text`: a `JsonText`. A shape: the members of an object that was checked before. */
 export type JsonJob = 'check' | 'text' | Shape;
 
 export interface JsonRequest {

@@ -55,6 +55,11 @@ export const METRICS = {
     labels: ['method', 'route', 'status'],
     buckets: HTTP_SECONDS,
   },
+  attachment_store_failures_total: {
+    kind: 'counter',
+    help: 'Calls of the attachment store that failed because it does not answer or has no room: put, open, remove',
+    labels: ['operation'],
+  },
   tasks_aside: {
     kind: 'gauge',
     help: 'Tasks that could not be written, were set aside, and wait for an operator',

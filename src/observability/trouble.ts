@@ -10,6 +10,7 @@ export class Trouble {
     private readonly log: Log,
     private readonly begun: string,
     private readonly over: string,
+    private readonly level: 'warn' | 'error' = 'warn',
   ) {}
 
   /** @param fields of the line, besides the error */
@@ -17,7 +18,7 @@ export class Trouble {
     this.#failures += 1;
     if (this.#failures > 1) return;
     this.#since = performance.now();
-    this.log.warn({ ...fields, err }, this.begun);
+    this.log[this.level]({ ...fields, err }, this.begun);
   }
 
   worked(): void {

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { endsTask } from '#protocol/events.js';
 import { isFaultOfData } from '../database/database.errors.js';
 import { Database } from '../database/database.js';
+import { canonicalForm } from '../json/canonical-json.js';
 import { LiveLog } from './ports/live-log.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { BatchQueue, type Locked } from './batch-queue.js';
@@ -80,7 +81,7 @@ export class AppendEvents {
       const stored = await readBatch(this.database, taskId, written.after.leaseNumber, batchSeq);
       const equal =
         stored.length === events.length &&
-        stored.every((event, i) => event.type === events[i]?.type && event.payloadJson === events[i]?.json);
+        stored.every((event, i) => event.type === events[i]?.type && isSameJson(event.payloadJson, events[i].json));
       if (!equal) throw new IdempotencyConflict('batchSeq');
       return { events: stored, ...(await this.renewed(request)) };
     }
@@ -93,6 +94,11 @@ export class AppendEvents {
     if (!lease) throw new LeaseLost();
     return lease;
   }
+}
+
+/** By value: 0.1.0 stored the line ends U+0085, U+2028 and U+2029 as they are, and not as escapes. */
+function isSameJson(a: string, b: string): boolean {
+  return a === b || canonicalForm(a) === canonicalForm(b);
 }
 
 /** A task is in one batch at a time, so its requests are stored in their order of arrival. */

@@ -6,6 +6,7 @@ import { InvalidCursor } from './domain/tasks.errors.js';
 import { listTaskViews, type TaskFilter } from './store/read-task-page.js';
 import type { TaskView } from './store/read-task-view.js';
 import { isTaskId } from './domain/task-id.js';
+import { TasksConfig } from './tasks.config.js';
 
 export interface TaskPage {
   readonly items: readonly TaskView[];
@@ -19,6 +20,7 @@ export class ListTasks {
   constructor(
     private readonly database: Database,
     private readonly observer: Observer,
+    private readonly config: TasksConfig,
   ) {}
 
   /** @throws InvalidCursor when the cursor was not made here */
@@ -31,7 +33,7 @@ export class ListTasks {
       const after = page.cursor === undefined ? undefined : placeOf(page.cursor);
       const own = { ...filter, ...ownerOf(auth), ...(after && { after }) };
       // Reads one more than the client wants, to recognise the last page.
-      const views = await listTaskViews(this.database, own, page.limit + 1);
+      const views = await listTaskViews(this.database, own, page.limit + 1, this.config.maxAttempts);
       const items = views.slice(0, page.limit);
       const last = items.at(-1);
       return { items, nextCursor: last && views.length > page.limit ? cursorOf(last) : null };

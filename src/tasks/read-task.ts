@@ -6,6 +6,7 @@ import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { TaskNotFound } from './domain/tasks.errors.js';
 import { readTaskHead, readTaskView, type TaskView } from './store/read-task-view.js';
 import { isTaskId } from './domain/task-id.js';
+import { TasksConfig } from './tasks.config.js';
 
 /** One task as it is now. */
 @Injectable()
@@ -14,6 +15,7 @@ export class ReadTask {
     private readonly database: Database,
     private readonly ownership: OwnershipPolicy,
     private readonly observer: Observer,
+    private readonly config: TasksConfig,
   ) {}
 
   /** @throws TaskNotFound when there is no such task that the caller may read */
@@ -22,7 +24,7 @@ export class ReadTask {
       // The owner is read first. Reading the whole task takes time, which would reveal the task to a stranger.
       const head = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
       if (!head || !(await this.ownership.mayRead(auth, head.identity))) throw new TaskNotFound();
-      const view = await readTaskView(this.database, taskId);
+      const view = await readTaskView(this.database, taskId, this.config.maxAttempts);
       if (!view) throw new TaskNotFound();
       return view;
     });

@@ -6,7 +6,14 @@ import { adopted, claimedUnseen, type FoundEvent, replayed } from './domain/adop
 import { messageEvent } from './domain/event-payloads.js';
 import { isOver, NEW_TASK, type Task } from './domain/task.js';
 import { newEvent, type NewEvent } from './domain/task-event.js';
-import { type AddedEvent, type AsideTask, lockAsideTask, loggedEvents, restoreTask } from './store/repaired-rows.js';
+import {
+  type AddedEvent,
+  type AsideTask,
+  lockAsideTask,
+  loggedEvents,
+  type LoggedQuestion,
+  restoreTask,
+} from './store/repaired-rows.js';
 
 /** The most missing ids below a stored event that are filled. Events further away stay where they are. */
 const MOST_FILLED = 1_000;
@@ -52,7 +59,7 @@ class Walk {
   adopted = 0;
   /** The log has an event that no decision leads to. */
   isBroken = false;
-  question: Readonly<Record<string, unknown>> = {};
+  question: LoggedQuestion | undefined;
   readonly added: AddedEvent[] = [];
   #isPastHead = false;
 
@@ -70,7 +77,8 @@ class Walk {
     if (missing > MOST_FILLED) return false;
     for (let n = 0; n < missing; n += 1) this.add(this.filler());
     this.task = this.after(event);
-    if (event.type === 'TASK_SUSPENDED') this.question = event.payload as Readonly<Record<string, unknown>>;
+    if (event.type === 'TASK_SUSPENDED')
+      this.question = { eventId, payload: event.payload as Readonly<Record<string, unknown>> };
     return true;
   }
 

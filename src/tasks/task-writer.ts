@@ -81,7 +81,7 @@ export class TaskWriter {
     try {
       return await this.published(async (tx) => {
         const records = await lock(tx);
-        const decided = records.map((record) => ({ record, ...this.decided(record.task, command(record)) }));
+        const decided = records.map((record) => ({ record, ...this.decided(record, command(record)) }));
         const result = writtenOf(decided, await this.store(tx, decided, actor));
         await beside?.(tx, result);
         return result;
@@ -141,7 +141,7 @@ export class TaskWriter {
       for (const record of records) {
         try {
           if (record.flaw !== null) throw new Error(record.flaw);
-          decided.push({ record, ...this.decided(record.task, command(record)) });
+          decided.push({ record, ...this.decided(record, command(record)) });
         } catch (error) {
           faults.push({ record, error });
         }
@@ -205,10 +205,15 @@ export class TaskWriter {
     }
   }
 
-  private decided(task: Task, command: Command | null): Decision {
-    if (!command) return { events: [], task, claimableInMs: 0 };
-    const { maxAttempts, maxEventsPerTask } = this.config;
-    const decision = decide(task, command, { maxAttempts, maxEventsPerTask, jitter: Math.random() });
+  private decided({ task, maxAttempts, now }: TaskRecord, command: Command | null): Decision {
+    if (!command) return { events: [], task, notBefore: null };
+    const { maxEventsPerTask } = this.config;
+    const decision = decide(task, command, {
+      maxAttempts: maxAttempts ?? this.config.maxAttempts,
+      maxEventsPerTask,
+      jitter: Math.random(),
+      now,
+    });
     for (const event of decision.events) this.refuseTooLarge(event);
     return decision;
   }
@@ -221,12 +226,12 @@ export class TaskWriter {
   }
 
   private change(decided: Decided<TaskRecord>, actor: Actor): TaskChange {
-    const { record, task, events, claimableInMs } = decided;
+    const { record, task, events, notBefore } = decided;
     return {
       taskId: record.identity.taskId,
       task,
       events,
-      claimableInMs,
+      notBefore,
       suspendExpiresAt: expiryOf(events),
       workerId: task.run.state === 'leased' ? (actor.workerId ?? null) : null,
       principalId: actor.principalId ?? `worker:${record.workerId ?? ''}`,

@@ -31,8 +31,8 @@ export abstract class AttachmentStore {
   abstract remove(attachmentId: string): Promise<void>;
 
   /**
-   * Resolves when the store answers, for readiness. The service asks at most once a second, and waits at most a second. Defaults
-   * to yes, for local stores.
+   * Resolves when the store answers and has room, for readiness. The service asks at most once a second, and waits at most a
+   * second. Defaults to yes.
    * @throws AttachmentStoreUnavailable
    */
   async checkHealth(): Promise<void> {}

@@ -1,4 +1,5 @@
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { type FileHandle, mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { AttachmentStore, type ByteRange } from './attachment-store.js';
@@ -6,19 +7,13 @@ import { AttachmentMissing, AttachmentStoreUnavailable } from './uploads.errors.
 
 /** The ids that the service makes. Any other text could be a path. */
 const ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-/** Space, permission, hardware: faults that an operator mends. */
-const TROUBLE = new Set([
-  'ENOSPC',
-  'EDQUOT',
-  'EROFS',
-  'EACCES',
-  'EPERM',
-  'EMFILE',
-  'ENFILE',
-  'EIO',
-  'ESTALE',
-  'ENOTDIR',
-]);
+/** No room: the disk is full, or the quota of the service is used up. */
+const FULL = new Set(['ENOSPC', 'EDQUOT']);
+/** Permission, hardware: further faults that an operator mends. */
+const TROUBLE = new Set(['EROFS', 'EACCES', 'EPERM', 'EMFILE', 'ENFILE', 'EIO', 'ESTALE', 'ENOTDIR']);
+
+/** What a probe writes: more than a file system keeps beside the name of a file. */
+const PROBE = Buffer.alloc(64 * 1024);
 
 /**
  * A file per attachment, for one replica, or for several that share the directory. A file gets its name only when all of it is on
@@ -64,6 +59,19 @@ export class FilesystemAttachmentStore extends AttachmentStore {
     }
   }
 
+  /** Writes, because a full disk and a read-only one still answer. Leaves nothing. */
+  override async checkHealth(): Promise<void> {
+    const path = join(this.#directory, `probe-${randomUUID()}`);
+    try {
+      await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+      await writeFile(path, PROBE, { mode: 0o600 });
+    } catch (error) {
+      throw translated(error);
+    } finally {
+      await rm(path, { force: true }).catch(() => undefined);
+    }
+  }
+
   private pathOf(attachmentId: string): string {
     if (!ID.test(attachmentId)) throw new TypeError('not an id of an attachment');
     return join(this.#directory, attachmentId.slice(-2), attachmentId);
@@ -98,7 +106,9 @@ async function syncDirectory(path: string): Promise<void> {
 }
 
 function translated(error: unknown): unknown {
-  return TROUBLE.has(codeOf(error) ?? '') ? new AttachmentStoreUnavailable(error) : error;
+  const code = codeOf(error) ?? '';
+  if (FULL.has(code)) return new AttachmentStoreUnavailable(error, 'The attachment store has no room.');
+  return TROUBLE.has(code) ? new AttachmentStoreUnavailable(error) : error;
 }
 
 function codeOf(error: unknown): string | undefined {

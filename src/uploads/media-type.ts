@@ -7,28 +7,64 @@ const UNKNOWN = 'application/octet-stream';
 /** The type of any bytes. */
 const GENERIC = new Set([UNKNOWN, 'binary/octet-stream', 'application/unknown']);
 
+const PNG_SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
+
 /** A text has no signature, and may begin like something that has one: "BM" is a bitmap's, "MZ" a program's. */
 const TEXT =
   /^text\/|^application\/(json|xml|javascript|ecmascript|x?-?ndjson|x?-?yaml|toml|sql|graphql|rtf|x-sh|x-httpd-php)$|\+(json|xml|yaml)$/;
 
-const ALIASES: Readonly<Record<string, string>> = {
-  'application/compressed': 'application/gzip',
-  'application/msdos-program': 'application/msdownload',
-  'application/vnd.microsoft.portable-executable': 'application/msdownload',
-  'application/vnd.rar': 'application/rar-compressed',
-  'application/rar': 'application/rar-compressed',
-  'application/vnd.sqlite3': 'application/sqlite3',
-  'application/zip-compressed': 'application/zip',
-  'audio/mp3': 'audio/mpeg',
-  'audio/wave': 'audio/wav',
-  'audio/vnd.wave': 'audio/wav',
-  'image/jpg': 'image/jpeg',
-  'image/pjpeg': 'image/jpeg',
-  'image/ms-bmp': 'image/bmp',
-  'image/vnd.microsoft.icon': 'image/icon',
-  'video/avi': 'video/vnd.avi',
-  'video/msvideo': 'video/vnd.avi',
+/** Further names by which clients call a type, without `x-`: those of shared-mime-info, which desktops use. */
+const OTHER_NAMES: Readonly<Record<string, readonly string[]>> = {
+  'application/apple-diskimage': ['application/dmg'],
+  'application/bzip2': ['application/bzip'],
+  'application/deb': ['application/vnd.debian.binary-package', 'application/debian-package'],
+  'application/gzip': ['application/compressed', 'application/gunzip', 'gzip/document'],
+  'application/iso9660-image': ['application/cd-image', 'application/iso-image'],
+  'application/java-archive': ['application/jar'],
+  'application/msdownload': [
+    'application/msdos-program',
+    'application/dosexec',
+    'application/exe',
+    'application/ms-dos-executable',
+    'application/vnd.microsoft.portable-executable',
+  ],
+  'application/pdf': ['application/acrobat', 'application/nappdf', 'image/pdf'],
+  'application/rar-compressed': ['application/vnd.rar', 'application/rar'],
+  'application/rpm': ['application/redhat-package-manager'],
+  'application/shockwave-flash': ['application/vnd.adobe.flash.movie', 'application/futuresplash'],
+  'application/sqlite3': ['application/vnd.sqlite3', 'application/sqlite'],
+  'application/tar': ['application/gtar'],
+  'application/vnd.ms-cab-compressed': ['application/cab', 'application/cab-compressed'],
+  'application/vnd.apache.parquet': ['application/parquet'],
+  'application/zip': ['application/zip-compressed', 'multipart/zip'],
+  'audio/aiff': ['audio/aif', 'sound/aiff'],
+  'audio/midi': ['audio/mid', 'application/midi'],
+  'audio/mpeg': ['audio/mp3', 'audio/mpg', 'audio/mpeg3', 'audio/mpeg-3'],
+  'audio/wav': ['audio/wave', 'audio/vnd.wave', 'audio/pn-wav'],
+  'font/otf': ['application/font-otf', 'application/vnd.ms-opentype'],
+  'font/ttf': ['application/font-ttf', 'application/font-truetype'],
+  'font/woff': ['application/font-woff'],
+  'font/woff2': ['application/font-woff2'],
+  'image/bmp': ['image/ms-bmp', 'image/windows-bmp', 'image/win-bitmap', 'application/bmp'],
+  'image/icon': ['image/ico', 'image/vnd.microsoft.icon', 'application/ico'],
+  'image/jp2': ['image/jpeg2000', 'image/jpeg2000-image'],
+  'image/jpeg': ['image/jpg', 'image/pjpeg', 'application/jpg'],
+  'image/png': ['application/png'],
+  'image/tiff': ['image/tif', 'application/tiff'],
+  'image/vnd.adobe.photoshop': [
+    'application/photoshop',
+    'application/psd',
+    'image/photoshop',
+    'image/psd',
+    'application/vnd.adobe.photoshop',
+  ],
+  'image/vnd.dwg': ['application/acad', 'application/dwg', 'application/autocad_dwg', 'image/dwg', 'drawing/dwg'],
+  'image/vnd.ms-photo': ['image/jxr'],
+  'video/vnd.avi': ['video/avi', 'video/msvideo', 'application/avi'],
 };
+const ALIASES: ReadonlyMap<string, string> = new Map(
+  Object.entries(OTHER_NAMES).flatMap(([type, names]) => names.map((name) => [name, type] as const)),
+);
 
 /** Types that share a container: the beginning of a file does not tell them apart. */
 const FAMILIES: readonly RegExp[] = [
@@ -65,13 +101,23 @@ export function agreedType(claim: string, sniffed: string | undefined, sample: U
   const claimed = withoutParameters(claim);
   if (GENERIC.has(claimed)) return sniffed === undefined ? UNKNOWN : withoutParameters(sniffed);
   if (TEXT.test(claimed)) {
-    const isBinary = sniffed !== undefined && !TEXT.test(withoutParameters(sniffed)) && sample.includes(0);
-    return isBinary ? undefined : claimed;
+    const isOther = startsWithPng(sample) || (sniffed !== undefined && !TEXT.test(withoutParameters(sniffed)));
+    return isOther && sample.some(isBinaryByte) ? undefined : claimed;
   }
   if (sniffed === undefined) return SIGNED.has(canonical(claimed)) ? undefined : claimed;
   const [said, seen] = [canonical(claimed), canonical(sniffed)];
   if (said === seen) return withoutParameters(sniffed);
   return FAMILIES.some((family) => family.test(said) && family.test(seen)) ? claimed : undefined;
+}
+
+/** Also of a file that ends there: `file-type` looks for what follows. */
+function startsWithPng(sample: Uint8Array): boolean {
+  return PNG_SIGNATURE.every((byte, at) => sample[at] === byte);
+}
+
+/** A byte that no text has, by the standard by which browsers sniff (https://mimesniff.spec.whatwg.org/#binary-data-byte). */
+function isBinaryByte(byte: number): boolean {
+  return byte <= 0x08 || byte === 0x0b || (byte >= 0x0e && byte <= 0x1a) || (byte >= 0x1c && byte <= 0x1f);
 }
 
 function withoutParameters(type: string): string {
@@ -81,5 +127,5 @@ function withoutParameters(type: string): string {
 /** `x-` only means that the name was not registered when it was chosen. */
 function canonical(type: string): string {
   const bare = withoutParameters(type).replace('/x-', '/');
-  return ALIASES[bare] ?? bare;
+  return ALIASES.get(bare) ?? bare;
 }

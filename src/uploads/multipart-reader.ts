@@ -5,6 +5,9 @@ import { PayloadTooLarge } from '../errors.js';
 import { PartCount } from './part-count.js';
 import { UploadInvalid } from './uploads.errors.js';
 
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+const WINDOWS_1252 = new TextDecoder('windows-1252');
+
 export interface MultipartLimits {
   readonly maxFiles: number;
   /** The most parts that are no files. */
@@ -55,7 +58,7 @@ export async function readMultipart(
     understood += 1;
     if (name === undefined) return reject(new UploadInvalid('A part has no name.'));
     if (valueTruncated) return reject(new PayloadTooLarge(limits.maxFieldBytes, 'The fields are too large'));
-    take(sink.field(name, text));
+    take(sink.field(decoded(name), text));
   });
   parser.on('file', (name: string | undefined, bytes, claim) => {
     understood += 1;
@@ -63,7 +66,8 @@ export async function readMultipart(
     // Its reader gets the error. Without this listener the error would end the process.
     bytes.on('error', () => undefined);
     if (name === undefined) return reject(new UploadInvalid('A part has no name.'));
-    take(sink.file(name, claim, bytes));
+    const { filename, mimeType } = claim as FileClaim;
+    take(sink.file(decoded(name), { filename: filename && decoded(filename), mimeType }, bytes));
   });
   parser.on('filesLimit', () => reject(new UploadInvalid(`At most ${limits.maxFiles} files may be attached.`)));
   parser.on('fieldsLimit', () => reject(new UploadInvalid('The body has too many fields.')));
@@ -101,6 +105,20 @@ export async function readMultipart(
   }
 }
 
+/**
+ * A parameter of a part's head, given as its bytes. Clients send UTF-8, and old ones ISO 8859-1, which browsers read as
+ * windows-1252. A `filename*` is decoded already, and comes back as it is.
+ */
+function decoded(parameter: string): string {
+  if (/[^\0-\xff]/.test(parameter)) return parameter;
+  const bytes = Buffer.from(parameter, 'latin1');
+  try {
+    return UTF8.decode(bytes);
+  } catch {
+    return WINDOWS_1252.decode(bytes);
+  }
+}
+
 /** Parsed more strictly than by busboy. Where the two differ, the number of parts differs, and the body is refused. */
 function boundaryOf({ headers }: IncomingMessage): string {
   const [, quoted, bare] =
@@ -114,7 +132,8 @@ function parserOf(request: IncomingMessage, { maxFiles, maxFields, maxFieldBytes
   try {
     return busboy({
       headers: request.headers,
-      defParamCharset: 'utf8',
+      // The bytes of a parameter, each as a character: `decoded` decides what they are.
+      defParamCharset: 'latin1',
       preservePath: true,
       // The closing boundary counts as a part, and a field is cut when it reaches the limit, not when it exceeds it.
       limits: { files: maxFiles, fields: maxFields, parts: maxFiles + maxFields + 1, fieldSize: maxFieldBytes + 1 },

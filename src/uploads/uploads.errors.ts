@@ -15,8 +15,8 @@ export class AttachmentStoreUnavailable extends ProtocolError {
   override readonly code = 'SERVICE_UNAVAILABLE';
   override readonly retryAfterSeconds = 5;
 
-  constructor(cause: unknown) {
-    super('Attachments cannot be stored or read right now.', { cause });
+  constructor(cause: unknown, message = 'Attachments cannot be stored or read right now.') {
+    super(message, { cause });
   }
 }
 

@@ -1,10 +1,13 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { type Hosted, unlessHosted } from '../hosted.js';
+import { Log } from '../observability/log.js';
+import { MetricsSink } from '../observability/metrics-sink.js';
 import { AttachmentStore } from './attachment-store.js';
 import { DiscardUploads } from './discard-uploads.js';
 import { FilesystemAttachmentStore } from './filesystem-attachment-store.js';
 import { LimitsPolicy } from './limits-policy.js';
 import { NoAttachmentStore } from './no-attachment-store.js';
+import { ObservedAttachmentStore } from './observed-attachment-store.js';
 import { ReceiveUpload } from './receive-upload.js';
 import { UploadPolicy } from './upload-policy.js';
 import { UploadSweeper } from './upload-sweeper.js';
@@ -17,7 +20,7 @@ export class UploadsModule {
     const ports = unlessHosted(
       hosted,
       { provide: UploadPolicy, useClass: LimitsPolicy },
-      { provide: AttachmentStore, useFactory: attachmentStore, inject: [UploadsConfig] },
+      { provide: AttachmentStore, useFactory: attachmentStore, inject: [UploadsConfig, Log, MetricsSink] },
     );
     return {
       module: UploadsModule,
@@ -28,7 +31,12 @@ export class UploadsModule {
   }
 }
 
-async function attachmentStore({ store, directory, s3 }: UploadsConfig): Promise<AttachmentStore> {
+async function attachmentStore(config: UploadsConfig, log: Log, metrics: MetricsSink): Promise<AttachmentStore> {
+  const store = await storeOf(config);
+  return store instanceof NoAttachmentStore ? store : new ObservedAttachmentStore(store, log, metrics);
+}
+
+async function storeOf({ store, directory, s3 }: UploadsConfig): Promise<AttachmentStore> {
   if (store === 'filesystem') return new FilesystemAttachmentStore(directory);
   if (store === 'none' || s3 === undefined) return new NoAttachmentStore();
   // Loaded only where it is used, because it takes 100 ms and 20 MB.

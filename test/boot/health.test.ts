@@ -257,12 +257,16 @@ describe('An application', () => {
     ]);
   });
 
-  test('is not ready while its attachments cannot be reached, when they are elsewhere', async () => {
+  test('shows that its attachments cannot be reached, and is not ready when they are elsewhere', async () => {
     const gone = { attachments: () => Promise.reject(new Error('bucket secret-bucket')) };
     const rest = '"postgres":{"status":"ready"},"executor":{"status":"ready"}';
-    expect(await (await start({ ...gone, remoteAttachments: true })).get('/ready')).toEqual([
+    expect(await (await start({ ...gone, readinessAttachments: 'required' })).get('/ready')).toEqual([
       503,
       `{"status":"not_ready","details":{${rest},"attachments":{"status":"not_ready"}}}`,
+    ]);
+    expect(await (await start({ ...gone, readinessAttachments: 'shown' })).get('/ready')).toEqual([
+      200,
+      `{"status":"ready","details":{${rest},"attachments":{"status":"not_ready"}}}`,
     ]);
     expect(await (await start(gone)).get('/ready')).toEqual([200, `{"status":"ready","details":{${rest}}}`]);
   });

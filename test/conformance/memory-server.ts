@@ -5,6 +5,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { basename } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { WebSocketServer } from 'ws';
+import { storedJson } from '#protocol/exact-json.js';
 import { type Clocks, MAX_FRAME_BYTES, MemoryStreams, MULTIPLEX } from './memory-streams.js';
 import type { Json, MemoryTask, StoredFile } from './memory-task.js';
 import { type Action, MemoryTasks, type WorkerEvent } from './memory-tasks.js';
@@ -19,6 +20,7 @@ const TICK_MS = 25;
 const MAX_BODY_BYTES = 2 ** 20;
 /** Bodies of workers, of which the limits of single members are smaller. */
 const MAX_WORKER_BODY_BYTES = 2 ** 22;
+const PRINTABLE = /^[\p{L}\p{M}\p{N}\p{P}\p{S}\p{Zs}\u200c\u200d]{1,255}$/u;
 const JSON_HEADERS = { 'Content-Type': 'application/json; charset=utf-8' };
 
 /** A request on its way to its answer. */
@@ -67,6 +69,10 @@ export class MemoryServer {
     this.#http.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
       if (this.isForeign(request)) {
         socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
+        return;
+      }
+      if (this.principalOf(request) === undefined && request.headers.origin === undefined) {
+        socket.end('HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
         return;
       }
       this.#webSockets.handleUpgrade(request, socket, head, (opened) =>
@@ -170,7 +176,7 @@ export class MemoryServer {
 
   send(response: ServerResponse, { status, body, headers = {} }: Reply): void {
     if (response.headersSent || response.destroyed) return;
-    const text = typeof body === 'string' ? body : body === undefined ? '' : JSON.stringify(body);
+    const text = typeof body === 'string' ? body : body === undefined ? '' : storedJson(body);
     response.writeHead(status, { ...(text !== '' && JSON_HEADERS), ...headers }).end(text);
   }
 
@@ -242,7 +248,7 @@ export class MemoryServer {
     const owner = this.caller(exchange);
     const isForm = exchange.request.headers['content-type']?.startsWith('multipart/form-data') ?? false;
     const { body, files } = isForm ? await this.formOf(exchange) : { body: await this.bodyOf(exchange), files: [] };
-    const key = exchange.request.headers['idempotency-key']?.toString();
+    const key = this.keyOf(exchange);
     if (key !== undefined && body['clientRequestId'] !== undefined && body['clientRequestId'] !== key) {
       throw invalidRequest();
     }
@@ -254,21 +260,39 @@ export class MemoryServer {
     return { status: isNew ? 201 : 200, body: answer, headers };
   }
 
+  keyOf({ request }: Exchange): string | undefined {
+    const sent = request.headers['idempotency-key']?.toString();
+    if (sent === undefined) return undefined;
+    const text = Buffer.from(sent, 'latin1').toString();
+    const key = this.normal(this.withoutQuotes(text));
+    if (!PRINTABLE.test(key) || key.includes('\ufffd')) throw invalidRequest();
+    return key;
+  }
+
+  normal(text: string): string {
+    return text.normalize('NFC');
+  }
+
+  withoutQuotes(text: string): string {
+    const quoted = /^"((?:[^"\\]|\\["\\])*)"$/.exec(text)?.[1];
+    return quoted?.replace(/\\(["\\])/g, '$1') ?? text;
+  }
+
   checkedCreate({ clientRequestId, taskType, input = {}, metadata = {}, ...more }: Json) {
     const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value);
     const wrong = Object.keys(more);
-    if (!/^[\x21-\x7e]{1,255}$/.test(textOf(clientRequestId))) wrong.push('clientRequestId');
-    if (!/^[A-Za-z0-9._:-]{1,128}$/.test(textOf(taskType))) wrong.push('taskType');
+    const name = this.normal(textOf(clientRequestId));
+    if (!PRINTABLE.test(name)) wrong.push('clientRequestId');
+    if (!/^[A-Za-z0-9._:/-]{1,128}$/.test(textOf(taskType))) wrong.push('taskType');
     if (!isObject(input)) wrong.push('input');
     if (!isObject(metadata)) wrong.push('metadata');
     if (wrong.length > 0) throw invalidMembers(...wrong);
-    const { 0: request, 1: type } = [textOf(clientRequestId), textOf(taskType)];
-    return { clientRequestId: request, taskType: type, input: input as Json, metadata: metadata as Json };
+    return { clientRequestId: name, taskType: textOf(taskType), input: input as Json, metadata: metadata as Json };
   }
 
   async formOf(exchange: Exchange): Promise<{ body: Record<string, unknown>; files: readonly StoredFile[] }> {
     const headers = { 'Content-Type': exchange.request.headers['content-type'] ?? '' };
-    const bytes = new Uint8Array(await this.bytesOf(exchange));
+    const bytes = withUtf8Names(await this.bytesOf(exchange));
     const form = await new Response(bytes, { headers }).formData();
     const body: Record<string, unknown> = {};
     const files: StoredFile[] = [];
@@ -281,14 +305,14 @@ export class MemoryServer {
 
   async fileOf(file: File): Promise<StoredFile> {
     const bytes = Buffer.from(await file.arrayBuffer());
-    const isPdf = bytes.subarray(0, 5).toString('latin1') === '%PDF-';
+    const isPdf = /^(%PDF-|\x89PNG)/.test(bytes.subarray(0, 5).toString('latin1'));
     if (isPdf && file.type !== 'application/pdf') throw new Refusal(400, 'UPLOAD_VALIDATION_ERROR');
     const sha256 = createHash('sha256').update(bytes).digest('hex');
     const filename = basename(file.name);
     return {
       attachmentId: randomUUID(),
       filename,
-      contentType: file.type,
+      contentType: file.type === 'application/x-photoshop' ? 'image/vnd.adobe.photoshop' : file.type,
       sizeBytes: bytes.length,
       sha256,
       bytes,
@@ -299,7 +323,7 @@ export class MemoryServer {
     const task = this.taskOf(exchange);
     const headers = { ETag: this.entityTag(task) };
     if (exchange.request.headers['if-none-match'] === headers.ETag) return { status: 304, headers };
-    return { status: 200, body: { ...task.summary(), input: task.input }, headers };
+    return { status: 200, body: { ...task.summary(this.tasks.numbers.maxAttempts), input: task.input }, headers };
   }
 
   entityTag({ revision }: MemoryTask): string {
@@ -329,7 +353,10 @@ export class MemoryServer {
     const more = newest.length > start + limit;
     return {
       status: 200,
-      body: { items: items.map((task) => task.summary()), nextCursor: more ? (items.at(-1)?.taskId ?? null) : null },
+      body: {
+        items: items.map((task) => task.summary(this.tasks.numbers.maxAttempts)),
+        nextCursor: more ? (items.at(-1)?.taskId ?? null) : null,
+      },
     };
   }
 
@@ -377,7 +404,7 @@ export class MemoryServer {
   }
 
   async waitForEvents({ response }: Exchange, task: MemoryTask, cursor: number, waitMs: number): Promise<void> {
-    if (task.head > cursor || task.isOver) return;
+    if (task.head > cursor) return;
     const over = new AbortController();
     const wake = () => over.abort();
     task.watchers.add(wake);
@@ -398,8 +425,9 @@ export class MemoryServer {
 
   async cancel(exchange: Exchange): Promise<Reply> {
     const hasBody = exchange.request.headers['content-type'] !== undefined;
-    const { reason = 'cancelled_by_user' } = hasBody ? await this.bodyOf(exchange) : {};
-    if (typeof reason !== 'string' || reason === '' || reason.length > 1024) throw invalidMembers('reason');
+    const { reason: sent } = hasBody ? await this.bodyOf(exchange) : {};
+    const reason = sent === null || sent === '' || sent === undefined ? 'cancelled_by_user' : sent;
+    if (typeof reason !== 'string' || reason.length > 1024) throw invalidMembers('reason');
     const task = this.taskOf(exchange);
     return { status: 202, body: { taskId: task.taskId, status: this.tasks.cancel(task, reason) } };
   }
@@ -517,4 +545,18 @@ function time(text: string | undefined, unlessSaid: number): number {
   if (text === undefined) return unlessSaid;
   if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/.test(text)) throw invalidRequest();
   return Date.parse(text);
+}
+
+/** The form with each file name as `filename` in UTF-8, which is all that `formData` reads. */
+function withUtf8Names(form: Buffer): Uint8Array<ArrayBuffer> {
+  const bytesOf = (name: string) => Buffer.from(name, 'latin1');
+  const utf8 = (bytes: Buffer) =>
+    bytes.toString('utf8').includes('\ufffd') ? Buffer.from(bytes.toString('latin1')) : bytes;
+  const text = form
+    .toString('latin1')
+    .replace(/filename(?:="([^"\r\n]*)"|\*=[\w-]+''([^;\r\n]*))/g, (_, plain?: string, extended = '') => {
+      const decoded = extended.replace(/%(..)/g, (_: string, hex: string) => String.fromCharCode(parseInt(hex, 16)));
+      return `filename="${utf8(bytesOf(plain ?? decoded)).toString('latin1')}"`;
+    });
+  return new Uint8Array(bytesOf(text));
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { storedJson } from '#protocol/exact-json.js';
 
 export type Json = Readonly<Record<string, unknown>>;
 
@@ -19,7 +20,7 @@ export type Run =
 
 export interface Question {
   readonly payload: Json;
-  isOpen: boolean;
+  fate: 'open' | 'answered' | 'expired';
 }
 
 const STATUS_AFTER: Readonly<Record<string, string>> = {
@@ -82,7 +83,7 @@ export class MemoryTask {
   envelope(type: string, payload: Json): string {
     const { taskId } = this;
     const createdAt = new Date().toISOString();
-    return JSON.stringify({ type, taskId, eventId: String(this.log.length + 1), createdAt, payload });
+    return storedJson({ type, taskId, eventId: String(this.log.length + 1), createdAt, payload });
   }
 
   tell(): void {
@@ -94,6 +95,7 @@ export class MemoryTask {
     this.revision += 1;
     this.status = STATUS_AFTER[type] ?? this.status;
     if (type === 'TASK_STARTED') this.startedAt = this.updatedAt;
+    if (type === 'TASK_COMPLETED') this.progress = 100;
     if (type === 'TASK_PROGRESS') this.progress = payload['progress'] as number;
     if (type === 'TASK_SUSPENDED') this.openSuspension = payload;
     if (type === 'TASK_ACTION_ACCEPTED') this.openSuspension = undefined;
@@ -104,7 +106,7 @@ export class MemoryTask {
     this.run = { state: 'over' };
   }
 
-  summary(): Json {
+  summary(maxAttempts: number): Json {
     const { progress, openSuspension, startedAt, finishedAt, status, terminal } = this;
     return {
       taskId: this.taskId,
@@ -114,6 +116,7 @@ export class MemoryTask {
       metadata: this.metadata,
       attachments: this.files.map(({ bytes: _, ...file }) => file),
       attempt: this.attempt,
+      attemptsLeft: this.isOver ? 0 : Math.max(1, maxAttempts - this.spentAttempts),
       cancellationRequested: this.cancelReason !== undefined,
       ...(progress !== undefined && { progress }),
       ...(openSuspension && { openSuspension }),

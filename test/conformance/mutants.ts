@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { storedJson } from '#protocol/exact-json.js';
 import type { MemoryServer } from './memory-server.js';
 import type { Clocks, Stream } from './memory-streams.js';
 import type { Json, MemoryTask } from './memory-task.js';
@@ -225,9 +226,43 @@ const ALL: readonly Mutant[] = [
   {
     name: 'a long-poll that does not wait',
     breaks: 'poll.waits',
-    follows: ['poll.wait-ends'],
+    follows: ['poll.wait-ends', 'poll.behind-the-end'],
     make: (server) => {
       server.waitForEvents = async () => undefined;
+    },
+  },
+  {
+    name: 'a long-poll at the terminal event that is answered at once',
+    breaks: 'poll.behind-the-end',
+    make: (server) => {
+      const wait = server.waitForEvents.bind(server);
+      server.waitForEvents = async (exchange, task, cursor, waitMs) =>
+        task.isOver ? undefined : wait(exchange, task, cursor, waitMs);
+    },
+  },
+  {
+    name: 'ids of requests that are compared by their bytes',
+    onlyInFull: true,
+    breaks: 'request-id.normalised',
+    make: (server) => {
+      server.normal = (text) => text;
+    },
+  },
+  {
+    name: 'metadata that makes another request',
+    onlyInFull: true,
+    breaks: 'create.metadata',
+    make: ({ tasks }) => {
+      const fingerprint = tasks.fingerprint.bind(tasks);
+      tasks.fingerprint = (submission) => fingerprint(submission) + JSON.stringify(submission.metadata);
+    },
+  },
+  {
+    name: 'a key with its quotes',
+    onlyInFull: true,
+    breaks: 'request-id.quoted',
+    make: (server) => {
+      server.withoutQuotes = (text) => text;
     },
   },
   {
@@ -285,6 +320,25 @@ const ALL: readonly Mutant[] = [
     },
   },
   {
+    name: 'large integers that become the nearest double',
+    breaks: 'limits.large-integers',
+    make: (server) => {
+      const bodyOf = server.bodyOf.bind(server);
+      server.bodyOf = async (exchange, most) =>
+        JSON.parse(storedJson(await bodyOf(exchange, most))) as Record<string, unknown>;
+    },
+  },
+  {
+    name: 'a completed task that keeps the progress of its last event',
+    breaks: 'snapshot.completed',
+    make: storing((task, type, store) => {
+      const { progress } = task;
+      const eventId = store();
+      if (type === 'TASK_COMPLETED') task.progress = progress;
+      return eventId;
+    }),
+  },
+  {
     name: 'a create that makes a second task',
     breaks: 'create.repeated',
     follows: [
@@ -294,6 +348,10 @@ const ALL: readonly Mutant[] = [
       'create.conflict',
       'create.idempotency-key',
       'create.files',
+      'limits.large-integers',
+      'create.metadata',
+      'request-id.normalised',
+      'request-id.quoted',
     ],
     make: ({ tasks }) => {
       tasks.earlier = () => undefined;
@@ -348,9 +406,9 @@ const ALL: readonly Mutant[] = [
     },
   },
   {
-    name: 'an end that is judged before the question',
-    onlyInFull: true,
+    name: 'an end that is judged before the fate of the question',
     breaks: 'action.order',
+    follows: ['action.expired'],
     make: ({ tasks }) => {
       const judge = tasks.judge.bind(tasks);
       tasks.judge = (task, action) => {

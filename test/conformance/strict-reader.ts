@@ -1,10 +1,11 @@
+import { isBigInteger, marked } from '#protocol/exact-json.js';
 import { invalidRequest } from './refusal.js';
 
 const MAX_DEPTH = 32;
 const TOKEN =
   /[ \t\r\n]*([[\]{},:]|"(?:[^"\\\u0000-\u001f]|\\.)*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)[ \t\r\n]*/y;
 
-/** An object of JSON that has one meaning. @throws Refusal */
+/** An object of JSON that has one meaning. Big integers in it are marks. @throws Refusal */
 export function strictObject(bytes: Buffer): Record<string, unknown> {
   let text: string;
   try {
@@ -14,7 +15,7 @@ export function strictObject(bytes: Buffer): Record<string, unknown> {
   }
   const tokens = tokensOf(text);
   if (tokens[0] !== '{' || valueAt(tokens, 0, 1) !== tokens.length) throw invalidRequest();
-  return JSON.parse(text) as Record<string, unknown>;
+  return JSON.parse(marked(text)) as Record<string, unknown>;
 }
 
 function tokensOf(text: string): readonly string[] {
@@ -73,5 +74,6 @@ function textOf(token: string): string {
 function checkNumber(token: string): void {
   const number = Number(token);
   if (!Number.isFinite(number)) throw invalidRequest();
-  if (/^-?\d+$/.test(token) && BigInt(token) !== BigInt(number)) throw invalidRequest();
+  if (number === 0 && /[1-9].*e|^-?[0.]*[1-9]/i.test(token)) throw invalidRequest();
+  if (Math.abs(number) > Number.MAX_SAFE_INTEGER && !isBigInteger(token) && /[.]/.test(token)) throw invalidRequest();
 }

@@ -63,6 +63,16 @@ describe('examples/python-worker', () => {
     ]);
   });
 
+  it('loses no digit of an integer on the way', async () => {
+    const input = '{"id":9007199254740993,"ids":[9223372036854775807,-9007199254740993],"tenth":0.1}';
+    const { body } = await client.request<{ taskId: string }>('POST', '/api/v1/tasks', {
+      headers: { 'Content-Type': 'application/json' },
+      body: `{"clientRequestId":"${uniqueId()}","taskType":"python.echo","input":${input}}`,
+    });
+    await ended(body.taskId);
+    expect((await storedEnvelopes(database.superuserUrl, body.taskId)).at(-1)).toContain(`"result":${input}`);
+  });
+
   it('keeps its lease alive while it has nothing to say', async () => {
     const events = await ended(await created({ to: 1, everyMs: 5_000 }));
     expect(events.map(({ type }) => type)).not.toContain('TASK_RETRYING');

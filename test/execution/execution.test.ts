@@ -80,13 +80,15 @@ interface Row {
   readonly spent_attempts: number;
   readonly head_event_id: string;
   readonly backoff_ms: number | null;
+  readonly claimable_at: string | null;
   readonly leased: boolean;
 }
 
 async function rowOf(taskId: string): Promise<Row> {
   const { rows } = await superuser.query<Row>(
     `SELECT status, attempt, spent_attempts, head_event_id, lease_token IS NOT NULL AS leased,
-       extract(epoch FROM claimable_at - updated_at)::float8 * 1000 AS backoff_ms
+       extract(epoch FROM claimable_at - updated_at)::float8 * 1000 AS backoff_ms,
+       to_char(claimable_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS claimable_at
      FROM taskbridge.proj_tasks WHERE task_id = $1`,
     [taskId],
   );
@@ -175,8 +177,14 @@ describe('A handler', () => {
     expect(attempts).toEqual([1, 2, 3]);
     expect(await logOf(taskId)).toEqual([
       { type: 'TASK_STARTED', payload: {} },
-      { type: 'TASK_RETRYING', payload: { attempt: 2, reason: 'HANDLER_ERROR', supersedesAfterEventId: '1' } },
-      { type: 'TASK_RETRYING', payload: { attempt: 3, reason: 'HANDLER_ERROR', supersedesAfterEventId: '2' } },
+      {
+        type: 'TASK_RETRYING',
+        payload: { attempt: 2, reason: 'HANDLER_ERROR', supersedesAfterEventId: '1', notBefore: expect.any(String) },
+      },
+      {
+        type: 'TASK_RETRYING',
+        payload: { attempt: 3, reason: 'HANDLER_ERROR', supersedesAfterEventId: '2', notBefore: expect.any(String) },
+      },
       // What a handler throws may hold anything, so clients are not told it.
       { type: 'TASK_FAILED', payload: { code: 'HANDLER_ERROR', message: 'The handler failed.', retryable: true } },
     ]);
@@ -287,7 +295,7 @@ describe('A handler', () => {
   it.each([
     ['U+0000', { text: 'a\u0000b' }],
     ['half a character', { text: 'cut \ud83d' }],
-    ['what is no JSON', { n: 1n }],
+    ['what is no JSON', { n: Object(1n) }],
   ])('that returns %s fails its task for good, and the log says so', async (_, result) => {
     const replica = await workerWith(() => result);
     const taskId = await task(replica);
@@ -566,10 +574,11 @@ describe('A lease that expires', () => {
     await replica.get(EndLostAttempts).execute();
     expect((await logOf(taskId)).at(-1)).toEqual({
       type: 'TASK_RETRYING',
-      payload: { attempt: 2, reason: 'lease_expired', supersedesAfterEventId: '1' },
+      payload: { attempt: 2, reason: 'lease_expired', supersedesAfterEventId: '1', notBefore: expect.any(String) },
     });
-    const { backoff_ms: backoffMs } = await rowOf(taskId);
+    const { backoff_ms: backoffMs, claimable_at: claimableAt } = await rowOf(taskId);
     expect(backoffMs).toBeGreaterThanOrEqual(500);
+    expect((await logOf(taskId)).at(-1)?.payload).toMatchObject({ notBefore: claimableAt });
     await passBackoff(taskId, replica);
     expect((await claimed(replica)).attempt).toBe(2);
   });
@@ -683,7 +692,7 @@ describe('A worker that stops', () => {
     expect(why(context)).toBe('released');
     expect((await logOf(taskId)).at(-1)).toEqual({
       type: 'TASK_RETRYING',
-      payload: { attempt: 2, reason: 'released', supersedesAfterEventId: '1' },
+      payload: { attempt: 2, reason: 'released', supersedesAfterEventId: '1', notBefore: expect.any(String) },
     });
     expect((await rowOf(taskId)).spent_attempts).toBe(0);
     expect((await claimed(other)).attempt).toBe(2);

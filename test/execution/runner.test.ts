@@ -16,6 +16,7 @@ const TASK: LeasedTask = {
   metadata: {},
   attachments: [],
   answers: [],
+  texts: { input: () => '{}', metadata: () => '{}', payload: () => '{}' },
 };
 
 interface Sent {

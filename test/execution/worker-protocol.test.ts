@@ -676,6 +676,7 @@ describe('A lease', () => {
       attempt: 2,
       reason: 'lease_expired',
       supersedesAfterEventId: '1',
+      notBefore: expect.any(String),
     });
     const backoffMs = await backoffMsOf(lease.taskId);
     expect(backoffMs).toBeGreaterThanOrEqual(490);
@@ -909,7 +910,12 @@ describe('The end of an attempt', () => {
       expect(backoffMs).toBeGreaterThanOrEqual(middle / 2 - 10);
       expect(backoffMs).toBeLessThanOrEqual(Math.min(middle * 1.5, 10_000) + 10);
     }
-    expect((await logOf(taskId))[1]?.payload).toEqual({ attempt: 2, reason: 'BUSY', supersedesAfterEventId: '1' });
+    expect((await logOf(taskId))[1]?.payload).toEqual({
+      attempt: 2,
+      reason: 'BUSY',
+      supersedesAfterEventId: '1',
+      notBefore: expect.any(String),
+    });
   });
 
   it('with a failure may say when to try again, in place of the backoff', async () => {
@@ -961,6 +967,7 @@ describe('The end of an attempt', () => {
       attempt: 2,
       reason: 'released',
       supersedesAfterEventId: '1',
+      notBefore: expect.any(String),
     });
     expect(await worker.lease(lease.taskType)).toMatchObject({ attempt: 2, headEventId: '4' });
   });

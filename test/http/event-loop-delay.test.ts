@@ -54,6 +54,11 @@ const SHAPES: Readonly<Record<string, (bytes: number) => string>> = {
   numbers: listOf(() => '1'),
   'long numbers': listOf((i) => `${(i % 9) + 1}.${'3'.repeat(390)}`),
   'numbers with exponents': listOf((i) => `${(i % 9) + 1}e-${(i % 90) + 10}`),
+  'big integers': listOf((i) => `${90_071_992_547_409_931n + BigInt(i)}`),
+  'a big integer after many members': (bytes) =>
+    objectOf((i) => `"${i.toString(36)}":0`)(bytes - 22).replace(/}$/, ',"0 ":9007199254740993}'),
+  'a big integer after tiny strings': (bytes) =>
+    listOf((i) => `"${i.toString(36)}"`)(bytes - 18).replace(/\]}$/, ',9007199254740993]}'),
   'tiny strings': listOf((i) => `"${i.toString(36)}"`),
   'strings of escapes': listOf(() => '"\\u00e9\\n\\ud83d\\ude00"'),
   'long strings': listOf(() => `"${'x'.repeat(10_000)}"`),
@@ -64,6 +69,8 @@ const REFUSED: Readonly<Record<string, (bytes: number) => string>> = {
     objectOf((i) => `"${i.toString(36)}":0`)(bytes - 7).replace(/}$/, ',"0":0}'),
   'many members twice': objectOf((i) => `"k${i % 50_000}":0`),
   'half an escape': (bytes) => `{"a":"${'\\ud83d'.repeat(Math.floor((bytes - 8) / 6))}"}`,
+  'one number of a mebibyte': (bytes) => `{"a":${'1'.repeat(bytes - 6)}}`,
+  'numbers that are too long': listOf(() => '7'.repeat(401)),
   'no end': (bytes) => objectOf((i) => `"${i.toString(36)}":0`)(bytes).slice(0, -1),
   'one level too many': (bytes) => listOf(() => `${'['.repeat(40)}${']'.repeat(40)}`)(bytes),
 };
@@ -219,7 +226,8 @@ describe('The event loop of a service', () => {
         'events',
         (json) => `"batchSeq":1,"events":${json.startsWith('{"a":') ? json.slice(5, -1) : json}`,
       ),
-      statuses: [422],
+      // A big integer in the place of an event is 400.
+      statuses: [422, 400],
     },
     'a heartbeat, beside the token': { prepared: ofLease('heartbeat', (json) => `"more":${json}`), statuses: [422] },
     'a question, as its interaction': {

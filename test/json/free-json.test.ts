@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Allow, IsArray, IsObject, IsString, ValidateNested } from 'class-validator';
 import fc from 'fast-check';
+import { storedJson } from '#protocol/exact-json.js';
 import { Elements } from '../../src/http/body-shape.js';
 import { canonicalJson } from '../../src/json/canonical-json.js';
 import { checkedBody } from '../../src/json/json-body.js';
@@ -54,8 +55,8 @@ describe('Free-form JSON', () => {
       fc.asyncProperty(object, object, async (input, metadata) => {
         const text = spelled({ metadata, taskType: 'a', input });
         const body = await read(text, CreateTaskDto);
-        expect((body['input'] as JsonText).json).toBe(JSON.stringify(JSON.parse(spelled(input))));
-        expect((body['metadata'] as JsonText).json).toBe(JSON.stringify(JSON.parse(spelled(metadata))));
+        expect((body['input'] as JsonText).json).toBe(storedJson(JSON.parse(spelled(input))));
+        expect((body['metadata'] as JsonText).json).toBe(storedJson(JSON.parse(spelled(metadata))));
         const tree = { taskType: 'a', input, metadata, attachments: [] };
         const texts = { ...tree, input: body['input'] as JsonText, metadata: body['metadata'] as JsonText };
         expect(canonicalJson(texts)).toBe(canonicalIn010(tree));

@@ -122,7 +122,12 @@ describe('A stream of tokens', () => {
     work();
     const events = await ended(taskId);
     const retry = events.find(({ type }) => type === 'TASK_RETRYING');
-    expect(retry?.payload).toEqual({ attempt: 2, reason: 'lease_expired', supersedesAfterEventId: '1' });
+    expect(retry?.payload).toEqual({
+      attempt: 2,
+      reason: 'lease_expired',
+      supersedesAfterEventId: '1',
+      notBefore: expect.any(String),
+    });
     expect(outputOf(events)).toBe(TEXT);
     expect(events.at(-1)).toMatchObject({ type: 'TASK_COMPLETED', payload: { result: { length: TEXT.length } } });
   });
@@ -245,7 +250,12 @@ describe('A worker', () => {
         'TASK_MESSAGE',
         'TASK_COMPLETED',
       ]);
-      expect(retry?.payload).toEqual({ attempt: 2, reason: 'released', supersedesAfterEventId: '1' });
+      expect(retry?.payload).toEqual({
+        attempt: 2,
+        reason: 'released',
+        supersedesAfterEventId: '1',
+        notBefore: expect.any(String),
+      });
       expect(Date.parse(again?.createdAt ?? '') - Date.parse(retry?.createdAt ?? '')).toBeLessThan(1_500);
     }
   });

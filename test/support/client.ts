@@ -45,6 +45,7 @@ export interface Snapshot {
   readonly input?: unknown;
   readonly metadata?: unknown;
   readonly attempt: number;
+  readonly attemptsLeft: number;
   readonly cancellationRequested: boolean;
   readonly progress?: number;
   readonly openSuspension?: Readonly<Record<string, unknown>>;

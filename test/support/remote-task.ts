@@ -39,6 +39,10 @@ export class RemoteTask {
     accepted(await this.worker.fail(this.lease, failure));
   }
 
+  async release(): Promise<void> {
+    accepted(await this.worker.release(this.lease));
+  }
+
   async suspend(question?: Question): Promise<string> {
     return accepted(await this.worker.suspend(this.lease, question)).suspendId;
   }

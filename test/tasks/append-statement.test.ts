@@ -136,7 +136,7 @@ function decided(task: Task, request: AppendRequest): Task | 'refused' {
     throw error;
   }
 }
-const rules = { maxAttempts: 3, maxEventsPerTask: LIMITS.maxEventsPerTask, jitter: 0 };
+const rules = { maxAttempts: 3, maxEventsPerTask: LIMITS.maxEventsPerTask, jitter: 0, now: 0 };
 
 const event: fc.Arbitrary<NewEvent> = fc.oneof(
   fc.integer({ min: 0, max: 100 }).map((progress) => progressEvent(progress)),

@@ -167,8 +167,13 @@ describe('A service that is killed', () => {
     expect(seen.map(({ raw }) => raw)).toEqual(await storedEnvelopes(database.superuserUrl, taskId));
     const retries = seen.map(({ raw }) => JSON.parse(raw) as { type: string; payload: unknown }).filter(isRetry);
     expect(retries.map(({ payload }) => payload)).toEqual([
-      { attempt: 2, reason: expect.any(String), supersedesAfterEventId: '1' },
-      { attempt: 3, reason: expect.any(String), supersedesAfterEventId: expect.any(String) },
+      { attempt: 2, reason: expect.any(String), supersedesAfterEventId: '1', notBefore: expect.any(String) },
+      {
+        attempt: 3,
+        reason: expect.any(String),
+        supersedesAfterEventId: expect.any(String),
+        notBefore: expect.any(String),
+      },
     ]);
   }, 60_000);
 
@@ -195,7 +200,12 @@ describe('A service that is killed', () => {
       ({ raw }) => JSON.parse(raw) as { type: string; payload: Record<string, unknown> },
     );
     expect(events.map(({ type }) => type)).toEqual(['TASK_STARTED', 'TASK_RETRYING', 'TASK_FAILED']);
-    expect(events[1]?.payload).toEqual({ attempt: 2, reason: expect.any(String), supersedesAfterEventId: '1' });
+    expect(events[1]?.payload).toEqual({
+      attempt: 2,
+      reason: expect.any(String),
+      supersedesAfterEventId: '1',
+      notBefore: expect.any(String),
+    });
     expect(events[2]?.payload).toEqual({
       code: 'STALLED',
       message: expect.any(String),

@@ -12,12 +12,18 @@ import { BatchOutOfOrder, EventInvalid, LeaseLost } from '../../src/tasks/domain
 import { TaskBridgeError } from '../../src/errors.js';
 import { outputEvent, progressEvent } from '../support/events.js';
 
+const NOW = Date.UTC(2026, 10, 21);
+
 const rules = (overrides: Partial<Rules> = {}): Rules => ({
   maxAttempts: 3,
   maxEventsPerTask: 100,
   jitter: 0.5,
+  now: NOW,
   ...overrides,
 });
+
+/** How long a decision keeps its task out of claims, in milliseconds. */
+const pauseMs = ({ notBefore }: Decision) => (notBefore === null ? 0 : Date.parse(notBefore) - NOW);
 
 const HELD = 'held-token';
 
@@ -159,7 +165,7 @@ describe('decide', () => {
 
   it('stores nothing for a batch that was stored before', () => {
     const once = decide(STATES.leased, COMMANDS.append, rules()).task;
-    expect(decide(once, COMMANDS.append, rules())).toEqual({ events: [], task: once, claimableInMs: 0 });
+    expect(decide(once, COMMANDS.append, rules())).toEqual({ events: [], task: once, notBefore: null });
   });
 
   it('keeps a place for the terminal event: an append that would take it ends the task', () => {
@@ -175,14 +181,15 @@ describe('decide', () => {
   });
 
   it('announces the attempt that follows a release, without a backoff and without counting it', () => {
-    const { events, task, claimableInMs } = decide(STATES.leased, COMMANDS.release, rules());
-    expect(events[0]?.payload).toEqual({ attempt: 2, reason: 'released', supersedesAfterEventId: '1' });
-    expect({ spent: task.spentAttempts, claimableInMs }).toEqual({ spent: 0, claimableInMs: 0 });
+    const { events, task, notBefore } = decide(STATES.leased, COMMANDS.release, rules());
+    const at = new Date(NOW).toISOString();
+    expect(events[0]?.payload).toEqual({ attempt: 2, reason: 'released', supersedesAfterEventId: '1', notBefore: at });
+    expect({ spent: task.spentAttempts, notBefore }).toEqual({ spent: 0, notBefore: at });
   });
 
   it('makes an answered task claimable at once, for the attempt that asked', () => {
-    const { task, claimableInMs } = decide(STATES.suspended, answer(), rules());
-    expect({ run: task.run, claimableInMs }).toEqual({ run: { state: 'queued', resumes: true }, claimableInMs: 0 });
+    const { task, notBefore } = decide(STATES.suspended, answer(), rules());
+    expect({ run: task.run, notBefore }).toEqual({ run: { state: 'queued', resumes: true }, notBefore: null });
     expect(decide(task, COMMANDS.claim, rules()).task.attempt).toBe(STATES.suspended.attempt);
   });
 
@@ -206,7 +213,7 @@ describe('decide', () => {
 
   it('gives a lost lease as the reason of the attempt that follows it', () => {
     const { events } = decide(STATES.leased, COMMANDS.lose_lease, rules());
-    expect(events[0]?.payload).toEqual({ attempt: 2, reason: 'lease_expired', supersedesAfterEventId: '1' });
+    expect(events[0]?.payload).toMatchObject({ attempt: 2, reason: 'lease_expired', supersedesAfterEventId: '1' });
   });
 
   it('fails a task as STALLED when the last attempt loses its lease', () => {
@@ -220,7 +227,9 @@ describe('decide', () => {
   });
 
   it('takes the delay that a failure asks for in place of the backoff', () => {
-    expect(decide(STATES.leased, fail({ retryAfterMs: 77_000 }), rules()).claimableInMs).toBe(77_000);
+    const decision = decide(STATES.leased, fail({ retryAfterMs: 77_000 }), rules());
+    expect(pauseMs(decision)).toBe(77_000);
+    expect(decision.events[0]?.payload).toMatchObject({ notBefore: decision.notBefore });
   });
 
   it('stores null as the result of a task that has none', () => {
@@ -261,7 +270,7 @@ describe('decide', () => {
     [40, 0, 5_000],
   ])('backs off after %i spent attempts, with jitter %d, for %i ms', (spent, jitter, expected) => {
     const task: Task = { ...STATES.leased, spentAttempts: spent - 1 };
-    expect(decide(task, COMMANDS.lose_lease, rules({ maxAttempts: 100, jitter })).claimableInMs).toBe(expected);
+    expect(pauseMs(decide(task, COMMANDS.lose_lease, rules({ maxAttempts: 100, jitter })))).toBe(expected);
   });
 });
 
@@ -410,6 +419,7 @@ const life = fc
       maxAttempts: fc.integer({ min: 1, max: 8 }),
       maxEventsPerTask: fc.integer({ min: 2, max: 20 }),
       jitter: fc.double({ min: 0, max: 1, noNaN: true }),
+      now: fc.constant(NOW),
     }),
     fc.array(step, { maxLength: 40 }),
   )
@@ -594,14 +604,14 @@ describe('Whatever is asked of a task', () => {
         const retry = decision?.events.find(({ type }) => type === 'TASK_RETRYING');
         if (!decision || !command) continue;
         if (!retry || command.kind === 'release') {
-          expect(decision.claimableInMs).toBe(0);
+          expect(pauseMs(decision)).toBe(0);
           continue;
         }
         const told = 'retryAfterMs' in command ? command.retryAfterMs : undefined;
         const middle = Math.min(1_000 * 2 ** (then.spentAttempts - 1), 10_000);
         const [least, most] = told === undefined ? [middle / 2, Math.min(middle * 1.5, 10_000)] : [told, told];
-        expect(decision.claimableInMs).toBeGreaterThanOrEqual(Math.floor(least));
-        expect(decision.claimableInMs).toBeLessThanOrEqual(Math.ceil(most));
+        expect(pauseMs(decision)).toBeGreaterThanOrEqual(Math.floor(least));
+        expect(pauseMs(decision)).toBeLessThanOrEqual(Math.ceil(most));
       }
     });
   });

@@ -211,6 +211,52 @@ describe('A multipart create', () => {
     expectError(await send(client, formOf([key, taskType, ...files])), 409, 'IDEMPOTENCY_CONFLICT');
   });
 
+  it.each<[string, string, string]>([
+    [
+      'UTF-8, as browsers, curl and OkHttp send it',
+      'filename="caf\u00c3\u00a9 \u00e2\u0082\u00ac.txt"',
+      'caf\u00e9 \u20ac.txt',
+    ],
+    ['ISO 8859-1, as old encoders send it', 'filename="caf\u00e9.txt"', 'caf\u00e9.txt'],
+    ['windows-1252, as pages in ISO 8859-1 send it', 'filename="5 \u0080.txt"', '5 \u20ac.txt'],
+    [
+      'UTF-8 in filename*, as Python requests sends it',
+      "filename*=utf-8''caf%C3%A9%20%E2%82%AC.txt",
+      'caf\u00e9 \u20ac.txt',
+    ],
+    ['ISO 8859-1 in filename*', "filename*=ISO-8859-1''caf%E9.txt", 'caf\u00e9.txt'],
+    ['both forms, of which filename* wins', `filename="caf_.txt"; filename*=UTF-8''caf%C3%A9.txt`, 'caf\u00e9.txt'],
+    ['a quote as browsers escape it', 'filename="a%22b.txt"', 'a%22b.txt'],
+  ])('reads the name of a file in %s, and gives it back in both forms', async (_, filename, name) => {
+    const client = somebody();
+    const disposition = `form-data; name="attachment"; ${filename}`;
+    const { headers, body } = create({ name: 'attachment', value: 'text', disposition, type: 'text/plain' });
+    // Each character of the head is a byte.
+    const bytes = Buffer.from(body.toString('utf8'), 'latin1');
+    const answer = await send(client, { headers, body: bytes });
+    expect(answer.status).toBe(201);
+    const [attachment] = (await snapshotOf(client, answer)).attachments;
+    expect(attachment?.filename).toBe(name);
+    const path = `/api/v1/tasks/${answer.body.taskId}/attachments/${attachment?.attachmentId}`;
+    const { headers: given } = await fetch(client.url + path, { headers: client.headers });
+    const disposed = given.get('content-disposition') ?? '';
+    expect(disposed).toMatch(/^attachment; filename="[ -~]+"/);
+    const extended = /filename\*=UTF-8''(.*)$/.exec(disposed)?.[1];
+    expect(decodeURIComponent(extended ?? '')).toBe(name);
+  });
+
+  it.each([
+    ['application/x-photoshop', '8BPS\0\x01', 'image/vnd.adobe.photoshop'],
+    ['image/vnd.adobe.photoshop', '8BPS\0\x01', 'image/vnd.adobe.photoshop'],
+    ['audio/x-pn-wav', 'RIFF\0\0\0\0WAVEfmt ', 'audio/wav'],
+    ['application/x-zip-compressed', 'PK\x03\x04\x14\0\0\0\0\0'.padEnd(80, '\0'), 'application/zip'],
+    ['image/jpg', '\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01', 'image/jpeg'],
+  ])('takes %s for what the bytes are', async (claim, bytes, type) => {
+    const client = somebody();
+    const answer = await send(client, create(file('a', Buffer.from(bytes, 'latin1'), claim)));
+    expect([answer.status, (await snapshotOf(client, answer)).attachments[0]?.contentType]).toEqual([201, type]);
+  });
+
   it('without files is the request that it is as JSON', async () => {
     const client = somebody();
     const json = await client.create({ clientRequestId: 'the-key', taskType: 'demo.attachments', input: { a: 1 } });
@@ -255,6 +301,13 @@ describe('A multipart create', () => {
       'UPLOAD_VALIDATION_ERROR',
     ],
     ['an image that is a page', [file('a.png', '<!doctype html>', 'image/png')], 400, 'UPLOAD_VALIDATION_ERROR'],
+    ['a page that is an image', [file('a.html', PNG, 'text/html')], 400, 'UPLOAD_VALIDATION_ERROR'],
+    [
+      'a page that is the beginning of one',
+      [file('a', PNG.subarray(0, 8), 'text/html')],
+      400,
+      'UPLOAD_VALIDATION_ERROR',
+    ],
     ['a document that is an image', [file('a.pdf', PNG, 'application/pdf')], 400, 'UPLOAD_VALIDATION_ERROR'],
     ['a good file before a bad one', [first, file('a.pdf', PNG, 'application/pdf')], 400, 'UPLOAD_VALIDATION_ERROR'],
     ['a file in another field', [file('a', 'b', 'text/plain', 'avatar')], 422, 'REQUEST_VALIDATION_ERROR'],

@@ -22,6 +22,7 @@ export interface Frame {
 }
 
 export interface SocketOptions {
+  readonly path?: string;
   readonly protocols?: readonly string[];
   readonly headers?: HeaderMap;
   /** When false, the client answers no ping. */
@@ -42,9 +43,9 @@ export class Socket {
   constructor(
     client: ApiClient,
     private readonly patienceMs: number,
-    { protocols = [], headers = {}, answersPings = true }: SocketOptions = {},
+    { path = '/api/v1/tasks/ws', protocols = [], headers = {}, answersPings = true }: SocketOptions = {},
   ) {
-    this.#socket = new WebSocket(`${client.baseUrl.replace(/^http/, 'ws')}/api/v1/tasks/ws`, [...protocols], {
+    this.#socket = new WebSocket(`${client.baseUrl.replace(/^http/, 'ws')}${path}`, [...protocols], {
       headers: { ...client.credentials, ...headers },
       perMessageDeflate: false,
       autoPong: answersPings,
@@ -76,6 +77,12 @@ export class Socket {
     });
     // An error is followed by the close.
     socket.on('error', () => {});
+  }
+
+  /** A frame without a mask, which RFC 6455 forbids to clients. */
+  sendUnmasked(): void {
+    const { _socket: tcp } = this.#socket as unknown as { readonly _socket: { write(bytes: Uint8Array): void } };
+    tcp.write(Uint8Array.of(0x81, 0x01, 0x78));
   }
 
   get protocol(): string {

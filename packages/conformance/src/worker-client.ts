@@ -32,6 +32,13 @@ export class WorkerClient {
     return this.call(held, 'events', { batchSeq, events });
   }
 
+  /** Any call on a task, whose members are JSON text. */
+  callWith<Body>({ taskId, leaseToken }: Held, name: string, members: string): Promise<Answer<Body>> {
+    const headers = { 'Content-Type': 'application/json', ...this.#headers };
+    const body = `{"leaseToken":${JSON.stringify(leaseToken)},${members}}`;
+    return this.http.request('POST', `/worker/v1/tasks/${taskId}/${name}`, { headers, body });
+  }
+
   /** Any call on a task. */
   call<Body>({ taskId, leaseToken }: Held, name: string, body: JsonObject = {}): Promise<Answer<Body>> {
     return this.http.post(`/worker/v1/tasks/${taskId}/${name}`, { leaseToken, ...body }, this.#headers);

@@ -34,6 +34,15 @@ export interface LeasedTask {
   readonly traceparent?: string | null;
   /** All answers so far, oldest first. */
   readonly answers: readonly SuspendAnswer[];
+  readonly texts: LeasedTexts;
+}
+
+/** The same JSON as text, with all digits of its numbers. Made when a handler asks for it. */
+export interface LeasedTexts {
+  input(): string;
+  metadata(): string;
+  /** Of the answer with this index. */
+  payload(index: number): string;
 }
 
 /** `handler_failed`: it threw an error that clients do not see. `call_refused`: what it wanted stored cannot be. */
@@ -194,6 +203,7 @@ export class Attempt {
       taskType,
       attempt,
       metadata,
+      rawJson: (of) => rawJson(task, of),
       attachments: attachments.map((file) => ({
         ...file,
         open: () => this.holder.readAttachment(file.attachmentId, signal),
@@ -225,6 +235,14 @@ export class Attempt {
     if (event.type !== 'TASK_OUTPUT' || event.bytes > MAX_EVENT_BYTES) return this.#sender.send(event);
     return this.#sender.buffer(event, (error) => this.#outcomes.fail(error));
   }
+}
+
+function rawJson({ input, metadata, answers, texts }: LeasedTask, of: JsonObject): string {
+  if (of === input) return texts.input();
+  if (of === metadata) return texts.metadata();
+  const index = answers.findIndex(({ payload }) => payload === of);
+  if (index < 0) throw new TypeError('rawJson takes the input, the metadata or the payload of an answer.');
+  return texts.payload(index);
 }
 
 function manyRefused([first, ...others]: readonly unknown[]): Error {

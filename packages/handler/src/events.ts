@@ -1,3 +1,4 @@
+import { storedJson } from '#protocol/exact-json.js';
 import { type AppendableType, type GivenPayload, problemInAppended } from '#protocol/events.js';
 import type { HalfCharacters } from './half-characters.js';
 import { Refused } from './holder-errors.js';
@@ -65,8 +66,9 @@ export function eventTooLarge(maxBytes: number): Refused {
   return new Refused('PAYLOAD_TOO_LARGE', `An event payload may have at most ${maxBytes} bytes.`);
 }
 
-export function bytesOf(value: unknown): number {
-  return Buffer.byteLength(JSON.stringify(value));
+/** Of the JSON that the service stores. */
+export function bytesOf(value: object | string): number {
+  return Buffer.byteLength(storedJson(value));
 }
 
 function checkedEvent(type: HandlerEventType, payload: JsonObject): SizedEvent {

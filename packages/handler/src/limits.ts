@@ -2,8 +2,8 @@ import { MAX_BATCH_BYTES, MAX_JSON_DEPTH, MAX_RESULT_BYTES } from '#protocol/lim
 
 // Numbers of the runner. Those of the wire are in the protocol's table.
 
-/** Bytes of a result's JSON: what the call of a worker has around it does not exceed the limit either. */
-export const MAX_RESULT_JSON_BYTES = MAX_RESULT_BYTES - 128;
+/** Bytes of a result's JSON. The call of a worker has at most 160 bytes around it, and is no larger than 1 MiB either. */
+export const MAX_RESULT_JSON_BYTES = MAX_RESULT_BYTES - '{"result":}'.length;
 /** Arrays and objects around a value of a result or a question: one less than the service takes, for the call around it. */
 export const MAX_DEPTH = MAX_JSON_DEPTH - 1;
 

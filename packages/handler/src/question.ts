@@ -1,3 +1,4 @@
+import { marked } from '#protocol/exact-json.js';
 import { SUSPENSION_KINDS, type SuspensionKind } from '#protocol/events.js';
 import { MAX_ALLOWED_ACTIONS, MAX_EVENT_BYTES, MAX_NAME_LENGTH } from '#protocol/limits.js';
 import { bytesOf, eventInvalid, eventTooLarge } from './events.js';
@@ -5,7 +6,7 @@ import { NotStorable, smallStorableJson, TooLarge } from './storable-json.js';
 import { textFault } from './storable-text.js';
 import type { JsonObject, SuspendRequest } from './task-handler.js';
 
-/** A question as it is stored. */
+/** A question as it is stored. Big integers in it are marks, which `storedJson` writes by their digits. */
 export interface Question {
   readonly suspendId: string;
   readonly kind: SuspensionKind;
@@ -90,7 +91,7 @@ function timestamp(given: unknown): string {
 function object(name: string, given: unknown, maxBytes: number): JsonObject {
   try {
     const json = smallStorableJson(given, maxBytes);
-    if (json?.startsWith('{')) return JSON.parse(json) as JsonObject;
+    if (json?.startsWith('{')) return JSON.parse(marked(json)) as JsonObject;
   } catch (error) {
     if (error instanceof TooLarge) throw eventTooLarge(maxBytes);
     if (error instanceof NotStorable) throw eventInvalid(name, `cannot be stored: ${error.message}`);

@@ -1,7 +1,9 @@
+import { isBigInteger, storedJson, withoutLineEnds } from '#protocol/exact-json.js';
 import { MAX_DEPTH } from './limits.js';
 import { textFault } from './storable-text.js';
 
-// Which values of JavaScript can be stored: what JSON.stringify writes of them, if the service takes it. The one place that decides.
+// Which values of JavaScript can be stored: what JSON.stringify writes of them, if the service takes it, and besides a `bigint`, by its
+// digits. The one place that decides.
 
 /** Characters that are written in one turn of the event loop: a few milliseconds in the worst shape. */
 const SLICE = 32 * 1024;
@@ -112,7 +114,7 @@ function* visit(given: unknown, key: string, writer: JsonWriter, before = ''): G
     if (names.length > MANY_NAMES) yield;
     for (const name of names) {
       const member = (value as Record<string, unknown>)[name];
-      if (yield* visit(member, name, writer, `${comma}${JSON.stringify(name)}:`)) comma = ',';
+      if (yield* visit(member, name, writer, `${comma}${storedJson(name)}:`)) comma = ',';
     }
     if (writer.write('}')) yield;
   }
@@ -128,6 +130,7 @@ function asJson(value: unknown, key: string): unknown {
 }
 
 function scalarJson(value: unknown): string | undefined {
+  if (typeof value === 'bigint') return digits(value);
   const json = JSON.stringify(value) as string | undefined;
   if (json === undefined) return undefined;
   // What stands in a box, or raw.
@@ -135,9 +138,16 @@ function scalarJson(value: unknown): string | undefined {
   const fault = typeof plain === 'string' && textFault(plain);
   if (fault) throw new NotStorable(`a string in it ${fault}`);
   if (json === 'null' && value !== null) throw new NotStorable('a number in it is not finite');
-  if (plain !== value && JSON.stringify(plain) !== json) throw new NotStorable('a raw number in it would change');
+  if (plain !== value && JSON.stringify(plain) !== json && !isBigInteger(json))
+    throw new NotStorable('a raw number in it would change');
   if (typeof plain === 'object' && plain !== null) throw new NotStorable('a box in it is empty');
-  return json;
+  return withoutLineEnds(json);
+}
+
+function digits(value: bigint): string {
+  // Beyond the range of a double other readers would see infinity.
+  if (!Number.isFinite(Number(value))) throw new NotStorable('a bigint in it is beyond the range of a double');
+  return String(value);
 }
 
 function checkName(name: string): void {

@@ -12,6 +12,12 @@ export interface TaskContext {
   /** From 1. An earlier attempt may have done work outside already. */
   readonly attempt: number;
   readonly metadata: JsonObject;
+  /**
+   * The JSON of the input, the metadata, or the payload of an answer, as the service keeps it. A number in these objects is the
+   * nearest double. In this text it has all its digits.
+   * @throws TypeError for any other value
+   */
+  rawJson(of: JsonObject): string;
   /** The files that came with the task, in their order. */
   readonly attachments: readonly TaskAttachment[];
   /** W3C trace context of the request that created the task, to go on with its trace. */
@@ -66,8 +72,8 @@ export interface SuspendRequest {
 }
 
 /**
- * Executes one type of task. What it returns becomes the result. Throw `TaskFailure` to fail with a code of your own; any other
- * error counts as passing and is retried until the service's TASK_MAX_ATTEMPTS are spent.
+ * Executes one type of task. What it returns becomes the result; a `bigint` in it is written by its digits. Throw `TaskFailure` to
+ * fail with a code of your own; any other error counts as passing and is retried until the service's TASK_MAX_ATTEMPTS are spent.
  */
 export type TaskHandler = (input: JsonObject, context: TaskContext) => unknown;
 

@@ -14,6 +14,11 @@ export const CLOSE_CODES = {
     why: 'the task is over; at once when the cursor is at its terminal event',
     client: 'is done',
   },
+  protocolBroken: {
+    code: 1002,
+    why: 'the client broke the rules of WebSocket frames (RFC 6455), for instance without a mask',
+    client: 'has a bug',
+  },
   binary: { code: 1003, why: 'the client sent a binary frame', client: 'has a bug' },
   invalidText: { code: 1007, why: 'the client sent invalid UTF-8', client: 'has a bug' },
   tooLarge: { code: 1009, why: 'the client sent more than 64 KiB', client: 'has a bug' },
@@ -21,6 +26,12 @@ export const CLOSE_CODES = {
     code: 1012,
     reason: 'DRAINING',
     why: 'the service shuts down or restarts',
+    client: 'resumes after 1 to 5 s, at random',
+  },
+  maxAgeOfOne: {
+    code: 1012,
+    reason: 'MAX_AGE',
+    why: 'a connection that follows one task was as old as connections get (`STREAM_MAX_SECONDS`)',
     client: 'resumes after 1 to 5 s, at random',
   },
   overloaded: {
@@ -31,7 +42,7 @@ export const CLOSE_CODES = {
   maxAge: {
     code: 4001,
     reason: 'MAX_AGE',
-    why: 'the connection was as old as connections get (`STREAM_MAX_SECONDS`)',
+    why: 'a connection with the multiplex subprotocol was as old as connections get (`STREAM_MAX_SECONDS`)',
     client: 'resumes at once',
   },
   slowConsumer: {

@@ -86,6 +86,7 @@ export const EVENTS = {
       attempt: described('The attempt that is about to begin.', integer(1)),
       reason: text(),
       supersedesAfterEventId: described('Output and progress after this event are void.', EVENT_ID),
+      notBefore: optional(described('When the attempt may begin, by the clock of the database.', timestamp())),
     },
   },
   TASK_COMPLETED: { meaning: 'the end', payload: { result: anyJson() }, ends: true },

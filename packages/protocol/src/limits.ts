@@ -8,8 +8,12 @@ export const MAX_JSON_DEPTH = 32;
 
 /** One frame of a client. */
 export const MAX_FRAME_BYTES = 64 * KIB;
+/** One frame of the service: an event on a WebSocket, or its block on an SSE stream. */
+export const MAX_SENT_FRAME_BYTES = MIB;
+/** What a frame has around the payload of an event, at most: the other members, and the lines of SSE. */
+const AROUND_PAYLOAD_BYTES = 256;
 /** The payload that carries a result. */
-export const MAX_RESULT_BYTES = MIB;
+export const MAX_RESULT_BYTES = MAX_SENT_FRAME_BYTES - AROUND_PAYLOAD_BYTES;
 /** One payload of an event, unless the service says otherwise. */
 export const MAX_EVENT_BYTES = 64 * KIB;
 
@@ -65,8 +69,18 @@ export const LIMITS: readonly LimitRow[] = [
   { what: 'attachments of a task', setting: 'UPLOAD_MAX_FILES' },
   { what: 'the attachments of an owner', setting: 'UPLOAD_QUOTA_BYTES', unit: 'bytes' },
   { what: 'frame from a client', bytes: MAX_FRAME_BYTES },
-  { what: 'payload of an event', setting: 'MAX_EVENT_PAYLOAD_BYTES', unit: 'bytes' },
-  { what: 'result of a task, as the payload that carries it', bytes: MAX_RESULT_BYTES },
+  {
+    what: 'frame to a client: an event on a WebSocket, or its block on an SSE stream',
+    bytes: MAX_SENT_FRAME_BYTES,
+    more: 'results of release 0.1.0 may exceed it by 256 bytes',
+  },
+  {
+    what: 'payload of an event, a question included, as it is stored',
+    setting: 'MAX_EVENT_PAYLOAD_BYTES',
+    unit: 'bytes',
+    more: 'at most that of a result',
+  },
+  { what: 'result of a task, as the payload that carries it, as it is stored', bytes: MAX_RESULT_BYTES },
   { what: 'events of a task', setting: 'MAX_EVENTS_PER_TASK', more: 'then it fails with `EVENT_LIMIT_EXCEEDED`' },
   { what: 'open streams and long-polls of a principal, on one replica', setting: 'STREAMS_PER_PRINCIPAL' },
   {

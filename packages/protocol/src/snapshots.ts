@@ -1,5 +1,6 @@
 import { EVENT_SCHEMAS, EVENT_TYPES, EVENTS, type TaskEvent } from './events.js';
-import { CLIENT_ID, EVENT_ID, HEAD_EVENT_ID, TASK_TYPE, TASK_UUID } from './ids.js';
+import { FEATURE_NAMES } from './features.js';
+import { CLIENT_ACTION_ID, CLIENT_REQUEST_ID, EVENT_ID, HEAD_EVENT_ID, TASK_TYPE, TASK_UUID } from './ids.js';
 import {
   anyJson,
   anyObject,
@@ -46,12 +47,16 @@ const ASIDE = object({ code: described('Such as EVENT_ABOVE_HEAD, STATE_INVALID,
 
 const SUMMARY_MEMBERS = {
   taskId: TASK_UUID,
-  clientRequestId: CLIENT_ID,
+  clientRequestId: CLIENT_REQUEST_ID,
   taskType: TASK_TYPE,
   status: STATUS,
   metadata: anyObject(),
   attachments: described('In the order in which the create had them.', list(named<Attachment>('Attachment'))),
   attempt: described('Attempts that were begun.', integer(0)),
+  attemptsLeft: described(
+    'Attempts that may still fail or be lost before the task fails, the present one included. 0 when the task is over.',
+    integer(0),
+  ),
   cancellationRequested: boolean(),
   aside: optional(
     described(
@@ -59,7 +64,7 @@ const SUMMARY_MEMBERS = {
       named<TypeOf<typeof ASIDE>>('TaskAside'),
     ),
   ),
-  progress: optional(described('Of the last TASK_PROGRESS.', number(0, 100))),
+  progress: optional(described('Of the last TASK_PROGRESS; 100 with COMPLETED.', number(0, 100))),
   openSuspension: optional(described('While the question is open.', named<TypeOf<typeof QUESTION>>('TaskQuestion'))),
   result: optional(described('Of TASK_COMPLETED: any JSON.', anyJson())),
   failure: optional(described('Of TASK_FAILED.', named<TypeOf<typeof FAILURE>>('TaskFailure'))),
@@ -79,7 +84,7 @@ export type TaskSnapshot = TypeOf<typeof SNAPSHOT>;
 const TASK_ACCEPTED = object({
   taskId: described('A UUIDv7 in text form.', TASK_UUID),
   status: described('`ACCEPTED` for a new task, the current status for a repeat.', STATUS),
-  clientRequestId: CLIENT_ID,
+  clientRequestId: CLIENT_REQUEST_ID,
   deduplicated: described('Whether the task was there before.', boolean()),
 });
 export type TaskAccepted = TypeOf<typeof TASK_ACCEPTED>;
@@ -90,7 +95,7 @@ export type Cancellation = TypeOf<typeof CANCELLATION>;
 const ACTION_RESULT = object({
   taskId: TASK_UUID,
   suspendId: text(),
-  clientActionId: CLIENT_ID,
+  clientActionId: CLIENT_ACTION_ID,
   status: oneOf(...ACTION_STATUSES),
 });
 export type ActionResult = TypeOf<typeof ACTION_RESULT>;
@@ -107,7 +112,7 @@ export type ErrorBody = TypeOf<typeof ERROR>;
 
 const ANSWER = object({
   suspendId: text(),
-  clientActionId: CLIENT_ID,
+  clientActionId: CLIENT_ACTION_ID,
   actionType: text(),
   payload: anyObject(),
   actorId: described('The principal who answered.', text()),
@@ -125,7 +130,7 @@ const LEASE = object({
   leaseToken: described('Proves this attempt and nothing else.', text()),
   leaseExpiresAt: timestamp(),
   taskType: TASK_TYPE,
-  clientRequestId: CLIENT_ID,
+  clientRequestId: CLIENT_REQUEST_ID,
   input: anyObject(),
   metadata: anyObject(),
   ownerId: text(),
@@ -137,6 +142,15 @@ const LEASE = object({
   answers: described('All answers so far, oldest first.', list(named<SuspendAnswer>('SuspendAnswer'))),
 });
 export type Lease = TypeOf<typeof LEASE>;
+
+const SERVICE = object({
+  version: described('Of the replica that answers.', text()),
+  features: described(
+    'What all replicas of the service know; a name that a client does not know means nothing to it.',
+    list(text({ examples: [...FEATURE_NAMES] })),
+  ),
+});
+export type Service = TypeOf<typeof SERVICE>;
 
 const SIGN_OF_LEASE = { leaseExpiresAt: timestamp(), cancellationRequested: boolean() };
 const RECEIPT = object({
@@ -183,6 +197,7 @@ export const SCHEMAS = {
     terminal: described('Whether the terminal event is in or before this page.', boolean()),
   }),
   SuspendAnswer: ANSWER,
+  Service: SERVICE,
   Health: object({ status: constant('ok') }),
   Readiness: object({
     status: oneOf('ready', 'not_ready'),

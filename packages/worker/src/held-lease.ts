@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import { storedJson } from '../../protocol/src/exact-json.js';
 import type { HandlerEvent } from '../../handler/src/events.js';
 import { LeaseLost, Refused, Unavailable } from '../../handler/src/holder-errors.js';
 import type { Ending, LeaseHolder } from '../../handler/src/lease-holder.js';
@@ -98,7 +99,7 @@ export class HeldLease implements LeaseHolder {
   private async call(name: string, members: object = {}, more = ''): Promise<void> {
     if (this.#over) throw new LeaseLost();
     const { taskId, leaseToken } = this.lease;
-    const json = `${JSON.stringify({ leaseToken, ...members }).slice(0, -1)}${more}}`;
+    const json = `${storedJson({ leaseToken, ...members }).slice(0, -1)}${more}}`;
     const timeoutMs = Math.min(CALL_TIMEOUT_MS, Math.max(1_000, this.leaseMs / 3));
     try {
       this.heard(await this.service.post<SignOfLease>(`tasks/${taskId}/${name}`, json, timeoutMs));

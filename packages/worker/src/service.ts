@@ -34,8 +34,14 @@ export class Service {
     this.#base = new URL(String(url).replace(/\/*$/, '/'));
   }
 
-  /** @throws ServiceRefused, Unavailable; also Unavailable when `stop` aborts */
-  async post<Body>(path: string, json: string, timeoutMs: number, stop?: AbortSignal): Promise<Answer<Body>> {
+  /** `read` parses the answer. @throws ServiceRefused, Unavailable; also Unavailable when `stop` aborts */
+  async post<Body>(
+    path: string,
+    json: string,
+    timeoutMs: number,
+    read: (json: string) => Body = JSON.parse,
+    stop?: AbortSignal,
+  ): Promise<Answer<Body>> {
     const cut = new AbortController();
     const abort = () => cut.abort();
     const timer = setTimeout(abort, timeoutMs);
@@ -50,7 +56,7 @@ export class Service {
         redirect: 'error',
         signal: cut.signal,
       });
-      return await answerOf<Body>(response);
+      return await answerOf(response, read);
     } catch (error) {
       if (error instanceof ServiceRefused || error instanceof Unavailable) throw error;
       throw new Unavailable(`${this.#base.origin} did not answer`, 0, error);
@@ -70,11 +76,11 @@ export class Service {
   }
 }
 
-async function answerOf<Body>(response: Response): Promise<Answer<Body>> {
+async function answerOf<Body>(response: Response, read: (json: string) => Body): Promise<Answer<Body>> {
   const text = await response.text();
   if (!response.ok) throw refusalOf(response, text);
   const serviceTime = Date.parse(response.headers.get('date') ?? '') || Date.now();
-  return { body: (text === '' ? {} : JSON.parse(text)) as Body, serviceTime };
+  return { body: read(text || '{}'), serviceTime };
 }
 
 function refusalOf({ status, headers }: Response, text: string): ServiceRefused | Unavailable {

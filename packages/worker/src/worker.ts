@@ -6,7 +6,7 @@ import { backoffMs } from '../../handler/src/backoff.js';
 import type { TaskHandler, TaskHandlers } from '../../handler/src/task-handler.js';
 import { MAX_TASKS } from '../../protocol/src/limits.js';
 import { HeldLease } from './held-lease.js';
-import { type Lease, leasedTask } from './lease.js';
+import { type GivenLease, leasedTask, leasesIn } from './lease.js';
 import { Service } from './service.js';
 import { printProblem, type WorkerProblem } from './worker-problem.js';
 
@@ -139,19 +139,20 @@ export class Worker {
     const askedAt = performance.now();
     const maxTasks = Math.min(this.#concurrency - this.#running.size, MAX_TASKS.maximum);
     const claim = { workerId: this.workerId, taskTypes: this.#taskTypes, maxTasks, waitTimeoutMs: WAIT_MS };
-    const answer = await this.#service.post<{ readonly leases: readonly Lease[] }>(
+    const { body: leases, serviceTime } = await this.#service.post(
       'leases',
       JSON.stringify(claim),
       WAIT_MS + ANSWER_MS,
+      leasesIn,
       signal,
     );
-    for (const lease of answer.body.leases) this.begin(lease, answer.serviceTime);
+    for (const lease of leases) this.begin(lease, serviceTime);
     // A replica that drains answers waiting claims with nothing, and the next one too.
-    const early = answer.body.leases.length === 0 && performance.now() - askedAt < WAIT_MS / 2;
+    const early = leases.length === 0 && performance.now() - askedAt < WAIT_MS / 2;
     if (early) await this.pause(500 + 500 * Math.random());
   }
 
-  private begin(lease: Lease, serviceTime: number): void {
+  private begin({ lease, exact }: GivenLease, serviceTime: number): void {
     const handler = this.#handlers.get(lease.taskType) as TaskHandler;
     const { taskId, taskType, attempt: number } = lease;
     const held: HeldLease = new HeldLease(lease, this.#service, {
@@ -169,7 +170,7 @@ export class Worker {
           () => true,
           () => false,
         ));
-      if (isAlive) await attempt.run(handler, leasedTask(lease));
+      if (isAlive) await attempt.run(handler, leasedTask(lease, exact));
     };
     const over = run()
       .catch((error: unknown) => report('handler_failed', error))

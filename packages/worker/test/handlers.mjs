@@ -30,13 +30,13 @@ const RESULTS = {
   symbol: () => Symbol('s'),
   null: () => null,
   text: () => 'ä \u2028 🦊',
-  numbers: () => [-0, 1e300, 5e-324, 2 ** 60, 0.1],
+  numbers: () => [-0, 1e300, 5e-324, 2 ** 60, 0.1, 10n, 2n ** 63n],
   date: () => new Date(0),
   map: () => new Map([[1, 2]]),
   'members without a word': () => ({ a: undefined, b: () => 1, c: [undefined, Symbol('c')] }),
   'as deep as may be': () => nested(31),
-  'as large as may be': () => 'x'.repeat(1024 * 1024 - 128 - 2),
-  'one byte more': () => 'x'.repeat(1024 * 1024 - 128 - 1),
+  'as large as may be': () => 'x'.repeat(1_048_309 - 2),
+  'one byte more': () => 'x'.repeat(1_048_309 - 1),
   'too large': () => 'x'.repeat(2 * 1024 * 1024),
   'too large in bytes': () => 'ä'.repeat(600 * 1024),
   'U+0000': () => ({ t: 'a\0b' }),
@@ -50,7 +50,7 @@ const RESULTS = {
   NaN: () => ({ a: [Number.NaN] }),
   Infinity: () => Number.NEGATIVE_INFINITY,
   cycle,
-  BigInt: () => 10n,
+  'a BigInt beyond doubles': () => 10n ** 309n,
   'a toJSON that throws': () => ({ toJSON: throwing }),
   'a getter that throws': () => Object.defineProperty({}, 'a', { enumerable: true, get: throwing }),
   'a proxy that throws': () => new Proxy({}, { ownKeys: throwing }),
@@ -118,7 +118,7 @@ const QUESTIONS = {
   'with constructor': question({ uiHints: { constructor: 1 } }),
   'too deep': question({ interaction: nested(32) }),
   'whose interaction is a list': question({ interaction: [] }),
-  'with a BigInt': question({ interaction: { a: 1n } }),
+  'with a BigInt beyond doubles': question({ interaction: { a: 10n ** 309n } }),
   'that is too large': question({ interaction: { a: 'x'.repeat(65_536) } }),
   'with an unknown member': question({ question: 'Is it?' }),
 };
@@ -165,6 +165,21 @@ export const handlers = {
   'both.ask-and-swallow': async (_input, { suspend }) => {
     const answer = await suspend({ reasonCode: 'ONLY', allowedActions: ['yes'] }).catch(() => undefined);
     return { answered: answer !== undefined };
+  },
+  /** Numbers that a double does not keep: as they arrive, as texts, and as they are written. */
+  'both.digits': (input, { metadata, rawJson }) => ({
+    input: rawJson(input),
+    metadata: rawJson(metadata),
+    nearest: input.id,
+    written: BigInt(/"id":([0-9]+)/.exec(rawJson(input))[1]),
+  }),
+  'both.ask-digits': async (_input, { suspend, rawJson }) => {
+    const { payload } = await suspend({
+      reasonCode: 'ID',
+      allowedActions: ['approve'],
+      interaction: { id: 9007199254740993n },
+    });
+    return rawJson(payload);
   },
   'both.throw': () => {
     throw new Error('a secret that clients must not read');

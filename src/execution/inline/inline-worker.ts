@@ -7,6 +7,7 @@ import { SYSTEM_PRINCIPAL_ID } from '../../auth/auth-context.js';
 import { Database } from '../../database/database.js';
 import { within } from '../../deadline.js';
 import { DrainState } from '../../drain-state.js';
+import { JsonText } from '../../json/json-text.js';
 import { treeOf } from '../../json/json-tree.js';
 import { resumedStory, runInStory } from '../../observability/correlation.js';
 import { Log } from '../../observability/log.js';
@@ -15,6 +16,7 @@ import { Trouble } from '../../observability/trouble.js';
 import { Rounds } from '../../rounds.js';
 import { ClaimTasks, type Lease } from '../../tasks/claim-tasks.js';
 import { EndAttempt } from '../../tasks/end-attempt.js';
+import { payloadOf } from '../../tasks/store/suspensions.js';
 import { checkLeases, renewLeases } from '../../tasks/store/renew-leases.js';
 import { TasksConfig } from '../../tasks/tasks.config.js';
 import { AttachmentStore } from '../../uploads/attachment-store.js';
@@ -233,6 +235,11 @@ async function leasedTask({
     metadata: ((metadata && (await treeOf(metadata))) ?? {}) as JsonObject,
     attachments,
     traceparent,
-    answers: (await Promise.all(answers.map(treeOf))) as unknown as readonly SuspendAnswer[],
+    answers: (await Promise.all(answers.map((answer) => treeOf(answer)))) as unknown as readonly SuspendAnswer[],
+    texts: {
+      input: () => input?.json ?? '{}',
+      metadata: () => metadata?.json ?? '{}',
+      payload: (index) => payloadOf(answers[index] ?? new JsonText('{}')),
+    },
   };
 }

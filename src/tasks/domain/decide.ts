@@ -29,19 +29,23 @@ export type Command =
   | { readonly kind: 'request_cancellation'; readonly reason: string }
   | { readonly kind: 'force_cancellation' };
 
-/** The numbers that decisions depend on. `jitter` is a random 0..1, drawn by the caller so that `decide` stays pure. */
+/**
+ * The numbers that decisions depend on. `jitter` is a random 0..1, and `now` the clock of the database in Unix milliseconds. The
+ * caller draws and reads them, so that `decide` stays pure.
+ */
 export interface Rules {
   readonly maxAttempts: number;
   readonly maxEventsPerTask: number;
   readonly jitter: number;
+  readonly now: number;
 }
 
 /** What a command leads to: events to store, and the task as it is then. No event and the same task: nothing to do. */
 export interface Decision {
   readonly events: readonly NewEvent[];
   readonly task: Task;
-  /** How long a task that went back to the queue stays unclaimable. */
-  readonly claimableInMs: number;
+  /** When a task that went back to the queue may be claimed, in RFC 3339; null: at once. */
+  readonly notBefore: string | null;
 }
 
 const FIRST_BACKOFF_MS = 1_000;
@@ -89,7 +93,7 @@ export function decide(task: Task, command: Command, rules: Rules): Decision {
     case 'release':
       holds(task, command.token);
       if (task.cancellation) return decided(task, cancelled(task));
-      return hasRoomFor(1, task, rules) ? retried(task, 'released', 0) : decided(task, full());
+      return hasRoomFor(1, task, rules) ? retried(task, 'released', rules.now) : decided(task, full());
     case 'lose_lease':
       if (task.run.state !== 'leased') return unchanged(task);
       return spent(
@@ -141,7 +145,8 @@ function spent(task: Task, rules: Rules, reason: string, last: NewEvent, retryAf
   const counted = { ...task, spentAttempts: task.spentAttempts + 1 };
   if (counted.spentAttempts >= rules.maxAttempts) return decided(counted, last);
   if (!hasRoomFor(1, task, rules)) return decided(counted, last);
-  return retried(counted, reason, retryAfterMs ?? backoffMs(counted.spentAttempts, rules.jitter));
+  const pauseMs = retryAfterMs ?? backoffMs(counted.spentAttempts, rules.jitter);
+  return retried(counted, reason, rules.now + pauseMs);
 }
 
 /** 1 s, doubled with every spent attempt, 10 s at most, each ± 50 %. */
@@ -150,13 +155,16 @@ function backoffMs(spentAttempts: number, jitter: number): number {
   return Math.min(Math.round(middle * (0.5 + jitter)), LONGEST_BACKOFF_MS);
 }
 
-function retried(task: Task, reason: string, claimableInMs: number): Decision {
+/** `from`: Unix milliseconds. */
+function retried(task: Task, reason: string, from: number): Decision {
+  const notBefore = new Date(from).toISOString();
   const event = newEvent('TASK_RETRYING', {
     attempt: task.attempt + 1,
     reason,
     supersedesAfterEventId: String(task.attemptBase),
+    notBefore,
   });
-  return { ...decided(task, event), claimableInMs };
+  return { ...decided(task, event), notBefore };
 }
 
 /** Of a payload some of which came as text, and stays so. */
@@ -191,9 +199,9 @@ function holds(task: Task, token: string): void {
 }
 
 function decided(task: Task, ...events: readonly NewEvent[]): Decision {
-  return { events, task: events.reduce(evolve, task), claimableInMs: 0 };
+  return { events, task: events.reduce(evolve, task), notBefore: null };
 }
 
 function unchanged(task: Task): Decision {
-  return { events: [], task, claimableInMs: 0 };
+  return { events: [], task, notBefore: null };
 }

@@ -1,3 +1,4 @@
+import { storedJson } from '#protocol/exact-json.js';
 import type { EventPayload, EventType } from '#protocol/events.js';
 import type { WithText } from '../../json/json-text.js';
 
@@ -18,7 +19,7 @@ export type NewEvent<T extends EventType = EventType> = {
 export function newEvent<T extends EventType>(
   type: T,
   payload: Payload<T>,
-  json = JSON.stringify(payload),
+  json: string = storedJson(payload),
 ): NewEvent<T> {
   return { type, payload, json } as NewEvent<T>;
 }

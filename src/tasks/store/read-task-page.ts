@@ -26,7 +26,13 @@ const LIST: Statement = {
     ORDER BY t.created_at DESC, t.task_id DESC LIMIT $10`,
 };
 
-export async function listTaskViews(db: Queryable, filter: TaskFilter, limit: number): Promise<readonly TaskView[]> {
+/** `maxAttempts`: of tasks that have none of their own. */
+export async function listTaskViews(
+  db: Queryable,
+  filter: TaskFilter,
+  limit: number,
+  maxAttempts: number,
+): Promise<readonly TaskView[]> {
   const rows = await db.query<ViewRow>(LIST, [
     filter.tenantId,
     filter.ownerId,
@@ -39,5 +45,5 @@ export async function listTaskViews(db: Queryable, filter: TaskFilter, limit: nu
     filter.after?.taskId ?? null,
     limit,
   ]);
-  return rows.map(taskView);
+  return rows.map((row) => taskView(row, maxAttempts));
 }

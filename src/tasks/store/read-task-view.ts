@@ -1,6 +1,8 @@
+import { marked, storedJson } from '#protocol/exact-json.js';
 import type { Attachment, TaskStatus } from '#protocol/snapshots.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
 import { JsonText } from '../../json/json-text.js';
+import { isOver } from '../domain/task.js';
 import { attachmentsOf } from './attachments.js';
 import { jsonTextIn, type TaskIdentity } from './task-row.js';
 
@@ -13,6 +15,8 @@ export interface TaskView {
   readonly input: JsonText | null;
   readonly metadata: JsonText | null;
   readonly attempt: number;
+  /** Attempts that may still fail or be lost before the task does; 0 when it is over. */
+  readonly attemptsLeft: number;
   readonly cancellationRequested: boolean;
   /** Why the task was set aside; null: it was not. */
   readonly asideCode: string | null;
@@ -43,6 +47,8 @@ export interface ViewRow {
   input: string | null;
   metadata: string | null;
   attempt: number;
+  spent_attempts: number;
+  max_attempts: number | null;
   cancel_requested: boolean;
   aside_code: string | null;
   progress: number | null;
@@ -60,7 +66,7 @@ export interface ViewRow {
  * refuses U+0000 and half characters in them.
  */
 export const VIEW_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,
-  t.head_event_id, t.revision, t.metadata::text AS metadata, t.attempt, t.cancel_requested_at IS NOT NULL AS cancel_requested, t.aside_code, t.progress,
+  t.head_event_id, t.revision, t.metadata::text AS metadata, t.attempt, t.spent_attempts, t.max_attempts, t.cancel_requested_at IS NOT NULL AS cancel_requested, t.aside_code, t.progress,
   e.payload::text AS terminal_payload, s.question::text AS open_suspension, t.created_at, t.updated_at, t.started_at, t.finished_at,
   ${attachmentsOf('t.task_id')}`;
 
@@ -74,12 +80,13 @@ const READ: Statement = {
   text: `SELECT ${VIEW_COLUMNS}, t.input::text AS input FROM taskbridge.proj_tasks t ${VIEW_JOINS} WHERE t.task_id = $1`,
 };
 
-export async function readTaskView(db: Queryable, taskId: string): Promise<TaskView | undefined> {
+/** `maxAttempts`: of tasks that have none of their own. */
+export async function readTaskView(db: Queryable, taskId: string, maxAttempts: number): Promise<TaskView | undefined> {
   const [row] = await db.query<ViewRow>(READ, [taskId]);
-  return row && taskView(row);
+  return row && taskView(row, maxAttempts);
 }
 
-export function taskView(row: ViewRow): TaskView {
+export function taskView(row: ViewRow, maxAttempts: number): TaskView {
   const { status, terminal_payload: payload } = row;
   return {
     identity: {
@@ -96,9 +103,11 @@ export function taskView(row: ViewRow): TaskView {
     input: jsonTextIn(row.input),
     metadata: jsonTextIn(row.metadata),
     attempt: row.attempt,
+    attemptsLeft: isOver(status) ? 0 : Math.max(1, (row.max_attempts ?? maxAttempts) - row.spent_attempts),
     cancellationRequested: row.cancel_requested,
     asideCode: row.aside_code,
-    progress: row.progress,
+    // What is completed is done, whatever its handler said last.
+    progress: status === 'COMPLETED' ? 100 : row.progress,
     attachments: row.attachments ?? [],
     openSuspension: jsonTextIn(row.open_suspension),
     result: status === 'COMPLETED' && payload !== null ? resultIn(payload) : null,
@@ -116,8 +125,8 @@ const BEFORE_RESULT = '{"result":';
 function resultIn(payload: string): JsonText | null {
   if (payload.startsWith(BEFORE_RESULT)) return new JsonText(payload.slice(BEFORE_RESULT.length, -1));
   // The payload differs from what this service writes, so it was written by hand.
-  const result = (JSON.parse(payload) as { result?: unknown } | null)?.result;
-  return result === undefined ? null : new JsonText(JSON.stringify(result));
+  const result = (JSON.parse(marked(payload)) as { result?: unknown } | null)?.result;
+  return result === undefined ? null : new JsonText(storedJson(result));
 }
 
 /** The owner of a task, and the state of its log: the facts that a stream needs at its beginning. */

@@ -76,6 +76,12 @@ export async function* loggedEvents(tx: Queryable, taskId: string): AsyncGenerat
   }
 }
 
+/** The last TASK_SUSPENDED of a log. */
+export interface LoggedQuestion {
+  readonly eventId: number;
+  readonly payload: Readonly<Record<string, unknown>>;
+}
+
 export type AddedEvent = NewEvent & { readonly eventId: number };
 
 const ADD_EVENTS: Statement = {
@@ -86,11 +92,12 @@ const ADD_EVENTS: Statement = {
     WHERE t.task_id = $1 ORDER BY e.event_id`,
 };
 
-/** An open question needs its row, also when its event was stored by hand. */
+/** An open question needs its row, also when its event was stored by hand. The row has the text of the event. */
 const OPEN_QUESTION: Statement = {
   name: 'reopen-question',
   text: `INSERT INTO taskbridge.proj_suspensions (task_id, suspend_id, question, allowed_actions, expires_at)
-    SELECT $1::uuid, $2::text, $3::json, $4::text[], $5::timestamptz
+    SELECT $1::uuid, $2::text, e.payload, $4::text[], $5::timestamptz
+    FROM taskbridge.events e WHERE e.task_id = $1 AND e.event_id = $3
     ON CONFLICT (task_id, suspend_id) DO UPDATE SET state = 'open', answer = NULL`,
 };
 
@@ -123,7 +130,7 @@ export async function restoreTask(
   taskId: string,
   task: Task,
   added: readonly AddedEvent[],
-  { question, principalId }: { readonly question: Readonly<Record<string, unknown>>; readonly principalId: string },
+  { question, principalId }: { readonly question: LoggedQuestion | undefined; readonly principalId: string },
 ): Promise<void> {
   const suspendId = task.run.state === 'suspended' ? task.run.suspendId : null;
   const resumes = task.run.state === 'queued' && task.run.resumes;
@@ -135,9 +142,9 @@ export async function restoreTask(
     principalId,
   ]);
   await tx.query(CLOSE_QUESTIONS, [taskId, suspendId]);
-  if (suspendId !== null) {
-    const { allowedActions, expiresAt } = question;
-    await tx.query(OPEN_QUESTION, [taskId, suspendId, JSON.stringify(question), allowedActions, expiresAt ?? null]);
+  if (suspendId !== null && question !== undefined) {
+    const { allowedActions, expiresAt } = question.payload;
+    await tx.query(OPEN_QUESTION, [taskId, suspendId, question.eventId, allowedActions, expiresAt ?? null]);
   }
   await tx.query(RESTORE, [
     taskId,

@@ -1,3 +1,4 @@
+import { marked, storedJson } from '#protocol/exact-json.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
 import { JsonText, writeObject } from '../../json/json-text.js';
 import type { Question } from '../domain/suspension.js';
@@ -44,6 +45,18 @@ export interface Answer {
   readonly payload: JsonText;
   readonly actorId: string;
 }
+
+/** The JSON of the payload of a stored answer. It is cut out, because it may be too large to parse. */
+export function payloadOf({ json }: JsonText): string {
+  // The other members are strings, in which quotes have a backslash before them.
+  const start = json.indexOf(BEFORE_PAYLOAD);
+  const end = json.lastIndexOf(',"actorId":');
+  if (start >= 0 && end > start) return json.slice(start + BEFORE_PAYLOAD.length, end);
+  // It was written by hand.
+  return storedJson((JSON.parse(marked(json)) as { payload?: object }).payload ?? {});
+}
+
+const BEFORE_PAYLOAD = ',"payload":';
 
 /**
  * All answers of these tasks, each the text of an `Answer`, in the order in which the questions were answered. Index: the primary

@@ -23,6 +23,10 @@ export interface TaskRecord {
   readonly workerId: string | null;
   /** The span of the request that created it, in the form of W3C Trace Context. */
   readonly traceparent: string | null;
+  /** Attempts of this task that may fail or be lost; null: TASK_MAX_ATTEMPTS. */
+  readonly maxAttempts: number | null;
+  /** The clock of the database when the row was read, in Unix milliseconds, rounded down. */
+  readonly now: number;
 }
 
 export interface TaskRow {
@@ -51,13 +55,16 @@ export interface TaskRow {
   cancel_requested: boolean;
   is_claimable: boolean;
   aside_code: string | null;
+  max_attempts: number | null;
+  now: number;
 }
 
 /** The columns of `TaskRow`, of a `proj_tasks t`. Expiry is judged here, by the database clock. */
 export const TASK_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id,
   t.status, t.head_event_id, t.progress, t.attempt, t.spent_attempts, t.attempt_base, t.lease_token, t.lease_number, t.worker_id,
   t.batch_seq, t.traceparent, t.suspend_id, t.suspend_expires_at <= clock_timestamp() AS suspension_expired, t.resuming, t.lease_expires_at <= clock_timestamp() AS lease_expired, t.cancel_reason,
-  t.cancel_requested_at IS NOT NULL AS cancel_requested, t.claimable_at IS NOT NULL AS is_claimable, t.aside_code`;
+  t.cancel_requested_at IS NOT NULL AS cancel_requested, t.claimable_at IS NOT NULL AS is_claimable, t.aside_code,
+  t.max_attempts, floor(extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now`;
 
 /** A column of JSON, read as text. */
 export function jsonTextIn(column: string | null): JsonText | null {
@@ -89,6 +96,8 @@ export function taskRecord(row: TaskRow): TaskRecord {
     flaw: flawOf(row),
     workerId: row.worker_id,
     traceparent: row.traceparent,
+    maxAttempts: row.max_attempts,
+    now: row.now,
   };
 }
 

@@ -9,7 +9,8 @@ export interface TaskChange {
   readonly taskId: string;
   readonly task: Task;
   readonly events: readonly NewEvent[];
-  readonly claimableInMs: number;
+  /** Of a task that goes back to the queue; null: it may be claimed at once. */
+  readonly notBefore: string | null;
   readonly workerId: string | null;
   /** The question that this change asks. */
   readonly suspendExpiresAt: string | null;
@@ -26,9 +27,9 @@ const WRITE: Statement = {
   name: 'write-tasks',
   text: `WITH change AS (
       SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::float8[], $5::int[], $6::int[], $7::bigint[],
-        $8::int[], $9::int[], $10::text[], $11::int[], $12::text[], $14::text[], $25::text[], $26::text[],
+        $8::int[], $9::int[], $10::text[], $11::timestamptz[], $12::text[], $14::text[], $25::text[], $26::text[],
         $27::timestamptz[]) AS c (task_id, status, head, progress, attempt, spent, attempt_base, lease_number, batch_seq,
-        lease_token, claimable_in_ms, cancel_reason, worker_id, run, suspend_id, suspend_expires_at)
+        lease_token, not_before, cancel_reason, worker_id, run, suspend_id, suspend_expires_at)
     ), changed AS (
       UPDATE taskbridge.proj_tasks t SET
         status = c.status, head_event_id = c.head, progress = c.progress, attempt = c.attempt,
@@ -37,7 +38,7 @@ const WRITE: Statement = {
           ELSE c.suspend_expires_at END,
         resuming = c.run = 'resuming',
         claimable_at = CASE WHEN c.run IN ('queued', 'resuming')
-          THEN date_trunc('milliseconds', clock_timestamp()) + c.claimable_in_ms * interval '1 millisecond' END,
+          THEN coalesce(c.not_before, date_trunc('milliseconds', clock_timestamp())) END,
         lease_expires_at = CASE WHEN c.lease_token = t.lease_token THEN t.lease_expires_at
           WHEN c.lease_token IS NOT NULL THEN clock_timestamp() + make_interval(secs => $13) END,
         lease_token = c.lease_token,
@@ -81,7 +82,7 @@ export async function writeTasks(
     task.map((t) => t.leaseNumber),
     task.map((t) => t.batchSeq),
     task.map((t) => (t.run.state === 'leased' ? t.run.token : null)),
-    changes.map((change) => change.claimableInMs),
+    changes.map((change) => change.notBefore),
     task.map((t) => t.cancellation?.reason ?? null),
     leaseSeconds,
     changes.map((change) => change.workerId),

@@ -79,11 +79,35 @@ export const supersedes: Check = async (scene) => {
   await task.append(output('void'));
   await task.retry();
   const retrying = (await scene.events(task.taskId)).at(-1);
+  const { notBefore: _, ...payload } = retrying?.payload ?? {};
   demandSame(
     'what came after a retryable failure',
-    [retrying?.type, retrying?.payload],
+    [retrying?.type, payload],
     ['TASK_RETRYING', { attempt: 2, reason: 'CONFORMANCE', supersedesAfterEventId: '1' }],
   );
+};
+
+export const notBefore: Check = async (scene) => {
+  const task = await scene.begin();
+  const pauseMs = 500;
+  await task.worker.call(task.lease, 'fail', { code: 'C', message: 'm', retryable: true, retryAfterMs: pauseMs });
+  const retrying = (await scene.events(task.taskId)).at(-1);
+  const from = Date.parse(String(retrying?.payload['notBefore']));
+  const pause = from - Date.parse(retrying?.createdAt ?? '');
+  demand(Math.abs(pause - pauseMs) <= 250, `notBefore is ${pause} ms after the event, demanded: about ${pauseMs}`);
+  const early = await task.worker.claim([task.lease.taskType]);
+  demandSame('a claim before notBefore', early.body.leases, []);
+  await task.resume();
+};
+
+export const withoutLineEnds: Check = async (scene) => {
+  const text = 'a\u2028b\u2029c\u0085d';
+  const task = await scene.begin();
+  await task.append(message(text), output(text));
+  await task.suspend(question('q', { interaction: { text } }));
+  const { text: json, body } = await scene.a.page(task.taskId, { waitTimeoutMs: 0 });
+  demand(!/[\u0085\u2028\u2029]/.test(json), `a page of events has line ends of Unicode: ${JSON.stringify(json)}`);
+  demandSame('the message', body.events[1]?.payload['message'], text);
 };
 
 export const releasedReason: Check = async (scene) => {

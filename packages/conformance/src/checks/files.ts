@@ -51,6 +51,55 @@ export const createdWithFiles: Check = async (scene) => {
   demandRefusal(await createWithFile(scene, { more, text: 'other' }), 'IDEMPOTENCY_CONFLICT');
 };
 
+/** As long as that of a browser. */
+const BOUNDARY = '----------------taskbridge-conformance';
+
+/** A form whose file has this head, byte for byte. */
+async function createWithHead(scene: Scene, head: string, bytes = TEXT) {
+  const part = (lines: string, content: string) => `--${BOUNDARY}\r\n${lines}\r\n\r\n${content}\r\n`;
+  const fields = Object.entries({ clientRequestId: scene.newId(), taskType: scene.newType() });
+  const text = [
+    ...fields.map(([name, value]) => part(`Content-Disposition: form-data; name="${name}"`, value)),
+    part(head, bytes),
+    `--${BOUNDARY}--\r\n`,
+  ].join('');
+  const headers = { 'Content-Type': `multipart/form-data; boundary=${BOUNDARY}` };
+  const answer = await scene.a.request<Created>('POST', '/api/v1/tasks', {
+    headers,
+    body: Buffer.from(text, 'latin1'),
+  });
+  scene.remember(answer);
+  if (answer.status === 415) throw new NotChecked('attachments are switched off: a form is answered with 415');
+  return answer;
+}
+
+const fileOf = async (scene: Scene, { taskId }: Created) => (await scene.a.snapshot(taskId)).body.attachments[0];
+
+export const namedFiles: Check = async (scene) => {
+  const heads = {
+    'UTF-8': 'filename="caf\u00c3\u00a9 (1).csv"',
+    'ISO 8859-1': 'filename="caf\u00e9 (1).csv"',
+    'filename* in UTF-8': "filename*=UTF-8''caf%C3%A9%20%281%29.csv",
+    'filename* in ISO 8859-1': "filename*=ISO-8859-1''caf%E9%20%281%29.csv",
+  };
+  for (const [what, filename] of Object.entries(heads)) {
+    const head = `Content-Disposition: form-data; name="attachment"; ${filename}\r\nContent-Type: text/csv`;
+    const answer = await createWithHead(scene, head);
+    demandAnswer(answer, 201);
+    demandSame(`a name in ${what}`, (await fileOf(scene, answer.body))?.filename, 'caf\u00e9 (1).csv');
+  }
+};
+
+export const aliases: Check = async (scene) => {
+  const head = (type: string) =>
+    `Content-Disposition: form-data; name="attachment"; filename="a"\r\nContent-Type: ${type}`;
+  const answer = await createWithHead(scene, head('application/x-photoshop'), '8BPS\0\x01');
+  demandAnswer(answer, 201);
+  demandSame('its type', (await fileOf(scene, answer.body))?.contentType, 'image/vnd.adobe.photoshop');
+  const png = '\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0';
+  demandRefusal(await createWithHead(scene, head('text/html'), png), 'UPLOAD_VALIDATION_ERROR');
+};
+
 export const sniffed: Check = async (scene) => {
   const answer = await createWithFile(scene, { name: 'a.png', type: 'image/png', text: '%PDF-1.7\n%âãÏÓ\n' });
   demandRefusal(answer, 'UPLOAD_VALIDATION_ERROR');

@@ -3,6 +3,7 @@ import { SCHEMAS } from '../../../protocol/src/snapshots.js';
 import type { Check } from '../clause.js';
 import { demand, demandAnswer, demandMembers, demandSame, shown } from '../demands.js';
 import { progress, question } from '../driven-task.js';
+import { NotChecked } from '../outcomes.js';
 
 const { required = [], properties = {} } = SCHEMAS.TaskSnapshot as JsonSchema;
 /** What only a snapshot of a task that has got so far has. */
@@ -65,6 +66,33 @@ export const endedSnapshot: Check = async (scene) => {
     demand(body.finishedAt !== undefined, `a task that is over has no finishedAt: ${JSON.stringify(body)}`);
   }
   demand(good?.body.failure === undefined && !('result' in (bad?.body ?? {})), `${good?.text} and ${bad?.text}`);
+};
+
+export const completedProgress: Check = async (scene) => {
+  const [completed, failed] = [await scene.begin(), await scene.begin()];
+  for (const task of [completed, failed]) await task.append(progress(10));
+  await completed.complete();
+  await failed.failFinally();
+  const [good, bad] = await Promise.all([completed, failed].map(async ({ taskId }) => scene.a.snapshot(taskId)));
+  demandSame('progress of COMPLETED and FAILED', [good?.body.progress, bad?.body.progress], [100, 10]);
+  const { items } = (await scene.a.list({ taskType: completed.lease.taskType })).body;
+  demandSame('progress in a list', items.find(({ taskId }) => taskId === completed.taskId)?.progress, 100);
+};
+
+export const attemptsLeft: Check = async (scene) => {
+  const left = async () => (await scene.a.snapshot(task.taskId)).body.attemptsLeft;
+  const task = await scene.begin();
+  const first = await left();
+  demand(first >= 1, `a task that runs has ${first} attempts left`);
+  await task.release();
+  demandSame('attemptsLeft after a release', await left(), first);
+  await task.resume();
+  if (first === 1) throw new NotChecked('the operator allows a single attempt');
+  await task.retry();
+  demandSame('attemptsLeft after a failure', await left(), first - 1);
+  await task.resume();
+  await task.complete();
+  demandSame('attemptsLeft at the end', await left(), 0);
 };
 
 export const attempts: Check = async (scene) => {

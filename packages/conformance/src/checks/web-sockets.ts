@@ -61,6 +61,9 @@ const demandClosed = async (scene: Scene, what: string, send: (socket: Socket) =
   demandSame(`the close of ${what}`, code, CLOSE_CODES[name].code);
 };
 
+export const brokenProtocol: Check = (scene) =>
+  demandClosed(scene, 'a frame without a mask', (socket) => socket.sendUnmasked(), 'protocolBroken');
+
 export const binaryFrame: Check = (scene) =>
   demandClosed(scene, 'a binary frame', (socket) => socket.sendBytes(frameFor(ABSENT_TASK), true), 'binary');
 

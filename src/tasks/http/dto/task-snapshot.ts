@@ -23,6 +23,7 @@ function summarised(view: TaskView): WithText<TaskSummary> {
     metadata: view.metadata ?? EMPTY,
     attachments: view.attachments,
     attempt: view.attempt,
+    attemptsLeft: view.attemptsLeft,
     cancellationRequested: view.cancellationRequested,
     ...(view.asideCode !== null && { aside: { code: view.asideCode } }),
     ...(view.progress !== null && { progress: view.progress }),
