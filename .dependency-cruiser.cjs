@@ -2,7 +2,7 @@
  * The directions of imports. Each rule says why it exists; a rule that is in the way is changed here, in the open, with
  * its reason, never worked around. Rooms from the lowest to the highest:
  *
- *   json, auth < observability < database, http < ownership < uploads < tasks < live-log, following < streaming
+ *   json, auth < observability < database, http < replicas < ownership < uploads < tasks < live-log, following < streaming
  *   < execution < health < app.module < boot < main
  *
  * Within tasks: domain < store, ports < use-cases < http. A module wires its room, and so may import all of it.
@@ -10,7 +10,7 @@
 
 /** What every room above may import: what an error, a deadline, a round and a drain are, what JSON is, and how to be observed. */
 const EVERYWHERE = [
-  '^src/(errors|deadline|rounds|drain-state)\\.ts$',
+  '^src/(build|errors|deadline|rounds|drain-state)\\.ts$',
   '^src/json/',
   '^src/observability/',
   // What a module asks when it decides whether its default stands; hosted-is-for-modules keeps it to modules.
@@ -21,7 +21,7 @@ const USE_CASES = '^src/tasks/(?!tasks\\.module)[^/]+\\.ts$';
 
 /** Where the graph begins: entry points (of a thread, too), the list of modules, what a host module imports as `taskbridge`. */
 const ROOTS =
-  '^(src/(main|migrate|repair|retention|app\\.module|host-api|telemetry/register|json/json-thread-entry)|packages/worker/src/worker-api|packages/conformance/src/cli)\\.ts$';
+  '^(src/(main|migrate|repair|retention|rollback|app\\.module|host-api|telemetry/register|json/json-thread-entry)|packages/worker/src/worker-api|packages/conformance/src/cli)\\.ts$';
 
 const withinSrc = (name, comment, from, allowed) => ({
   name,
@@ -235,6 +235,10 @@ module.exports = {
         ],
       },
     },
+    withinSrc('replicas-know-no-task', 'Which builds serve is the same whatever they serve.', '^src/replicas/', [
+      '^src/(replicas|auth|http)/',
+      '^src/database/[^/]+\\.ts$',
+    ]),
     withinSrc(
       'live-log-knows-its-port',
       'It carries committed events between replicas, and knows neither who wrote them nor who reads them.',
@@ -270,7 +274,7 @@ module.exports = {
         '^src/tasks/(?!http/)',
         // A worker gets inputs in the shape in which clients send them.
         '^src/tasks/http/dto/',
-        '^src/(auth|uploads|http)/',
+        '^src/(auth|uploads|http|replicas)/',
         '^src/database/[^/]+\\.ts$',
       ],
     ),
@@ -302,7 +306,7 @@ module.exports = {
       severity: 'error',
       from: {
         path: '^src/',
-        pathNot: ['^src/(main|migrate|repair|retention|telemetry/register)\\.ts$', '^src/boot/'],
+        pathNot: ['^src/(main|migrate|repair|retention|rollback|telemetry/register)\\.ts$', '^src/boot/'],
       },
       to: { path: '^src/boot/' },
     },

@@ -23,7 +23,7 @@ RUN npm ci --omit=dev --omit=optional --ignore-scripts
 
 # --- the image --------------------------------------------------------------------------------------------------------
 FROM node:24-slim
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0-dev
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="TaskBridge" \
       org.opencontainers.image.description="Accept a long-running task once, run it, and let any client follow it live to its end" \
@@ -62,7 +62,7 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=40s --retries=3 \
 # ports), Nest and the other packages of the service. It brings further packages in a node_modules beside it:
 #   docker run -v "$PWD/host:/app/host:ro" -e HOST_MODULE=/app/host/index.mjs …
 #
-# The other commands: node dist/migrate.js, node dist/retention.js, node dist/repair.js, node packages/checker/bin/check.mjs
+# The other commands: node dist/migrate.js, node dist/retention.js, node dist/repair.js, node dist/rollback.js, node packages/checker/bin/check.mjs
 # A young generation of at most 32 MiB: by itself V8 takes 128 MiB of a machine with enough memory, and is no faster for it here.
 ENTRYPOINT ["/usr/bin/tini", "--"]
 CMD ["node", "--enable-source-maps", "--max-semi-space-size=16", "--import", "./dist/telemetry/register.js", "dist/main.js"]

@@ -134,7 +134,7 @@ export default defineConfig(
     },
   },
   {
-    files: ['src/main.ts', 'src/migrate.ts', 'src/repair.ts', 'src/retention.ts'],
+    files: ['src/{main,migrate,repair,retention,rollback}.ts', 'src/boot/owner-command.ts'],
     rules: { 'no-restricted-syntax': ban('always', 'wholeEnvironmentOnly') },
   },
   { files: ['src/boot/config.ts'], rules: { 'no-restricted-syntax': ban('always', 'console') } },

@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { CLOSE_CODES } from '../packages/protocol/src/close-codes.js';
 import { ERROR_KINDS, ERRORS, FAILURES } from '../packages/protocol/src/errors.js';
 import { EVENT_TYPES, EVENTS } from '../packages/protocol/src/events.js';
+import { FEATURES } from '../packages/protocol/src/features.js';
 import { FRAMES } from '../packages/protocol/src/frames.js';
 import { expected, listed, type Members } from '../packages/protocol/src/json-schema.js';
 import { LIMITS } from '../packages/protocol/src/limits.js';
@@ -59,6 +60,11 @@ export function withProtocolTables(page: string, settings: Readonly<Record<strin
       '--- | ---',
       ...Object.entries(FAILURES).map(([code, meaning]) => `\`${code}\` | ${meaning}`),
       'another code | The author of the handler defines it.',
+    ],
+    features: [
+      'feature | since | meaning',
+      '--- | --- | ---',
+      ...Object.entries(FEATURES).map(([name, { since, meaning }]) => `\`${name}\` | ${since} | ${meaning}`),
     ],
     'close codes': [
       'code | why | the client',

@@ -1,8 +1,7 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { promisify } from 'node:util';
 import { eventually } from '../test/support/service.js';
 import { WORKER_TOKEN } from '../test/support/worker-client.js';
 
@@ -53,12 +52,6 @@ export async function startBuilt(
     await stop();
     throw new Error(`${build} does not start:\n${await readFile(logFile, 'utf8')}`, { cause: error });
   }
-}
-
-/** Brings a database to the schema of a build. */
-export async function migrateBuilt(build: string, ownerUrl: string): Promise<void> {
-  const env = { PATH: process.env['PATH'], MIGRATION_DATABASE_URL: ownerUrl };
-  await promisify(execFile)(process.execPath, [join(build, 'migrate.js')], { cwd: dirname(build), env });
 }
 
 /** What `npm start` gives to node, with the files of this build. */

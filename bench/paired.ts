@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
-import { buildOf, buildOfWorkingTree } from './builds.js';
+import { buildOf, buildOfWorkingTree } from '../test/support/builds.js';
 import { OPERATIONS, type Operation } from './contender.js';
 import { measurePair, type Outcome, outcomeOf, type Pair, PARTS, ratioOf } from './pairs.js';
 import { circumstances } from './report.js';

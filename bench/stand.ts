@@ -2,10 +2,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
+import { migrateTo } from '../test/support/builds.js';
 import { connected } from '../test/support/fold.js';
 import { startTestCluster, type TestCluster } from '../test/support/postgres.js';
 import { startRedis } from '../test/support/redis.js';
-import { migrateBuilt, startBuilt } from './built-service.js';
+import { startBuilt } from './built-service.js';
 import { Contender } from './contender.js';
 import { HttpConnection } from './http-connection.js';
 
@@ -65,7 +66,7 @@ export class Stand {
     await this.#pair.run();
     await this.cluster.createDatabase(DATABASE);
     this.#pair.add(() => this.cluster.dropDatabase(DATABASE));
-    await migrateBuilt(build, this.cluster.ownerUrl(DATABASE));
+    await migrateTo(build, this.cluster.ownerUrl(DATABASE));
     const admin = new pg.Client({ connectionString: this.cluster.superuserUrl(DATABASE) });
     await admin.connect();
     this.#pair.add(() => admin.end());

@@ -96,8 +96,10 @@ async function bySse() {
 
 async function byLongPoll() {
   return eachAlone(async (id, signal) => {
-    while (cursors.has(id)) {
-      const page = await (await get(id, `/events?afterEventId=${cursors.get(id)}`, { signal }))?.json();
+    // The first answer comes at once, also when the task is over already.
+    for (let wait = 0; cursors.has(id); wait = 25_000) {
+      const query = `afterEventId=${cursors.get(id)}&waitTimeoutMs=${wait}`;
+      const page = await (await get(id, `/events?${query}`, { signal }))?.json();
       for (const event of page?.events ?? []) receive(event);
       if (page?.terminal) end(id);
     }

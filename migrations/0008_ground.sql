@@ -101,7 +101,8 @@ CREATE TABLE taskbridge.proj_revoked_tokens (
 );
 CREATE INDEX proj_revoked_tokens_revoked ON taskbridge.proj_revoked_tokens (revoked_at);
 
--- How many tasks there are: the sum of both tables. The changes are rows that nobody waits for; the service folds them.
+-- How many tasks have begun or ended: the sum of both tables. Tasks that wait for their beginning are counted where they wait: a
+-- create would otherwise write a row more. The changes are rows that nobody waits for; the service folds them.
 CREATE TABLE taskbridge.proj_task_counts (
   tenant_id text   NOT NULL,
   owner_id  text   NOT NULL,
@@ -116,9 +117,9 @@ CREATE TABLE taskbridge.proj_task_count_changes (
   tenant_id  text   NOT NULL,
   owner_id   text   NOT NULL,
   task_type  text   NOT NULL,
-  -- Null: the tasks are new.
+  -- Null: the tasks had not begun.
   old_status text,
-  -- Null: the tasks are gone.
+  -- Null: the tasks are gone, or have to begin anew.
   new_status text,
   n          bigint NOT NULL DEFAULT 1
 );
@@ -320,16 +321,9 @@ EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
   END IF;
 END $$;
 
-CREATE FUNCTION taskbridge.note_created_tasks() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-  with_metadata uuid[];
+CREATE FUNCTION taskbridge.note_metadata() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  INSERT INTO taskbridge.proj_task_count_changes (tenant_id, owner_id, task_type, new_status, n)
-    SELECT tenant_id, owner_id, task_type, status, count(*) FROM created GROUP BY tenant_id, owner_id, task_type, status;
-  with_metadata := ARRAY(SELECT task_id FROM created WHERE metadata IS NOT NULL);
-  IF with_metadata <> '{}' THEN
-    PERFORM taskbridge.make_task_tags(with_metadata);
-  END IF;
+  PERFORM taskbridge.make_task_tags(ARRAY[NEW.task_id]);
   RETURN NULL;
 END $$;
 
@@ -339,7 +333,7 @@ BEGIN
   NEW.changed_xid := pg_current_xact_id();
   IF NEW.status <> OLD.status THEN
     INSERT INTO taskbridge.proj_task_count_changes (tenant_id, owner_id, task_type, old_status, new_status)
-      VALUES (NEW.tenant_id, NEW.owner_id, NEW.task_type, OLD.status, NEW.status);
+      VALUES (NEW.tenant_id, NEW.owner_id, NEW.task_type, nullif(OLD.status, 'ACCEPTED'), nullif(NEW.status, 'ACCEPTED'));
   END IF;
   RETURN NEW;
 END $$;
@@ -375,7 +369,8 @@ BEGIN
     SELECT task_id, tenant_id, owner_id, task_type FROM removed
     ON CONFLICT (task_id) DO UPDATE SET removed_xid = DEFAULT, removed_at = DEFAULT;
   INSERT INTO taskbridge.proj_task_count_changes (tenant_id, owner_id, task_type, old_status, n)
-    SELECT tenant_id, owner_id, task_type, status, count(*) FROM removed GROUP BY tenant_id, owner_id, task_type, status;
+    SELECT tenant_id, owner_id, task_type, status, count(*) FROM removed WHERE status <> 'ACCEPTED'
+    GROUP BY tenant_id, owner_id, task_type, status;
   RETURN NULL;
 END $$;
 
@@ -461,8 +456,8 @@ CREATE TRIGGER note_changed_task BEFORE UPDATE ON taskbridge.proj_tasks FOR EACH
     OR OLD.suspend_id IS DISTINCT FROM NEW.suspend_id OR OLD.cancel_requested_at IS DISTINCT FROM NEW.cancel_requested_at
     OR OLD.aside_code IS DISTINCT FROM NEW.aside_code)
   EXECUTE FUNCTION taskbridge.note_changed_task();
-CREATE TRIGGER note_created_tasks AFTER INSERT ON taskbridge.proj_tasks REFERENCING NEW TABLE AS created
-  FOR EACH STATEMENT EXECUTE FUNCTION taskbridge.note_created_tasks();
+CREATE TRIGGER note_metadata AFTER INSERT ON taskbridge.proj_tasks FOR EACH ROW WHEN (NEW.metadata IS NOT NULL)
+  EXECUTE FUNCTION taskbridge.note_metadata();
 CREATE TRIGGER note_removed_tasks AFTER DELETE ON taskbridge.proj_tasks REFERENCING OLD TABLE AS removed
   FOR EACH STATEMENT EXECUTE FUNCTION taskbridge.note_removed_tasks();
 CREATE TRIGGER remove_dependants AFTER DELETE ON taskbridge.proj_tasks REFERENCING OLD TABLE AS removed

@@ -39,4 +39,5 @@ WITH counted AS (
   DELETE FROM taskbridge.proj_task_count_changes
 )
 INSERT INTO taskbridge.proj_task_counts (tenant_id, owner_id, task_type, status, n)
-  SELECT tenant_id, owner_id, task_type, status, count(*) FROM taskbridge.proj_tasks GROUP BY tenant_id, owner_id, task_type, status;
+  SELECT tenant_id, owner_id, task_type, status, count(*) FROM taskbridge.proj_tasks
+  WHERE status <> 'ACCEPTED' GROUP BY tenant_id, owner_id, task_type, status;

@@ -26,6 +26,7 @@ import { OwnershipConfig } from './ownership/ownership.config.js';
 import { OwnershipModule } from './ownership/ownership.module.js';
 import { TasksConfig } from './tasks/tasks.config.js';
 import { TasksModule } from './tasks/tasks.module.js';
+import { ReplicasModule } from './replicas/replicas.module.js';
 import { AttachmentStore } from './uploads/attachment-store.js';
 import { UploadsConfig } from './uploads/uploads.config.js';
 import { UploadsModule } from './uploads/uploads.module.js';
@@ -80,6 +81,7 @@ export class AppModule {
         AuthModule.register(hosted),
         OwnershipModule.register(hosted),
         UploadsModule.register(hosted),
+        ReplicasModule,
         TasksModule,
         StreamingModule.register(hosted),
         ExecutionModule,

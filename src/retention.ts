@@ -17,7 +17,10 @@ let removed = 0;
 // Each refusal is one line that an operator can act on, without a stack. May be run at any time, by several at once.
 try {
   const { retentionUrl, retentionDays, waitSeconds } = readRetentionConfig();
-  const client = await connectWithin(waitSeconds, connectionOptions(retentionUrl));
+  const client = await connectWithin(waitSeconds, {
+    ...connectionOptions(retentionUrl),
+    application_name: 'taskbridge retention',
+  });
   try {
     let step: number;
     do {

@@ -6,6 +6,9 @@ SELECT json_build_object(
     'kind', 'task', 'taskId', task_id, 'status', status, 'headEventId', head_event_id::text,
     'waiting', claimable_at IS NOT NULL,
     'leased', lease_token IS NOT NULL AND lease_expires_at > now(),
+    'delegated', engine_token IS NOT NULL AND EXISTS (SELECT FROM taskbridge.proj_engine_runs AS r
+      WHERE r.task_id = t.task_id AND r.seen_at > now() - interval '2 minutes'),
+    'held', hold_key,
     'aside', aside_code IS NOT NULL,
     'suspended', EXISTS (SELECT FROM taskbridge.proj_suspensions AS s WHERE s.task_id = t.task_id AND s.state = 'open')
   )::text

@@ -1,7 +1,9 @@
 /** The principal of requests that need not name one. No header or token may claim it. */
 export const SYSTEM_PRINCIPAL_ID = '00000000-0000-0000-0000-000000000000';
 
-export const SCOPES = ['tasks:write', 'tasks:upload', 'tasks:read', 'tasks:execute', 'tasks:admin'] as const;
+/** Scopes over tasks of others. From the shipped resolver they count only with the proof of the proxy. */
+export const OPERATOR_SCOPES = ['tasks:admin', 'tasks:operate', 'tasks:prioritise'] as const;
+export const SCOPES = ['tasks:write', 'tasks:upload', 'tasks:read', 'tasks:execute', ...OPERATOR_SCOPES] as const;
 export type Scope = (typeof SCOPES)[number];
 
 export function isReserved(subject: string): boolean {
@@ -46,6 +48,14 @@ export const UNSCOPED: readonly Scope[] = ['tasks:write', 'tasks:upload', 'tasks
 
 /** The caller of a request that needs no principal and names none. */
 export const NOBODY: AuthContext = { subject: SYSTEM_PRINCIPAL_ID, scopes: new Set(UNSCOPED), attributes: {} };
+
+/** The same from this machine, where the service trusts everybody: it has every scope. */
+export const LOCAL: AuthContext = { ...NOBODY, scopes: new Set(SCOPES) };
+
+/** Whether the request named a caller. */
+export function isNamed(auth: AuthContext): boolean {
+  return auth !== NOBODY && auth !== LOCAL;
+}
 
 /** Whether the caller has the scope. `tasks:admin` includes `tasks:read`. */
 export function hasScope({ scopes }: AuthContext, scope: Scope): boolean {

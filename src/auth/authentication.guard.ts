@@ -1,7 +1,7 @@
 import { Injectable, type CanActivate, type ExecutionContext } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { Request } from 'express';
-import { hasScope, NOBODY, type AuthContext, type Scope } from './auth-context.js';
+import { hasScope, isNamed, type AuthContext, type Scope } from './auth-context.js';
 import { AccessDenied, NotAuthenticated } from './auth.errors.js';
 import { Callers } from './callers.js';
 import { ALSO_BY_LEASE, leaseTokenOf, PUBLIC, REQUIRED_SCOPE } from './route.decorators.js';
@@ -28,14 +28,16 @@ export class AuthenticationGuard implements CanActivate {
     if (this.reflector.getAllAndOverride<boolean>(ALSO_BY_LEASE, target) && leaseTokenOf(request) !== undefined)
       return true;
     const auth = await this.callers.of(request);
-    const scope = this.reflector.getAllAndOverride<Scope | undefined>(REQUIRED_SCOPE, target);
-    if (scope !== undefined) demandScope(auth, scope);
-    else if (auth === NOBODY) throw new NotAuthenticated('This route needs a caller who says who it is.');
+    const scopes = this.reflector.getAllAndOverride<readonly Scope[] | undefined>(REQUIRED_SCOPE, target);
+    if (scopes !== undefined) demandScope(auth, ...scopes);
+    else if (!isNamed(auth)) throw new NotAuthenticated('This route needs a caller who says who it is.');
     request.auth = auth;
     return true;
   }
 }
 
-export function demandScope(auth: AuthContext, scope: Scope): void {
-  if (!hasScope(auth, scope)) throw new AccessDenied(`This needs the scope ${scope}.`);
+/** One of these is enough. @throws AccessDenied */
+export function demandScope(auth: AuthContext, ...scopes: readonly Scope[]): void {
+  if (scopes.some((scope) => hasScope(auth, scope))) return;
+  throw new AccessDenied(`This needs the scope ${scopes.join(' or ')}.`);
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { Injectable } from '@nestjs/common';
-import { isName, isReserved, NOBODY, type AuthContext } from './auth-context.js';
+import { isName, isNamed, isReserved, type AuthContext } from './auth-context.js';
 import { AuthContextResolver } from './auth-context-resolver.js';
 import { NotAuthenticated } from './auth.errors.js';
 
@@ -16,7 +16,7 @@ export class Callers {
    */
   async of(request: IncomingMessage): Promise<AuthContext> {
     const auth = await this.resolver.resolve(request);
-    if (auth === NOBODY) return auth;
+    if (!isNamed(auth)) return auth;
     const { subject } = auth;
     if (isReserved(subject)) throw new NotAuthenticated('The principal is reserved.');
     if (!isName(subject)) throw new NotAuthenticated('The principal is malformed.');

@@ -2,13 +2,16 @@ import type { IncomingMessage } from 'node:http';
 import { Injectable } from '@nestjs/common';
 import { patternOf, PRINCIPAL_ID } from '#protocol/ids.js';
 import { AuthConfig } from './auth.config.js';
-import { NOBODY, UNSCOPED, type AuthContext } from './auth-context.js';
+import { LOCAL, NOBODY, OPERATOR_SCOPES, UNSCOPED, type AuthContext } from './auth-context.js';
 import { AuthContextResolver } from './auth-context-resolver.js';
 import { NotAuthenticated } from './auth.errors.js';
 import { ProxyProof } from './proxy-proof.js';
 
 const PRINCIPAL = patternOf(PRINCIPAL_ID);
 const SCOPE = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$/;
+
+const LOOPBACK = /^(::ffff:)?127\.\d+\.\d+\.\d+$|^::1$/;
+const LOOPBACK_HOST = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
 /** Trusts the headers of an auth proxy that verifies credentials and strips what clients send under these names. */
 @Injectable()
@@ -29,17 +32,34 @@ export class ProxyHeaderResolver extends AuthContextResolver {
       if (this.config.requireAuthenticatedPrincipal) throw new NotAuthenticated();
       // Otherwise a client without a principal could choose a tenant.
       if (scopes ?? tenantId ?? appId) throw new NotAuthenticated('X-Principal-Id is missing.');
-      return NOBODY;
+      return this.isLocal(request) ? LOCAL : NOBODY;
     }
     if (this.proof.isPossible && !this.proof.isGiven(request)) throw new NotAuthenticated();
     if (!PRINCIPAL.test(subject)) throw new NotAuthenticated('X-Principal-Id is malformed.');
     return {
       subject,
-      scopes: new Set(scopes === undefined ? UNSCOPED : scopesOf(scopes)),
+      scopes: new Set(scopes === undefined ? UNSCOPED : this.counted(scopesOf(scopes), request)),
       ...named('tenantId', 'X-Tenant-Id', tenantId),
       ...named('appId', 'X-App-Id', appId),
       attributes: {},
     };
+  }
+
+  /** Without proof a client may have written the header itself. Then it has no power over tasks of others. */
+  private counted(scopes: readonly string[], request: IncomingMessage): readonly string[] {
+    if (this.proof.isGiven(request) || this.isLocal(request)) return scopes;
+    return scopes.filter((scope) => !(OPERATOR_SCOPES as readonly string[]).includes(scope));
+  }
+
+  /**
+   * A program on this machine, where the service asks nobody who they are. Not what a proxy on this machine passes on, and not the
+   * page of another site whose name leads to this machine (DNS rebinding).
+   */
+  private isLocal({ headers, socket }: IncomingMessage): boolean {
+    if (this.config.requireAuthenticatedPrincipal || this.proof.isPossible) return false;
+    const isPassedOn = ['forwarded', 'x-forwarded-for', 'x-forwarded-proto', 'via'].some((name) => name in headers);
+    const host = URL.parse(`http://${headers.host}`)?.hostname ?? '';
+    return !isPassedOn && LOOPBACK.test(socket.remoteAddress ?? '') && LOOPBACK_HOST.test(host);
   }
 }
 

@@ -13,11 +13,18 @@ export const Public = () => SetMetadata(PUBLIC, true);
 /**
  * The scope that a route demands, or every route of a controller. A scope that only a host's resolver gives is named twice, so that a
  * misspelt one does not compile: `@Requires<'acme:orders'>('acme:orders')`.
- * @throws TypeError where it is no name: the route would be open to every caller
+ * Each of `others` is enough, too.
+ * @throws TypeError where one is no name: the route would be open to every caller
  */
-export function Requires<Own extends string = never>(scope: Scope | NoInfer<Own>) {
-  if (typeof scope !== 'string' || scope === '') throw new TypeError('@Requires() needs the name of a scope');
-  return applyDecorators(SetMetadata(REQUIRED_SCOPE, scope), ApiSecurity('principal', [scope]));
+export function Requires<Own extends string = never>(
+  scope: Scope | NoInfer<Own>,
+  ...others: readonly (Scope | NoInfer<Own>)[]
+) {
+  const scopes = [scope, ...others];
+  if (!scopes.every((one) => typeof one === 'string' && one !== '')) {
+    throw new TypeError('@Requires() needs the name of a scope');
+  }
+  return applyDecorators(SetMetadata(REQUIRED_SCOPE, scopes), ...scopes.map((one) => ApiSecurity('principal', [one])));
 }
 
 /** A route that the worker which holds the task's lease may use, too: with `X-Lease-Token`, and without a principal. */

@@ -13,8 +13,14 @@ export class Secrets {
   }
 
   include(given: string): boolean {
+    return this.placeOf(given) !== undefined;
+  }
+
+  /** Where the list has it; undefined when it is none of them. */
+  placeOf(given: string): number | undefined {
     const digested = digest(given);
-    return this.#digests.filter((known) => timingSafeEqual(known, digested)).length > 0;
+    const places = this.#digests.map((known, at) => (timingSafeEqual(known, digested) ? at : undefined));
+    return places.find((at) => at !== undefined);
   }
 }
 

@@ -72,7 +72,7 @@ export async function createApplication(parts: Wiring): Promise<NestExpressAppli
     allowMultipart: takesUploads(app.get(AttachmentStore)),
   };
   app.use(named('jsonEdge', jsonEdge(edge)));
-  app.useWebSocketAdapter(new WebSocketAdapter(app));
+  app.useWebSocketAdapter(new WebSocketAdapter(app, upgrades));
   documentApi(app, parts);
   await app.init();
   return app;

@@ -85,7 +85,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   // Otherwise the holder of a worker token could act as the proxy, and so as any principal.
   rule(
     'WORKER_TOKENS',
-    values.WORKER_TOKENS.some((token) => values.AUTH_PROXY_SECRET.includes(token)),
+    values.WORKER_TOKENS.some(({ token }) => values.AUTH_PROXY_SECRET.includes(token)),
     'must not repeat a secret of AUTH_PROXY_SECRET',
   );
   rule(
@@ -160,13 +160,17 @@ function readSettings(env: NodeJS.ProcessEnv): {
   for (const [key, setting] of Object.entries<Setting>(SETTINGS)) {
     const name = key as SettingName;
     const fallback = (productionLike ? setting.productionDefault : undefined) ?? setting.default;
-    const own = env[name]?.trim() || files.texts.get(name);
+    const byFile = env[name]?.trim() ? undefined : files.texts.get(name);
+    const own = byFile ?? env[name]?.trim();
     if (own) given.add(name);
     const text = own || fallback;
     values[name] = setting.kind.none;
     if (text === undefined || problems.has(name) || problems.has(`${name}_FILE`)) continue;
-    const value = setting.kind.parse(text);
-    if (value === undefined) problems.set(name, `accepts ${setting.kind.accepts}`);
+    const kind = (byFile !== undefined && setting.fileKind) || setting.kind;
+    const value = kind.parse(text);
+    const problem = value === undefined ? kind.problemOf?.(text) : undefined;
+    if (problem !== undefined) problems.set(`${name}_FILE`, problem);
+    else if (value === undefined) problems.set(name, `accepts ${kind.accepts}`);
     else values[name] = value;
     // First in the table, because the defaults of the others depend on it.
     if (name === 'APP_ENV') productionLike = PRODUCTION_LIKE.includes(value as Environment);

@@ -21,6 +21,7 @@ const TAGS = {
   tasks: 'Create tasks, read them, cancel them, answer their questions.',
   events: 'Follow a task to its end. `/asyncapi.json` describes what arrives on a stream.',
   workers: 'Execute tasks outside of the service.',
+  service: 'What the replicas of the service know.',
   operations: 'Whether the service is alive, and ready.',
 };
 

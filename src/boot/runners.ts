@@ -3,6 +3,7 @@ import { InlineWorker } from '../execution/inline/inline-worker.js';
 import { Reaper } from '../execution/reaper.js';
 import { WaitingClaims } from '../execution/waiting-claims.js';
 import { Hub } from '../following/hub.js';
+import { LiveReplicas } from '../replicas/live-replicas.js';
 import { LiveLog } from '../tasks/ports/live-log.js';
 import { UploadSweeper } from '../uploads/upload-sweeper.js';
 import type { OpsServer } from './ops-server.js';
@@ -23,6 +24,8 @@ export function runnersOf(app: NestExpressApplication, port: Port, ops: OpsServe
     { stop: () => ops.stop() },
     app.get(LiveLog),
     app.get(Hub),
+    // What all replicas know is known before the first request, and this one counts until its last answer.
+    app.get(LiveReplicas),
     { start: () => ops.start() },
     { start: () => port.open(), stop: () => port.close() },
     app.get(UploadSweeper),

@@ -7,6 +7,8 @@ export interface Kind<T> {
   readonly accepts: string;
   /** Undefined when the text is not acceptable. It is trimmed and never empty. */
   parse(text: string): T | undefined;
+  /** What is wrong with a text that `parse` does not accept, where `accepts` says too little. Never a part of the text. */
+  problemOf?(text: string): string | undefined;
   /** The value of a setting that is unset and has no default. */
   readonly none?: T;
 }

@@ -17,12 +17,15 @@ import {
   secret,
   text,
 } from './setting-kinds.js';
+import { workerTokenFile, workerTokens } from './worker-tokens.js';
 
 /** One environment variable. The table below is what config reads and what the documentation is generated from. */
 export interface Setting<T = unknown> {
   /** Where `Config` has it: `slice.member`. The slice has the name of the room that reads it. Absent: only a command reads it. */
   readonly at?: string;
   readonly kind: Kind<T>;
+  /** Where the text comes by file, and may have another form there. */
+  readonly fileKind?: Kind<T>;
   /** As an operator would write it. Absent: the setting may be unset, and `unset` says what that means. */
   readonly default?: string;
   /** Where production-like environments differ. */
@@ -168,9 +171,11 @@ export const SETTINGS = {
   },
   WORKER_TOKENS: {
     at: 'execution.workerTokens',
-    kind: commaList(secret(32)),
+    kind: workerTokens,
+    fileKind: workerTokenFile,
     unset: 'remote workers are refused',
-    meaning: 'bearer tokens that grant `tasks:execute`',
+    meaning:
+      'bearer tokens that grant `tasks:execute`; `WORKER_TOKENS_FILE` may have a JSON list of named and limited ones',
   },
   REQUIRE_AUTHENTICATED_PRINCIPAL: {
     at: 'auth.requireAuthenticatedPrincipal',
@@ -181,7 +186,7 @@ export const SETTINGS = {
   AUTH_PROXY_SECRET: {
     at: 'auth.proxySecrets',
     kind: commaList(secret(16)),
-    unset: 'the service accepts principal headers without proof',
+    unset: 'the service accepts principal headers without proof, but no scope over tasks of others',
     meaning: '`X-Auth-Proxy-Secret` must equal one of these',
   },
   OWNERSHIP_POLICY: {

@@ -1,5 +1,6 @@
 import pg from 'pg';
 import type { ConnectionOptions } from './client.js';
+import { VERSION } from '../build.js';
 import { TLS_PARAMETERS, tlsMode } from './tls-mode.js';
 
 /**
@@ -35,6 +36,9 @@ const TYPES: pg.CustomTypesConfig = {
   }) as typeof pg.types.getTypeParser,
 };
 
+/** Replicas of other builds know this one by it. Operators see a name of their own behind it. */
+const SESSION_NAME = `taskbridge/${VERSION}`;
+
 /** How long the server may take for one statement, locks included. The client gives up a little later, for dead networks. */
 const STATEMENT_TIMEOUT_MS = 5_000;
 const LOCK_TIMEOUT_MS = 3_000;
@@ -59,11 +63,12 @@ export function connectionOptions(url: string): ConnectionOptions {
   const parameters = new URLSearchParams(query);
   const options = parameters.get('options') ?? '';
   const { ways, direct } = tlsMode(parameters, isSocket(address, parameters));
-  for (const name of ['options', 'client_encoding', ...TLS_PARAMETERS, ...Object.keys(TIMEOUTS)])
+  const own = parameters.get('application_name') ?? '';
+  for (const name of ['options', 'application_name', 'client_encoding', ...TLS_PARAMETERS, ...Object.keys(TIMEOUTS)])
     parameters.delete(name);
   return {
     connectionString: parameters.size === 0 ? address : `${address}?${parameters}`,
-    application_name: 'taskbridge',
+    application_name: [SESSION_NAME, own].join(' ').trim(),
     types: TYPES,
     // The last of two equal options counts: ours.
     options: [options, ...Object.entries(PINNED).map(([name, value]) => `-c ${name}=${value.replaceAll(' ', '\\ ')}`)]

@@ -1,3 +1,5 @@
+import type { WorkerGrant } from './worker-grant.js';
+
 /** Which executors this replica has. */
 export abstract class ExecutionConfig {
   /** `inline`: this process runs its handlers. `worker`: remote workers may claim. From EXECUTOR. Defaults to `inline`. */
@@ -6,6 +8,6 @@ export abstract class ExecutionConfig {
   abstract readonly demoTasks: boolean;
   /** Inline tasks at a time in this process. From INLINE_CONCURRENCY. Defaults to 50. */
   abstract readonly inlineConcurrency: number;
-  /** Bearer tokens that grant `tasks:execute`. From WORKER_TOKENS. Defaults to none: remote workers are refused. */
-  abstract readonly workerTokens: readonly string[];
+  /** Bearer tokens and what each grants. From WORKER_TOKENS. Defaults to none: remote workers are refused. */
+  abstract readonly workerTokens: readonly WorkerGrant[];
 }

@@ -9,6 +9,8 @@ const LOOK_MS = 500;
 
 interface Waiter {
   readonly taskTypes: ReadonlySet<string>;
+  /** It takes tasks of some tenants only. Whether a task is for it, only its query can tell. */
+  readonly isForSome: boolean;
   /** Called with whether there may be a task. */
   readonly wake: (maybe: boolean) => void;
 }
@@ -41,17 +43,22 @@ export class WaitingClaims {
     await stopped;
   }
 
-  /** Whether each of these types has a waiting claim, which a task would wake. */
+  /** Whether each of these types has a waiting claim that would take any task of it. */
   isWaitedFor(taskTypes: readonly string[]): boolean {
     const waiters = [...this.#waiters];
-    return taskTypes.every((taskType) => waiters.some((waiter) => waiter.taskTypes.has(taskType)));
+    return taskTypes.every((taskType) => waiters.some((waiter) => !waiter.isForSome && waiter.taskTypes.has(taskType)));
   }
 
   /**
    * Resolves when a task of one of the types may be claimable, when the time is over, or when the signal aborts. @returns whether
    * there may be a task
    */
-  async wait(taskTypes: readonly string[], timeoutMs: number, signal: AbortSignal): Promise<boolean> {
+  async wait(
+    taskTypes: readonly string[],
+    timeoutMs: number,
+    signal: AbortSignal,
+    isForSome = false,
+  ): Promise<boolean> {
     if (this.drain.workEnds.aborted || signal.aborted) return false;
     return new Promise((resolve) => {
       const leave = (maybe: boolean) => {
@@ -61,17 +68,22 @@ export class WaitingClaims {
         resolve(maybe);
       };
       const abort = () => leave(false);
-      const waiter = { taskTypes: new Set(taskTypes), wake: leave };
+      const waiter = { taskTypes: new Set(taskTypes), isForSome, wake: leave };
       const timer = setTimeout(abort, timeoutMs);
       signal.addEventListener('abort', abort);
       this.#waiters.add(waiter);
     });
   }
 
-  /** A task of this type may be claimable. Wakes the claim that has waited longest for this type. */
+  /**
+   * A task of this type may be claimable. Wakes the claim that has waited longest for this type. Claims for some tenants wake, too:
+   * the task may be for one of them, or for none.
+   */
   notify(taskType: string): void {
-    for (const waiter of this.#waiters) {
-      if (waiter.taskTypes.has(taskType)) return waiter.wake(true);
+    for (const waiter of [...this.#waiters]) {
+      if (!waiter.taskTypes.has(taskType)) continue;
+      waiter.wake(true);
+      if (!waiter.isForSome) return;
     }
   }
 

@@ -1,6 +1,6 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiBody, ApiHeader, ApiParam, ApiQuery, type ApiResponseOptions, type OpenAPIObject } from '@nestjs/swagger';
-import { TASK_UUID } from '#protocol/ids.js';
+import { SENT_TASK_ID, TASK_UUID } from '#protocol/ids.js';
 import { component, type JsonSchema, type Members, opened } from '#protocol/json-schema.js';
 import { type HeaderName, HEADERS, QUERIES, type RequestName, REQUESTS } from '#protocol/requests.js';
 import { type SchemaName, SCHEMAS } from '#protocol/snapshots.js';
@@ -35,7 +35,9 @@ export const TakesHeaders = (...names: readonly HeaderName[]) =>
 
 /** The ids in the route's path. */
 export const TakesIds = (...names: readonly string[]) =>
-  applyDecorators(...names.map((name) => ApiParam({ name, schema: TASK_UUID as object })));
+  applyDecorators(
+    ...names.map((name) => ApiParam({ name, schema: (name === 'taskId' ? SENT_TASK_ID : TASK_UUID) as object })),
+  );
 
 /** A header as a parameter of OpenAPI. */
 export function headerOf(name: HeaderName) {

@@ -12,7 +12,11 @@ type Kept = 'text' | 'shallow' | (() => Dto);
 interface Plan {
   readonly shape: Shape;
   readonly lists: ReadonlyMap<string, Dto>;
+  readonly readings: ReadonlyMap<string, Reading>;
 }
+
+/** The value that validators and the route get instead of the one that was sent. */
+type Reading = (sent: Member) => Member | undefined;
 
 const ANY_JSON = [
   { type: 'object', additionalProperties: true },
@@ -21,6 +25,7 @@ const ANY_JSON = [
 ];
 
 const KEPT = Symbol('kept');
+const READING = Symbol('reading');
 const plans = new WeakMap<Dto, Plan>();
 
 /** Free-form JSON: the member is a `JsonText`, and no validator looks into it. */
@@ -31,6 +36,9 @@ export const Shallow = () => Reflect.metadata(KEPT, 'shallow' satisfies Kept);
 
 /** The member, or each of its elements, is an instance of `dto`. `@ValidateNested()` validates it as such. */
 export const Elements = (dto: () => Dto) => Reflect.metadata(KEPT, dto satisfies Kept);
+
+/** A member with several spellings of one value. */
+export const ReadAs = (reading: Reading) => Reflect.metadata(READING, reading);
 
 /** A member that may be any JSON value, in OpenAPI: a schema without a type would become one of an object. */
 export const AnyJson = (options: { readonly required?: boolean; readonly description?: string } = {}) =>
@@ -57,8 +65,13 @@ export function shapeOf(dto: Dto): Shape {
 
 /** The members as an instance, in the order in which they came; defaults first. */
 export function instanceOf(dto: Dto, members: Members): object {
-  const instance = Object.assign(new dto(), members) as Members;
-  for (const [name, element] of planOf(dto).lists) {
+  const instance = Object.assign(new dto(), members) as Record<string, Member | undefined>;
+  const { lists, readings } = planOf(dto);
+  for (const [name, reading] of readings) {
+    const sent = instance[name];
+    if (sent !== undefined) instance[name] = reading(sent);
+  }
+  for (const [name, element] of lists) {
     const list = instance[name];
     const made = (one: unknown) => (isMembers(one) ? (instanceOf(element, one) as Members) : one) as Member;
     if (list !== undefined) instance[name] = Array.isArray(list) ? list.map(made) : made(list);
@@ -78,10 +91,13 @@ function planOf(dto: Dto): Plan {
 function planned(dto: Dto): Plan {
   const shape: Record<string, MemberShape> = {};
   const lists = new Map<string, Dto>();
+  const readings = new Map<string, Reading>();
   for (const { propertyName } of getMetadataStorage().getTargetValidationMetadatas(dto, '', false, false)) {
     const kept = Reflect.getMetadata(KEPT, dto.prototype as object, propertyName) as Kept | undefined;
     shape[propertyName] = typeof kept === 'function' ? { listOf: shapeOf(kept()) } : (kept ?? 'value');
     if (typeof kept === 'function') lists.set(propertyName, kept());
+    const reading = Reflect.getMetadata(READING, dto.prototype as object, propertyName) as Reading | undefined;
+    if (reading) readings.set(propertyName, reading);
   }
-  return { shape, lists };
+  return { shape, lists, readings };
 }

@@ -35,7 +35,8 @@ export class AccessLog {
       route: route ?? 'none',
       status: String(status),
     });
-    const principalId = (req as { auth?: AuthContext }).auth?.subject;
+    const { auth, workerGrant } = req as { auth?: AuthContext; workerGrant?: { readonly name?: string } };
+    const principalId = auth?.subject;
     this.log[status >= 500 ? 'warn' : 'info'](
       {
         method,
@@ -44,6 +45,7 @@ export class AccessLog {
         status,
         duration_ms: Math.round(seconds * 1e5) / 100,
         ...(principalId !== undefined && { principal_id: boundedText(principalId) }),
+        ...(workerGrant?.name !== undefined && { worker_token: workerGrant.name }),
       },
       aborted ? 'http_request.aborted' : 'http_request.completed',
     );

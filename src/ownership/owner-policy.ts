@@ -17,7 +17,7 @@ export class OwnerPolicy extends OwnershipPolicy {
   }
 
   override mayControl(auth: AuthContext, task: OwnedTask): boolean {
-    return owns(auth, task);
+    return owns(auth, task) || controlsAll(auth);
   }
 }
 
@@ -29,4 +29,9 @@ export function owns(auth: AuthContext, task: OwnedTask): boolean {
 /** The scope of operators: it reads tasks of every tenant and controls none. */
 export function readsAll(auth: AuthContext): boolean {
   return auth.scopes.has('tasks:admin');
+}
+
+/** The scope of operators that controls tasks of every tenant and reads none. */
+export function controlsAll(auth: AuthContext): boolean {
+  return auth.scopes.has('tasks:operate');
 }

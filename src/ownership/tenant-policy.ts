@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { AuthContext } from '../auth/auth-context.js';
-import { owns, readsAll } from './owner-policy.js';
+import { controlsAll, owns, readsAll } from './owner-policy.js';
 import { OwnershipPolicy, type OwnedTask } from './ownership-policy.js';
 
 /** Every principal of the tenant may read, and only the owner may control. Without a tenant only the owner may do both. */
@@ -15,6 +15,6 @@ export class TenantPolicy extends OwnershipPolicy {
   }
 
   override mayControl(auth: AuthContext, task: OwnedTask): boolean {
-    return owns(auth, task);
+    return owns(auth, task) || controlsAll(auth);
   }
 }

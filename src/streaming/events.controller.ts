@@ -1,4 +1,4 @@
-import { Controller, Get, Header, Param, Query, Req, Res } from '@nestjs/common';
+import { Controller, Get, Header, Query, Req, Res } from '@nestjs/common';
 import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import type { Answer } from '#protocol/snapshots.js';
@@ -9,6 +9,7 @@ import { ApiErrors } from '../http/api-errors.decorator.js';
 import { answers, TakesHeaders, TakesIds, TakesQuery } from '../http/api-schemas.js';
 import { arrayOf, JsonText, writeObject } from '../json/json-text.js';
 import { OriginPolicy } from '../http/origin-policy.js';
+import { TaskId } from '../http/task-id.decorator.js';
 import { StreamingConfig } from './streaming.config.js';
 import { LongPollDto, StreamQueryDto } from './long-poll.dto.js';
 import { FollowStream } from './follow-stream.js';
@@ -39,7 +40,7 @@ export class EventsController {
   @ApiOkResponse(answers('EventPage'))
   async poll(
     @Caller() caller: AuthContext,
-    @Param('taskId') taskId: string,
+    @TaskId() taskId: string,
     @Query() query: LongPollDto,
     @Res({ passthrough: true }) response: Response,
   ): Promise<string> {
@@ -71,7 +72,7 @@ export class EventsController {
   @ApiNoContentResponse({ description: 'The cursor is at the terminal event' })
   async stream(
     @Caller() caller: AuthContext,
-    @Param('taskId') taskId: string,
+    @TaskId() taskId: string,
     @Query() query: StreamQueryDto,
     @Req() request: Request,
     @Res() response: Response,

@@ -16,7 +16,10 @@ export interface EventPage {
   readonly terminal: boolean;
 }
 
-/** One page of a task's log. It waits while no event follows the cursor and the task is not over. */
+/**
+ * One page of a task's log. It waits while no event follows the cursor, also at the terminal event: there a client that does not
+ * know `terminal` would otherwise ask without a pause.
+ */
 @Injectable()
 export class PollEvents {
   constructor(
@@ -39,8 +42,8 @@ export class PollEvents {
       return await this.followStream.execute(wanted, async ({ subscription, leave }) => {
         left.addEventListener('abort', leave);
         connection.atEnd(leave);
-        const waits = !subscription.isOver && !left.aborted && !connection.why;
-        if (waits) await subscription.movedWithin(query.waitTimeoutMs);
+        const isAnswered = left.aborted || connection.why !== undefined;
+        if (!isAnswered) await subscription.movedWithin(query.waitTimeoutMs);
         return this.page(subscription, query.maxEvents);
       });
     } finally {

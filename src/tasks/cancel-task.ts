@@ -7,12 +7,11 @@ import { currentCorrelationId } from '../observability/correlation.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
+import { demandControl } from './demand-control.js';
 import { isOver } from './domain/task.js';
 import { TaskNotFound } from './domain/tasks.errors.js';
 import { lockTask } from './store/lock-tasks.js';
-import { readTaskHead } from './store/read-task-view.js';
 import { TaskWriter } from './task-writer.js';
-import { isTaskId } from './domain/task-id.js';
 
 /**
  * Asks a task to end. The request is durable before the answer. The executor learns of it, and the reaper ends the task after the
@@ -32,9 +31,7 @@ export class CancelTask {
   /** @throws TaskNotFound when there is no such task that the caller may control */
   execute(auth: AuthContext, taskId: string, reason = 'cancelled_by_user'): Promise<Cancellation> {
     return this.observer.command('cancel_task', { principalId: auth.subject, taskId }, async (note) => {
-      const head = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
-      // The policy is asked before the row is locked, because it may be slow. The owner of a task never changes.
-      if (!head || !(await this.ownership.mayControl(auth, head.identity))) throw new TaskNotFound();
+      await demandControl(this.database, this.ownership, auth, taskId);
       const [written] = await this.writer.write(
         (tx) => lockTask(tx, taskId),
         () => ({ kind: 'request_cancellation', reason }),

@@ -16,13 +16,17 @@ export class CheckRoom {
     private readonly observer: Observer,
   ) {}
 
-  /** @throws TooManyOpenTasks when the caller is at its cap, and has no task of that clientRequestId */
-  execute(auth: AuthContext, clientRequestId: string): Promise<void> {
+  /** @throws TooManyOpenTasks when the caller is at its cap, and has a task of none of these ids */
+  execute(auth: AuthContext, clientRequestIds: readonly string[]): Promise<void> {
+    const [clientRequestId = ''] = clientRequestIds;
     return this.observer.query('check_room', { principalId: auth.subject, clientRequestId }, async () => {
       const { openTasksPerPrincipal } = this.config;
-      const key = { ...ownerOf(auth), clientRequestId };
-      if (await hasRoom(this.database, key, openTasksPerPrincipal || null)) return;
-      if (!(await findByClientRequest(this.database, key))) throw new TooManyOpenTasks(openTasksPerPrincipal);
+      const owner = ownerOf(auth);
+      if (await hasRoom(this.database, owner, openTasksPerPrincipal || null)) return;
+      for (const id of clientRequestIds) {
+        if (await findByClientRequest(this.database, { ...owner, clientRequestId: id })) return;
+      }
+      throw new TooManyOpenTasks(openTasksPerPrincipal);
     });
   }
 }

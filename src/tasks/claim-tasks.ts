@@ -44,8 +44,10 @@ export class ClaimTasks {
     worker: { readonly workerId: string; readonly principalId: string },
     taskTypes: readonly string[],
     limit: number,
+    /** Absent: tasks of all tenants. */
+    tenants?: readonly string[],
   ): Promise<readonly Lease[]> {
-    const claimed = await this.claimed(worker, taskTypes, limit);
+    const claimed = await this.claimed(worker, taskTypes, limit, tenants);
     this.#served.note(claimed.map(({ record }) => record));
     // More leases than attempts: some leases followed an answer.
     const answered = claimed.filter(({ after }) => after.leaseNumber > after.attempt);
@@ -81,10 +83,11 @@ export class ClaimTasks {
     worker: { readonly workerId: string; readonly principalId: string },
     taskTypes: readonly string[],
     limit: number,
+    tenants: readonly string[] | undefined,
   ): Promise<readonly Written<ClaimableRecord>[]> {
     for (;;) {
       const { found, written } = await this.writer.sweep(
-        (tx) => lockClaimableTasks(tx, taskTypes, limit, this.config.leaseSeconds, this.#served.all),
+        (tx) => lockClaimableTasks(tx, { taskTypes, tenants }, limit, this.config.leaseSeconds, this.#served.all),
         ({ task }) => ({ kind: 'claim', token: newLeaseToken(nextAttempt(task)) }),
         worker,
       );

@@ -1,25 +1,23 @@
-import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import type { ActionResult, ActionStatus } from '#protocol/snapshots.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import type { Queryable } from '../database/queryable.js';
 import { TaskExecutor } from './ports/task-executor.js';
-import { canonicalJson } from '../json/canonical-json.js';
 import { JsonText } from '../json/json-text.js';
 import { currentCorrelationId } from '../observability/correlation.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
+import { demandControl } from './demand-control.js';
 import { judgeAction } from './domain/judge-action.js';
 import { TaskNotFound } from './domain/tasks.errors.js';
-import { findForAction } from './store/find-for-action.js';
+import { comparable, fingerprintOfAction, fingerprintsOfAction } from './fingerprints.js';
+import { findForAction, type FoundReceipt } from './store/find-for-action.js';
 import { lockTask } from './store/lock-tasks.js';
-import { readTaskHead } from './store/read-task-view.js';
 import { insertActionReceipt } from './store/receipts.js';
 import { settleSuspension } from './store/suspensions.js';
 import type { TaskRecord } from './store/task-row.js';
-import { isTaskId } from './domain/task-id.js';
 import { TaskWriter } from './task-writer.js';
 
 export interface Action {
@@ -52,13 +50,11 @@ export class SubmitAction {
   /** @throws TaskNotFound, and what `judgeAction` throws */
   execute(auth: AuthContext, taskId: string, action: Action): Promise<ActionResult> {
     return this.observer.command('submit_action', { principalId: auth.subject, taskId }, async (note) => {
-      const head = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
-      // The policy is asked before the row is locked, because it may be slow. The owner of a task never changes.
-      if (!head || !(await this.ownership.mayControl(auth, head.identity))) throw new TaskNotFound();
+      await demandControl(this.database, this.ownership, auth, taskId);
       const { suspendId, clientActionId, actionType } = action;
-      const fingerprint = fingerprintOf(action);
+      const { whole, content } = fingerprintsOfAction(action);
       // Repeats and refusals need no lock. An acceptable action is judged again under the lock.
-      const early = await this.judged(this.database, taskId, { ...action, fingerprint });
+      const early = await this.judged(this.database, taskId, { ...action, fingerprint: content });
       if (early.status !== 'ACCEPTED') {
         note({ outcome: early.status });
         this.metrics.increment('actions_total', { status: early.status });
@@ -67,7 +63,7 @@ export class SubmitAction {
       const [written] = await this.writer.write(
         async (tx) => {
           const [record] = await lockTask(tx, taskId);
-          return record ? [{ ...record, ...(await this.judged(tx, taskId, { ...action, fingerprint })) }] : [];
+          return record ? [{ ...record, ...(await this.judged(tx, taskId, { ...action, fingerprint: content })) }] : [];
         },
         ({ status, acceptedAt }) =>
           status === 'ACCEPTED'
@@ -79,7 +75,14 @@ export class SubmitAction {
           const payload = action.payload ?? NO_PAYLOAD;
           const answer = { suspendId, clientActionId, actionType, payload, actorId: auth.subject };
           await settleSuspension(tx, taskId, suspendId, 'answered', answer);
-          await insertActionReceipt(tx, { taskId, clientActionId, suspendId, fingerprint, principalId: auth.subject });
+          await insertActionReceipt(tx, {
+            taskId,
+            clientActionId,
+            suspendId,
+            fingerprint: whole,
+            contentFingerprint: content,
+            principalId: auth.subject,
+          });
         },
       );
       if (!written) throw new TaskNotFound();
@@ -100,16 +103,17 @@ export class SubmitAction {
     const found = await findForAction(db, taskId, action);
     if (!found) throw new TaskNotFound();
     const { task, receipt, question } = found;
-    return { status: judgeAction(task, action, receipt, question), acceptedAt: question?.now ?? '' };
+    const accepted = receipt && { fingerprint: await contentFingerprint(receipt) };
+    return { status: judgeAction(task, action, accepted, question), acceptedAt: question?.now ?? '' };
   }
 }
 
-function fingerprintOf({ suspendId, actionType, payload, metadata }: Action): string {
-  const canonical = canonicalJson({
-    suspendId,
-    actionType,
-    ...(payload && { payload }),
-    ...(metadata && { metadata }),
-  });
-  return createHash('sha256').update(canonical).digest('hex');
+/** Undefined where release 0.1.0 wrote the receipt, and no request of today equals the answer. */
+async function contentFingerprint(receipt: FoundReceipt): Promise<string | undefined> {
+  if (receipt.contentFingerprint !== null) return receipt.contentFingerprint;
+  const answer = await comparable(receipt.answerJson ?? '');
+  if (!answer) return undefined;
+  const { suspendId, actionType, payload } = JSON.parse(answer.json) as Record<string, unknown>;
+  const text = await comparable(JSON.stringify(payload));
+  return text && fingerprintOfAction({ suspendId: String(suspendId), actionType: String(actionType), payload: text });
 }

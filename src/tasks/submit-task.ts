@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
 import type { TaskAccepted } from '#protocol/snapshots.js';
@@ -6,7 +5,6 @@ import { type AuthContext, ownerOf, principalKey } from '../auth/auth-context.js
 import { Database } from '../database/database.js';
 import { ConnectionQuota } from '../database/connection-quota.js';
 import { TaskExecutor } from './ports/task-executor.js';
-import { canonicalJson } from '../json/canonical-json.js';
 import type { JsonText } from '../json/json-text.js';
 import { storyFrom, currentStory } from '../observability/correlation.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
@@ -16,9 +14,11 @@ import { lockOwners } from '../uploads/owned-bytes.js';
 import type { UploadedFile } from '../uploads/uploaded-file.js';
 import { BatchQueue } from './batch-queue.js';
 import { CreationForbidden, IdempotencyConflict, TooManyOpenTasks, UnknownTaskType } from './domain/tasks.errors.js';
+import { comparable, fingerprintOfTask, fingerprintsOfTask, type Fingerprints } from './fingerprints.js';
 import { insertWithFiles } from './insert-with-files.js';
 import { findByClientRequest, type EarlierTask, type InsertOutcome, type NewTaskRow } from './store/insert-task.js';
 import { insertTasks } from './store/insert-tasks.js';
+import { readContent } from './store/read-content.js';
 import { hasRoom } from './store/open-tasks.js';
 import { TasksConfig } from './tasks.config.js';
 
@@ -39,6 +39,8 @@ const LOOKUP_CONNECTIONS = 4;
 
 export interface Submission {
   readonly clientRequestId: string;
+  /** Release 0.1.0 may have stored the same request under this id. */
+  readonly earlierId?: string;
   readonly taskType: string;
   readonly input?: JsonText;
   readonly metadata?: JsonText;
@@ -102,16 +104,20 @@ export class SubmitTask {
 
   /** A request with the key of one under way waits for the result of that one. */
   private async submit(auth: AuthContext, submission: Submission): Promise<TaskAccepted> {
-    const { clientRequestId } = submission;
+    const { clientRequestId, earlierId } = submission;
     const key = { ...ownerOf(auth), clientRequestId };
-    const fingerprint = fingerprintOf(submission);
+    const fingerprints = fingerprintsOfTask(submission);
+    if (earlierId !== undefined) {
+      const earlier = await findByClientRequest(this.#lookups, { ...key, clientRequestId: earlierId });
+      if (earlier) return this.repeated(earlier, earlierId, fingerprints);
+    }
     const name = principalKey(auth, clientRequestId);
     const underWay = this.#underWay.get(name);
     const earlier = underWay && (await underWay);
-    if (earlier) return this.repeated(earlier, clientRequestId, fingerprint);
-    const submitting = this.submitFirst(key, submission, fingerprint);
+    if (earlier) return this.repeated(earlier, clientRequestId, fingerprints);
+    const submitting = this.submitFirst(key, submission, fingerprints);
     const outcome = submitting.then(
-      ({ taskId, status }) => ({ taskId, status, fingerprint }),
+      ({ taskId, status }) => ({ taskId, status, contentFingerprint: fingerprints.content }),
       () => undefined,
     );
     this.#underWay.set(name, outcome);
@@ -122,7 +128,11 @@ export class SubmitTask {
     }
   }
 
-  private async submitFirst(key: RequestKey, submission: Submission, fingerprint: string): Promise<TaskAccepted> {
+  private async submitFirst(
+    key: RequestKey,
+    submission: Submission,
+    fingerprints: Fingerprints,
+  ): Promise<TaskAccepted> {
     const { clientRequestId, taskType } = submission;
     const maxOpenTasks = this.#maxOpenTasks;
     const known = this.executor.accepts(taskType);
@@ -130,12 +140,12 @@ export class SubmitTask {
     // One or two rounds. More only when retention removes the earlier task, or tasks end, between two statements.
     for (;;) {
       if (known) {
-        const row = rowOf(key, submission, fingerprint);
+        const row = rowOf(key, submission, fingerprints);
         const inserted = await this.insert(row, submission, inTurn);
         if (inserted.outcome === 'inserted') return this.accepted({ ...row, taskId: inserted.taskId });
       }
       const earlier = await findByClientRequest(this.#lookups, key);
-      if (earlier) return this.repeated(earlier, clientRequestId, fingerprint);
+      if (earlier) return this.repeated(earlier, clientRequestId, fingerprints);
       if (!known) throw new UnknownTaskType(this.executor.taskTypes);
       if (maxOpenTasks !== null && !(await hasRoom(this.#lookups, key, maxOpenTasks))) {
         throw new TooManyOpenTasks(maxOpenTasks);
@@ -157,32 +167,45 @@ export class SubmitTask {
     return { taskId, status: 'ACCEPTED', clientRequestId, deduplicated: false };
   }
 
-  private repeated(earlier: EarlierTask, clientRequestId: string, fingerprint: string): TaskAccepted {
-    if (earlier.fingerprint !== fingerprint) throw new IdempotencyConflict('clientRequestId');
+  private async repeated(
+    earlier: EarlierTask,
+    clientRequestId: string,
+    { content }: Fingerprints,
+  ): Promise<TaskAccepted> {
+    const stored = earlier.contentFingerprint ?? (await this.contentFingerprint(earlier.taskId));
+    if (stored !== content) throw new IdempotencyConflict('clientRequestId');
     this.metrics.increment('duplicates_total');
     return { taskId: earlier.taskId, status: earlier.status, clientRequestId, deduplicated: true };
   }
+
+  /** Of a row that release 0.1.0 wrote, or SQL. Undefined where no request of today equals it, or the task is gone. */
+  private async contentFingerprint(taskId: string): Promise<string | undefined> {
+    const stored = await readContent(this.#lookups, taskId);
+    if (!stored) return undefined;
+    const { taskType, inputJson, attachments: files } = stored;
+    if (inputJson === null) return fingerprintOfTask({ taskType, files });
+    const input = await comparable(inputJson);
+    return input && fingerprintOfTask({ taskType, input, files });
+  }
 }
 
-function rowOf(key: RequestKey, { taskType, input, metadata }: Submission, fingerprint: string): NewTaskRow {
+function rowOf(
+  key: RequestKey,
+  { taskType, input, metadata }: Submission,
+  { whole, content }: Fingerprints,
+): NewTaskRow {
   const { correlationId, traceparent } = currentStory() ?? storyFrom(undefined);
   return {
     ...key,
     taskId: uuidv7(),
-    fingerprint,
+    fingerprint: whole,
+    contentFingerprint: content,
     taskType,
     inputJson: input?.json ?? null,
     metadataJson: metadata?.json ?? null,
     correlationId,
     traceparent,
   };
-}
-
-/** Equal requests have equal fingerprints, for any order of their members. Lower-case hex. */
-function fingerprintOf({ taskType, input, metadata, files = [] }: Submission): string {
-  const attachments = files.map(({ filename, contentType, sha256 }) => ({ filename, contentType, sha256 }));
-  const canonical = canonicalJson({ taskType, ...(input && { input }), ...(metadata && { metadata }), attachments });
-  return createHash('sha256').update(canonical).digest('hex');
 }
 
 /** New tasks on their way to PostgreSQL, without a connection for each. They need no order. */

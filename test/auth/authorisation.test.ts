@@ -24,33 +24,35 @@ import { type Lease, question, WITH_WORKERS, WORKER_TOKEN, WorkerClient } from '
  * open question.
  */
 const MATRIX = `
-                                                     nobody  no proof  reserved  other  namesake  mate  mate*  writer  reader  owner  worker  stale  lease  admin
-POST /api/v1/tasks                                   401     401       401       201    201       201   201    201     403     201    401     401    401    403
-GET /api/v1/tasks                                    401     401       401       200    200       200   200    403     200     200    401     401    401    200
-GET /api/v1/tasks/:taskId                            401     401       401       404    404       404   200    403     200     200    401     401    401    200
-POST /api/v1/tasks/:taskId/cancel                    401     401       401       404    404       404   404    202     403     202    401     401    401    403
-POST /api/v1/tasks/:taskId/actions                   401     401       401       404    404       404   404    202     403     202    401     401    401    403
-GET /api/v1/tasks/:taskId/events                     401     401       401       404    404       404   200    403     200     200    401     401    401    200
-GET /api/v1/tasks/:taskId/events/stream              401     401       401       404    404       404   200    403     200     200    401     401    401    200
-GET /api/v1/tasks/:taskId/attachments/:attachmentId  401     401       401       404    404       404   200    403     200     200    200     409    200    200
-POST /worker/v1/leases                               401     401       401       401    401       401   401    401     401     401    200     200    401    401
-POST /worker/v1/tasks/:taskId/events                 401     401       401       401    401       401   401    401     401     401    200     409    401    401
-POST /worker/v1/tasks/:taskId/heartbeat              401     401       401       401    401       401   401    401     401     401    200     409    401    401
-POST /worker/v1/tasks/:taskId/suspend                401     401       401       401    401       401   401    401     401     401    200     409    401    401
-POST /worker/v1/tasks/:taskId/complete               401     401       401       401    401       401   401    401     401     401    200     409    401    401
-POST /worker/v1/tasks/:taskId/fail                   401     401       401       401    401       401   401    401     401     401    200     409    401    401
-POST /worker/v1/tasks/:taskId/cancelled              401     401       401       401    401       401   401    401     401     401    200     409    401    401
-POST /worker/v1/tasks/:taskId/release                401     401       401       401    401       401   401    401     401     401    204     409    401    401
-subscribe                                            4401    4401      4401      4404   4404      4404  ok     4403    ok      ok     4401    4401   4401   ok
-subscribe, multiplex                                 4401    4401      4401      e404   e404      e404  ok     e403    ok      ok     4401    4401   4401   ok
-unsubscribe                                          4401    4401      4401      4400   4400      4400  4400   4400    4400    4400   4401    4401   4401   4400
-unsubscribe, multiplex                               4401    4401      4401      none   none      none  none   none    none    none   4401    4401   4401   none
-refused                                              4401    4401      4401      4400   4400      4400  4400   4400    4400    4400   4401    4401   4401   4400
-refused, multiplex                                   4401    4401      4401      4400   4400      4400  4400   4400    4400    4400   4401    4401   4401   4400
-GET /health                                          200     200       200       200    200       200   200    200     200     200    200     200    200    200
-GET /ready                                           200     200       200       200    200       200   200    200     200     200    200     200    200    200
-GET /metrics                                         200     200       200       200    200       200   200    200     200     200    200     200    200    200
-GET /asyncapi.json                                   200     200       200       200    200       200   200    200     200     200    200     200    200    200
+                                                     nobody  no proof  reserved  other  namesake  mate  mate*  writer  reader  owner  worker  stale  lease  admin  operator
+GET /api/v1                                          401     401       401       200    200       200   200    403     200     200    401     401    401    200    403
+POST /api/v1/tasks                                   401     401       401       201    201       201   201    201     403     201    401     401    401    403    403
+GET /api/v1/tasks                                    401     401       401       200    200       200   200    403     200     200    401     401    401    200    403
+GET /api/v1/tasks/:taskId                            401     401       401       404    404       404   200    403     200     200    401     401    401    200    403
+POST /api/v1/tasks/:taskId/cancel                    401     401       401       404    404       404   404    202     403     202    401     401    401    403    202
+POST /api/v1/tasks/:taskId/actions                   401     401       401       404    404       404   404    202     403     202    401     401    401    403    202
+GET /api/v1/tasks/:taskId/events                     401     401       401       404    404       404   200    403     200     200    401     401    401    200    403
+GET /api/v1/tasks/:taskId/events/stream              401     401       401       404    404       404   200    403     200     200    401     401    401    200    403
+GET /api/v1/tasks/:taskId/attachments/:attachmentId  401     401       401       404    404       404   200    403     200     200    200     409    200    200    403
+GET /worker/v1                                       401     401       401       401    401       401   401    401     401     401    200     200    401    401    401
+POST /worker/v1/leases                               401     401       401       401    401       401   401    401     401     401    200     200    401    401    401
+POST /worker/v1/tasks/:taskId/events                 401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
+POST /worker/v1/tasks/:taskId/heartbeat              401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
+POST /worker/v1/tasks/:taskId/suspend                401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
+POST /worker/v1/tasks/:taskId/complete               401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
+POST /worker/v1/tasks/:taskId/fail                   401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
+POST /worker/v1/tasks/:taskId/cancelled              401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
+POST /worker/v1/tasks/:taskId/release                401     401       401       401    401       401   401    401     401     401    204     409    401    401    401
+subscribe                                            401     401       401       4404   4404      4404  ok     4403    ok      ok     401     401    401    ok     4403
+subscribe, multiplex                                 401     401       401       e404   e404      e404  ok     e403    ok      ok     401     401    401    ok     e403
+unsubscribe                                          401     401       401       4400   4400      4400  4400   4400    4400    4400   401     401    401    4400   4400
+unsubscribe, multiplex                               401     401       401       none   none      none  none   none    none    none   401     401    401    none   none
+refused                                              401     401       401       4400   4400      4400  4400   4400    4400    4400   401     401    401    4400   4400
+refused, multiplex                                   401     401       401       4400   4400      4400  4400   4400    4400    4400   401     401    401    4400   4400
+GET /health                                          200     200       200       200    200       200   200    200     200     200    200     200    200    200    200
+GET /ready                                           200     200       200       200    200       200   200    200     200     200    200     200    200    200    200
+GET /metrics                                         200     200       200       200    200       200   200    200     200     200    200     200    200    200    200
+GET /asyncapi.json                                   200     200       200       200    200       200   200    200     200     200    200     200    200    200    200
 `;
 
 const SECRET = 'secret-of-the-proxy-0123456789';
@@ -90,6 +92,8 @@ const CALLERS: Readonly<Record<string, (lease: Lease) => readonly Record<string,
   lease: ({ leaseToken }) => [{ 'X-Lease-Token': leaseToken }],
   // Reads all, of every tenant, and does nothing.
   admin: () => [proven('admin', 'elsewhere', { 'X-Principal-Scopes': 'tasks:admin' })],
+  // Controls all, of every tenant, and reads none.
+  operator: () => [proven('operator', 'elsewhere', { 'X-Principal-Scopes': 'tasks:operate' })],
 };
 
 /** The members of a call besides its caller. The worker's calls take the lease token from the header above into their body. */
@@ -196,9 +200,20 @@ async function statusOf(address: string, headers: Record<string, string>): Promi
       resolve(String(response.statusCode));
       request.destroy();
     });
+    request.on('upgrade', (_response, socket) => {
+      socket.destroy();
+      resolve('101');
+    });
     request.on('error', reject);
   });
 }
+
+const HANDSHAKE = {
+  Connection: 'Upgrade',
+  Upgrade: 'websocket',
+  'Sec-WebSocket-Version': '13',
+  'Sec-WebSocket-Key': 'AAAAAAAAAAAAAAAAAAAAAA==',
+};
 
 function frameText(kind: string, { taskId }: Held): string {
   return JSON.stringify({ action: kind, taskId });
@@ -222,6 +237,8 @@ async function multiplexFrame(
   headers: Record<string, string>,
   url: string,
 ): Promise<string> {
+  const refused = await statusOf(`${url}/api/v1/tasks/ws`, { ...headers, ...HANDSHAKE });
+  if (refused !== '101') return refused;
   const client = await MultiplexClient.open(url, headers);
   client.send(frameText(kind, about));
   try {

@@ -82,7 +82,7 @@ describe('the configuration', () => {
   it('is frozen at every depth', () => {
     const config = readConfig({ WORKER_TOKENS: TOKEN });
     expect(() => Object.assign(config.auth, { requireAuthenticatedPrincipal: true })).toThrow(TypeError);
-    expect(() => (config.execution.workerTokens as string[]).push('another')).toThrow(TypeError);
+    expect(() => (config.execution.workerTokens as object[]).push({ token: 'another' })).toThrow(TypeError);
   });
 
   it('takes values trimmed, and an empty or blank one for none', () => {
@@ -100,7 +100,7 @@ describe('the configuration', () => {
     });
     expect(config.execution).toMatchObject({
       executors: ['inline', 'worker'],
-      workerTokens: [`${TOKEN}1`, `${TOKEN}2`],
+      workerTokens: [{ token: `${TOKEN}1` }, { token: `${TOKEN}2` }],
     });
     expect(config.auth.proxySecrets).toEqual(['sixteen-or-more!', 'the-next-one-of-16']);
     expect(config.http.allowedOrigins).toEqual(['https://a.example', 'http://localhost:5173']);

@@ -72,6 +72,8 @@ function onMutants(): ReadonlyMap<string, Promise<Verdict>> {
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     const said = text(child.stderr);
     const lines = createInterface({ input: child.stdout });
+    // Each mutant of the share listens.
+    for (const emitter of [lines, child]) emitter.setMaxListeners(0);
     for (const { name } of MUTANTS.filter((_, at) => at % SHARES === share - 1)) {
       const verdict = new Promise<Verdict>((resolve, reject) => {
         lines.on('line', (line) => {

@@ -20,6 +20,7 @@ const TICK_MS = 25;
 const MAX_BODY_BYTES = 2 ** 20;
 /** Bodies of workers, of which the limits of single members are smaller. */
 const MAX_WORKER_BODY_BYTES = 2 ** 22;
+const PRINTABLE = /^[\p{L}\p{M}\p{N}\p{P}\p{S}\p{Zs}\u200c\u200d]{1,255}$/u;
 const JSON_HEADERS = { 'Content-Type': 'application/json; charset=utf-8' };
 
 /** A request on its way to its answer. */
@@ -68,6 +69,10 @@ export class MemoryServer {
     this.#http.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
       if (this.isForeign(request)) {
         socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
+        return;
+      }
+      if (this.principalOf(request) === undefined && request.headers.origin === undefined) {
+        socket.end('HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
         return;
       }
       this.#webSockets.handleUpgrade(request, socket, head, (opened) =>
@@ -243,7 +248,7 @@ export class MemoryServer {
     const owner = this.caller(exchange);
     const isForm = exchange.request.headers['content-type']?.startsWith('multipart/form-data') ?? false;
     const { body, files } = isForm ? await this.formOf(exchange) : { body: await this.bodyOf(exchange), files: [] };
-    const key = exchange.request.headers['idempotency-key']?.toString();
+    const key = this.keyOf(exchange);
     if (key !== undefined && body['clientRequestId'] !== undefined && body['clientRequestId'] !== key) {
       throw invalidRequest();
     }
@@ -255,16 +260,34 @@ export class MemoryServer {
     return { status: isNew ? 201 : 200, body: answer, headers };
   }
 
+  keyOf({ request }: Exchange): string | undefined {
+    const sent = request.headers['idempotency-key']?.toString();
+    if (sent === undefined) return undefined;
+    const text = Buffer.from(sent, 'latin1').toString();
+    const key = this.normal(this.withoutQuotes(text));
+    if (!PRINTABLE.test(key) || key.includes('\ufffd')) throw invalidRequest();
+    return key;
+  }
+
+  normal(text: string): string {
+    return text.normalize('NFC');
+  }
+
+  withoutQuotes(text: string): string {
+    const quoted = /^"((?:[^"\\]|\\["\\])*)"$/.exec(text)?.[1];
+    return quoted?.replace(/\\(["\\])/g, '$1') ?? text;
+  }
+
   checkedCreate({ clientRequestId, taskType, input = {}, metadata = {}, ...more }: Json) {
     const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value);
     const wrong = Object.keys(more);
-    if (!/^[\x21-\x7e]{1,255}$/.test(textOf(clientRequestId))) wrong.push('clientRequestId');
-    if (!/^[A-Za-z0-9._:-]{1,128}$/.test(textOf(taskType))) wrong.push('taskType');
+    const name = this.normal(textOf(clientRequestId));
+    if (!PRINTABLE.test(name)) wrong.push('clientRequestId');
+    if (!/^[A-Za-z0-9._:/-]{1,128}$/.test(textOf(taskType))) wrong.push('taskType');
     if (!isObject(input)) wrong.push('input');
     if (!isObject(metadata)) wrong.push('metadata');
     if (wrong.length > 0) throw invalidMembers(...wrong);
-    const { 0: request, 1: type } = [textOf(clientRequestId), textOf(taskType)];
-    return { clientRequestId: request, taskType: type, input: input as Json, metadata: metadata as Json };
+    return { clientRequestId: name, taskType: textOf(taskType), input: input as Json, metadata: metadata as Json };
   }
 
   async formOf(exchange: Exchange): Promise<{ body: Record<string, unknown>; files: readonly StoredFile[] }> {
@@ -381,7 +404,7 @@ export class MemoryServer {
   }
 
   async waitForEvents({ response }: Exchange, task: MemoryTask, cursor: number, waitMs: number): Promise<void> {
-    if (task.head > cursor || task.isOver) return;
+    if (task.head > cursor) return;
     const over = new AbortController();
     const wake = () => over.abort();
     task.watchers.add(wake);
@@ -402,8 +425,9 @@ export class MemoryServer {
 
   async cancel(exchange: Exchange): Promise<Reply> {
     const hasBody = exchange.request.headers['content-type'] !== undefined;
-    const { reason = 'cancelled_by_user' } = hasBody ? await this.bodyOf(exchange) : {};
-    if (typeof reason !== 'string' || reason === '' || reason.length > 1024) throw invalidMembers('reason');
+    const { reason: sent } = hasBody ? await this.bodyOf(exchange) : {};
+    const reason = sent === null || sent === '' || sent === undefined ? 'cancelled_by_user' : sent;
+    if (typeof reason !== 'string' || reason.length > 1024) throw invalidMembers('reason');
     const task = this.taskOf(exchange);
     return { status: 202, body: { taskId: task.taskId, status: this.tasks.cancel(task, reason) } };
   }

@@ -162,7 +162,7 @@ export class MemoryStreams {
   }
 
   closeOld(socket: WebSocket): void {
-    socket.close(4001, 'MAX_AGE');
+    socket.close(socket.protocol === MULTIPLEX ? 4001 : 1012, 'MAX_AGE');
   }
 
   hangUp(socket: WebSocket): void {
@@ -276,7 +276,8 @@ export class MemorySession {
       throw invalidRequest();
     }
     if (Array.isArray(frame) || (text.match(/"taskId"\s*:/g) ?? []).length !== 1) throw invalidRequest();
-    const { action, taskId, lastEventId, ref, ...more } = frame;
+    const { action, taskId: sent, lastEventId, ref, ...more } = frame;
+    const taskId = typeof sent === 'string' ? sent.toLowerCase() : sent;
     const fits =
       Object.keys(more).length === 0 &&
       typeof taskId === 'string' &&

@@ -20,7 +20,7 @@ export type Run =
 
 export interface Question {
   readonly payload: Json;
-  isOpen: boolean;
+  fate: 'open' | 'answered' | 'expired';
 }
 
 const STATUS_AFTER: Readonly<Record<string, string>> = {

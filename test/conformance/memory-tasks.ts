@@ -62,9 +62,9 @@ export class MemoryTasks {
     return { task, isNew: true };
   }
 
-  fingerprint({ taskType, input, metadata, files }: Submission): string {
+  fingerprint({ taskType, input, files }: Submission): string {
     const names = files.map(({ filename, contentType, sha256 }) => ({ filename, contentType, sha256 }));
-    return canonical({ taskType, input, metadata, names });
+    return canonical({ taskType, input, names });
   }
 
   earlier(owner: string, clientRequestId: string): MemoryTask | undefined {
@@ -73,7 +73,7 @@ export class MemoryTasks {
 
   /** @throws Refusal, for a foreign task the same as for none */
   owned(owner: string, taskId: string): MemoryTask {
-    const task = this.all.find((one) => one.taskId === taskId);
+    const task = this.all.find((one) => one.taskId === taskId.toLowerCase());
     if (task?.owner !== owner) throw new Refusal(404, 'TASK_NOT_FOUND');
     return task;
   }
@@ -250,7 +250,7 @@ export class MemoryTasks {
   suspend(task: MemoryTask, { leaseToken: _, suspendId, schemaVersion = 1, ...asked }: Json): Json {
     if (task.questions.has(String(suspendId))) throw new Refusal(409, 'INVALID_TASK_STATE');
     const payload = { suspendId, schemaVersion, ...asked };
-    task.questions.set(String(suspendId), { payload, isOpen: true });
+    task.questions.set(String(suspendId), { payload, fate: 'open' });
     task.run = { state: 'suspended' };
     return { suspendId, eventId: this.store(task, 'TASK_SUSPENDED', payload) };
   }
@@ -265,16 +265,17 @@ export class MemoryTasks {
 
   act(task: MemoryTask, action: Action, actorId: string): string {
     const { clientActionId, suspendId, actionType, payload = {} } = action;
+    const content = canonical({ suspendId, actionType, payload });
     const receipt = task.receipts.get(clientActionId);
     if (receipt !== undefined) {
-      if (receipt !== canonical(action)) throw new Refusal(409, 'IDEMPOTENCY_CONFLICT');
+      if (receipt !== content) throw new Refusal(409, 'IDEMPOTENCY_CONFLICT');
       return 'DEDUPLICATED';
     }
     const status = this.judge(task, action);
     if (status !== 'ACCEPTED') return status;
     const question = task.questions.get(suspendId);
-    if (question) question.isOpen = false;
-    task.receipts.set(clientActionId, canonical(action));
+    if (question) question.fate = 'answered';
+    task.receipts.set(clientActionId, content);
     task.answers.push({ suspendId, clientActionId, actionType, payload, actorId });
     task.run = { state: 'waiting', from: 0, resumes: true };
     const acceptedAt = new Date().toISOString();
@@ -286,9 +287,9 @@ export class MemoryTasks {
   judge(task: MemoryTask, { suspendId, actionType }: Action): string {
     const question = task.questions.get(suspendId);
     if (!question) throw new Refusal(404, 'NOT_FOUND');
+    if (question.fate === 'answered') return 'REJECTED_ALREADY_RESOLVED';
+    if (question.fate === 'expired' || (!task.isOver && isExpired(question.payload))) return 'REJECTED_EXPIRED';
     if (task.isOver) throw new Refusal(409, 'TASK_ALREADY_TERMINAL');
-    if (isExpired(question.payload)) return 'REJECTED_EXPIRED';
-    if (!question.isOpen) return 'REJECTED_ALREADY_RESOLVED';
     const allowedActions = question.payload['allowedActions'] as readonly string[];
     if (!allowedActions.includes(actionType)) throw new Refusal(409, 'ACTION_NOT_ALLOWED', { allowedActions });
     return 'ACCEPTED';
@@ -305,6 +306,8 @@ export class MemoryTasks {
         else this.store(task, 'TASK_FAILED', { code: 'STALLED', message: 'Every attempt was lost.', retryable: true });
       }
       if (run.state === 'suspended' && task.openSuspension && isExpired(task.openSuspension)) {
+        const question = task.questions.get(String(task.openSuspension['suspendId']));
+        if (question) question.fate = 'expired';
         this.store(task, 'TASK_FAILED', { code: 'SUSPENSION_EXPIRED', message: 'Nobody answered.', retryable: true });
       }
     }

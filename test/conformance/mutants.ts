@@ -226,9 +226,43 @@ const ALL: readonly Mutant[] = [
   {
     name: 'a long-poll that does not wait',
     breaks: 'poll.waits',
-    follows: ['poll.wait-ends'],
+    follows: ['poll.wait-ends', 'poll.behind-the-end'],
     make: (server) => {
       server.waitForEvents = async () => undefined;
+    },
+  },
+  {
+    name: 'a long-poll at the terminal event that is answered at once',
+    breaks: 'poll.behind-the-end',
+    make: (server) => {
+      const wait = server.waitForEvents.bind(server);
+      server.waitForEvents = async (exchange, task, cursor, waitMs) =>
+        task.isOver ? undefined : wait(exchange, task, cursor, waitMs);
+    },
+  },
+  {
+    name: 'ids of requests that are compared by their bytes',
+    onlyInFull: true,
+    breaks: 'request-id.normalised',
+    make: (server) => {
+      server.normal = (text) => text;
+    },
+  },
+  {
+    name: 'metadata that makes another request',
+    onlyInFull: true,
+    breaks: 'create.metadata',
+    make: ({ tasks }) => {
+      const fingerprint = tasks.fingerprint.bind(tasks);
+      tasks.fingerprint = (submission) => fingerprint(submission) + JSON.stringify(submission.metadata);
+    },
+  },
+  {
+    name: 'a key with its quotes',
+    onlyInFull: true,
+    breaks: 'request-id.quoted',
+    make: (server) => {
+      server.withoutQuotes = (text) => text;
     },
   },
   {
@@ -315,6 +349,9 @@ const ALL: readonly Mutant[] = [
       'create.idempotency-key',
       'create.files',
       'limits.large-integers',
+      'create.metadata',
+      'request-id.normalised',
+      'request-id.quoted',
     ],
     make: ({ tasks }) => {
       tasks.earlier = () => undefined;
@@ -369,9 +406,9 @@ const ALL: readonly Mutant[] = [
     },
   },
   {
-    name: 'an end that is judged before the question',
-    onlyInFull: true,
+    name: 'an end that is judged before the fate of the question',
     breaks: 'action.order',
+    follows: ['action.expired'],
     make: ({ tasks }) => {
       const judge = tasks.judge.bind(tasks);
       tasks.judge = (task, action) => {

@@ -1,15 +1,21 @@
-import { copyFile, mkdtemp, rm } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
+import { Database } from '../../src/database/database.js';
 import { migrate } from '../../src/database/migrations/apply-migrations.js';
 import { MIGRATIONS_DIRECTORY, readMigrations } from '../../src/database/migrations/migration-files.js';
+import { createPool } from '../../src/database/pool.js';
+import type { Queryable, Statement } from '../../src/database/queryable.js';
 import { removeFinishedTasks } from '../../src/database/remove-finished-tasks.js';
 import { readRoleFindings } from '../../src/database/roles/role-findings.js';
 import { connectionOptions } from '../../src/database/session-settings.js';
+import { forgetOldRows, keepCounts } from '../../src/tasks/store/keep-up.js';
 import { oldRoleFindings } from '../support/old-build.js';
 import { startTestCluster, type TestCluster } from '../support/postgres.js';
+import { eventually } from '../support/service.js';
 
 // What the database itself does for every build: the columns, defaults and triggers of the ground, made on an installation that
 // had only the migrations of release 0.1.0, with tasks in it.
@@ -85,24 +91,12 @@ afterAll(async () => {
 let count = 0;
 
 /** As release 0.1.0 inserts: no column of the ground is named. */
-async function create({
-  as = app,
-  ownerId = 'alice',
-  metadata = null as string | null,
-  status = 'ACCEPTED',
-}: {
-  as?: pg.Client;
-  ownerId?: string;
-  metadata?: string | null;
-  status?: string;
-} = {}): Promise<string> {
-  const { rows } = await as.query<{ task_id: string }>(
-    `INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, metadata, status,
-        claimable_at, finished_at, correlation_id)
-      VALUES (gen_random_uuid(), '', $1, $2, 'f', 't', $3, $4, CASE WHEN $4 = 'ACCEPTED' THEN now() END,
-        CASE WHEN $4 = 'COMPLETED' THEN now() - interval '90 days' END, gen_random_uuid())
-      RETURNING task_id`,
-    [ownerId, `r${(count += 1)}`, metadata, status],
+async function create({ ownerId = 'alice', metadata = null as string | null } = {}): Promise<string> {
+  const { rows } = await app.query<{ task_id: string }>(
+    `INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, metadata,
+        claimable_at, correlation_id)
+      VALUES (gen_random_uuid(), '', $1, $2, 'f', 't', $3, now(), gen_random_uuid()) RETURNING task_id`,
+    [ownerId, `r${(count += 1)}`, metadata],
   );
   return rows[0]?.task_id ?? '';
 }
@@ -127,6 +121,17 @@ describe('the migration', () => {
     expect(await files()).toEqual(before);
   });
 
+  it('leaves no table that the page of the tables does not have', async () => {
+    const page = await readFile(fileURLToPath(new URL('../../docs/data-model.md', import.meta.url)), 'utf8');
+    const { rows } = await owner.query<{ name: string }>(
+      `SELECT relname AS name FROM pg_class WHERE relnamespace = 'taskbridge'::regnamespace AND relkind IN ('r', 'p')`,
+    );
+    const listed = [...page.matchAll(/^\| `(\w+)` \|/gm)]
+      .map(([, name]) => name ?? '')
+      .filter((name) => name !== 'events');
+    expect(['events', ...listed].sort()).toEqual(rows.map(({ name }) => name).sort());
+  });
+
   it('gives a role the rights that this guard and the one of release 0.1.0 ask for', async () => {
     expect(await readRoleFindings(app)).toEqual([]);
     expect(await oldRoleFindings(app)).toEqual([]);
@@ -141,10 +146,7 @@ describe('the migration', () => {
     const { rows } = await owner.query(
       `SELECT status, n::int FROM taskbridge.proj_task_counts WHERE owner_id = 'old' ORDER BY status`,
     );
-    expect(rows).toEqual([
-      { status: 'ACCEPTED', n: 1 },
-      { status: 'COMPLETED', n: 1 },
-    ]);
+    expect(rows).toEqual([{ status: 'COMPLETED', n: 1 }]);
   });
 });
 
@@ -255,15 +257,15 @@ describe('counts', () => {
     return Object.fromEntries(rows.map(({ status, n }) => [status, n]));
   };
 
-  it('follow creates, changes of status and removals, and no append', async () => {
+  it('follow the beginning, the end and the removal of tasks, and no append', async () => {
     const ownerId = 'counted';
     const [first, second] = [await create({ ownerId }), await create({ ownerId })];
-    expect(await counts(ownerId)).toEqual({ ACCEPTED: 2 });
+    expect(await counts(ownerId)).toEqual({});
     await app.query(`UPDATE taskbridge.proj_tasks SET status = 'RUNNING', claimable_at = NULL WHERE task_id = $1`, [
       first,
     ]);
     await app.query('UPDATE taskbridge.proj_tasks SET head_event_id = 2 WHERE task_id = $1', [first]);
-    expect(await counts(ownerId)).toEqual({ ACCEPTED: 1, RUNNING: 1 });
+    expect(await counts(ownerId)).toEqual({ RUNNING: 1 });
     await app.query(
       `UPDATE taskbridge.proj_tasks SET status = 'COMPLETED', finished_at = now() - interval '90 days' WHERE task_id = $1`,
       [first],
@@ -272,5 +274,140 @@ describe('counts', () => {
     expect(await counts(ownerId)).toEqual({ COMPLETED: 1 });
     await removeFinishedTasks(retention, 30);
     expect(await counts(ownerId)).toEqual({});
+  });
+});
+
+describe('upkeep', () => {
+  const totals = async () =>
+    (
+      await owner.query(
+        `SELECT status, n::int FROM taskbridge.proj_task_counts WHERE owner_id = 'folded' ORDER BY status`,
+      )
+    ).rows;
+  const db = (): Queryable => ({
+    query: async <Row extends object>({ text }: Statement, values: readonly unknown[] = []) =>
+      (await app.query<Row>(text, [...values])).rows,
+  });
+
+  it('folds the changes into the totals, also when sessions fold at once, and deletes totals of nothing', async () => {
+    const ids = [await create({ ownerId: 'folded' }), await create({ ownerId: 'folded' })];
+    const become = (status: string) =>
+      app.query('UPDATE taskbridge.proj_tasks SET status = $2, claimable_at = NULL WHERE task_id = ANY ($1)', [
+        ids,
+        status,
+      ]);
+    await become('RUNNING');
+    await keepCounts(db());
+    expect(await totals()).toEqual([{ status: 'RUNNING', n: 2 }]);
+    await become('FAILED');
+    const database = new Database(createPool(cluster.appUrl('ground'), { max: 4 }));
+    await Promise.all([1, 2, 3, 4].map(() => keepCounts(database)));
+    await keepCounts(database).finally(() => database.stop());
+    expect(await totals()).toEqual([{ status: 'FAILED', n: 2 }]);
+    expect(await one('SELECT count(*)::int AS left_over FROM taskbridge.proj_task_count_changes')).toEqual({
+      left_over: 0,
+    });
+    const { rows: wrong } = await owner.query(
+      `SELECT * FROM (SELECT owner_id, task_type, status, count(*) AS n FROM taskbridge.proj_tasks
+          WHERE status <> 'ACCEPTED' GROUP BY 1, 2, 3) AS t
+        FULL JOIN taskbridge.proj_task_counts AS c USING (owner_id, task_type, status, n)
+        WHERE t.owner_id IS NULL OR c.owner_id IS NULL`,
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('deletes what is over by age, and nothing younger', async () => {
+    const insert = (ago: string) =>
+      owner.query(`
+        INSERT INTO taskbridge.proj_removed_tasks (task_id, tenant_id, owner_id, task_type, removed_at)
+          VALUES (gen_random_uuid(), '', 'forgotten', 't', now() - interval '${ago}');
+        INSERT INTO taskbridge.proj_revoked_tokens (tenant_id, owner_id, revoked_at)
+          VALUES ('', 'forgotten ${ago}', now() - interval '${ago}');
+        INSERT INTO taskbridge.proj_replicas (replica_id, build, seen_at)
+          VALUES (gen_random_uuid(), 'b', now() - interval '${ago}');
+        INSERT INTO taskbridge.proj_webhook_outbox (task_id, event_id, endpoint, type, settled_at)
+          VALUES (gen_random_uuid(), 1, 'e', 't', now() - interval '${ago}')`);
+    await insert('25 hours');
+    await insert('15 minutes');
+    await forgetOldRows(db());
+    expect(
+      await one(`SELECT
+        (SELECT count(*)::int FROM taskbridge.proj_removed_tasks WHERE owner_id = 'forgotten') AS removed,
+        (SELECT count(*)::int FROM taskbridge.proj_revoked_tokens) AS revoked,
+        (SELECT count(*)::int FROM taskbridge.proj_replicas) AS replicas,
+        (SELECT count(*)::int FROM taskbridge.proj_webhook_outbox) AS outbox`),
+    ).toEqual({ removed: 1, revoked: 1, replicas: 1, outbox: 1 });
+  });
+});
+
+describe('the epoch', () => {
+  const epoch = async (database: string) => {
+    const client = await connect(connectionOptions(cluster.appUrl(database)));
+    const { rows } = await client.query<{ epoch: string }>('SELECT taskbridge.epoch()').finally(() => client.end());
+    return rows[0]?.epoch;
+  };
+  const restart = async (prepare: () => Promise<unknown> = async () => {}) => {
+    await prepare();
+    await Promise.all([owner, app, retention].map((client) => client.end()));
+    await cluster.crash();
+    owner = await connect(cluster.superuserUrl('ground'));
+    app = await connect(connectionOptions(cluster.appUrl('ground')));
+    retention = await connect(
+      connectionOptions(cluster.appUrl('ground').replace('taskbridge_app', 'taskbridge_retention')),
+    );
+  };
+
+  it('is another one in a copy of the database, and after the row of the installation was restored', async () => {
+    const here = await epoch('ground');
+    expect(here).toMatch(/^[0-9a-f]{64}$/);
+    await cluster.createDatabase('elsewhere');
+    await migrate(cluster.ownerUrl('elsewhere'));
+    const elsewhere = await epoch('elsewhere');
+    // As pg_restore does: the rows of the dump in a schema of the dump.
+    const { id } = await one<{ id: string }>('SELECT id FROM taskbridge.installation');
+    const restored = await connect(cluster.superuserUrl('elsewhere'));
+    await restored.query('DELETE FROM taskbridge.installation');
+    await restored.query('INSERT INTO taskbridge.installation (id) VALUES ($1)', [id]);
+    const first = await epoch('elsewhere');
+    await restored.query('DELETE FROM taskbridge.installation');
+    await restored.query('INSERT INTO taskbridge.installation (id) VALUES ($1)', [id]).finally(() => restored.end());
+    const second = await epoch('elsewhere');
+    expect(new Set([here, elsewhere, first, second]).size).toBe(4);
+  });
+
+  it('stays through a crash, a restart and a VACUUM FREEZE', async () => {
+    const here = await epoch('ground');
+    await restart(() => owner.query('VACUUM (FREEZE) taskbridge.installation'));
+    expect(await epoch('ground')).toBe(here);
+  });
+
+  it('ends with a recovery that begins another timeline, as a failover does; migrate looks for rows above the counter', async () => {
+    const here = await epoch('ground');
+    const [kept, ahead] = [await create(), await create()];
+    await restart(async () => {
+      const { rows } = await owner.query<{ data_directory: string }>('SHOW data_directory');
+      await owner.query(`ALTER SYSTEM SET restore_command = 'false'`);
+      await writeFile(join(rows[0]?.data_directory ?? '', 'recovery.signal'), '');
+    });
+    await eventually('the recovery is over', async () => {
+      return !(await one<{ is_in: boolean }>('SELECT pg_is_in_recovery() AS is_in')).is_in;
+    });
+    expect(await epoch('ground')).not.toBe(here);
+    await owner.query(`UPDATE taskbridge.proj_tasks SET changed_xid = '888888888888' WHERE task_id = $1`, [ahead]);
+    const xidOf = (taskId: string) =>
+      one<{ xid: string }>(
+        `SELECT changed_xid::text AS xid, changed_xid < pg_snapshot_xmax(pg_current_snapshot()) AS is_past
+          FROM taskbridge.proj_tasks WHERE task_id = $1`,
+        [taskId],
+      );
+    const before = await xidOf(kept);
+    const lines: string[] = [];
+    await migrate(cluster.ownerUrl('ground'), { log: (line) => lines.push(line) });
+    expect(lines).toEqual(['a new epoch: 1 tasks had a transaction id above the counter']);
+    expect(await xidOf(ahead)).toMatchObject({ is_past: true });
+    expect(await xidOf(kept)).toEqual(before);
+    lines.length = 0;
+    await migrate(cluster.ownerUrl('ground'), { log: (line) => lines.push(line) });
+    expect(lines).toEqual([]);
   });
 });

@@ -53,8 +53,8 @@ describe('a migration of the online kind', () => {
     await superuser.query(`
       SET session_replication_role = replica;
       INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, metadata,
-          correlation_id, changed_xid)
-        SELECT lpad(to_hex(n), 32, '0')::uuid, '', 'o', n, 'f', 't', '{"n":1}', gen_random_uuid(), NULL
+          status, correlation_id, changed_xid)
+        SELECT lpad(to_hex(n), 32, '0')::uuid, '', 'o', n, 'f', 't', '{"n":1}', 'RUNNING', gen_random_uuid(), NULL
         FROM generate_series(1, ${ROWS}) n;
       INSERT INTO taskbridge.proj_attachments (attachment_id, task_id, position, tenant_id, owner_id, filename, content_type,
           size_bytes, sha256)

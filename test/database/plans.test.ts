@@ -1,4 +1,6 @@
-import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import pg from 'pg';
+import { connectionOptions } from '../../src/database/session-settings.js';
 import { messageEvent } from '../../src/tasks/domain/event-payloads.js';
 import { ClaimTasks } from '../../src/tasks/claim-tasks.js';
 import { EndAttempt } from '../../src/tasks/end-attempt.js';
@@ -107,4 +109,64 @@ it('an append changes its task’s row in place', async () => {
   await replica.stop();
   await eventually('PostgreSQL has counted it all', async () => (await updates()).all - before.all >= appends + 1);
   expect((await updates()).inPlace - before.inPlace).toBe(appends);
+});
+
+describe('each index of the online migration and of the new tables', () => {
+  const ID = `'01900000-0000-7000-8000-000000000001'`;
+
+  it.each([
+    [
+      'proj_tasks_changed',
+      `SELECT task_id FROM taskbridge.proj_tasks WHERE tenant_id = '' AND owner_id = 'o' AND changed_xid >= '9' ORDER BY changed_xid LIMIT 9`,
+    ],
+    [
+      'proj_attachments_shared',
+      `SELECT FROM taskbridge.proj_attachments WHERE blob_id = ${ID} AND blob_id <> attachment_id`,
+    ],
+    [
+      'proj_task_tags_pkey',
+      `SELECT task_id FROM taskbridge.proj_task_tags WHERE tenant_id = '' AND owner_id = 'o' AND key = 'k' AND value = 'v'
+        ORDER BY task_id DESC LIMIT 9`,
+    ],
+    ['proj_task_tags_task', `DELETE FROM taskbridge.proj_task_tags WHERE task_id = ANY (ARRAY[${ID}]::uuid[])`],
+    [
+      'proj_bulk_run_tasks_task',
+      `DELETE FROM taskbridge.proj_bulk_run_tasks WHERE task_id = ANY (ARRAY[${ID}]::uuid[])`,
+    ],
+    ['entries_steps_pkey', `DELETE FROM taskbridge.entries_steps WHERE task_id = ANY (ARRAY[${ID}]::uuid[])`],
+    ['entries_event_keys_pkey', `DELETE FROM taskbridge.entries_event_keys WHERE task_id = ANY (ARRAY[${ID}]::uuid[])`],
+    [
+      'proj_webhook_outbox_pkey',
+      `DELETE FROM taskbridge.proj_webhook_outbox WHERE task_id = ANY (ARRAY[${ID}]::uuid[])`,
+    ],
+    [
+      'proj_removed_tasks_owner',
+      `SELECT task_id FROM taskbridge.proj_removed_tasks WHERE tenant_id = '' AND owner_id = 'o' AND removed_xid >= '9' ORDER BY removed_xid`,
+    ],
+    [
+      'proj_removed_tasks_removed',
+      `SELECT FROM taskbridge.proj_removed_tasks WHERE removed_at <= now() ORDER BY removed_at LIMIT 9`,
+    ],
+    ['proj_replicas_seen', `SELECT FROM taskbridge.proj_replicas WHERE seen_at >= now() - interval '20 seconds'`],
+    ['proj_task_counts_none', 'DELETE FROM taskbridge.proj_task_counts WHERE n = 0'],
+    [
+      'proj_webhook_outbox_due',
+      `SELECT FROM taskbridge.proj_webhook_outbox WHERE endpoint = 'e' AND due_at <= now() ORDER BY due_at LIMIT 9`,
+    ],
+    ['proj_engine_runs_due', 'SELECT FROM taskbridge.proj_engine_runs WHERE due_at <= now() ORDER BY due_at LIMIT 9'],
+    ['proj_schedules_next', 'SELECT FROM taskbridge.proj_schedules WHERE next_at <= now() ORDER BY next_at LIMIT 9'],
+    [
+      'entries_audit_created',
+      'SELECT FROM taskbridge.entries_audit WHERE created_at <= now() ORDER BY created_at LIMIT 9',
+    ],
+  ])('finds the rows of %s', async (index, statement) => {
+    const client = new pg.Client(connectionOptions(database.superuserUrl));
+    await client.connect();
+    const { rows } = await client
+      .query<{ 'QUERY PLAN': string }>(`EXPLAIN (COSTS OFF) ${statement}`)
+      .finally(() => client.end());
+    const plan = rows.map((row) => row['QUERY PLAN']).join('\n');
+    expect(plan).toMatch(new RegExp(`Scan( Backward)? (using|on) ${index}\\b`));
+    expect(plan).not.toMatch(/Seq Scan|Sort/);
+  });
 });

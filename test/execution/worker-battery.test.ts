@@ -561,7 +561,7 @@ describe('A thousand waiting claims', () => {
       while (performance.now() - since < ms) {
         const { rows } = await superuser.query<{ all: number; busy: number }>(
           `SELECT count(*)::int AS all, count(*) FILTER (WHERE state <> 'idle')::int AS busy FROM pg_stat_activity
-           WHERE datname = current_database() AND application_name = 'taskbridge'`,
+           WHERE datname = current_database() AND application_name LIKE 'taskbridge/%'`,
         );
         busiest = Math.max(busiest, rows[0]?.busy ?? 0);
         connections = Math.max(connections, rows[0]?.all ?? 0);

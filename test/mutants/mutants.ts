@@ -119,13 +119,13 @@ export const MUTANTS: readonly Mutant[] = [
     changes: [
       {
         file: 'src/tasks/cancel-task.ts',
-        from: '      if (!head || !(await this.ownership.mayControl(auth, head.identity))) throw new TaskNotFound();\n',
-        to: '      if (!head) throw new TaskNotFound();\n',
+        from: '      await demandControl(this.database, this.ownership, auth, taskId);\n',
+        to: '',
       },
       {
         file: 'src/tasks/cancel-task.ts',
         from: '        (tx) => lockTask(tx, taskId),\n',
-        to: '        async (tx) => {\n          const records = await lockTask(tx, taskId);\n          if (!(await this.ownership.mayControl(auth, head.identity))) throw new TaskNotFound();\n          return records;\n        },\n',
+        to: '        async (tx) => {\n          const records = await lockTask(tx, taskId);\n          if (!(await this.ownership.mayControl(auth, records[0]?.identity as never))) throw new TaskNotFound();\n          return records;\n        },\n',
       },
     ],
     caughtBy: { file: 'test/boot/host-ports.test.ts', tests: 'When every port never answers no transaction waits' },
@@ -135,7 +135,7 @@ export const MUTANTS: readonly Mutant[] = [
     changes: [
       {
         file: 'src/auth/authentication.guard.ts',
-        from: "    else if (auth === NOBODY) throw new NotAuthenticated('This route needs a caller who says who it is.');\n",
+        from: "    else if (!isNamed(auth)) throw new NotAuthenticated('This route needs a caller who says who it is.');\n",
         to: '',
       },
     ],

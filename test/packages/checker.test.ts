@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from '@jest/globals';
+import pg from 'pg';
 import { newPrincipal, uniqueId } from '../support/client.js';
 import { type Reader, transports } from '../support/follow.js';
 import { MultiplexClient } from '../support/multiplex-client.js';
@@ -190,6 +191,16 @@ describe('packages/checker', () => {
       { limbo: 1 },
       stored([e1].map(String), row({ status: 'RUNNING', headEventId: '1' })),
     ],
+    [
+      'a task that is held by a policy, and can be claimed all the same',
+      { mismatches: 1 },
+      stored([], row({ status: 'ACCEPTED', headEventId: '0', held: 'type:report', waiting: true })),
+    ],
+    [
+      'a task whose engine is silent',
+      { limbo: 1 },
+      stored([e1].map(String), row({ status: 'RUNNING', headEventId: '1', delegated: false, held: null })),
+    ],
     ['a subscriber that did not learn of the end', { unfinished: 1 }, [connected(), ...events(...LOG), ...stored()]],
     [
       'a subscriber that learned of the end once and resumed',
@@ -204,6 +215,8 @@ describe('packages/checker', () => {
     ['that waits to be claimed', { status: 'ACCEPTED', waiting: true }],
     ['that is leased to somebody alive', { status: 'RUNNING', leased: true }],
     ['that is suspended', { status: 'RUNNING', suspended: true }],
+    ['that an engine says it runs', { status: 'RUNNING', delegated: true }],
+    ['that a policy holds', { status: 'ACCEPTED', held: 'type:report' }],
   ])('finds no limbo in a task %s', async (_what, task) => {
     expect(await verdict(stored([], row({ headEventId: '0', ...task })))).toEqual({ code: 0, broken: {} });
   });
@@ -279,4 +292,23 @@ describe('packages/checker', () => {
     await service.stop();
     await database.drop();
   }, 60_000);
+
+  it('reads from a database who holds a task, and whether its engine has lately said that it runs', async () => {
+    const database = await createTestDatabase();
+    const superuser = new pg.Client(database.superuserUrl);
+    await superuser.connect();
+    await superuser.query(`
+      INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, correlation_id,
+          executor, engine_token, hold_key)
+        VALUES (gen_random_uuid(), '', 'o', 'held', 'f', 't', gen_random_uuid(), 'lease', NULL, 'type:t'),
+          (gen_random_uuid(), '', 'o', 'delegated', 'f', 't', gen_random_uuid(), 'temporal', 'token', NULL);
+      INSERT INTO taskbridge.proj_engine_runs (task_id, executor, seen_at)
+        SELECT task_id, executor, now() - interval '110 seconds' FROM taskbridge.proj_tasks WHERE executor = 'temporal'`);
+    expect(await check([], '--database-url', database.appUrl)).toMatchObject({ code: 0 });
+    await superuser.query(`UPDATE taskbridge.proj_engine_runs SET seen_at = now() - interval '3 minutes'`);
+    const { code, stdout } = await check([], '--database-url', database.appUrl);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: expect.stringMatching(/^! limbo +1 /m) });
+    await superuser.end();
+    await database.drop();
+  });
 });

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { WebSocket } from 'ws';
 import { type Client, newPrincipal, uniqueId } from '../support/client.js';
 import { storedEnvelopes } from '../support/fold.js';
+import { followWebSocket } from '../support/follow.js';
 import { MultiplexClient, SUBPROTOCOL } from '../support/multiplex-client.js';
 import { createTestDatabase } from '../support/postgres.js';
 import { RemoteTask } from '../support/remote-task.js';
@@ -355,8 +356,9 @@ describe('The multiplex subprotocol', () => {
       expect([(await binary.close()).code, (await large.close()).code]).toEqual([1003, 1009]);
     });
 
-    it('with 4401 for a principal that does not count', async () => {
-      const connection = await MultiplexClient.open(service.url, { 'X-Principal-Id': '-nobody' });
+    it('with 4401 for a browser whose principal does not count', async () => {
+      const headers = { 'X-Principal-Id': '-nobody', Origin: service.url };
+      const connection = await MultiplexClient.open(service.url, headers);
       expect(await connection.close()).toEqual({ code: 4401, reason: 'AUTHENTICATION_ERROR' });
     });
   });
@@ -418,15 +420,18 @@ describe('The multiplex subprotocol', () => {
     await limited.stop();
   }, 60_000);
 
-  it('closes with 4001 a connection that is as old as it may get, whether it follows anything or not', async () => {
+  it('closes with 4001 a connection that is as old as it may get, and with 1012 one that does not speak it', async () => {
     const aging = await startService({ DATABASE_URL: database.appUrl, STREAM_MAX_SECONDS: '2' });
     const caller = newPrincipal(aging.url);
     const follows = await MultiplexClient.open(aging.url, caller.headers);
     const idle = await MultiplexClient.open(aging.url, caller.headers);
     const body = { clientRequestId: uniqueId(), taskType: 'demo.sleep', input: { ms: 60_000 } };
-    follows.subscribe((await caller.create(body)).body.taskId);
-    const ends = await Promise.all([follows.close(), idle.close()]);
-    expect(ends).toEqual(Array(2).fill({ code: 4001, reason: 'MAX_AGE' }));
+    const { taskId } = (await caller.create(body)).body;
+    follows.subscribe(taskId);
+    const plain = followWebSocket(aging.url, taskId, null, caller.headers);
+    const ends = await Promise.all([follows.close(), idle.close(), plain.end()]);
+    const old = { code: 4001, reason: 'MAX_AGE' };
+    expect(ends).toEqual([old, old, { kind: 'close', code: 1012, reason: 'MAX_AGE' }]);
     await aging.stop();
   }, 60_000);
 

@@ -1,10 +1,10 @@
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { WebSocket } from 'ws';
-import { type Client, newPrincipal, uniqueId } from '../support/client.js';
+import { type Client, expectError, newPrincipal, rawBytes, uniqueId } from '../support/client.js';
 import { followWebSocket, openWebSocket, type Reader, recordWebSocket } from '../support/follow.js';
 import { createTestDatabase } from '../support/postgres.js';
-import { type Service, startService } from '../support/service.js';
+import { eventually, type Service, startService } from '../support/service.js';
 
 describe('The WebSocket without a subprotocol', () => {
   let database: Awaited<ReturnType<typeof createTestDatabase>>;
@@ -172,19 +172,71 @@ describe('The WebSocket without a subprotocol', () => {
     expect(foreign).toMatchObject({ kind: 'close', code: 4404 });
   });
 
-  it('closes with 4401 without a principal where one is required', async () => {
-    const ended = await followWebSocket(strict.url, taskId).end();
-    expect(ended).toEqual({ kind: 'close', code: 4401, reason: expect.stringContaining('AUTHENTICATION_ERROR') });
+  describe('without proof of a principal', () => {
+    const UNPROVED: readonly [string, () => string, Record<string, string>][] = [
+      ['absent where one is required', () => strict.url, {}],
+      ['malformed', () => service.url, { 'X-Principal-Id': '-alice' }],
+      ['empty', () => service.url, { 'X-Principal-Id': '' }],
+      ['reserved', () => service.url, { 'X-Principal-Id': '00000000-0000-0000-0000-000000000000' }],
+    ];
+
+    it.each(UNPROVED)('answers the handshake with 401 on a principal that is %s', async (_what, url, headers) => {
+      const ended = await followWebSocket(url(), taskId, null, headers).end();
+      expect(ended).toMatchObject({ kind: 'status', code: 401 });
+      expect(ended.reason).toContain('AUTHENTICATION_ERROR');
+    });
+
+    it.each(UNPROVED)('closes a browser with 4401 on a principal that is %s', async (_what, url, headers) => {
+      const ended = await followWebSocket(url(), taskId, null, { ...headers, Origin: url() }).end();
+      expect(ended).toEqual({ kind: 'close', code: 4401, reason: 'AUTHENTICATION_ERROR' });
+    });
+
+    it('has the one error shape, a correlation id, a line in the log, and ends the connection', async () => {
+      const handshake = [
+        'GET /api/v1/tasks/ws HTTP/1.1',
+        'Host: localhost',
+        'Connection: Upgrade',
+        'Upgrade: websocket',
+        'Sec-WebSocket-Version: 13',
+        'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
+        'traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
+      ];
+      // Resolves when the service has ended the connection.
+      const answer = await rawBytes(strict.url, `${handshake.join('\r\n')}\r\n\r\n`);
+      const correlationId = '4bf92f35-77b3-4da6-a3ce-929d0e0e4736';
+      const { code, details } = expectError(answer, 401, 'AUTHENTICATION_ERROR');
+      expect({ code, details }).toEqual({ code: 'AUTHENTICATION_ERROR', details: {} });
+      expect(answer.headers.get('x-correlation-id')).toBe(correlationId);
+      expect(answer.headers.get('content-type')).toBe('application/json; charset=utf-8');
+      await eventually('the access log has the refusal', () =>
+        strict
+          .stdout()
+          .split('\n')
+          .some(
+            (line) => line.includes(correlationId) && line.includes('http_request.completed') && line.includes('401'),
+          ),
+      );
+    });
   });
 
-  it.each([
-    ['malformed', '-alice'],
-    ['empty', ''],
-    ['reserved', '00000000-0000-0000-0000-000000000000'],
-  ])('closes with 4401 on a principal that is %s', async (_what, principal) => {
-    const ended = await followWebSocket(service.url, taskId, null, { 'X-Principal-Id': principal }).end();
-    expect(ended).toMatchObject({ kind: 'close', code: 4401 });
+  it('opens at its path with a slash at the end, with and without a query', async () => {
+    for (const path of ['/api/v1/tasks/ws/', '/api/v1/tasks/ws/?x=1']) {
+      const socket = openWebSocket(service.url, client.headers, path);
+      const reader = recordWebSocket(socket);
+      await once(socket, 'open');
+      socket.send(subscribe());
+      await reader.waitFor(({ events }) => events.length === 1);
+      reader.close();
+    }
   });
+
+  it.each(['/api/v1/tasks/ws//', '/api/v1/tasks/wss', '/api/v1/tasks//ws', '/api/v1/tasks/WS'])(
+    'opens nothing at %s',
+    async (path) => {
+      const ended = await recordWebSocket(openWebSocket(service.url, client.headers, path)).end();
+      expect(ended.kind).not.toBe('close');
+    },
+  );
 
   it('refuses a browser that comes from a foreign origin, before or after the upgrade', async () => {
     const ended = await followWebSocket(service.url, taskId, null, {

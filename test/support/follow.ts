@@ -110,8 +110,8 @@ export const followWebSocket: Follow = (url, taskId, lastEventId, headers = {}) 
   return recordWebSocket(socket, reader);
 };
 
-export function openWebSocket(url: string, headers: Headers = {}): WebSocket {
-  return new WebSocket(`${url.replace(/^http/, 'ws')}/api/v1/tasks/ws`, { headers, perMessageDeflate: false });
+export function openWebSocket(url: string, headers: Headers = {}, path = '/api/v1/tasks/ws'): WebSocket {
+  return new WebSocket(`${url.replace(/^http/, 'ws')}${path}`, { headers, perMessageDeflate: false });
 }
 
 export function recordWebSocket(socket: WebSocket, reader = new Reader()): Reader {

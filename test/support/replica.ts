@@ -114,6 +114,7 @@ export async function waitingTask(database: Queryable, taskType = 'test.any'): P
       ownerId: OWNER.subject,
       clientRequestId: randomUUID(),
       fingerprint: '',
+      contentFingerprint: '',
       taskType,
       inputJson: null,
       metadataJson: null,

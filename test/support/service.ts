@@ -35,6 +35,8 @@ export interface StartOptions {
   readonly deadlineMs?: number;
   /** Whether the service has the hooks that spans of libraries need, as with `npm start`. Defaults to false. */
   readonly traced?: boolean;
+  /** The folder of another build, whose log has other lines than ours. Defaults to this checkout. */
+  readonly build?: string;
   /** `file`: stopped for you after the last test of the file. `test` (the default): the test ends it, or the file fails. */
   readonly lifetime?: 'file' | 'test';
 }
@@ -74,7 +76,7 @@ export async function eventually<T>(
 /** Starts `dist/main.js` with nothing in its environment but `env`, on a free port unless `env` names one. */
 export async function startService(env: Record<string, string>, options: StartOptions = {}): Promise<Service> {
   const spawnedAt = Date.now();
-  const { child, output, exited } = spawnService(env, options.lifetime ?? 'test', options.traced);
+  const { child, output, exited } = spawnService(env, options.lifetime ?? 'test', options);
   const failed = (why: string) => new Error(`the service ${why}\n${output.stdout}${output.stderr}`);
   const deadlineMs = options.deadlineMs ?? 60_000;
   let exit: Exit | undefined;
@@ -170,7 +172,11 @@ function isAlive(pid: number): boolean {
   }
 }
 
-function spawnService(env: Record<string, string>, lifetime: 'file' | 'test', traced = false) {
+function spawnService(
+  env: Record<string, string>,
+  lifetime: 'file' | 'test',
+  { traced = false, build = repositoryRoot }: Pick<StartOptions, 'traced' | 'build'> = {},
+) {
   const inherited = Object.fromEntries(
     ['PATH', 'HOME', 'TMPDIR', 'LANG'].flatMap((name) => {
       const value = process.env[name];
@@ -181,7 +187,7 @@ function spawnService(env: Record<string, string>, lifetime: 'file' | 'test', tr
     process.execPath,
     [...(traced ? ['--import', './dist/telemetry/register.js'] : []), 'dist/main.js'],
     {
-      cwd: repositoryRoot,
+      cwd: build,
       env: { ...inherited, PORT: '0', DRAIN_DELAY_SECONDS: '0', SHUTDOWN_GRACE_SECONDS: '15', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     },
@@ -192,7 +198,7 @@ function spawnService(env: Record<string, string>, lifetime: 'file' | 'test', tr
     output.stdout += text;
     const lines = (line + text).split('\n');
     line = lines.pop() ?? '';
-    for (const whole of lines) judgeLine(whole, env);
+    if (build === repositoryRoot) for (const whole of lines) judgeLine(whole, env);
   });
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     output.stderr += text;

@@ -203,7 +203,7 @@ describe('An action', () => {
   it.each<[string, Partial<Action>]>([
     ['another type', { actionType: 'reject' }],
     ['another payload', { payload: { n: 2 } }],
-    ['another metadata', { metadata: { n: 2 } }],
+    ['no payload', { payload: {} }],
     ['another question', { suspendId: 'one-that-was-never-asked' }],
   ])('under a used id with %s is a conflict, also after the end', async (_, other) => {
     const { taskId, suspendId, lease } = await asked();
@@ -261,19 +261,69 @@ describe('An action', () => {
     }
   });
 
-  it.each(['COMPLETED', 'FAILED', 'CANCELLED'])('on a task that is %s is refused, whatever it says', async (status) => {
-    const { taskId, suspendId, lease } = await asked();
-    if (status === 'CANCELLED') await client.cancel(taskId);
-    else {
+  it.each(['COMPLETED', 'FAILED', 'CANCELLED'])(
+    'on a question that was answered comes too late on a task that is %s, too, whatever it says',
+    async (status) => {
+      const { taskId, suspendId, lease } = await asked();
       await client.act(taskId, actionOn({ suspendId }));
       const resumed = await worker.lease(lease.taskType);
-      await (status === 'COMPLETED' ? worker.complete(resumed) : worker.fail(resumed, { retryable: false }));
-    }
-    expect((await snapshot(taskId)).status).toBe(status);
-    for (const actionType of ['approve', 'never-heard-of']) {
-      const answer = await client.act(taskId, actionOn({ suspendId }, { actionType }));
-      expectError(answer, 409, 'TASK_ALREADY_TERMINAL');
-    }
+      if (status === 'COMPLETED') await worker.complete(resumed);
+      else if (status === 'FAILED') await worker.fail(resumed, { retryable: false });
+      else {
+        await client.cancel(taskId);
+        await worker.cancelled(resumed);
+      }
+      expect((await snapshot(taskId)).status).toBe(status);
+      for (const [by, actionType] of [
+        [client, 'approve'],
+        [beside, 'never-heard-of'],
+      ] as const) {
+        const answer = await by.act(taskId, actionOn({ suspendId }, { actionType }));
+        expect(outcome(answer)).toEqual([200, 'REJECTED_ALREADY_RESOLVED']);
+      }
+    },
+  );
+
+  it('on a question that the end of the task closed is refused, whatever it says, also after its time', async () => {
+    const expiresAt = soon(1_000);
+    const { taskId, suspendId } = await asked({ expiresAt });
+    const refusals = async () => {
+      for (const [by, actionType] of [
+        [client, 'approve'],
+        [beside, 'never-heard-of'],
+      ] as const) {
+        const answer = await by.act(taskId, actionOn({ suspendId }, { actionType }));
+        expectError(answer, 409, 'TASK_ALREADY_TERMINAL');
+      }
+    };
+    await client.cancel(taskId);
+    expect((await snapshot(taskId)).status).toBe('CANCELLED');
+    await refusals();
+    await eventually('its time is over', async () => {
+      const { rows } = await superuser.query<{ over: boolean }>('SELECT clock_timestamp() > $1 AS over', [expiresAt]);
+      return rows[0]?.over;
+    });
+    await refusals();
+  });
+
+  it('on a question that was answered says so before it says that another question is open', async () => {
+    const { taskId, suspendId, lease } = await asked();
+    await client.act(taskId, actionOn({ suspendId }));
+    await worker.suspend(await worker.lease(lease.taskType), question());
+    expect(outcome(await client.act(taskId, actionOn({ suspendId })))).toEqual([200, 'REJECTED_ALREADY_RESOLVED']);
+    await client.cancel(taskId);
+    expect(outcome(await client.act(taskId, actionOn({ suspendId })))).toEqual([200, 'REJECTED_ALREADY_RESOLVED']);
+  });
+
+  it('on a question whose time was over when somebody cancelled the task has expired, not been closed', async () => {
+    const expiresAt = soon();
+    const { taskId, suspendId } = await asked({ expiresAt });
+    await eventually('its time is over', async () => {
+      const { rows } = await superuser.query<{ over: boolean }>('SELECT clock_timestamp() > $1 AS over', [expiresAt]);
+      return rows[0]?.over;
+    });
+    await client.cancel(taskId);
+    expect(outcome(await client.act(taskId, actionOn({ suspendId })))).toEqual([200, 'REJECTED_EXPIRED']);
   });
 
   it('of somebody else looks like one on a task that there is not', async () => {
@@ -437,7 +487,10 @@ describe('A question that expires', () => {
     const late = Date.parse(end?.createdAt ?? '') - Date.parse(expiresAt);
     expect(late).toBeGreaterThanOrEqual(0);
     expect(late).toBeLessThan(3_000);
-    expectError(await client.act(taskId, actionOn({ suspendId })), 409, 'TASK_ALREADY_TERMINAL');
+    for (const actionType of ['approve', 'never-heard-of']) {
+      const answer = await beside.act(taskId, actionOn({ suspendId }, { actionType }));
+      expect(outcome(answer)).toEqual([200, 'REJECTED_EXPIRED']);
+    }
   });
 
   it('that had expired when it was asked fails its task, too', async () => {

@@ -21,6 +21,7 @@ function aTask(overrides: Partial<NewTaskRow> = {}): NewTaskRow {
     ownerId: 'owner',
     clientRequestId: uniqueId(),
     fingerprint: 'fingerprint',
+    contentFingerprint: 'content',
     taskType: 'test.any',
     inputJson: '{"a": 1}',
     metadataJson: null,

@@ -154,7 +154,6 @@ describe('The task API', () => {
       ['taskType', { taskType: 'demo.greet' }],
       ['input', { input: { text: 'other' } }],
       ['the order of an array in the input', { input: { list: [2, 1] } }],
-      ['metadata', { metadata: { other: 1 } }],
     ])('refuses the same clientRequestId with another %s', async (_what, change) => {
       const body = echo({ input: { list: [1, 2] } });
       await created(body);
@@ -203,8 +202,7 @@ describe('The task API', () => {
       ['no clientRequestId', { clientRequestId: undefined }, 'clientRequestId'],
       ['an empty clientRequestId', { clientRequestId: '' }, 'clientRequestId'],
       ['a clientRequestId of null', { clientRequestId: null }, 'clientRequestId'],
-      ['a clientRequestId with a space', { clientRequestId: 'a b' }, 'clientRequestId'],
-      ['a clientRequestId outside ASCII', { clientRequestId: 'ä' }, 'clientRequestId'],
+      ['a taskType with a backslash', { taskType: 'demo\\echo' }, 'taskType'],
       ['a clientRequestId of 256 characters', { clientRequestId: 'a'.repeat(256) }, 'clientRequestId'],
       ['an input that is an array', { input: [1] }, 'input'],
       ['an input that is a string', { input: 'text' }, 'input'],

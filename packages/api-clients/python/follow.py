@@ -18,16 +18,17 @@ def main(base_url: str) -> None:
         task = create_task.sync(client=client, body=body)
         if task is None or isinstance(task, Error):
             raise SystemExit(task)
-        after, terminal = "0", False
+        # The first answer comes at once, also when the task is over already.
+        after, terminal, wait = "0", False, 0
         while not terminal:
             page = poll_events.sync(
-                task.task_id, client=client, after_event_id=after, wait_timeout_ms=3_000
+                task.task_id, client=client, after_event_id=after, wait_timeout_ms=wait
             )
             if page is None or isinstance(page, Error):
                 raise SystemExit(page)
             for event in page.events:
                 print(said(event))
-            after, terminal = page.next_after_event_id or after, page.terminal
+            after, terminal, wait = page.next_after_event_id or after, page.terminal, 3_000
 
 
 def said(event) -> str:

@@ -14,10 +14,13 @@ if (created.error) throw new Error(created.error.code);
 const { taskId } = created.data;
 
 let afterEventId = '0';
+// The first answer comes at once, also when the task is over already.
+let waitTimeoutMs = 0;
 for (let terminal = false; !terminal; ) {
   const { data: page, error } = await api.GET('/api/v1/tasks/{taskId}/events', {
-    params: { path: { taskId }, query: { afterEventId, waitTimeoutMs: 10_000 } },
+    params: { path: { taskId }, query: { afterEventId, waitTimeoutMs } },
   });
+  waitTimeoutMs = 10_000;
   if (error) throw new Error(error.code);
   for (const event of page.events) console.log(said(event));
   afterEventId = page.nextAfterEventId ?? afterEventId;

@@ -77,7 +77,7 @@ export class Task {
     }
   }
 
-  #judgeRow({ status, headEventId, waiting, leased, suspended }) {
+  #judgeRow({ status, headEventId, waiting, leased, suspended, delegated, held }) {
     if (Number(headEventId) > this.#head) {
       const missing = Number(headEventId) - this.#head;
       this.findings.report('holes', `${this}: the log has ${this.#head} of ${headEventId} events`, missing);
@@ -89,8 +89,11 @@ export class Task {
     if (statusByLog !== statusOver) {
       this.findings.report('terminal violations', `${this}: is ${status}, its log says ${statusByLog ?? 'not over'}`);
     }
-    if (statusOver === undefined && !waiting && !leased && !suspended) {
-      this.findings.report('limbo', `${this}: is ${status}, not waiting, leased or suspended`);
+    if (statusOver === undefined && !waiting && !leased && !suspended && !delegated && !held) {
+      this.findings.report('limbo', `${this}: is ${status}, not waiting, leased, suspended, delegated or held`);
+    }
+    if (held && (waiting || leased)) {
+      this.findings.report('mismatches', `${this}: is held by ${held}, and ${waiting ? 'waiting' : 'leased'}`);
     }
   }
 

@@ -22,6 +22,7 @@ import * as operators from './checks/operators.js';
 import * as paging from './checks/paging.js';
 import * as pollEnd from './checks/poll-at-the-end.js';
 import * as snapshots from './checks/snapshots.js';
+import * as spellings from './checks/spellings.js';
 import * as sockets from './checks/web-sockets.js';
 
 type Row =
@@ -143,7 +144,7 @@ export const CLAUSES: readonly Clause[] = [
     ],
     [
       'callers.scopes',
-      '`tasks:read` | read | | `tasks:write` | create, cancel, answer | | `tasks:upload` | attach files',
+      '`tasks:read` | read | | `tasks:write` | create, cancel, answer | | `tasks:upload` | attach files | | `tasks:admin` | read tasks of others',
       'how credentials carry scopes is a matter of the deployment',
     ],
   ]),
@@ -161,13 +162,20 @@ export const CLAUSES: readonly Clause[] = [
       NOTHING,
       http.strictQuery,
     ],
+    [
+      'http.task-id',
+      'Upper and lower case name the same task, also in frames of a WebSocket.',
+      TASK,
+      spellings.upperCaseInPaths,
+    ],
+    ['http.task-id-in-frames', 'Answers have the lower case.', TASK, spellings.upperCaseInFrames],
   ]),
   ...under(PROTOCOL, 'Create: `POST /tasks`', [
     ['create.created', 'HTTP/1.1 201 Created', TASK, creating.created],
     ['create.task-id', '`taskId` is a UUID of version 7.', TASK, creating.taskId],
     [
       'create.repeated',
-      'the same type, input, metadata and files | **200**, `Idempotent-Replayed: true`, `"deduplicated":true`',
+      'the same type, input and files | **200**, `Idempotent-Replayed: true`, `"deduplicated":true`',
       TASK,
       creating.repeated,
     ],
@@ -187,12 +195,18 @@ export const CLAUSES: readonly Clause[] = [
     ],
     ['create.conflict', 'other content | 409 `IDEMPOTENCY_CONFLICT`', TASK, creating.conflict],
     [
+      'create.metadata',
+      '`metadata` does not count. The task keeps that of the first request.',
+      TASK,
+      creating.otherMetadata,
+    ],
+    [
       'create.idempotency-key',
       'The header `Idempotency-Key` may replace it. When both are there, they must be equal: otherwise 400.',
       TASK,
       creating.idempotencyKey,
     ],
-    ['create.members', '1 to 255 visible ASCII characters', WORKER, creating.membersOfCreate],
+    ['create.members', '1 to 128 of `A-Z a-z 0-9 . _ : / -`.', WORKER, creating.membersOfCreate],
     ['create.other-members', 'Other members are refused.', TASK, creating.otherMembers],
     [
       'create.unknown-type',
@@ -200,6 +214,34 @@ export const CLAUSES: readonly Clause[] = [
       NOTHING,
       creating.unknownType,
     ],
+  ]),
+  ...under(PROTOCOL, 'The id of a request', [
+    [
+      'request-id.printable',
+      'Letters, marks, numbers, punctuation, symbols and spaces of Unicode, and the joiners U+200C and U+200D.',
+      TASK,
+      spellings.printableIds,
+    ],
+    [
+      'request-id.refused',
+      'Control characters, other invisible format characters, line and paragraph separators, private use, and code points that Unicode has not assigned.',
+      TASK,
+      spellings.refusedIds,
+    ],
+    [
+      'request-id.normalised',
+      'The service stores and compares the normal form NFC. Answers have that form.',
+      TASK,
+      spellings.normalisedIds,
+    ],
+    ['request-id.quoted', 'The key is the text within the quotes', TASK, spellings.quotedKeys],
+    [
+      'request-id.release-0.1.0',
+      'That release took the quotes for a part of the key. The service finds such a task, too.',
+      'it takes a service of release 0.1.0 beside this one',
+    ],
+  ]),
+  ...under(PROTOCOL, 'Create with files', [
     ['create.files', 'A request with files is sent as `multipart/form-data`:', WORKER, files.createdWithFiles],
     ['create.file-names', '`filename` in UTF-8 or ISO 8859-1, or `filename*` (RFC 8187).', WORKER, files.namedFiles],
     [
@@ -271,12 +313,7 @@ export const CLAUSES: readonly Clause[] = [
       WORKER,
       paging.nextCursor,
     ],
-    [
-      'poll.waits',
-      'How long the service waits while no event follows the cursor and the task is not over.',
-      WORKER,
-      paging.waits,
-    ],
+    ['poll.waits', 'is at the last event | with the next event, or after `waitTimeoutMs`', WORKER, paging.waits],
     ['poll.wait-ends', '`waitTimeoutMs` | 0 to 60000. Default: 25000.', WORKER, paging.waitIsBounded],
     ['poll.parameters', '`maxEvents` | 1 to 500. Default: 100.', TASK, paging.parametersOfPage],
     [
@@ -285,11 +322,12 @@ export const CLAUSES: readonly Clause[] = [
       TASK,
       pollEnd.pollTerminal,
     ],
+    ['poll.behind-the-end', 'is at the terminal event | after `waitTimeoutMs`.', TASK, pollEnd.pollBehindTheEnd],
     [
-      'poll.behind-the-end',
-      'How long the service waits while no event follows the cursor and the task is not over.',
+      'poll.without-wait',
+      'A client that does not know whether the task is over sends `waitTimeoutMs=0` in its first request, and reads `terminal`.',
       TASK,
-      pollEnd.pollBehindTheEnd,
+      pollEnd.pollWithoutWait,
     ],
   ]),
   ...under(PROTOCOL, 'Cancel: `POST /tasks/{taskId}/cancel`', [
@@ -320,7 +358,12 @@ export const CLAUSES: readonly Clause[] = [
       WORKER,
       cancelling.questionEnds,
     ],
-    ['cancel.reason', '1 to 1024 characters. Default: `cancelled_by_user`.', WORKER, cancelling.reasonOfCancel],
+    [
+      'cancel.reason',
+      'Without a `reason`, or with one that is `null` or empty, it is `cancelled_by_user`.',
+      WORKER,
+      cancelling.reasonOfCancel,
+    ],
     [
       'cancel.forced',
       'It has `CANCEL_GRACE_SECONDS` (30) to end the task.',
@@ -337,7 +380,12 @@ export const CLAUSES: readonly Clause[] = [
     ['action.repeated', '200 `DEDUPLICATED`, also after the end of the task', WORKER, answering.actionRepeated],
     ['action.conflict', '409 `IDEMPOTENCY_CONFLICT`', WORKER, answering.actionConflict],
     ['action.never-asked', 'The task never asked under this `suspendId`.', WORKER, answering.neverAsked],
-    ['action.too-late', '409 `TASK_ALREADY_TERMINAL`', WORKER, answering.actionTooLate],
+    [
+      'action.too-late',
+      'The task is over, and its end closed the question. | 409 `TASK_ALREADY_TERMINAL`',
+      WORKER,
+      answering.actionTooLate,
+    ],
     [
       'action.expired',
       'The question has expired, by the clock of the database. Within moments the task ends because of it.',
@@ -406,10 +454,17 @@ export const CLAUSES: readonly Clause[] = [
     ['websocket.heartbeat', 'heartbeats | They come after 15 s of silence.', WORKER, sockets.heartbeatOfWebSocket, 20],
     [
       'websocket.unauthenticated',
-      'The service checks it when the connection opens. A refusal arrives as a close code.',
+      'A request without `Origin` gets 401 before the connection opens.',
       NOTHING,
       callers.unauthenticatedWebSocket,
     ],
+    [
+      'websocket.unauthenticated-browser',
+      'A browser would hide that status from its page: its connection opens, and closes with 4401.',
+      NOTHING,
+      callers.unauthenticatedBrowser,
+    ],
+    ['websocket.slash', '`/api/v1/tasks/ws`, with or without a slash at its end.', TASK, spellings.slashAtTheEnd],
     [
       'websocket.pings',
       'The server pings every 20 s. It hangs up on a client that does not answer within 10 s.',
@@ -434,7 +489,7 @@ export const CLAUSES: readonly Clause[] = [
     ['websocket.large-frame', 'the client sent more than 64 KiB', NOTHING, sockets.tooLargeFrame],
     [
       'websocket.maximal-age',
-      'the connection was as old as connections get (`STREAM_MAX_SECONDS`)',
+      'a connection that follows one task was as old as connections get (`STREAM_MAX_SECONDS`)',
       ['worker', 'maximal-age'],
       age.maximalAge,
       60,
@@ -606,6 +661,13 @@ export const CLAUSES: readonly Clause[] = [
   ]),
   ...under(PROTOCOL, 'Writing a client', [
     ['client.rules', 'A client does this:', 'it is about clients, and this checks a service'],
+  ]),
+  ...under(PROTOCOL, 'Clients of the ancestor', [
+    [
+      'ancestor.clients',
+      'Their clients work with this service.',
+      'it takes such a client; the other clauses check what the table says of this service',
+    ],
   ]),
   ...under(WORKERS, 'Claim', [
     [

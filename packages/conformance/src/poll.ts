@@ -20,8 +20,9 @@ export class PollFollower extends Follower {
 
   private async read(client: ApiClient, taskId: string, from: string | undefined, signal: AbortSignal): Promise<End> {
     let cursor = from;
-    for (;;) {
-      const query = { waitTimeoutMs: 10_000, ...(cursor !== undefined && { afterEventId: cursor }) };
+    // The first answer comes at once, also when the cursor is at the terminal event.
+    for (let waitTimeoutMs = 0; ; waitTimeoutMs = 10_000) {
+      const query = { waitTimeoutMs, ...(cursor !== undefined && { afterEventId: cursor }) };
       const { status, text, body } = await client.page(taskId, query, signal);
       if (status !== 200) return { how: 'status', code: status, reason: text, saysOver: false };
       this.receive(text, rawElements(text, 'events'));

@@ -22,6 +22,7 @@ export interface Frame {
 }
 
 export interface SocketOptions {
+  readonly path?: string;
   readonly protocols?: readonly string[];
   readonly headers?: HeaderMap;
   /** When false, the client answers no ping. */
@@ -42,9 +43,9 @@ export class Socket {
   constructor(
     client: ApiClient,
     private readonly patienceMs: number,
-    { protocols = [], headers = {}, answersPings = true }: SocketOptions = {},
+    { path = '/api/v1/tasks/ws', protocols = [], headers = {}, answersPings = true }: SocketOptions = {},
   ) {
-    this.#socket = new WebSocket(`${client.baseUrl.replace(/^http/, 'ws')}/api/v1/tasks/ws`, [...protocols], {
+    this.#socket = new WebSocket(`${client.baseUrl.replace(/^http/, 'ws')}${path}`, [...protocols], {
       headers: { ...client.credentials, ...headers },
       perMessageDeflate: false,
       autoPong: answersPings,

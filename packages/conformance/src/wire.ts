@@ -22,6 +22,7 @@ export interface Action {
   readonly suspendId: string;
   readonly actionType: string;
   readonly payload?: JsonObject;
+  readonly metadata?: JsonObject;
 }
 
 /** The form of every timestamp: UTC, in milliseconds. */

@@ -28,6 +28,12 @@ export const CLOSE_CODES = {
     why: 'the service shuts down or restarts',
     client: 'resumes after 1 to 5 s, at random',
   },
+  maxAgeOfOne: {
+    code: 1012,
+    reason: 'MAX_AGE',
+    why: 'a connection that follows one task was as old as connections get (`STREAM_MAX_SECONDS`)',
+    client: 'resumes after 1 to 5 s, at random',
+  },
   overloaded: {
     code: 1013,
     why: 'the service cannot now, or the principal has too many streams',
@@ -36,7 +42,7 @@ export const CLOSE_CODES = {
   maxAge: {
     code: 4001,
     reason: 'MAX_AGE',
-    why: 'the connection was as old as connections get (`STREAM_MAX_SECONDS`)',
+    why: 'a connection with the multiplex subprotocol was as old as connections get (`STREAM_MAX_SECONDS`)',
     client: 'resumes at once',
   },
   slowConsumer: {

@@ -1,5 +1,5 @@
 import { APPENDABLE_TYPES, APPENDED_SCHEMAS, type EventType, EVENTS } from './events.js';
-import { CLIENT_ID, CURSOR, PRINCIPAL_ID, TASK_TYPE, VISIBLE_ASCII } from './ids.js';
+import { CLIENT_ACTION_ID, CLIENT_REQUEST_ID, CURSOR, PRINCIPAL_ID, TASK_TYPE, VISIBLE_ASCII } from './ids.js';
 import {
   anyJson,
   anyObject,
@@ -12,6 +12,7 @@ import {
   list,
   type Members,
   named,
+  nullable,
   object,
   oneOf,
   optional,
@@ -53,7 +54,7 @@ const CREATE_TASK = {
   clientRequestId: optional(
     described(
       'Names the request: a repeat with the same id makes no second task. Required, unless `Idempotency-Key` has it.',
-      text({ ...CLIENT_ID, examples: ['order-4711'] }),
+      text({ ...CLIENT_REQUEST_ID, examples: ['order-4711'] }),
     ),
   ),
   taskType: described('The name of the handler.', text({ ...TASK_TYPE, examples: ['demo.greet'] })),
@@ -76,10 +77,15 @@ export const REQUESTS = {
   CreateTask: object(CREATE_TASK),
   CreateTaskForm: object({ ...CREATE_TASK, attachment: optional(FILES), attachments: optional(FILES) }),
   CancelTask: object({
-    reason: optional(cancelReason('The reason of TASK_CANCELLED. Defaults to `cancelled_by_user`.')),
+    reason: optional(
+      described(
+        'The reason of TASK_CANCELLED. Absent, null and empty mean `cancelled_by_user`.',
+        nullable(text({ maxLength: MAX_CANCEL_REASON_LENGTH })),
+      ),
+    ),
   }),
   SubmitAction: object({
-    clientActionId: described('Names the action: a repeat with the same id is the same action.', CLIENT_ID),
+    clientActionId: described('Names the action: a repeat with the same id is the same action.', CLIENT_ACTION_ID),
     suspendId: described('Of TASK_SUSPENDED.', NAME),
     actionType: described('One of `allowedActions` of the question.', NAME),
     payload: optional(described('What the handler gets.', anyObject())),
@@ -153,7 +159,10 @@ export const QUERIES = {
   pollEvents: {
     afterEventId: optional(CURSOR),
     waitTimeoutMs: optional(
-      described('How long to wait while there is nothing after the cursor.', ranged(POLL_WAIT_MS)),
+      described(
+        'How long to wait while there is nothing after the cursor, also at the terminal event.',
+        ranged(POLL_WAIT_MS),
+      ),
     ),
     maxEvents: optional(ranged(MAX_EVENTS)),
   },
@@ -164,7 +173,10 @@ export const QUERIES = {
 
 /** Headers with a meaning of their own. The service ignores a `Range` or `traceparent` of another form. */
 export const HEADERS = {
-  'Idempotency-Key': described('Instead of `clientRequestId`. Where both are given they must be equal.', CLIENT_ID),
+  'Idempotency-Key': described(
+    'Instead of `clientRequestId`, in UTF-8, with or without quotes. Where both are given they must be equal.',
+    text(),
+  ),
   'Last-Event-ID': CURSOR,
   'If-None-Match': described('Entity tags that the client has, or `*`.', text()),
   'If-Range': described('The entity tag that the range is for. With another one the whole file comes.', text()),

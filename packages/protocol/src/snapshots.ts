@@ -1,5 +1,6 @@
 import { EVENT_SCHEMAS, EVENT_TYPES, EVENTS, type TaskEvent } from './events.js';
-import { CLIENT_ID, EVENT_ID, HEAD_EVENT_ID, TASK_TYPE, TASK_UUID } from './ids.js';
+import { FEATURE_NAMES } from './features.js';
+import { CLIENT_ACTION_ID, CLIENT_REQUEST_ID, EVENT_ID, HEAD_EVENT_ID, TASK_TYPE, TASK_UUID } from './ids.js';
 import {
   anyJson,
   anyObject,
@@ -46,7 +47,7 @@ const ASIDE = object({ code: described('Such as EVENT_ABOVE_HEAD, STATE_INVALID,
 
 const SUMMARY_MEMBERS = {
   taskId: TASK_UUID,
-  clientRequestId: CLIENT_ID,
+  clientRequestId: CLIENT_REQUEST_ID,
   taskType: TASK_TYPE,
   status: STATUS,
   metadata: anyObject(),
@@ -83,7 +84,7 @@ export type TaskSnapshot = TypeOf<typeof SNAPSHOT>;
 const TASK_ACCEPTED = object({
   taskId: described('A UUIDv7 in text form.', TASK_UUID),
   status: described('`ACCEPTED` for a new task, the current status for a repeat.', STATUS),
-  clientRequestId: CLIENT_ID,
+  clientRequestId: CLIENT_REQUEST_ID,
   deduplicated: described('Whether the task was there before.', boolean()),
 });
 export type TaskAccepted = TypeOf<typeof TASK_ACCEPTED>;
@@ -94,7 +95,7 @@ export type Cancellation = TypeOf<typeof CANCELLATION>;
 const ACTION_RESULT = object({
   taskId: TASK_UUID,
   suspendId: text(),
-  clientActionId: CLIENT_ID,
+  clientActionId: CLIENT_ACTION_ID,
   status: oneOf(...ACTION_STATUSES),
 });
 export type ActionResult = TypeOf<typeof ACTION_RESULT>;
@@ -111,7 +112,7 @@ export type ErrorBody = TypeOf<typeof ERROR>;
 
 const ANSWER = object({
   suspendId: text(),
-  clientActionId: CLIENT_ID,
+  clientActionId: CLIENT_ACTION_ID,
   actionType: text(),
   payload: anyObject(),
   actorId: described('The principal who answered.', text()),
@@ -129,7 +130,7 @@ const LEASE = object({
   leaseToken: described('Proves this attempt and nothing else.', text()),
   leaseExpiresAt: timestamp(),
   taskType: TASK_TYPE,
-  clientRequestId: CLIENT_ID,
+  clientRequestId: CLIENT_REQUEST_ID,
   input: anyObject(),
   metadata: anyObject(),
   ownerId: text(),
@@ -141,6 +142,15 @@ const LEASE = object({
   answers: described('All answers so far, oldest first.', list(named<SuspendAnswer>('SuspendAnswer'))),
 });
 export type Lease = TypeOf<typeof LEASE>;
+
+const SERVICE = object({
+  version: described('Of the replica that answers.', text()),
+  features: described(
+    'What all replicas of the service know; a name that a client does not know means nothing to it.',
+    list(text({ examples: [...FEATURE_NAMES] })),
+  ),
+});
+export type Service = TypeOf<typeof SERVICE>;
 
 const SIGN_OF_LEASE = { leaseExpiresAt: timestamp(), cancellationRequested: boolean() };
 const RECEIPT = object({
@@ -187,6 +197,7 @@ export const SCHEMAS = {
     terminal: described('Whether the terminal event is in or before this page.', boolean()),
   }),
   SuspendAnswer: ANSWER,
+  Service: SERVICE,
   Health: object({ status: constant('ok') }),
   Readiness: object({
     status: oneOf('ready', 'not_ready'),

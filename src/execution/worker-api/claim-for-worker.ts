@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { AccessDenied } from '../../auth/auth.errors.js';
 import { DrainState } from '../../drain-state.js';
 import { MetricsSink } from '../../observability/metrics-sink.js';
 import { Observer } from '../../observability/observer.js';
@@ -7,6 +8,7 @@ import { EndAttempt } from '../../tasks/end-attempt.js';
 import { ClaimDto } from './worker.dto.js';
 import { Handlers } from '../handlers.js';
 import { WaitingClaims } from '../waiting-claims.js';
+import { beyond, type WorkerGrant, workerIdOf } from '../worker-grant.js';
 import { wireLease, type WireLease } from './wire-lease.js';
 
 /** Claims that query the queue at one time. More would take connections from other work. */
@@ -27,8 +29,13 @@ export class ClaimForWorker {
     private readonly drain: DrainState,
   ) {}
 
-  /** @returns nothing when the wait is over, or `left` aborts */
-  async execute(claim: ClaimDto, left: AbortSignal): Promise<readonly WireLease[]> {
+  /**
+   * @returns nothing when the wait is over, or `left` aborts
+   * @throws AccessDenied when the token does not cover one of the types
+   */
+  async execute(claim: ClaimDto, grant: WorkerGrant, left: AbortSignal): Promise<readonly WireLease[]> {
+    const [refused] = beyond(grant, claim.taskTypes);
+    if (refused !== undefined) throw new AccessDenied(`This token does not cover the task type ${refused}.`);
     // This process takes the types of its handlers. Workers get all others.
     const taskTypes = claim.taskTypes.filter((taskType) => !this.handlers.has(taskType));
     const deadline = performance.now() + claim.waitTimeoutMs;
@@ -38,7 +45,7 @@ export class ClaimForWorker {
     // that come at once are only a thousand entries of a list.
     let looks = claim.waitTimeoutMs === 0 || (this.#looking < MAX_LOOKING && !this.waiting.isWaitedFor(taskTypes));
     for (;;) {
-      const leases = looks && taskTypes.length > 0 && !left.aborted ? await this.claim(claim, taskTypes) : [];
+      const leases = looks && taskTypes.length > 0 && !left.aborted ? await this.claim(claim, grant, taskTypes) : [];
       const remaining = deadline - performance.now();
       if (leases.length > 0) {
         // After one task there may be another, so the next waiting claim queries.
@@ -47,7 +54,7 @@ export class ClaimForWorker {
         return leases.map(wireLease);
       }
       if (remaining <= 0 || left.aborted || this.drain.workEnds.aborted) return [];
-      looks = await this.waiting.wait(taskTypes, remaining, left);
+      looks = await this.waiting.wait(taskTypes, remaining, left, grant.tenants !== undefined);
       if (!looks) return [];
     }
   }
@@ -60,12 +67,13 @@ export class ClaimForWorker {
     await Promise.allSettled(released);
   }
 
-  private async claim({ workerId, maxTasks }: ClaimDto, taskTypes: readonly string[]): Promise<readonly Lease[]> {
+  private async claim(claim: ClaimDto, grant: WorkerGrant, taskTypes: readonly string[]): Promise<readonly Lease[]> {
+    const workerId = workerIdOf(grant, claim.workerId);
     const principalId = `worker:${workerId}`;
     this.#looking += 1;
     try {
       return await this.observer.command('claim_tasks', { principalId, quiet: true }, () =>
-        this.claimTasks.execute({ workerId, principalId }, taskTypes, maxTasks),
+        this.claimTasks.execute({ workerId, principalId }, taskTypes, claim.maxTasks, grant.tenants),
       );
     } finally {
       this.#looking -= 1;

@@ -1,17 +1,21 @@
 import { createHash } from 'node:crypto';
-import { Body, Controller, Header, HttpCode, Param, Post, Res, StreamableFile, UseGuards } from '@nestjs/common';
+import { Body, Controller, Get, Header, HttpCode, Post, Res, StreamableFile, UseGuards } from '@nestjs/common';
 import { ApiBearerAuth, ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
-import type { Answer, RenewedLease, WorkerReceipt } from '#protocol/snapshots.js';
+import type { Answer, RenewedLease, Service, WorkerReceipt } from '#protocol/snapshots.js';
 import { Public } from '../../auth/route.decorators.js';
+import { Database } from '../../database/database.js';
 import { ApiErrors } from '../../http/api-errors.decorator.js';
 import { answers, Takes, TakesIds } from '../../http/api-schemas.js';
 import { around, inPieces } from '../../http/json-pieces.js';
 import { writeObject } from '../../json/json-text.js';
+import { LiveReplicas } from '../../replicas/live-replicas.js';
 import { EndAttempt, type Ended, type Ending } from '../../tasks/end-attempt.js';
 import { ExtendLease } from '../../tasks/extend-lease.js';
 import { LeaseLost } from '../../tasks/domain/tasks.errors.js';
 import { isTaskId } from '../../tasks/domain/task-id.js';
+import { readTaskHead } from '../../tasks/store/read-task-view.js';
+import { TaskId } from '../../http/task-id.decorator.js';
 import { AppendWorkerEvents } from '../append-worker-events.js';
 import { ClaimForWorker } from './claim-for-worker.js';
 import {
@@ -23,6 +27,8 @@ import {
   LeaseTokenDto,
   SuspendDto,
 } from './worker.dto.js';
+import { covers, isLimited, type WorkerGrant } from '../worker-grant.js';
+import { Granted } from './granted.decorator.js';
 import { WorkerTokenGuard } from './worker-token.guard.js';
 
 /** The worker protocol: everything works with `curl`. */
@@ -34,11 +40,21 @@ import { WorkerTokenGuard } from './worker-token.guard.js';
 @Controller('worker/v1')
 export class WorkerController {
   constructor(
+    private readonly replicas: LiveReplicas,
     private readonly claim: ClaimForWorker,
     private readonly appendEvents: AppendWorkerEvents,
     private readonly extendLease: ExtendLease,
     private readonly endAttempt: EndAttempt,
+    private readonly database: Database,
   ) {}
+
+  @Get()
+  @Header('Cache-Control', 'no-store')
+  @ApiOperation({ operationId: 'readFeatures', summary: 'The version, and what all replicas know' })
+  @ApiOkResponse(answers('Service'))
+  service(): Service {
+    return this.replicas.service;
+  }
 
   @Post('leases')
   @HttpCode(200)
@@ -47,13 +63,14 @@ export class WorkerController {
   @ApiOperation({ operationId: 'claimTasks', summary: 'Claim tasks, waiting while there is none' })
   @ApiOkResponse(answers('Leases'))
   async leases(
+    @Granted() grant: WorkerGrant,
     @Body() body: ClaimDto,
     @Res({ passthrough: true }) response: Response,
   ): Promise<string | StreamableFile> {
     const left = new AbortController();
     response.once('close', () => left.abort());
     // Inputs and answers leave as their stored text.
-    const leases = await this.claim.execute(body, left.signal);
+    const leases = await this.claim.execute(body, grant, left.signal);
     return inPieces(around('{"leases":[', leases, writeObject, ']}'));
   }
 
@@ -63,8 +80,13 @@ export class WorkerController {
   @Takes('AppendEvents')
   @ApiOperation({ operationId: 'appendEvents', summary: 'Append a batch of events, whole or not at all' })
   @ApiOkResponse(answers('WorkerReceipt'))
-  events(@Param('taskId') taskId: string, @Body() body: AppendEventsDto): Promise<WorkerReceipt> {
-    return this.appendEvents.execute(known(taskId), body);
+  async events(
+    @Granted() grant: WorkerGrant,
+    @TaskId() taskId: string,
+    @Body() body: AppendEventsDto,
+  ): Promise<WorkerReceipt> {
+    await this.demandReach(grant, taskId);
+    return this.appendEvents.execute(taskId, body);
   }
 
   @Post('tasks/:taskId/heartbeat')
@@ -73,9 +95,14 @@ export class WorkerController {
   @Takes('ProveLease')
   @ApiOperation({ operationId: 'extendLease', summary: 'Extend the lease' })
   @ApiOkResponse(answers('RenewedLease'))
-  async heartbeat(@Param('taskId') taskId: string, @Body() { leaseToken }: LeaseTokenDto): Promise<RenewedLease> {
+  async heartbeat(
+    @Granted() grant: WorkerGrant,
+    @TaskId() taskId: string,
+    @Body() { leaseToken }: LeaseTokenDto,
+  ): Promise<RenewedLease> {
+    await this.demandReach(grant, taskId);
     const { leaseExpiresAt, cancellationRequested, cancelReason } = await this.extendLease.execute({
-      taskId: known(taskId),
+      taskId,
       leaseToken,
     });
     return { leaseExpiresAt, cancellationRequested, ...(cancelReason !== null && { cancelReason }) };
@@ -90,9 +117,13 @@ export class WorkerController {
     summary: 'Ask; the lease ends, and the task is leased again with the answer',
   })
   @ApiOkResponse(answers('TaskSuspension'))
-  async suspend(@Param('taskId') taskId: string, @Body() body: SuspendDto): Promise<Answer<'TaskSuspension'>> {
+  async suspend(
+    @Granted() grant: WorkerGrant,
+    @TaskId() taskId: string,
+    @Body() body: SuspendDto,
+  ): Promise<Answer<'TaskSuspension'>> {
     const { leaseToken: token, suspendId = suspendIdOf(token), ...rest } = body;
-    const { eventId } = await this.end(taskId, { kind: 'suspend', token, question: { suspendId, ...rest } });
+    const { eventId } = await this.end(grant, taskId, { kind: 'suspend', token, question: { suspendId, ...rest } });
     return { suspendId, eventId };
   }
 
@@ -103,10 +134,11 @@ export class WorkerController {
   @ApiOperation({ operationId: 'completeTask', summary: 'End the task with a result' })
   @ApiOkResponse(answers('TaskEnd'))
   async complete(
-    @Param('taskId') taskId: string,
+    @Granted() grant: WorkerGrant,
+    @TaskId() taskId: string,
     @Body() { leaseToken: token, result }: CompleteDto,
   ): Promise<Answer<'TaskEnd'>> {
-    const { eventId } = await this.end(taskId, { kind: 'complete', token, result });
+    const { eventId } = await this.end(grant, taskId, { kind: 'complete', token, result });
     return { eventId };
   }
 
@@ -117,10 +149,11 @@ export class WorkerController {
   @ApiOperation({ operationId: 'failAttempt', summary: 'End the attempt with a failure' })
   @ApiOkResponse(answers('AttemptFailure'))
   async fail(
-    @Param('taskId') taskId: string,
+    @Granted() grant: WorkerGrant,
+    @TaskId() taskId: string,
     @Body() { leaseToken: token, ...failure }: FailDto,
   ): Promise<Answer<'AttemptFailure'>> {
-    return this.end(taskId, { kind: 'fail', token, ...failure });
+    return this.end(grant, taskId, { kind: 'fail', token, ...failure });
   }
 
   @Post('tasks/:taskId/cancelled')
@@ -130,10 +163,11 @@ export class WorkerController {
   @ApiOperation({ operationId: 'confirmCancellation', summary: 'Obey a cancellation' })
   @ApiOkResponse(answers('TaskEnd'))
   async cancelled(
-    @Param('taskId') taskId: string,
+    @Granted() grant: WorkerGrant,
+    @TaskId() taskId: string,
     @Body() { leaseToken: token, reason }: CancelledDto,
   ): Promise<Answer<'TaskEnd'>> {
-    const { eventId } = await this.end(taskId, {
+    const { eventId } = await this.end(grant, taskId, {
       kind: 'confirm_cancellation',
       token,
       ...(reason !== undefined && { reason }),
@@ -147,19 +181,26 @@ export class WorkerController {
   @Takes('ProveLease')
   @ApiOperation({ operationId: 'releaseTask', summary: 'Hand the attempt back, not counted' })
   @ApiNoContentResponse({ description: 'Handed back' })
-  async release(@Param('taskId') taskId: string, @Body() { leaseToken: token }: LeaseTokenDto): Promise<void> {
-    await this.end(taskId, { kind: 'release', token });
+  async release(
+    @Granted() grant: WorkerGrant,
+    @TaskId() taskId: string,
+    @Body() { leaseToken: token }: LeaseTokenDto,
+  ): Promise<void> {
+    await this.end(grant, taskId, { kind: 'release', token });
   }
 
-  private end(taskId: string, ending: Ending): Promise<Ended> {
-    return this.endAttempt.execute(known(taskId), ending, { remembered: true });
+  private async end(grant: WorkerGrant, taskId: string, ending: Ending): Promise<Ended> {
+    await this.demandReach(grant, taskId);
+    return this.endAttempt.execute(taskId, ending, { remembered: true });
   }
-}
 
-/** An id that names no task has no lease. So a foreign id and a stale token get the same answer. */
-function known(taskId: string): string {
-  if (!isTaskId(taskId)) throw new LeaseLost();
-  return taskId;
+  /** A task that there is not, and one that the token does not cover, have no lease. So they get the answer of a stale one. */
+  private async demandReach(grant: WorkerGrant, taskId: string): Promise<void> {
+    if (!isTaskId(taskId)) throw new LeaseLost();
+    if (!isLimited(grant)) return;
+    const head = await readTaskHead(this.database, taskId);
+    if (!head || !covers(grant, head.identity)) throw new LeaseLost();
+  }
 }
 
 /** The same key for a repeated call. It reveals nothing of the token. */

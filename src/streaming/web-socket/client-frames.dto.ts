@@ -1,15 +1,19 @@
 import { IsIn, IsString, Matches, MaxLength, ValidateIf } from 'class-validator';
-import { MAX_CURSOR_LENGTH, patternOf, TASK_ID } from '#protocol/ids.js';
+import { MAX_CURSOR_LENGTH, patternOf, TASK_ID, taskIdFrom } from '#protocol/ids.js';
 import { MAX_REF_LENGTH } from '#protocol/limits.js';
+import { ReadAs } from '../../http/body-shape.js';
 import { Optional } from '../../http/optional.decorator.js';
 
 const A_TASK_ID = patternOf(TASK_ID);
+/** A connection that names a task in two spellings follows it once. */
+const AsStored = () => ReadAs((sent) => (typeof sent === 'string' ? taskIdFrom(sent) : sent));
 
 /** Client → server: follow a task from a cursor. `null` and absent mean from the start. */
 export class SubscribeFrameDto {
   @IsIn(['subscribe'])
   action!: 'subscribe';
 
+  @AsStored()
   @Matches(A_TASK_ID)
   taskId!: string;
 
@@ -30,6 +34,7 @@ export class UnsubscribeFrameDto {
   @IsIn(['unsubscribe'])
   action!: 'unsubscribe';
 
+  @AsStored()
   @Matches(A_TASK_ID)
   taskId!: string;
 }

@@ -17,18 +17,25 @@ export function closeAfterError(error: unknown): Close {
 }
 
 /** For ends that are no error, or that the client has no part in. One that was refused is closed with its error. */
-export const CLOSE_AFTER: Record<Exclude<StreamEnd, 'lost'>, Close> = {
+const CLOSE_AFTER: Record<Exclude<StreamEnd, 'lost' | 'max_age'>, Close> = {
   terminal: closed('over'),
   unsubscribed: closed('over'),
   client_left: closed('over'),
   refused: closed('badFrame', 'INVALID_REQUEST'),
   slow_consumer: closed('slowConsumer'),
-  max_age: closed('maxAge'),
   draining: closed('restarting'),
   no_subscribe: closed('noSubscribe'),
   removed: closed('noSuchTask', 'TASK_NOT_FOUND'),
   failed: closed('overloaded', 'INTERNAL_ERROR'),
 };
+
+/** Clients of protocol 1.0 take 4001 for the end of what they follow by WebSocket. 1012 makes them connect again. */
+const OLD = { carriesMany: closed('maxAge'), carriesOne: closed('maxAgeOfOne') };
+
+export function closeAfter(why: Exclude<StreamEnd, 'lost'>, carriesMany: boolean): Close {
+  if (why === 'max_age') return carriesMany ? OLD.carriesMany : OLD.carriesOne;
+  return CLOSE_AFTER[why];
+}
 
 function closed(name: CloseName, errorCode?: string): Close {
   const { code, reason = '' }: CloseRow = CLOSE_CODES[name];

@@ -1,4 +1,6 @@
-import type { INestApplicationContext } from '@nestjs/common';
+import { type IncomingMessage, type Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { INestApplication } from '@nestjs/common';
 import { WsAdapter } from '@nestjs/platform-ws';
 import type { RawData, WebSocket, WebSocketServer } from 'ws';
 import { MULTIPLEX } from '#protocol/frames.js';
@@ -6,6 +8,7 @@ import { MAX_FRAME_BYTES } from '#protocol/limits.js';
 import { answerOnSocket, type SocketRefusal } from '../../http/client-error.js';
 import { MalformedJson } from '../../errors.js';
 import { parseStrictJson } from '../../json/strict-json.js';
+import { type Upgrades, WEB_SOCKET_PATH } from './upgrades.js';
 import { FrameRefused } from './web-socket.errors.js';
 
 /** The event of frames that no handler may see. No client can name it, because only the parser makes events. */
@@ -22,8 +25,18 @@ type Binding = Parameters<WsAdapter['bindMessageHandlers']>;
 
 /** The `ws` server under Nest's gateways: the limit of a frame, and its event. */
 export class WebSocketAdapter extends WsAdapter {
-  constructor(app: INestApplicationContext) {
+  readonly #server: Server;
+
+  constructor(
+    app: INestApplication,
+    private readonly upgrades: Upgrades,
+  ) {
     super(app);
+    this.#server = app.getHttpServer() as Server;
+    // Nest compares the whole path, and knows one spelling.
+    this.#server.prependListener('upgrade', (request: IncomingMessage) => {
+      request.url = request.url?.replace(/^[^?]*/, WEB_SOCKET_PATH);
+    });
   }
 
   /** Nest's own method keeps a chain of observables for each connection, which takes 10 KiB. */
@@ -53,6 +66,8 @@ export class WebSocketAdapter extends WsAdapter {
       perMessageDeflate: false,
       // One frame in each turn of the event loop. So a flood of small frames delays only itself.
       allowSynchronousEvents: false,
+      verifyClient: ({ req }: { req: IncomingMessage }, done: (isAdmitted: boolean) => void) =>
+        void this.upgrades.admits(req).then((isAdmitted) => (isAdmitted ? done(true) : this.answer(req))),
       // `ws` would select the first offered protocol, known or not.
       handleProtocols: (offered: ReadonlySet<string>) => offered.has(MULTIPLEX) && MULTIPLEX,
     }) as WebSocketServer;
@@ -60,6 +75,16 @@ export class WebSocketAdapter extends WsAdapter {
       answerOnSocket(socket, BAD_HANDSHAKE, { 'Sec-WebSocket-Version': '13, 8' }),
     );
     return server;
+  }
+
+  /** A refused handshake becomes an ordinary request again, so that it has an answer, a line and a metric like every other. */
+  private answer(request: IncomingMessage): void {
+    const socket = request.socket as Socket;
+    const response = new ServerResponse(request);
+    response.shouldKeepAlive = false;
+    response.assignSocket(socket);
+    response.once('finish', () => socket.destroySoon());
+    this.#server.emit('request', request, response);
   }
 }
 

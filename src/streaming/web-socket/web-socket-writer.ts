@@ -2,7 +2,7 @@ import type { Writable } from 'node:stream';
 import type { WebSocket } from 'ws';
 import type { Frame, FrameName } from '#protocol/frames.js';
 import type { Batch } from '../../following/batches.js';
-import { CLOSE_AFTER, closeAfterError } from './close-codes.js';
+import { closeAfter, closeAfterError } from './close-codes.js';
 import type { StreamEnd } from '../connection.js';
 import { WEB_SOCKET_FRAMES } from '../frames.js';
 import { Pings } from './pings.js';
@@ -77,7 +77,7 @@ export class WebSocketWriter extends StreamWriter {
 
   protected override sayGoodbye(why: StreamEnd): void {
     if (why === 'lost') return this.socket.terminate();
-    const { code, reason } = CLOSE_AFTER[why];
+    const { code, reason } = closeAfter(why, this.carriesMany);
     this.socket.close(code, reason);
   }
 

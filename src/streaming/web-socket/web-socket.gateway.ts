@@ -9,7 +9,6 @@ import {
 } from '@nestjs/websockets';
 import type { WebSocket } from 'ws';
 import { MULTIPLEX } from '#protocol/frames.js';
-import { Callers } from '../../auth/callers.js';
 import { DrainState } from '../../drain-state.js';
 import { EdgeValidationPipe } from '../../http/validation.pipe.js';
 import { storyFrom } from '../../observability/correlation.js';
@@ -19,7 +18,7 @@ import { MultiplexWriter } from './multiplex-writer.js';
 import { FollowStream } from '../follow-stream.js';
 import { Session, sessionOf } from './session.js';
 import { Streams } from '../streams.js';
-import { WEB_SOCKET_PATH } from './upgrades.js';
+import { Upgrades, WEB_SOCKET_PATH } from './upgrades.js';
 import { REFUSED } from './web-socket-adapter.js';
 import { WebSocketErrorFilter } from './web-socket.filter.js';
 import { WebSocketWriter } from './web-socket-writer.js';
@@ -29,7 +28,7 @@ import { WebSocketWriter } from './web-socket-writer.js';
 @UseFilters(WebSocketErrorFilter)
 export class TasksGateway implements OnGatewayConnection<WebSocket> {
   constructor(
-    private readonly callers: Callers,
+    private readonly upgrades: Upgrades,
     readonly followStream: FollowStream,
     readonly streams: Streams,
     readonly drain: DrainState,
@@ -37,7 +36,7 @@ export class TasksGateway implements OnGatewayConnection<WebSocket> {
   ) {}
 
   handleConnection(socket: WebSocket, request: IncomingMessage): void {
-    const caller = this.callers.of(request);
+    const caller = this.upgrades.callerOf(request);
     const Writer = socket.protocol === MULTIPLEX ? MultiplexWriter : WebSocketWriter;
     const writer = new Writer(socket, this.config.streamMaxBufferedBytes);
     const story = storyFrom(request.headers['traceparent']?.toString());

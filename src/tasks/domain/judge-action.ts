@@ -10,14 +10,14 @@ import {
 } from './tasks.errors.js';
 
 /**
- * What becomes of an action, in the contract's order: the receipt of this very action, also after the end; the question; the
- * task; the time; the choice. A repeat of the winner gets the winner's answer, never that of a loser.
+ * What becomes of an action, in the contract's order: the receipt of this very action; the question and its fate, also after the
+ * end of the task; the task; the choice. A repeat of the winner gets the winner's answer, never that of a loser.
  * @throws IdempotencyConflict, SuspensionNotFound, TaskAside, TaskAlreadyTerminal, ActionNotAllowed
  */
 export function judgeAction(
   task: { readonly status: TaskStatus; readonly isAside: boolean },
   action: { readonly actionType: string; readonly fingerprint: string },
-  receipt: { readonly fingerprint: string } | undefined,
+  receipt: { readonly fingerprint: string | undefined } | undefined,
   question: AskedQuestion | undefined,
 ): ActionStatus {
   if (receipt) {
@@ -26,9 +26,9 @@ export function judgeAction(
   }
   if (!question) throw new SuspensionNotFound();
   if (task.isAside) throw new TaskAside();
-  if (isOver(task.status)) throw new TaskAlreadyTerminal();
-  if (question.isExpired) return 'REJECTED_EXPIRED';
-  if (!question.isOpen) return 'REJECTED_ALREADY_RESOLVED';
+  if (question.fate === 'answered') return 'REJECTED_ALREADY_RESOLVED';
+  if (question.fate === 'expired') return 'REJECTED_EXPIRED';
+  if (question.fate === 'closed' || isOver(task.status)) throw new TaskAlreadyTerminal();
   if (!question.allowedActions.includes(action.actionType)) throw new ActionNotAllowed(question.allowedActions);
   return 'ACCEPTED';
 }

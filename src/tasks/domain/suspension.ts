@@ -9,9 +9,11 @@ export type AcceptedAction = EventPayload<'TASK_ACTION_ACCEPTED'>;
 /** What a task's log has about the question that an action names. */
 export interface AskedQuestion {
   readonly allowedActions: readonly string[];
-  readonly isOpen: boolean;
-  /** By the database clock, or because nobody answered and the task failed of it. */
-  readonly isExpired: boolean;
+  /**
+   * `expired`: its time was over, by the database clock, before anybody answered and before the task ended for another reason.
+   * `closed`: the end of the task came first.
+   */
+  readonly fate: 'open' | 'answered' | 'expired' | 'closed';
   /** The database clock at the moment of judging. */
   readonly now: string;
 }

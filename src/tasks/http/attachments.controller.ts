@@ -7,6 +7,7 @@ import { Produces } from '../../http/accept.guard.js';
 import { ApiErrors } from '../../http/api-errors.decorator.js';
 import { TakesHeaders, TakesIds } from '../../http/api-schemas.js';
 import { sendAttachment } from '../../uploads/send-attachment.js';
+import { TaskId } from '../../http/task-id.decorator.js';
 import { ReadAttachment } from '../read-attachment.js';
 
 const ANY_BYTES = { schema: { type: 'string', format: 'binary' } };
@@ -30,7 +31,7 @@ export class AttachmentsController {
   @ApiResponse({ status: 304, description: 'As If-None-Match has it' })
   @ApiResponse({ status: 206, description: 'The range that was asked for', content: BYTES })
   async download(
-    @Param('taskId') taskId: string,
+    @TaskId() taskId: string,
     @Param('attachmentId') attachmentId: string,
     @Req() request: AuthenticatedRequest,
     @Res() response: Response,

@@ -1,12 +1,9 @@
 import {
   Body,
   Controller,
-  createParamDecorator,
-  type ExecutionContext,
   Get,
   Header,
   HttpCode,
-  Param,
   Post,
   Query,
   Req,
@@ -35,13 +32,15 @@ import type { Upload } from '../../uploads/receive-upload.js';
 import { CancelTask } from '../cancel-task.js';
 import { CancelTaskDto } from './dto/cancel-task.dto.js';
 import { SubmitActionDto } from './dto/submit-action.dto.js';
-import { CLIENT_REQUEST_ID, CreateTaskDto } from './dto/create-task.dto.js';
+import { CreateTaskDto } from './dto/create-task.dto.js';
 import { ListTasksDto } from './dto/list-tasks.dto.js';
 import { taskSnapshot, taskSummary } from './dto/task-snapshot.js';
+import { IdempotencyKey, type SentKey } from './idempotency-key.js';
 import { ListTasks } from '../list-tasks.js';
 import { ReadTask } from '../read-task.js';
 import { SubmitAction } from '../submit-action.js';
-import { SubmitTask } from '../submit-task.js';
+import { type Submission, SubmitTask } from '../submit-task.js';
+import { TaskId } from '../../http/task-id.decorator.js';
 import { Uploaded, UploadInterceptor } from './upload.interceptor.js';
 
 const header = (name: string, description: string) => ({
@@ -50,16 +49,6 @@ const header = (name: string, description: string) => ({
 const LOCATION = header('Location', 'The task, relative to the address of the request.');
 const REPLAYED = header('Idempotent-Replayed', '`true`');
 const ETAG = header('ETag', 'The version of the task, for `If-None-Match`.');
-
-/** The `Idempotency-Key` header; undefined when there is none. @throws InvalidRequest when it is malformed */
-const IdempotencyKey = createParamDecorator((_: unknown, context: ExecutionContext): string | undefined => {
-  const key = context.switchToHttp().getRequest<Request>().headers['idempotency-key'];
-  if (key === undefined) return undefined;
-  if (typeof key !== 'string' || !CLIENT_REQUEST_ID.test(key)) {
-    throw new InvalidRequest('Idempotency-Key must be 1 to 255 visible ASCII characters, given once.');
-  }
-  return key;
-});
 
 @ApiTags('tasks')
 @Controller('api/v1/tasks')
@@ -84,13 +73,13 @@ export class TasksController {
   async create(
     @Caller() caller: AuthContext,
     @Body() body: CreateTaskDto,
-    @IdempotencyKey() idempotencyKey: string | undefined,
+    @IdempotencyKey() key: SentKey | undefined,
     @Uploaded() upload: Upload | undefined,
     @Req() request: Request,
     @Res({ passthrough: true }) response: Response,
   ): Promise<TaskAccepted> {
     const submitted = await this.submitTask.execute(caller, {
-      clientRequestId: clientRequestIdOf(body, idempotencyKey),
+      ...requestNamedBy(body, key),
       taskType: body.taskType,
       ...(body.input && { input: body.input }),
       ...(body.metadata && { metadata: body.metadata }),
@@ -128,7 +117,7 @@ export class TasksController {
   @ApiErrors(400, 401, 403, 404, 406, 503)
   async read(
     @Caller() caller: AuthContext,
-    @Param('taskId') taskId: string,
+    @TaskId() taskId: string,
     @Req() request: Request,
     @Res({ passthrough: true }) response: Response,
   ): Promise<string | undefined> {
@@ -146,22 +135,18 @@ export class TasksController {
 
   @Post(':taskId/cancel')
   @HttpCode(202)
-  @Requires('tasks:write')
+  @Requires('tasks:write', 'tasks:operate')
   @ApiOperation({ operationId: 'cancelTask', summary: 'Ask a task to end' })
   @TakesIds('taskId')
   @Takes('CancelTask', { required: false })
   @ApiAcceptedResponse(answers('TaskCancellation'))
   @ApiErrors(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)
-  cancel(
-    @Caller() caller: AuthContext,
-    @Param('taskId') taskId: string,
-    @Body() body: CancelTaskDto,
-  ): Promise<Cancellation> {
+  cancel(@Caller() caller: AuthContext, @TaskId() taskId: string, @Body() body: CancelTaskDto): Promise<Cancellation> {
     return this.cancelTask.execute(caller, taskId, body.reason);
   }
 
   @Post(':taskId/actions')
-  @Requires('tasks:write')
+  @Requires('tasks:write', 'tasks:operate')
   @ApiOperation({ operationId: 'answerQuestion', summary: "Answer a task's open question" })
   @TakesIds('taskId')
   @Takes('SubmitAction')
@@ -170,7 +155,7 @@ export class TasksController {
   @ApiErrors(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)
   async act(
     @Caller() caller: AuthContext,
-    @Param('taskId') taskId: string,
+    @TaskId() taskId: string,
     @Body() body: SubmitActionDto,
     @Res({ passthrough: true }) response: Response,
   ): Promise<ActionResult> {
@@ -180,18 +165,22 @@ export class TasksController {
   }
 }
 
-/** The header may replace the member. Both may be there when they agree. */
-function clientRequestIdOf({ clientRequestId }: CreateTaskDto, header: string | undefined): string {
-  if (clientRequestId !== undefined && header !== undefined && clientRequestId !== header) {
-    throw new InvalidRequest('Idempotency-Key and clientRequestId differ.');
-  }
-  const id = clientRequestId ?? header;
-  if (id === undefined) {
+/** The header may replace the member. Both may be there when they agree, and the member may have the quotes of the header. */
+function requestNamedBy(
+  { clientRequestId }: CreateTaskDto,
+  key: SentKey | undefined,
+): Pick<Submission, 'clientRequestId' | 'earlierId'> {
+  if (clientRequestId === undefined) {
+    if (key)
+      return { clientRequestId: key.clientRequestId, ...(key.quoted !== undefined && { earlierId: key.quoted }) };
     throw new RequestValidationError([
       { path: 'clientRequestId', message: 'is required, unless an Idempotency-Key header stands in for it' },
     ]);
   }
-  return id;
+  if (key && ![key.clientRequestId, key.quoted].includes(clientRequestId)) {
+    throw new InvalidRequest('Idempotency-Key and clientRequestId differ.');
+  }
+  return { clientRequestId };
 }
 
 /** Relative to the client's address, because a proxy may have removed a prefix from it. */

@@ -8,6 +8,7 @@ import {
 } from '@nestjs/common';
 import type { Response } from 'express';
 import { lastValueFrom, type Observable, of } from 'rxjs';
+import { clientRequestIdFrom } from '#protocol/ids.js';
 import type { AuthContext } from '../../auth/auth-context.js';
 import type { AuthenticatedRequest } from '../../auth/authentication.guard.js';
 import { askForBody, isMultipart } from '../../http/json-edge.js';
@@ -17,7 +18,7 @@ import type { FormLayout } from '../../uploads/form-fields.js';
 import { NoAttachmentStore } from '../../uploads/no-attachment-store.js';
 import { ReceiveUpload, type Upload } from '../../uploads/receive-upload.js';
 import { CheckRoom } from '../check-room.js';
-import { CLIENT_REQUEST_ID } from './dto/create-task.dto.js';
+import { idempotencyKeyOf } from './idempotency-key.js';
 
 /** CreateTaskDto as a form. */
 const FORM: FormLayout = {
@@ -61,10 +62,11 @@ export class UploadInterceptor implements NestInterceptor {
     const { auth } = request;
     const upload = await this.receiveUpload.execute(auth, request, FORM, {
       beforeBody: async () => {
-        await this.demandRoom(auth, request.headers['idempotency-key']);
+        const key = idempotencyKeyOf(request);
+        if (key) await this.demandRoom(auth, [key.clientRequestId, key.quoted]);
         askForBody(request, response);
       },
-      beforeFile: ({ clientRequestId }) => this.demandRoom(auth, clientRequestId),
+      beforeFile: ({ clientRequestId }) => this.demandRoom(auth, [clientRequestId]),
     });
     request.body = upload.fields;
     request.upload = upload;
@@ -76,8 +78,9 @@ export class UploadInterceptor implements NestInterceptor {
   }
 
   /** As soon as the request has named its key: a repeated request is never refused for lack of room. */
-  private async demandRoom(auth: AuthContext, clientRequestId: unknown): Promise<void> {
-    if (typeof clientRequestId !== 'string' || !CLIENT_REQUEST_ID.test(clientRequestId)) return;
-    await this.checkRoom.execute(auth, clientRequestId);
+  private async demandRoom(auth: AuthContext, names: readonly unknown[]): Promise<void> {
+    const ids = names.map((name) => (typeof name === 'string' ? clientRequestIdFrom(name) : undefined));
+    const named = ids.filter((id) => id !== undefined);
+    if (named.length > 0) await this.checkRoom.execute(auth, named);
   }
 }

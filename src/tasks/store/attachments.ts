@@ -29,9 +29,9 @@ export async function findAttachment(
 
 const INSERT: Statement = {
   name: 'insert-attachments',
-  text: `INSERT INTO taskbridge.proj_attachments (task_id, tenant_id, owner_id, position, attachment_id, filename,
-      content_type, size_bytes, sha256)
-    SELECT $1, $2, $3, f.position - 1, f.attachment_id, f.filename, f.content_type, f.size_bytes, f.sha256
+  text: `INSERT INTO taskbridge.proj_attachments (task_id, tenant_id, owner_id, position, attachment_id, blob_id,
+      filename, content_type, size_bytes, sha256)
+    SELECT $1, $2, $3, f.position - 1, f.attachment_id, f.attachment_id, f.filename, f.content_type, f.size_bytes, f.sha256
     FROM unnest($4::uuid[], $5::text[], $6::text[], $7::bigint[], $8::text[]) WITH ORDINALITY
       AS f (attachment_id, filename, content_type, size_bytes, sha256, position)`,
 };

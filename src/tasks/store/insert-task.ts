@@ -9,6 +9,7 @@ export interface NewTaskRow {
   readonly ownerId: string;
   readonly clientRequestId: string;
   readonly fingerprint: string;
+  readonly contentFingerprint: string;
   readonly taskType: string;
   readonly inputJson: string | null;
   readonly metadataJson: string | null;
@@ -35,8 +36,9 @@ export const timedByDatabase = (id: string) => `encode(overlay(uuid_send(${id}) 
 const INSERT: Statement = {
   name: 'insert-task',
   text: `INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, input,
-      metadata, correlation_id, traceparent, claimable_at)
-    SELECT ${timedByDatabase('$4::uuid')}, $2, $3, $5, $6, $7, $8, $9, $10, $11, date_trunc('milliseconds', clock_timestamp())
+      metadata, correlation_id, traceparent, content_fingerprint, claimable_at)
+    SELECT ${timedByDatabase('$4::uuid')}, $2, $3, $5, $6, $7, $8, $9, $10, $11, $12,
+      date_trunc('milliseconds', clock_timestamp())
     WHERE ${HAS_ROOM}
     ON CONFLICT (tenant_id, owner_id, client_request_id) DO NOTHING RETURNING task_id`,
 };
@@ -58,20 +60,22 @@ export async function insertTask(db: Queryable, task: NewTaskRow, maxOpenTasks: 
     task.metadataJson,
     task.correlationId,
     task.traceparent,
+    task.contentFingerprint,
   ]);
   return row ? { outcome: 'inserted', taskId: row.task_id } : { outcome: 'passed_over' };
 }
 
 export interface EarlierTask {
   readonly taskId: string;
-  readonly fingerprint: string;
+  /** Null in a row of release 0.1.0, or of SQL. */
+  readonly contentFingerprint: string | null;
   readonly status: TaskStatus;
 }
 
 /** Index: proj_tasks_client_request. */
 const FIND: Statement = {
   name: 'find-by-client-request',
-  text: `SELECT task_id, fingerprint, status FROM taskbridge.proj_tasks
+  text: `SELECT task_id, content_fingerprint, status FROM taskbridge.proj_tasks
     WHERE tenant_id = $1 AND owner_id = $2 AND client_request_id = $3`,
 };
 
@@ -79,10 +83,10 @@ export async function findByClientRequest(
   db: Queryable,
   key: { readonly tenantId: string; readonly ownerId: string; readonly clientRequestId: string },
 ): Promise<EarlierTask | undefined> {
-  const [row] = await db.query<{ task_id: string; fingerprint: string; status: TaskStatus }>(FIND, [
+  const [row] = await db.query<{ task_id: string; content_fingerprint: string | null; status: TaskStatus }>(FIND, [
     key.tenantId,
     key.ownerId,
     key.clientRequestId,
   ]);
-  return row && { taskId: row.task_id, fingerprint: row.fingerprint, status: row.status };
+  return row && { taskId: row.task_id, contentFingerprint: row.content_fingerprint, status: row.status };
 }

@@ -10,8 +10,8 @@ const INSERT: Statement = {
   text: `WITH request AS (
       SELECT *, dense_rank() OVER (PARTITION BY tenant_id, owner_id ORDER BY client_request_id) AS place
       FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::json[], $9::json[], $10::uuid[],
-        $11::text[]) AS r (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, input, metadata,
-        correlation_id, traceparent)
+        $11::text[], $12::text[]) AS r (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, input, metadata,
+        correlation_id, traceparent, content_fingerprint)
       WHERE NOT EXISTS (SELECT FROM taskbridge.proj_tasks t WHERE t.tenant_id = r.tenant_id AND t.owner_id = r.owner_id
         AND t.client_request_id = r.client_request_id)
     ), owner AS MATERIALIZED (
@@ -21,9 +21,9 @@ const INSERT: Statement = {
       FROM (SELECT DISTINCT tenant_id, owner_id FROM request) AS o
     )
     INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, input,
-      metadata, correlation_id, traceparent, claimable_at)
+      metadata, correlation_id, traceparent, content_fingerprint, claimable_at)
     SELECT ${timedByDatabase('task_id')}, tenant_id, owner_id, client_request_id, fingerprint, task_type, input, metadata,
-      correlation_id, traceparent, date_trunc('milliseconds', clock_timestamp())
+      correlation_id, traceparent, content_fingerprint, date_trunc('milliseconds', clock_timestamp())
     FROM request JOIN owner USING (tenant_id, owner_id) WHERE $1 IS NULL OR open_tasks + place <= $1
     ORDER BY tenant_id, owner_id, client_request_id
     ON CONFLICT (tenant_id, owner_id, client_request_id) DO NOTHING RETURNING task_id`,
@@ -49,6 +49,7 @@ export async function insertTasks(
     tasks.map((task) => task.metadataJson),
     tasks.map((task) => task.correlationId),
     tasks.map((task) => task.traceparent),
+    tasks.map((task) => task.contentFingerprint),
   ]);
   const inserted = new Map(rows.map((row) => [randomPartOf(row.task_id), row.task_id]));
   return tasks.map((task) => {

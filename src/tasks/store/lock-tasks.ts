@@ -66,6 +66,7 @@ const CLAIMABLE: Statement = {
         WHERE t.tenant_id = owner.tenant_id AND t.owner_id = owner.owner_id
           AND t.claimable_at <= clock_timestamp() AND t.task_type = ANY ($1::text[])
         ORDER BY t.claimable_at, t.task_id LIMIT $2 * 2) waiting
+      WHERE $7::text[] IS NULL OR owner.tenant_id = ANY ($7)
     ), claimed AS (
       SELECT task.*, line.more AS owner_has_more
       FROM (SELECT * FROM turn ORDER BY turn.turn, turn.since, turn.task_id) AS line CROSS JOIN LATERAL (
@@ -83,7 +84,8 @@ const CLAIMABLE: Statement = {
 
 export async function lockClaimableTasks(
   tx: Queryable,
-  taskTypes: readonly string[],
+  /** Without tenants: of all. */
+  { taskTypes, tenants }: { readonly taskTypes: readonly string[]; readonly tenants?: readonly string[] | undefined },
   limit: number,
   leaseSeconds: number,
   served: readonly ServedOwner[],
@@ -104,6 +106,7 @@ export async function lockClaimableTasks(
     served.map((owner) => owner.tenantId),
     served.map((owner) => owner.ownerId),
     served.map((owner) => owner.at),
+    tenants ?? null,
   ]);
   return rows.map((row) => ({
     ...taskRecord(row),
@@ -171,12 +174,15 @@ export async function lockOverdueCancellations(
   return (await tx.query<TaskRow>(OVERDUE, [graceSeconds, limit])).map(taskRecord);
 }
 
-/** Index: proj_tasks_unattended. Tasks that are not over, and that no executor would ever continue. */
+/**
+ * Index: proj_tasks_unattended. Tasks that are not over, and that no executor would ever continue. Tasks that a later release holds back
+ * by a limit, or gave to an engine, look the same, and are none of them.
+ */
 const UNATTENDED: Statement = {
   name: 'lock-unattended-tasks',
   text: `SELECT ${TASK_COLUMNS} FROM taskbridge.proj_tasks t
     WHERE t.finished_at IS NULL AND t.claimable_at IS NULL AND t.lease_token IS NULL AND t.suspend_id IS NULL
-      AND t.aside_code IS NULL
+      AND t.aside_code IS NULL AND t.hold_key IS NULL AND t.engine_token IS NULL AND t.executor = 'lease'
     ORDER BY t.task_id LIMIT $1 FOR UPDATE SKIP LOCKED`,
 };
 

@@ -4,8 +4,8 @@ import type { Queryable, Statement } from '../../database/queryable.js';
 
 const INSERT_ACTION: Statement = {
   name: 'insert-action-receipt',
-  text: `INSERT INTO taskbridge.entries_action_receipts (task_id, client_action_id, suspend_id, fingerprint, principal_id)
-    VALUES ($1, $2, $3, $4, $5)`,
+  text: `INSERT INTO taskbridge.entries_action_receipts (task_id, client_action_id, suspend_id, fingerprint, principal_id, content_fingerprint)
+    VALUES ($1, $2, $3, $4, $5, $6)`,
 };
 
 export async function insertActionReceipt(
@@ -15,11 +15,12 @@ export async function insertActionReceipt(
     readonly clientActionId: string;
     readonly suspendId: string;
     readonly fingerprint: string;
+    readonly contentFingerprint: string;
     readonly principalId: string;
   },
 ): Promise<void> {
-  const { taskId, clientActionId, suspendId, fingerprint, principalId } = receipt;
-  await tx.query(INSERT_ACTION, [taskId, clientActionId, suspendId, fingerprint, principalId]);
+  const { taskId, clientActionId, suspendId, fingerprint, principalId, contentFingerprint } = receipt;
+  await tx.query(INSERT_ACTION, [taskId, clientActionId, suspendId, fingerprint, principalId, contentFingerprint]);
 }
 
 const FIND_ENDING: Statement = {

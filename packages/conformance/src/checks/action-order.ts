@@ -42,7 +42,20 @@ export const orderOfJudgements: Check = async (scene) => {
   demandSame('when the task is over', whenItIsOver, {
     'a repeat of the accepted one': [200, 'DEDUPLICATED'],
     'a question that was never asked': refusal('NOT_FOUND'),
-    'a question that is answered': refusal('TASK_ALREADY_TERMINAL'),
-    'an action that is not allowed': refusal('TASK_ALREADY_TERMINAL'),
+    'a question that is answered': [200, 'REJECTED_ALREADY_RESOLVED'],
+    'an action that is not allowed': [200, 'REJECTED_ALREADY_RESOLVED'],
   });
+  const cancelled = await scene.begin();
+  await cancelled.suspend(question('q'));
+  await scene.a.cancel(cancelled.taskId);
+  const { status, body } = await scene.a.act(cancelled.taskId, {
+    clientActionId: scene.newId(),
+    suspendId: 'q',
+    actionType: 'perhaps',
+  });
+  demandSame(
+    'an action that is not allowed, for a question that the end of the task closed',
+    [status, (body as { code?: string }).code],
+    refusal('TASK_ALREADY_TERMINAL'),
+  );
 };

@@ -92,6 +92,16 @@ export const unauthenticatedWebSocket: Check = async (scene) => {
     throw new NotChecked('the service also answers those who show no credentials');
   }
   const socket = scene.unopenedSocket({}, scene.stranger);
+  await socket.until(() => socket.isOpen || socket.refused !== undefined, 'an answer to the handshake');
+  demandSame('the status of a handshake without credentials', socket.refused?.status, 401);
+};
+
+export const unauthenticatedBrowser: Check = async (scene) => {
+  if ((await scene.stranger.list({ limit: 1 })).status === 200) {
+    throw new NotChecked('the service also answers those who show no credentials');
+  }
+  const headers = { Origin: new URL(scene.stranger.baseUrl).origin };
+  const socket = scene.unopenedSocket({ headers }, scene.stranger);
   await socket.until(() => socket.isOpen || socket.refused !== undefined, 'the opening of the WebSocket');
   if (socket.refused) throw new NotChecked(`something in front of the service answered ${socket.refused.status}`);
   const { code } = await socket.close();

@@ -75,11 +75,16 @@ export const questionEnds: Check = async (scene) => {
 
 export const reasonOfCancel: Check = async (scene) => {
   const { taskId } = await scene.waiting();
-  for (const reason of ['', 'x'.repeat(MAX_CANCEL_REASON_LENGTH + 1), 1]) {
+  for (const reason of ['x'.repeat(MAX_CANCEL_REASON_LENGTH + 1), 1, {}]) {
     const answer = await scene.a.cancel(taskId, { reason });
     demandRefusal(answer, 'REQUEST_VALIDATION_ERROR');
   }
   const reason = 'é'.repeat(MAX_CANCEL_REASON_LENGTH);
   demandAnswer(await scene.a.cancel(taskId, { reason }), 202);
   demandSame('the reason', (await lastOf(scene, taskId))?.payload['reason'], reason);
+  for (const none of ['', null]) {
+    const other = await scene.waiting();
+    demandAnswer(await scene.a.cancel(other.taskId, { reason: none }), 202);
+    demandSame('the reason', (await lastOf(scene, other.taskId))?.payload['reason'], 'cancelled_by_user');
+  }
 };

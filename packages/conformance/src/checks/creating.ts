@@ -75,9 +75,21 @@ export const concurrent: Check = async (scene) => {
 export const conflict: Check = async (scene) => {
   const body = newBody(scene);
   await scene.create(body);
-  for (const change of [{ input: { name: 'Bob' } }, { metadata: {} }, { taskType: `${body.taskType}.other` }]) {
+  for (const change of [{ input: { name: 'Bob' } }, { input: {} }, { taskType: `${body.taskType}.other` }]) {
     demandRefusal(await scene.create({ ...body, ...change }), 'IDEMPOTENCY_CONFLICT');
   }
+};
+
+export const otherMetadata: Check = async (scene) => {
+  const body = newBody(scene);
+  const first = await scene.create(body);
+  for (const metadata of [{ screen: 'cart', at: 1 }, {}, undefined]) {
+    const again = await scene.create({ ...body, metadata });
+    demandAnswer(again, 200);
+    demandSame('taskId', again.body.taskId, first.body.taskId);
+  }
+  const snapshot = await scene.a.snapshot(first.body.taskId);
+  demandSame('the metadata of the task', snapshot.body.metadata, body.metadata);
 };
 
 export const idempotencyKey: Check = async (scene) => {
@@ -95,13 +107,13 @@ export const idempotencyKey: Check = async (scene) => {
 export const membersOfCreate: Check = async (scene) => {
   const body = newBody(scene);
   const wrong: Readonly<Record<string, unknown>>[] = [
-    { clientRequestId: 'with space' },
     { clientRequestId: 'x'.repeat(256) },
-    { clientRequestId: 'é' },
     { clientRequestId: 4711 },
     { taskType: '' },
     { taskType: 'x'.repeat(129) },
-    { taskType: 'with/slash' },
+    { taskType: 'with space' },
+    { taskType: 'back\\slash' },
+    { taskType: 'é' },
     { taskType: undefined },
     { input: 'text' },
     { input: [] },
@@ -111,7 +123,7 @@ export const membersOfCreate: Check = async (scene) => {
     const answer = await scene.create({ ...body, ...change });
     demandRefusal(answer, 'REQUEST_VALIDATION_ERROR', JSON.stringify(change).slice(0, 80));
   }
-  demandAnswer(await scene.create({ ...body, clientRequestId: scene.newId(), taskType: 'Aa0._:-' }), 201);
+  demandAnswer(await scene.create({ ...body, clientRequestId: scene.newId(), taskType: 'Aa0._:/-' }), 201);
 };
 
 export const otherMembers: Check = async (scene) => {

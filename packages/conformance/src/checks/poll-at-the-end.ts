@@ -1,5 +1,6 @@
 import type { Check } from '../clause.js';
 import { demand, demandAnswer, demandSame } from '../demands.js';
+import type { Scene } from '../scene.js';
 
 export const pollTerminal: Check = async (scene) => {
   const { taskId, headEventId } = await scene.ended();
@@ -10,12 +11,26 @@ export const pollTerminal: Check = async (scene) => {
   demandSame('terminal on the page with the terminal event', [last.body.terminal, last.body.hasMore], [true, false]);
 };
 
+const HELD_MS = 1_500;
+
+/** A client that does not look at `terminal` asks again at once, and would do so without end. */
 export const pollBehindTheEnd: Check = async (scene) => {
   const { taskId, headEventId } = await scene.ended();
+  const tookMs = await timed(scene, taskId, headEventId, HELD_MS);
+  demand(tookMs > HELD_MS - 100, `the answer to a wait of ${HELD_MS} ms came after ${Math.round(tookMs)} ms`);
+  demand(tookMs < HELD_MS + scene.patienceMs, `it took ${Math.round(tookMs)} ms`);
+};
+
+export const pollWithoutWait: Check = async (scene) => {
+  const { taskId, headEventId } = await scene.ended();
+  const tookMs = await timed(scene, taskId, headEventId, 0);
+  demand(tookMs < scene.patienceMs, `the answer to a wait of 0 ms came after ${Math.round(tookMs)} ms`);
+};
+
+async function timed(scene: Scene, taskId: string, afterEventId: string, waitTimeoutMs: number): Promise<number> {
   const begun = performance.now();
-  const answer = await scene.a.page(taskId, { afterEventId: headEventId, waitTimeoutMs: 20_000 });
-  const tookMs = performance.now() - begun;
+  const answer = await scene.a.page(taskId, { afterEventId, waitTimeoutMs });
   demandAnswer(answer, 200);
   demandSame('the page after the terminal event', [answer.body.events, answer.body.terminal], [[], true]);
-  demand(tookMs < scene.patienceMs, `it took ${Math.round(tookMs)} ms`);
-};
+  return performance.now() - begun;
+}

@@ -1,16 +1,21 @@
-import { IsString, Matches } from 'class-validator';
-import { CLIENT_ID, patternOf, TASK_TYPE } from '#protocol/ids.js';
-import { JsonObjectText } from '../../../http/body-shape.js';
+import { IsString, Matches, ValidateBy } from 'class-validator';
+import { CLIENT_REQUEST_ID, clientRequestIdFrom, patternOf, TASK_TYPE } from '#protocol/ids.js';
+import { JsonObjectText, ReadAs } from '../../../http/body-shape.js';
 import { JsonText } from '../../../json/json-text.js';
 import { Optional } from '../../../http/optional.decorator.js';
 
-export const CLIENT_REQUEST_ID = patternOf(CLIENT_ID);
 export const A_TASK_TYPE = patternOf(TASK_TYPE);
 
 export class CreateTaskDto {
+  @ReadAs((sent) => (typeof sent === 'string' ? (clientRequestIdFrom(sent) ?? sent) : sent))
   @Optional()
-  @IsString()
-  @Matches(CLIENT_REQUEST_ID, { message: `must be ${CLIENT_ID.title}` })
+  @ValidateBy({
+    name: 'isClientRequestId',
+    validator: {
+      validate: (value) => typeof value === 'string' && clientRequestIdFrom(value) === value,
+      defaultMessage: () => `$property must be ${CLIENT_REQUEST_ID.title}`,
+    },
+  })
   clientRequestId?: string;
 
   @IsString()

@@ -1,14 +1,15 @@
 import { IsString, Matches, MaxLength, MinLength } from 'class-validator';
-import { CLIENT_ID } from '#protocol/ids.js';
+import { CLIENT_ACTION_ID, patternOf } from '#protocol/ids.js';
 import { MAX_NAME_LENGTH } from '#protocol/limits.js';
 import { JsonObjectText } from '../../../http/body-shape.js';
 import { JsonText } from '../../../json/json-text.js';
 import { Optional } from '../../../http/optional.decorator.js';
-import { CLIENT_REQUEST_ID } from './create-task.dto.js';
+
+const A_CLIENT_ACTION_ID = patternOf(CLIENT_ACTION_ID);
 
 export class SubmitActionDto {
   @IsString()
-  @Matches(CLIENT_REQUEST_ID, { message: `must be ${CLIENT_ID.title}` })
+  @Matches(A_CLIENT_ACTION_ID, { message: `must be ${CLIENT_ACTION_ID.title}` })
   clientActionId!: string;
 
   @IsString()

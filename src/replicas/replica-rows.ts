@@ -1,0 +1,56 @@
+import type { Queryable, Statement } from '../database/queryable.js';
+
+/** A replica that another one sees. */
+export interface SeenReplica {
+  readonly build: string;
+  readonly features: readonly string[];
+}
+
+export interface Seen {
+  /** The replicas that wrote their row lately. */
+  readonly replicas: readonly SeenReplica[];
+  /** What the sessions of services in this database are called. */
+  readonly sessions: readonly string[];
+}
+
+/** A row this old belongs to a replica that is gone: it missed a round, and most of the next. */
+const LIVE_SECONDS = 9;
+/** A session that did nothing for this long belongs to a machine that is gone. A replica that lives has a session that did. */
+const LIVE_SESSION_SECONDS = 60;
+
+/**
+ * Writes the row of this replica, and reads what lives. In pg_stat_activity a role sees the name of every session, and the times of its
+ * own ones. `tasks/store/keep-up.ts` deletes rows of the dead.
+ */
+const SHOW_AND_SEE: Statement = {
+  name: 'show-and-see-replicas',
+  text: `WITH mine AS (
+      INSERT INTO taskbridge.proj_replicas (replica_id, build, features) VALUES ($1, $2, $3)
+      ON CONFLICT (replica_id) DO UPDATE SET seen_at = clock_timestamp()
+    )
+    SELECT coalesce((SELECT json_agg(json_build_object('build', build, 'features', features))
+        FROM taskbridge.proj_replicas
+        WHERE seen_at > statement_timestamp() - make_interval(secs => ${LIVE_SECONDS}) AND replica_id <> $1), '[]') AS replicas,
+      ARRAY(SELECT DISTINCT application_name FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name ~ '^taskbridge(/|$)'
+          AND coalesce(state_change, now()) > now() - make_interval(secs => ${LIVE_SESSION_SECONDS})) AS sessions`,
+};
+
+export async function showAndSeeReplicas(
+  db: Queryable,
+  replicaId: string,
+  { build, features }: SeenReplica,
+): Promise<Seen> {
+  const [seen] = await db.query<Seen>(SHOW_AND_SEE, [replicaId, build, features]);
+  if (seen === undefined) throw new Error('a SELECT without FROM answered no row');
+  return seen;
+}
+
+const REMOVE: Statement = {
+  name: 'remove-replica',
+  text: 'DELETE FROM taskbridge.proj_replicas WHERE replica_id = $1',
+};
+
+export async function removeReplica(db: Queryable, replicaId: string): Promise<void> {
+  await db.query(REMOVE, [replicaId]);
+}
