@@ -1,4 +1,5 @@
 import type { JsonObject } from '../../protocol/src/json-schema.js';
+import type { Service } from '../../protocol/src/snapshots.js';
 import type { Answer, ApiClient, HeaderMap } from './api-client.js';
 import type { Lease, WorkerEvent } from './wire.js';
 
@@ -14,6 +15,10 @@ export class WorkerClient {
     token: string,
   ) {
     this.#headers = { Authorization: `Bearer ${token}` };
+  }
+
+  service(): Promise<Answer<Service>> {
+    return this.http.request('GET', '/worker/v1', { headers: this.#headers });
   }
 
   claim(
