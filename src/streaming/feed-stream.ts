@@ -23,7 +23,7 @@ export class FeedStream {
   }
 
   /**
-   * Feeds the writer until the task, the subscription or the connection is over. Then it calls `release`, and reports the end to
+   * Called once for each followed task, so more than once for a multiplexed connection. Feeds the writer until the task, the subscription or the connection is over. Then it calls `release`, and reports the end to
    * the writer.
    */
   execute(subscription: Subscription, writer: StreamWriter, release: () => void): void {
