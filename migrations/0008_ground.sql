@@ -297,20 +297,24 @@ CREATE TABLE taskbridge.proj_bulk_run_tasks (
 );
 CREATE INDEX proj_bulk_run_tasks_task ON taskbridge.proj_bulk_run_tasks (task_id);
 
--- Tags of these tasks. Values are text as in JSON without quotes. At most 16 a task, keys up to 64 bytes, values up to 256, of
--- metadata up to 64 KiB. Metadata that PostgreSQL cannot take apart, as with \u0000 in it, has no tags, and is no fault.
+-- The tags in metadata. Values are text as in JSON without quotes. The first 16, keys up to 64 bytes, values up to 256, of metadata up
+-- to 64 KiB.
+CREATE FUNCTION taskbridge.tags_in(metadata json) RETURNS TABLE (key text, value text) LANGUAGE sql IMMUTABLE AS $$
+  SELECT m.key, m.value #>> '{}' FROM json_each(CASE WHEN octet_length(metadata::text) <= 65536
+    AND json_typeof(metadata) = 'object' THEN metadata ELSE '{}' END) AS m
+  WHERE json_typeof(m.value) IN ('string', 'number', 'boolean') AND octet_length(m.key) <= 64
+    AND octet_length(m.value #>> '{}') <= 256
+  LIMIT 16
+$$;
+
+-- Tags of these tasks. Metadata that PostgreSQL cannot take apart, as with \u0000 in it, has no tags, and is no fault.
 CREATE FUNCTION taskbridge.make_task_tags(task_ids uuid[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   one uuid;
 BEGIN
   INSERT INTO taskbridge.proj_task_tags (tenant_id, owner_id, key, value, task_id)
     SELECT t.tenant_id, t.owner_id, tag.key, tag.value, t.task_id
-    FROM taskbridge.proj_tasks AS t, LATERAL (SELECT m.key, m.value #>> '{}' AS value
-      FROM json_each(CASE json_typeof(t.metadata) WHEN 'object' THEN t.metadata ELSE '{}' END) AS m
-      WHERE json_typeof(m.value) IN ('string', 'number', 'boolean') AND octet_length(m.key) <= 64
-        AND octet_length(m.value #>> '{}') <= 256
-      ORDER BY m.key COLLATE "C" LIMIT 16) AS tag
-    WHERE t.task_id = ANY (task_ids) AND octet_length(t.metadata::text) <= 65536
+    FROM taskbridge.proj_tasks AS t, LATERAL taskbridge.tags_in(t.metadata) AS tag WHERE t.task_id = ANY (task_ids)
     ON CONFLICT DO NOTHING;
 EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
   -- One of many tasks must not take the tags of the others.
@@ -323,7 +327,14 @@ END $$;
 
 CREATE FUNCTION taskbridge.note_metadata() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM taskbridge.make_task_tags(ARRAY[NEW.task_id]);
+  -- Short metadata without such an escape cannot fail, and needs no savepoint.
+  IF octet_length(NEW.metadata::text) <= 2048 AND position('\u' IN NEW.metadata::text) = 0 THEN
+    INSERT INTO taskbridge.proj_task_tags (tenant_id, owner_id, key, value, task_id)
+      SELECT NEW.tenant_id, NEW.owner_id, tag.key, tag.value, NEW.task_id FROM taskbridge.tags_in(NEW.metadata) AS tag
+      ON CONFLICT DO NOTHING;
+  ELSE
+    PERFORM taskbridge.make_task_tags(ARRAY[NEW.task_id]);
+  END IF;
   RETURN NULL;
 END $$;
 
@@ -403,7 +414,7 @@ END $$;
 
 -- A trigger needs no right to run its function.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA taskbridge FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION taskbridge.epoch(), taskbridge.make_task_tags(uuid[]) TO taskbridge_app;
+GRANT EXECUTE ON FUNCTION taskbridge.epoch(), taskbridge.tags_in(json), taskbridge.make_task_tags(uuid[]) TO taskbridge_app;
 GRANT SELECT ON taskbridge.installation, taskbridge.examined_epochs TO taskbridge_app;
 GRANT SELECT ON taskbridge.entries_steps, taskbridge.entries_event_keys, taskbridge.entries_audit TO taskbridge_app;
 GRANT INSERT (task_id, step_key, result, event_id, attempt) ON taskbridge.entries_steps TO taskbridge_app;

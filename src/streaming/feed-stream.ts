@@ -24,7 +24,7 @@ export class FeedStream {
 
   /**
    * Feeds the writer until the task, the subscription or the connection is over. Then it calls `release`, and reports the end to
-   * the writer.
+   * the writer. A multiplexed connection has a feed for each of its tasks.
    */
   execute(subscription: Subscription, writer: StreamWriter, release: () => void): void {
     writer.onSilence(this.config.heartbeatSeconds * 1000, () => this.beat(writer));

@@ -113,6 +113,8 @@ export class MemoryServer {
       path: /^\/openapi\.json$/,
       answer: () => ({ status: 200, body: { openapi: '3.1.0', paths: {} } }),
     },
+    { method: 'GET', path: /^\/api\/v1$/, answer: (exchange) => this.service(exchange) },
+    { method: 'GET', path: /^\/worker\/v1$/, answer: (exchange) => this.serviceForWorkers(exchange) },
     { method: 'POST', path: /^\/api\/v1\/tasks$/, answer: (exchange) => this.create(exchange) },
     {
       method: 'GET',
@@ -478,6 +480,16 @@ export class MemoryServer {
     if (request.headers.authorization !== `Bearer ${MEMORY_WORKER_TOKEN}`) {
       throw new Refusal(401, 'AUTHENTICATION_ERROR');
     }
+  }
+
+  service(exchange: Exchange): Reply {
+    this.caller(exchange);
+    return { status: 200, body: { version: '0.0.0', features: ['bigIntegers'] } };
+  }
+
+  serviceForWorkers(exchange: Exchange): Reply {
+    this.checkWorker(exchange);
+    return { status: 200, body: { version: '0.0.0', features: ['bigIntegers'] } };
   }
 
   async leases(exchange: Exchange): Promise<Reply> {

@@ -31,7 +31,7 @@ export interface Numbers {
 
 const RETRY_MS = 50;
 const MAX_PAYLOAD_BYTES = 64 * 1024;
-/** Of the payload that carries it. */
+/** The bytes of the payload that carries a result. */
 const MAX_RESULT_BYTES = 2 ** 20 - 256;
 
 /** The operations on tasks, and their rules. A mutant may replace every method. */

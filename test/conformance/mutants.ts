@@ -624,6 +624,14 @@ const ALL: readonly Mutant[] = [
     },
   },
   {
+    name: 'workers that hear of another feature',
+    onlyInFull: true,
+    breaks: 'features.workers',
+    make: (server) => {
+      server.serviceForWorkers = () => ({ status: 200, body: { version: '0.0.0', features: ['slashTaskTypes'] } });
+    },
+  },
+  {
     name: 'a task that two workers are given',
     onlyInFull: true,
     breaks: 'workers.one-lease-each',

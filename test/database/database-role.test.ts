@@ -211,7 +211,7 @@ describe('the catalogue', () => {
   it('has nothing for PUBLIC, not a function either, and no default privileges', async () => {
     const [found] = await rows(`
       SELECT (SELECT count(*)::int FROM pg_default_acl) AS defaults,
-        (SELECT array_agg(p.proname || ' for ' || a.grantee::regrole ORDER BY 1)
+        (SELECT array_agg(p.proname || ' for ' || a.grantee::regrole ORDER BY p.proname)
           FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
           WHERE p.pronamespace = 'taskbridge'::regnamespace AND a.grantee <> p.proowner) AS functions,
         (SELECT count(*)::int FROM pg_namespace n, aclexplode(n.nspacl) a
@@ -220,7 +220,7 @@ describe('the catalogue', () => {
           WHERE d.datname = current_database() AND a.grantee = 0) AS public_on_database`);
     expect(found).toEqual({
       defaults: 0,
-      functions: ['epoch for taskbridge_app', 'make_task_tags for taskbridge_app'],
+      functions: ['epoch', 'make_task_tags', 'tags_in'].map((name) => `${name} for taskbridge_app`),
       public_on_schema: 0,
       public_on_database: ['CONNECT'],
     });

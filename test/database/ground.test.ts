@@ -206,6 +206,7 @@ describe('tags', () => {
     ['no long value and no long key', `{"${'k'.repeat(65)}":"v","long":"${'v'.repeat(257)}","ok":"v"}`, { ok: 'v' }],
     ['the first of a member that is there twice, or none', '{"a":"x","a":"x"}', { a: 'x' }],
     ['numbers of any size', '{"n":9007199254740993}', { n: '9007199254740993' }],
+    ['those of long metadata', `{"a":"x","b":"${'v'.repeat(3_000)}"}`, { a: 'x' }],
     ['nothing of metadata above 64 KiB', `{"a":"x","b":"${'v'.repeat(70_000)}"}`, {}],
   ])('are %s', async (_what, metadata, tags) => {
     expect(await tagsOf(await create({ metadata }))).toEqual(tags);

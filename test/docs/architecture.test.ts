@@ -88,6 +88,16 @@ describe('docs/architecture.md', () => {
     expect(missing).toEqual([]);
   });
 
+  it('names files so that a reader finds the one that is meant', () => {
+    const sources = globSync('{src,packages}/**/*.ts', { cwd: root, exclude: ['**/node_modules/**', '**/dist/**'] });
+    const named = new Set([...page.matchAll(/`([\w./-]+\.ts)`/g)].map(([, path]) => path ?? ''));
+    const isMeant = (file: string, path: string) => `/${file}`.endsWith(`/${path}`);
+    const ambiguous = [...named].filter(
+      (path) => !sources.includes(path) && sources.filter((file) => isMeant(file, path)).length > 1,
+    );
+    expect(ambiguous).toEqual([]);
+  });
+
   describe('of an application', () => {
     let app: NestExpressApplication;
 

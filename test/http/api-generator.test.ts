@@ -417,15 +417,16 @@ function send(url: string, { operation, method, path, headers, body }: Generated
       response.setEncoding('utf8').on('data', (piece: string) => (text += piece));
       response.on('end', () => answer(text));
     });
-    if (MAY_WAIT.includes(operation)) {
-      sent.setTimeout(WAIT_MS, () => {
-        resolve(undefined);
-        sent.destroy();
-      });
-    } else
-      sent.setTimeout(ANSWER_WITHIN_MS, () =>
-        sent.destroy(new Error(`no answer within ${ANSWER_WITHIN_MS} ms to ${method} ${path}`)),
-      );
+    const ended = MAY_WAIT.includes(operation)
+      ? setTimeout(() => {
+          resolve(undefined);
+          sent.destroy();
+        }, WAIT_MS)
+      : setTimeout(() => {
+          reject(new Error(`${method} ${path}: no end of the answer within ${ANSWER_WITHIN_MS} ms`));
+          sent.destroy();
+        }, ANSWER_WITHIN_MS);
+    sent.on('close', () => clearTimeout(ended));
     sent.on('error', reject);
     sent.end(body);
   });

@@ -75,6 +75,13 @@ const onTask = ({ taskId, leaseToken }: Lease, call: string, body: object = {}):
   body: json({ leaseToken, ...body }),
 });
 
+/** The ids that a replica answers to a batch: the lease of a repeated one ends later. */
+async function idsFrom(side: Side, { path, body }: Sent): Promise<readonly string[]> {
+  const answer = await send(side, path, WORKER, body);
+  expect(answer.status).toBe(200);
+  return (JSON.parse(answer.text) as { eventIds: string[] }).eventIds;
+}
+
 /** The one and the other way round. */
 describe.each([{ first: 'old' }, { first: 'new' }] as const)(
   'sent to the $first build, and then to the other',
@@ -131,21 +138,16 @@ describe.each([{ first: 'old' }, { first: 'new' }] as const)(
         { type: 'TASK_MESSAGE', payload: { message: 'm\u0007', level: 'debug' } },
       ];
       const sent = onTask(lease, 'events', { batchSeq: 1, events });
-      const ids = async (side: Side) =>
-        (JSON.parse((await send(side, sent.path, WORKER, sent.body)).text) as { eventIds: string[] }).eventIds;
-      const answer = await ids(first);
+      const answer = await idsFrom(first, sent);
       expect(answer).toEqual(['2', '3', '3', '4']);
       const before = await rows();
       const other = first === 'old' ? 'new' : 'old';
-      expect(await ids(other)).toEqual(answer);
-      expect(await ids(first)).toEqual(answer);
+      expect(await idsFrom(other, sent)).toEqual(answer);
+      expect(await idsFrom(first, sent)).toEqual(answer);
       expect(await rows()).toEqual(before);
       const conflict = onTask(lease, 'events', { batchSeq: 1, events: events.slice(1) });
       expect(await send(other, conflict.path, WORKER, conflict.body)).toMatchObject({ status: 409 });
     });
-    // A batch with U+2028, U+2029 or U+0085, and an `Idempotency-Key` in quotes, are the two exceptions from "answered once": their
-    // tests belong here.
-
     it.each([
       ['complete', { result: { n: [10, 1e-7, 'ü\u2028 🐙'], '': null } }],
       ['fail', { code: 'BROKEN', message: 'Kaputt.\u2028', retryable: false }],
@@ -176,3 +178,54 @@ describe.each([{ first: 'old' }, { first: 'new' }] as const)(
     });
   },
 );
+
+/** Release 0.1.0 compares the bytes of a batch, and takes the quotes of a key for a part of it. */
+describe('The two exceptions from "answered once"', () => {
+  const batchOf = (lease: Lease) =>
+    onTask(lease, 'events', {
+      batchSeq: 1,
+      events: [{ type: 'TASK_MESSAGE', payload: { message: 'a\u0085b\u2028c\u2029d', level: 'info' } }],
+    });
+  const quoted = (key: string) => ({ ...OWNER, 'Idempotency-Key': `"${key}"` });
+  const create = (side: Side, headers: Readonly<Record<string, string>>) =>
+    send(side, '/api/v1/tasks', headers, '{"taskType":"t"}');
+
+  it('a batch with line ends that this build stored is a conflict for 0.1.0, and nothing is stored twice', async () => {
+    const sent = batchOf(await leased('new'));
+    const answer = await idsFrom('new', sent);
+    const before = await rows();
+    expect(await send('old', sent.path, WORKER, sent.body)).toMatchObject({
+      status: 409,
+      text: expect.stringContaining('IDEMPOTENCY_CONFLICT'),
+    });
+    expect(await idsFrom('new', sent)).toEqual(answer);
+    expect(await rows()).toEqual(before);
+  });
+
+  it('a batch with line ends that 0.1.0 stored is recognised by this build', async () => {
+    const sent = batchOf(await leased('old'));
+    const answer = await idsFrom('old', sent);
+    const before = await rows();
+    expect(await idsFrom('new', sent)).toEqual(answer);
+    expect(await rows()).toEqual(before);
+  });
+
+  it('a quoted key of 0.1.0 is found by this build', async () => {
+    const key = uniqueId();
+    const { taskId } = JSON.parse((await create('old', quoted(key))).text) as Created;
+    const repeated = await create('new', quoted(key));
+    expect(repeated).toMatchObject({ status: 200, text: expect.stringContaining(taskId) });
+  });
+
+  it('a quoted key of this build is another key for 0.1.0', async () => {
+    const key = uniqueId();
+    const { taskId } = JSON.parse((await create('new', quoted(key))).text) as Created;
+    const repeated = await create('old', quoted(key));
+    expect(repeated.status).toBe(201);
+    expect(repeated.text).not.toContain(taskId);
+    expect(await create('new', { ...OWNER, 'Idempotency-Key': key })).toMatchObject({
+      status: 200,
+      text: expect.stringContaining(taskId),
+    });
+  });
+});

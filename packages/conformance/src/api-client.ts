@@ -1,4 +1,5 @@
 import type { JsonObject } from '../../protocol/src/json-schema.js';
+import type { Service } from '../../protocol/src/snapshots.js';
 import type { Action, Created, Page, Snapshot, TaskList } from './wire.js';
 
 export type HeaderMap = Readonly<Record<string, string>>;
@@ -23,6 +24,11 @@ export class ApiClient {
     readonly credentials: HeaderMap,
     private readonly timeoutMs: number,
   ) {}
+
+  /** The version and the features. */
+  service(): Promise<Answer<Service>> {
+    return this.request('GET', '/api/v1');
+  }
 
   create(body: JsonObject, headers: HeaderMap = {}): Promise<Answer<Created>> {
     return this.post('/api/v1/tasks', body, headers);

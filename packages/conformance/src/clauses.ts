@@ -10,6 +10,7 @@ import * as cursors from './checks/cursors.js';
 import * as errors from './checks/errors.js';
 import * as events from './checks/events.js';
 import * as sse from './checks/event-streams.js';
+import * as features from './checks/features.js';
 import * as files from './checks/files.js';
 import * as following from './checks/following.js';
 import * as http from './checks/http.js';
@@ -181,6 +182,15 @@ export const CLAUSES: readonly Clause[] = [
       spellings.upperCaseInPaths,
     ],
     ['http.task-id-in-frames', 'Answers have the lower case.', TASK, spellings.upperCaseInFrames],
+  ]),
+  ...under(PROTOCOL, 'Version and features: `GET /api/v1`', [
+    ['features.list', '`features` | What all live replicas know', [], features.service],
+    [
+      'features.workers',
+      "`GET /worker/v1` answers the same to a worker's token.",
+      ['worker'],
+      features.serviceForWorkers,
+    ],
   ]),
   ...under(PROTOCOL, 'Create: `POST /tasks`', [
     ['create.created', 'HTTP/1.1 201 Created', TASK, creating.created],

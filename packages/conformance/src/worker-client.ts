@@ -17,6 +17,10 @@ export class WorkerClient {
     this.#headers = { Authorization: `Bearer ${token}` };
   }
 
+  service(): Promise<Answer<Service>> {
+    return this.http.request('GET', '/worker/v1', { headers: this.#headers });
+  }
+
   claim(
     taskTypes: readonly string[],
     {

@@ -56,7 +56,7 @@ export interface LeasedTask {
 export interface LeasedTexts {
   input(): string;
   metadata(): string;
-  /** Of the answer with this index. */
+  /** The payload of the answer with this index. */
   payload(index: number): string;
 }
 

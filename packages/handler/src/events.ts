@@ -73,7 +73,7 @@ export function eventTooLarge(maxBytes: number): Refused {
   return new Refused('PAYLOAD_TOO_LARGE', `An event payload may have at most ${maxBytes} bytes.`);
 }
 
-/** Of the JSON that the service stores. */
+/** The bytes of the JSON that the service stores. */
 export function bytesOf(value: object | string): number {
   return Buffer.byteLength(storedJson(value));
 }

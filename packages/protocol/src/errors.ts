@@ -86,7 +86,7 @@ export const ERRORS = {
   SERVICE_UNAVAILABLE: {
     kind: 'unavailable',
     meaning:
-      'with `Retry-After`: PostgreSQL does not answer, too much is waiting, the attachment store does not answer or has no room, the service drains, or a part of the host failed or took over 10 s. What was asked may have been done: repeat it with the same identifiers',
+      'with `Retry-After`: PostgreSQL does not answer, too much is waiting, the service drains, or a part of the host failed or took over 10 s. The attachment store does not answer or has no room. What was asked may have been done: repeat it with the same identifiers',
   },
   INTERNAL_ERROR: { kind: 'fault', meaning: 'a fault of the service; the correlation id leads to it' },
 } as const satisfies Readonly<Record<string, ErrorRow>>;

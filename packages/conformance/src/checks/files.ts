@@ -51,7 +51,7 @@ export const createdWithFiles: Check = async (scene) => {
   demandRefusal(await createWithFile(scene, { more, text: 'other' }), 'IDEMPOTENCY_CONFLICT');
 };
 
-/** As long as that of a browser. */
+/** A boundary as long as that of a browser. */
 const BOUNDARY = '----------------taskbridge-conformance';
 
 /** A form whose file has this head, byte for byte. */
