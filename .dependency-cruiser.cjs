@@ -161,9 +161,15 @@ module.exports = {
     ),
     withinSrc(
       'use-cases-know-no-transport',
-      'A use-case serves WebSocket, HTTP, inline handlers and workers alike: it knows ports, store and domain, no DTO.',
+      'A use-case serves WebSocket, HTTP, inline handlers and workers alike: it knows ports, store and domain, no DTO; and what all replicas know.',
       USE_CASES,
-      [USE_CASES, '^src/tasks/(store|domain|ports)/', '^src/database/[^/]+\\.ts$', '^src/(auth|ownership|uploads)/'],
+      [
+        USE_CASES,
+        '^src/tasks/(store|domain|ports)/',
+        '^src/database/[^/]+\\.ts$',
+        '^src/(auth|ownership|uploads)/',
+        '^src/replicas/live-replicas\\.ts$',
+      ],
     ),
     withinSrc(
       'routes-know-use-cases',

@@ -146,14 +146,6 @@ export class MemoryServer {
       path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/attachments\/(?<attachmentId>[^/]+)$/,
       answer: (exchange) => this.download(exchange),
     },
-    {
-      method: 'GET',
-      path: /^\/worker\/v1$/,
-      answer: async (exchange) => {
-        this.checkWorker(exchange);
-        return { status: 200, body: { version: 'memory', features: ['steps'] } };
-      },
-    },
     { method: 'POST', path: /^\/worker\/v1\/leases$/, answer: (exchange) => this.leases(exchange) },
     {
       method: 'POST',
@@ -484,12 +476,12 @@ export class MemoryServer {
 
   service(exchange: Exchange): Reply {
     this.caller(exchange);
-    return { status: 200, body: { version: '0.0.0', features: ['bigIntegers'] } };
+    return { status: 200, body: { version: '0.0.0', features: ['bigIntegers', 'steps'] } };
   }
 
   serviceForWorkers(exchange: Exchange): Reply {
     this.checkWorker(exchange);
-    return { status: 200, body: { version: '0.0.0', features: ['bigIntegers'] } };
+    return { status: 200, body: { version: '0.0.0', features: ['bigIntegers', 'steps'] } };
   }
 
   async leases(exchange: Exchange): Promise<Reply> {

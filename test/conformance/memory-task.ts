@@ -41,7 +41,7 @@ export class MemoryTask {
   spentAttempts = 0;
   /** The last finished step, else the head when the attempt began. Events after it are void when the attempt is lost. */
   attemptBase = 0;
-  /** By key. */
+  /** The finished steps by their keys. */
   readonly steps = new Map<string, { readonly result: unknown; readonly eventId: string }>();
   batchSeq = 0;
   batch = '';

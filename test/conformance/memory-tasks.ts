@@ -171,6 +171,7 @@ export class MemoryTasks {
     const task = this.held(taskId, leaseToken);
     if (batchSeq !== task.batchSeq) this.checkOrder(task, Number(batchSeq));
     task.batchSeq = Number(batchSeq);
+    task.batch = '';
     return this.storeStep(task, String(key), result);
   }
 

@@ -63,6 +63,7 @@ describe('The table of requests', () => {
     ['ClaimTasks', worker.ClaimDto],
     ['ProveLease', worker.LeaseTokenDto],
     ['AppendEvents', worker.AppendEventsDto],
+    ['FinishStep', worker.FinishStepDto],
     ['SuspendTask', worker.SuspendDto],
     ['CompleteTask', worker.CompleteDto],
     ['FailAttempt', worker.FailDto],
@@ -160,7 +161,7 @@ describe('A shape', () => {
 
 describe('The table of events', () => {
   it('says which types a running attempt may append, and which end a task', () => {
-    expect(APPENDABLE_TYPES).toEqual(['TASK_STARTED', 'TASK_PROGRESS', 'TASK_MESSAGE', 'TASK_OUTPUT']);
+    expect(APPENDABLE_TYPES).toEqual(['TASK_STARTED', 'TASK_PROGRESS', 'TASK_MESSAGE', 'TASK_OUTPUT', 'TASK_STEP']);
     expect(EVENT_TYPES.filter(endsTask)).toEqual(['TASK_COMPLETED', 'TASK_FAILED', 'TASK_CANCELLED']);
     expect(endsTask('constructor')).toBe(false);
   });

@@ -198,10 +198,12 @@ async function allEvents(client: Client, task: RemoteTask): Promise<void> {
   await task.resume();
   const expiresAt = new Date(Date.now() + 60_000).toISOString();
   const asked = { expiresAt, interaction: { question: 'Go on?' }, uiHints: { style: 'modal' } };
+  await task.append(output('void'));
   const suspendId = await task.suspend(question(asked));
   const action = { clientActionId: uniqueId(), suspendId, actionType: 'approve' };
   await client.post(`/api/v1/tasks/${task.taskId}/actions`, action);
   await task.resume();
+  await task.finishStep('last', { rows: 3 });
   await task.complete({ any: ['thing'] });
 }
 

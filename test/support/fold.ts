@@ -258,11 +258,9 @@ function ofSteps(log: readonly EventRow[], steps: readonly StepRow[]): string[] 
   const told: string[] = [];
   let boundary = 0;
   for (const { event_id, type, payload, attempt } of log) {
-    const since = payload['supersedesAfterEventId'];
+    const since = payload['supersedesAfterEventId'] as string | undefined;
     if (since !== undefined && Number(since) < boundary)
-      violations.push(
-        `I8 event ${event_id}, ${type}, voids after ${String(since)} what a step made valid at ${boundary}`,
-      );
+      violations.push(`I8 event ${event_id}, ${type}, voids after ${since} what a step made valid at ${boundary}`);
     if (type !== 'TASK_STEP' || payload['state'] !== 'completed') continue;
     boundary = Number(event_id);
     told.push(`${String(payload['key'])} at ${event_id} by ${attempt}`);

@@ -26,6 +26,12 @@ export class RemoteTask {
     return accepted(await this.worker.events(this.lease, ++this.#batchSeq, events)).eventIds;
   }
 
+  /** The event of its end. */
+  async finishStep(key: string, result: unknown): Promise<string> {
+    const body = { batchSeq: ++this.#batchSeq, key, result };
+    return accepted(await this.worker.call<{ eventId: string }>(this.lease, 'steps', body)).eventId;
+  }
+
   /** Stores an event and answers its id. */
   async progress(percent: number): Promise<string> {
     return (await this.append(progress(percent)))[0] ?? '';

@@ -34,10 +34,6 @@ export class WorkerClient {
     return this.http.post('/worker/v1/leases', body, this.#headers, signal);
   }
 
-  features(): Promise<Answer<Service>> {
-    return this.http.request('GET', '/worker/v1', { headers: this.#headers });
-  }
-
   events(held: Held, batchSeq: number, events: readonly WorkerEvent[]): Promise<Answer<{ eventIds: string[] }>> {
     return this.call(held, 'events', { batchSeq, events });
   }

@@ -33,7 +33,7 @@ export interface FinishedStep {
 
 /** What is stored of a step. Where it was finished before, that is the result of then. */
 export interface StoredResult {
-  /** Of its TASK_STEP. */
+  /** The id of its TASK_STEP. */
   readonly eventId: number;
   readonly resultJson: string;
 }

@@ -293,7 +293,7 @@ export const handlers = {
     await output(`${second} fox`);
     await output(`${second} vixen`, { channel: 'other' });
   },
-  /** Ten steps in a row, each with its own output. Its attempt is lost, or fails, where it is told to. */
+  /** Steps in a row, each with its own output. Its first attempt fails or hangs where the input says. */
   'both.steps': async (
     { count = 3, failAfter, hangAfter },
     { step, output, progress, message, attempt, signal, taskId },

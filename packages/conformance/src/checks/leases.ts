@@ -180,7 +180,7 @@ export const heartbeatExtends: Check = async (scene) => {
 
 export const resumed: Check = async (scene) => {
   const task = await scene.begin();
-  await task.append(progress(1));
+  await task.append(message('read'));
   await task.suspend(question('publish'));
   const before = task.lease;
   await scene.a.act(task.taskId, {

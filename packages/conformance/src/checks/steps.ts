@@ -4,10 +4,13 @@ import { accepted, message, output, progress, question } from '../driven-task.js
 import { NotChecked } from '../outcomes.js';
 import type { Scene } from '../scene.js';
 
+export async function areStored(scene: Scene): Promise<boolean> {
+  return accepted(await scene.worker.service()).features.includes('steps');
+}
+
 /** @throws NotChecked where steps are not stored */
 async function begun(scene: Scene) {
-  const { features } = accepted(await scene.worker.features());
-  if (!features.includes('steps')) throw new NotChecked('the service does not have the feature `steps`');
+  if (!(await areStored(scene))) throw new NotChecked('the service does not have the feature `steps`');
   return scene.begin();
 }
 
@@ -56,7 +59,7 @@ export const retrying: Check = async (scene) => {
   await task.append(retry('2'));
   demandSame('the event', await endOf(scene, task.taskId, 1), [['TASK_STEP', { ...retry('2').payload, attempt: 1 }]]);
   await task.finishStep('draft', 1);
-  const tooFar = await task.worker.events(task.lease, 4, [retry('2')]);
+  const tooFar = await task.worker.events(task.lease, 5, [retry('2')]);
   demandRefusal(tooFar, 'REQUEST_VALIDATION_ERROR');
 };
 
