@@ -38,7 +38,7 @@ GET /worker/v1                                       401     401       401      
 POST /worker/v1/leases                               401     401       401       401    401       401   401    401     401     401    200     200    401    401    401
 POST /worker/v1/tasks/:taskId/events                 401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
 POST /worker/v1/tasks/:taskId/heartbeat              401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
-POST /worker/v1/tasks/:taskId/steps                  401     401       401       401    401       401   401    401     401     401    409     409    401    401    401
+POST /worker/v1/tasks/:taskId/steps                  401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
 POST /worker/v1/tasks/:taskId/suspend                401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
 POST /worker/v1/tasks/:taskId/complete               401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
 POST /worker/v1/tasks/:taskId/fail                   401     401       401       401    401       401   401    401     401     401    200     409    401    401    401

@@ -586,6 +586,7 @@ const ALL: readonly Mutant[] = [
   {
     name: 'an answer that voids nothing',
     breaks: 'steps.resumed',
+    follows: ['events.payloads'],
     make: ({ tasks }) => {
       tasks.isPutOutAgain = () => false;
     },

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { Client, newPrincipal, uniqueId } from '../support/client.js';
 import { checkInvariants, connected, storedEnvelopes } from '../support/fold.js';
 import { textsOf } from '../support/texts.js';
-import { followWebSocket } from '../support/follow.js';
+import { followWebSocket, transports } from '../support/follow.js';
 import { Metrics } from '../support/metrics.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { eventually, type Service, startService, temporaryDirectory } from '../support/service.js';
@@ -216,7 +216,7 @@ describe.each<[string, Place]>([
 
   /** The bodies of steps that ran, in their order. */
   const ran = (taskId: string) =>
-    [...place.printed().matchAll(/^ran (\S+) (\d+)$/gm)].flatMap(([, of, index]) =>
+    [...place.printed().matchAll(/^ran (\S+) (\d+) \d+$/gm)].flatMap(([, of, index]) =>
       of === taskId ? [Number(index)] : [],
     );
 
@@ -496,6 +496,7 @@ describe.each<[string, Place]>([
         },
       ],
       ['TASK_ACTION_ACCEPTED', { suspendId: '1', actionType: 'yes' }],
+      ['TASK_RESUMED', { supersedesAfterEventId: '1' }],
       ['TASK_OUTPUT', { channel: 'text', op: 'append', data: 'after yes;', attempt: 1 }],
       [
         'TASK_SUSPENDED',
@@ -510,10 +511,36 @@ describe.each<[string, Place]>([
         },
       ],
       ['TASK_ACTION_ACCEPTED', { suspendId: 'second', actionType: 'name' }],
+      ['TASK_RESUMED', { supersedesAfterEventId: '1' }],
       ['TASK_OUTPUT', { channel: 'text', op: 'append', data: 'after name;', attempt: 1 }],
       ['TASK_COMPLETED', { result: { first: { n: 1 }, second: { name: 'Ada' }, actors: true } }],
     ]);
     expect(outcome.attempt).toBe(1);
+  });
+
+  it('streams, asks and goes on, and no transport shows its text twice, nor after a reconnect in between', async () => {
+    const client = place.client();
+    const taskId = await created(client, 'both.agent', {});
+    await seen(taskId, 'TASK_SUSPENDED');
+    const before = await Promise.all(
+      Object.values(transports).map(async (follow) => {
+        const reader = follow(client.url, taskId, null, client.headers);
+        await reader.waitFor(({ events }) => events.some(({ raw }) => raw.includes('TASK_SUSPENDED')));
+        reader.close();
+        return reader.events;
+      }),
+    );
+    await answer(client, taskId, '1', 'yes');
+    for (const [index, [name, follow]] of Object.entries(transports).entries()) {
+      const had = before[index] ?? [];
+      const reader = follow(client.url, taskId, had.at(-1)?.eventId ?? null, client.headers);
+      await reader.end(30_000);
+      const events = [...had, ...reader.events].map(({ raw }) => JSON.parse(raw) as { type: string; payload: Payload });
+      expect({ name, texts: textsOf(events) }).toEqual({
+        name,
+        texts: { text: 'plan;draft;approved;', log: 'outside;outside;' },
+      });
+    }
   });
 
   it('asks also when it swallows what ends its invocation', async () => {

@@ -69,7 +69,7 @@ function foldedOutput(log: readonly Envelope[]): string {
   for (const { type, eventId, payload } of log) {
     const id = Number(eventId);
     if (type === 'TASK_OUTPUT') pieces.push({ id, data: String(payload['data']) });
-    if (type !== 'TASK_RETRYING') continue;
+    if (payload['supersedesAfterEventId'] === undefined) continue;
     pieces = pieces.filter((piece) => piece.id <= Number(payload['supersedesAfterEventId']));
   }
   return pieces.map(({ data }) => data).join('');

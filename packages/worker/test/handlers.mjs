@@ -293,9 +293,9 @@ export const handlers = {
     await output(`${second} fox`);
     await output(`${second} vixen`, { channel: 'other' });
   },
-  /** Steps in a row, each with its own output. Its first attempt fails or hangs where the input says. */
+  /** Steps in a row, each with its own output. Its first attempt fails where the input says. */
   'both.steps': async (
-    { count = 3, failAfter, hangAfter },
+    { count = 3, failAfter, pauseMs = 0 },
     { step, output, progress, message, attempt, signal, taskId },
   ) => {
     await output('begin;');
@@ -306,8 +306,10 @@ export const handlers = {
         await step(
           'part',
           async ({ idempotencyKey }) => {
-            console.log(`ran ${taskId} ${index}`);
+            console.log(`ran ${taskId} ${index} ${attempt}`);
+            console.log(`effect ${idempotencyKey}`);
             await output(`${index};`);
+            await delay(pauseMs, undefined, { signal });
             return { index, attempt, isNamed: idempotencyKey === `${taskId}:part#${index}` };
           },
           { index },
@@ -316,9 +318,17 @@ export const handlers = {
       await progress((100 * (index + 1)) / count);
       await output('void;');
       if (attempt === 1 && failAfter === index) throw new Error('lost');
-      if (attempt === 1 && hangAfter === index) await delay(60_000, undefined, { signal });
     }
     return results;
+  },
+  /** Streams a plan, has its draft in a step, asks, and goes on. */
+  'both.agent': async (_input, { output, step, suspend }) => {
+    await output('plan;');
+    await output('outside;', { channel: 'log' });
+    await step('draft', () => output('draft;'));
+    await output('outside;', { channel: 'log' });
+    await suspend({ reasonCode: 'APPROVAL', allowedActions: ['yes'] });
+    await output('approved;');
   },
   /** A draft that is tried again within its attempt. */
   'both.step-retries': async (_input, { step, output }) => {
