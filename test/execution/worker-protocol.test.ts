@@ -106,6 +106,7 @@ const retried = (taskId: string) =>
 /** Each call of a held lease, with a body that is right. */
 const CALLS: Readonly<Record<string, (by: WorkerClient, held: Held) => Promise<Answer<unknown>>>> = {
   events: (by, held) => by.events(held, 1, [progress(1)]),
+  steps: (by, held) => by.finishStep(held, 1, 'load', { rows: 3 }),
   heartbeat: (by, held) => by.heartbeat(held),
   suspend: (by, held) => by.suspend(held),
   complete: (by, held) => by.complete(held, { done: true }),
@@ -544,6 +545,70 @@ describe('A batch of events', () => {
     expect(log).toHaveLength(5);
     expect(log.at(-1)).toMatchObject({ type: 'TASK_FAILED', payload: { code: 'EVENT_LIMIT_EXCEEDED' } });
     await small.stop();
+  });
+});
+
+describe('A step', () => {
+  const stepsOf = async (taskId: string) =>
+    (await logOf(taskId)).filter(({ type }) => type === 'TASK_STEP').map(({ payload }) => payload);
+
+  it('has one result, the first, also in later attempts, and each end of it counts as a batch', async () => {
+    const lease = await leased();
+    await worker.events(lease, 1, [output('a')]);
+    const first = await worker.finishStep(lease, 2, 'load#3@2', { rows: [1, 'ä'] });
+    const stored = { eventId: '3', result: { rows: [1, 'ä'] } };
+    expect([first.status, first.body]).toMatchObject([200, { ...stored, cancellationRequested: false }]);
+    expect((await worker.finishStep(lease, 2, 'load#3@2', { rows: [1, 'ä'] })).body).toMatchObject(stored);
+    expect((await worker.finishStep(lease, 3, 'load#3@2', 'another')).body).toMatchObject(stored);
+    expectError(await worker.events(lease, 3, [progress(1)]), 409, 'IDEMPOTENCY_CONFLICT');
+    expectError(await worker.finishStep(lease, 1, 'load#3@2', 1), 409, 'IDEMPOTENCY_CONFLICT');
+    expectError(await worker.finishStep(lease, 5, 'next', 1), 409, 'BATCH_OUT_OF_ORDER');
+    await worker.fail(lease, { retryable: true, retryAfterMs: 0 });
+    const { leases } = (await worker.claim({ taskTypes: [lease.taskType], waitTimeoutMs: 5_000, steps: true })).body;
+    const [later] = leases as [Lease];
+    expect(later.steps).toEqual([{ key: 'load#3@2', result: stored.result }]);
+    expect((await worker.finishStep(later, 1, 'load#3@2', null)).body).toMatchObject(stored);
+    expectError(await worker.finishStep(lease, 4, 'late', 1), 409, 'LEASE_LOST');
+    expect(await stepsOf(lease.taskId)).toEqual([{ key: 'load#3@2', state: 'completed', attempt: 1 }]);
+    await worker.complete(later);
+  });
+
+  it('that is finished is leased to no worker that does not know steps', async () => {
+    const lease = await leased();
+    expect(lease.steps).toBeUndefined();
+    await worker.finishStep(lease, 1, 'load', 1);
+    await worker.release(lease);
+    const claim = { taskTypes: [lease.taskType], waitTimeoutMs: 1_200 };
+    expect((await worker.claim(claim)).body.leases).toEqual([]);
+    const { leases } = (await worker.claim({ ...claim, steps: true })).body;
+    expect(leases).toMatchObject([{ taskId: lease.taskId, attempt: 2, steps: [{ key: 'load', result: 1 }] }]);
+    await worker.complete(leases[0] as Lease);
+  });
+
+  it('is refused where its key, its result or its size is wrong, and the number stays free', async () => {
+    const lease = await leased();
+    for (const key of ['', 'a b', 'k'.repeat(129), 'a#', 'a@2#1', 'ä']) {
+      expectError(await worker.finishStep(lease, 1, key, 1), 422, 'REQUEST_VALIDATION_ERROR');
+    }
+    expectError(await worker.call(lease, 'steps', { batchSeq: 1, key: 'a' }), 422, 'REQUEST_VALIDATION_ERROR');
+    expectError(await worker.finishStep(lease, 1, 'a', 'x'.repeat(65_535)), 413, 'PAYLOAD_TOO_LARGE');
+    expect((await worker.finishStep(lease, 1, 'k'.repeat(128), 'x'.repeat(65_534))).status).toBe(200);
+    await worker.complete(lease);
+  });
+
+  it('is tried again only in words of an attempt, and voids nothing that is finished', async () => {
+    const lease = await leased();
+    const retry = (supersedesAfterEventId: string, more = {}) => [
+      { type: 'TASK_STEP', payload: { key: 'draft', state: 'retrying', supersedesAfterEventId, ...more } },
+    ];
+    await worker.events(lease, 1, [output('valid')]);
+    await worker.finishStep(lease, 2, 'a', 1);
+    await worker.events(lease, 3, [output('void')]);
+    for (const events of [retry('2'), retry('5'), retry('3', { state: 'completed' }), retry('3', { attempt: 1 })]) {
+      expectError(await worker.events(lease, 4, events), 422, 'REQUEST_VALIDATION_ERROR');
+    }
+    expect((await worker.events(lease, 4, retry('3'))).body.eventIds).toEqual(['5']);
+    await worker.complete(lease);
   });
 });
 

@@ -209,6 +209,86 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: { file: 'test/execution/execution.test.ts', tests: 'unseen by others is renewed by its holder' },
   },
   {
+    name: 'a finished step that does not move what counts',
+    changes: [
+      {
+        file: 'src/tasks/store/append-batch.ts',
+        from: 'CASE WHEN r.step_key IS NULL THEN t.attempt_base ELSE t.head_event_id + r.event_count END',
+        to: 't.attempt_base',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/append-statement.test.ts', tests: 'leaves the task as decide leaves it' },
+  },
+  {
+    name: 'a step whose result is not stored with its event',
+    changes: [
+      {
+        file: 'src/tasks/store/append-batch.ts',
+        from: 'USING (task_id) WHERE r.step_key IS NOT NULL\n',
+        to: 'USING (task_id) WHERE false\n',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/append-statement.test.ts', tests: 'stores the result of a step with its event' },
+  },
+  {
+    name: 'a new try of a step that may void what is finished',
+    changes: [
+      {
+        file: 'src/tasks/store/append-batch.ts',
+        from: 'r.voids_from >= t.attempt_base',
+        to: 'r.voids_from >= 0',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/append-statement.test.ts', tests: 'stores what decide stores' },
+  },
+  {
+    name: 'a run again that puts out what is valid',
+    changes: [
+      {
+        file: 'packages/handler/src/steps.ts',
+        from: 'this.#isSilent = stored.length > 0;',
+        to: 'this.#isSilent = false;',
+      },
+    ],
+    caughtBy: { file: 'test/execution/runner.test.ts', tests: 'nothing is put out again' },
+  },
+  {
+    name: 'a step that does not wait for what was put out before it',
+    changes: [
+      {
+        file: 'packages/handler/src/event-sender.ts',
+        from: '    await this.settled();\n    const finished',
+        to: '    const finished',
+      },
+    ],
+    caughtBy: { file: 'test/execution/runner.test.ts', tests: 'stores its result behind what was put out' },
+  },
+  {
+    name: 'a task with a finished step for a worker that does not know steps',
+    changes: [
+      {
+        file: 'src/tasks/store/lock-tasks.ts',
+        from: 'AND ($8 OR NOT EXISTS',
+        to: 'AND (true OR $8 OR NOT EXISTS',
+      },
+    ],
+    caughtBy: {
+      file: 'test/execution/worker-protocol.test.ts',
+      tests: 'is leased to no worker that does not know steps',
+    },
+  },
+  {
+    name: 'an answer that voids nothing',
+    changes: [
+      {
+        file: 'src/tasks/domain/decide.ts',
+        from: '  if (!isPutOutAgain ||',
+        to: '  if (isPutOutAgain || !isPutOutAgain ||',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/domain.test.ts', tests: 'voids what was put out before a question' },
+  },
+  {
     name: 'a refused event that nobody awaits is swallowed',
     changes: [
       {

@@ -35,6 +35,8 @@ async function verdict(lines: readonly Line[]) {
 const raw = (id: number, type = 'TASK_PROGRESS', more = {}) =>
   JSON.stringify({ type, taskId: 't', eventId: String(id), createdAt: '2026-11-21T12:00:10.123Z', payload: more });
 
+const step = (id: number, key: string) => raw(id, 'TASK_STEP', { key, state: 'completed', attempt: 1 });
+
 /** A task of four events that is over. */
 const LOG = [raw(1, 'TASK_STARTED'), raw(2), raw(3), raw(4, 'TASK_COMPLETED', { result: 1 })];
 const row = (overrides: Line = {}): Line => ({
@@ -80,6 +82,7 @@ describe('packages/checker', () => {
       reordered: 0,
       mismatches: 0,
       'terminal violations': 0,
+      steps: 0,
       limbo: 0,
       unfinished: 0,
     });
@@ -185,6 +188,21 @@ describe('packages/checker', () => {
       'an event that came after the end of the stream',
       { 'terminal violations': 1, duplicates: 1 },
       [connected(), ...events(...LOG), ended, ...events(e4), ...stored()],
+    ],
+    [
+      'a step that is finished twice',
+      { steps: 1 },
+      stored([raw(1, 'TASK_STARTED'), step(2, 'a'), step(3, 'a'), raw(4, 'TASK_COMPLETED')]),
+    ],
+    [
+      'a retry that voids what a step had made valid',
+      { steps: 1 },
+      stored([
+        raw(1, 'TASK_STARTED'),
+        step(2, 'a'),
+        raw(3, 'TASK_RETRYING', { supersedesAfterEventId: '1' }),
+        raw(4, 'TASK_COMPLETED'),
+      ]),
     ],
     [
       'a task that nothing will go on with',

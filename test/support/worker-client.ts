@@ -30,6 +30,7 @@ export interface Lease {
   readonly cancellationRequested: boolean;
   readonly resume?: ActionAnswer;
   readonly answers: readonly ActionAnswer[];
+  readonly steps?: readonly { readonly key: string; readonly result: unknown }[];
 }
 
 /** All that a call needs to prove that it may. */
@@ -39,6 +40,7 @@ export interface Claim {
   readonly taskTypes: readonly string[];
   readonly maxTasks?: number;
   readonly waitTimeoutMs?: number;
+  readonly steps?: boolean;
 }
 
 export interface Appended {
@@ -97,10 +99,10 @@ export class WorkerClient {
 
   /** Does not wait unless told to. */
   claim(
-    { taskTypes, maxTasks = 1, waitTimeoutMs = 0 }: Claim,
+    { taskTypes, maxTasks = 1, waitTimeoutMs = 0, steps }: Claim,
     signal?: AbortSignal,
   ): Promise<Answer<{ leases: Lease[] }>> {
-    const body = { workerId: this.workerId, taskTypes, maxTasks, waitTimeoutMs };
+    const body = { workerId: this.workerId, taskTypes, maxTasks, waitTimeoutMs, steps };
     return this.#http.request('POST', '/worker/v1/leases', {
       headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${this.token}` },
       body: JSON.stringify(body),
@@ -118,6 +120,15 @@ export class WorkerClient {
 
   events(held: Held, batchSeq: number, events: readonly WorkerEvent[]): Promise<Answer<Appended>> {
     return this.call(held, 'events', { batchSeq, events });
+  }
+
+  finishStep(
+    held: Held,
+    batchSeq: number,
+    key: string,
+    result: unknown,
+  ): Promise<Answer<Beat & { eventId: string; result: unknown }>> {
+    return this.call(held, 'steps', { batchSeq, key, result });
   }
 
   heartbeat(held: Held): Promise<Answer<Beat>> {

@@ -9,6 +9,7 @@ export const COUNTS = [
   { name: 'reordered', meaning: 'delivered after an event with a greater id', mustBeZero: true },
   { name: 'mismatches', meaning: 'delivered with other bytes than stored, or never stored', mustBeZero: true },
   { name: 'terminal violations', meaning: 'an end that is not the one, last event of its task', mustBeZero: true },
+  { name: 'steps', meaning: 'steps that are finished twice, or whose output is void later', mustBeZero: true },
   { name: 'limbo', meaning: 'tasks that are not over, and that nothing will go on with', mustBeZero: true },
   { name: 'unfinished', meaning: 'subscribers that were never told of the end of their task', mustBeZero: true },
 ];

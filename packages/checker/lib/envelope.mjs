@@ -1,13 +1,18 @@
 import { createHash } from 'node:crypto';
 
-/** A delivered or stored envelope, with a digest of its bytes. Undefined when the text is no envelope. */
+/**
+ * A delivered or stored envelope, with a digest of its bytes. `step`: the key of the step that it finishes. `since`: the event after which
+ * it voids progress and output. Undefined when the text is no envelope.
+ */
 export function readEnvelope(raw) {
   if (typeof raw !== 'string') return undefined;
   try {
-    const { type, taskId, eventId } = JSON.parse(raw);
+    const { type, taskId, eventId, payload } = JSON.parse(raw);
     const id = /^[1-9][0-9]*$/.test(eventId) ? Number(eventId) : Number.NaN;
     if (typeof type !== 'string' || typeof taskId !== 'string' || !Number.isSafeInteger(id)) return undefined;
-    return { type, taskId, id, digest: createHash('sha1').update(raw).digest('base64') };
+    const step = type === 'TASK_STEP' && payload?.state === 'completed' ? payload.key : undefined;
+    const since = payload?.supersedesAfterEventId;
+    return { type, taskId, id, digest: createHash('sha1').update(raw).digest('base64'), step, since };
   } catch {
     return undefined;
   }

@@ -39,10 +39,10 @@ export class Task {
     this.findings.count('acknowledged');
   }
 
-  store({ id, type, digest }) {
+  store({ id, type, digest, step, since }) {
     this.findings.count('stored');
     const before = this.#log.get(id);
-    if (before === undefined) this.#log.set(id, { type, digest });
+    if (before === undefined) this.#log.set(id, { type, digest, step, since });
     else if (before.digest === digest) this.findings.report('duplicates', `${this}: event ${id} is stored twice`);
     else this.findings.report('mismatches', `${this}: event ${id} is stored with two contents`);
     this.#head = Math.max(this.#head, id);
@@ -59,6 +59,7 @@ export class Task {
       if (!this.#log.has(id)) this.findings.report('lost', `${this}: event ${id} was acknowledged, and is not stored`);
     }
     this.#judgeLog();
+    this.#judgeSteps();
     // The fault of a row that was set aside is known, and waits for an operator.
     if (this.#row?.aside) return;
     if (this.#row) this.#judgeRow(this.#row);
@@ -74,6 +75,21 @@ export class Task {
     if (ends.length > 1) this.findings.report('terminal violations', `${this}: ends ${ends.length} times`);
     if (ends.length > 0 && !this.isOver) {
       this.findings.report('terminal violations', `${this}: goes on after its end, event ${ends[0]}`);
+    }
+  }
+
+  /** A step is finished once, and nothing voids what came before its end. */
+  #judgeSteps() {
+    const finished = new Set();
+    let boundary = 0;
+    for (const [id, { step, since }] of [...this.#log].sort(([a], [b]) => a - b)) {
+      if (since !== undefined && Number(since) < boundary) {
+        this.findings.report('steps', `${this}: event ${id} voids what is after ${since}, a step ended at ${boundary}`);
+      }
+      if (step === undefined) continue;
+      if (finished.has(step)) this.findings.report('steps', `${this}: event ${id} finishes the step ${step} again`);
+      finished.add(step);
+      boundary = id;
     }
   }
 
