@@ -105,6 +105,18 @@ describe('nginx with the configuration of deploy/nginx', () => {
       expect(answer.headers.get('www-authenticate')).toBe('Basic realm="TaskBridge"');
     });
 
+    it.each([
+      ['/api/v1', basic('alice')],
+      ['/worker/v1', `Bearer ${WORKER_TOKEN}`],
+    ])('learns the features at %s, with and without a slash', async (path, authorization) => {
+      for (const spelt of [path, `${path}/`]) {
+        const answer = await new LoggedIn(nginx.url, authorization).request('GET', spelt);
+        expect(answer).toMatchObject({ status: 200, body: { features: expect.arrayContaining(['bigIntegers']) } });
+        const refused = await new LoggedIn(nginx.url, undefined).request('GET', spelt);
+        expect(refused).toMatchObject({ status: 401, body: { code: 'AUTHENTICATION_ERROR' } });
+      }
+    });
+
     it.each(SPELLINGS)('is not changed by headers %s', async (_how, spell) => {
       const ofAlice = await create(alice);
       const spoofed = Object.entries(IDENTITY).map(([name, value]) => `${spell(name)}: ${value}`);
