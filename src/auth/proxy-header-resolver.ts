@@ -11,6 +11,8 @@ const PRINCIPAL = patternOf(PRINCIPAL_ID);
 const SCOPE = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$/;
 
 const LOOPBACK = /^(::ffff:)?127\.\d+\.\d+\.\d+$|^::1$/;
+/** Names of headers that proxies add. */
+const OF_PROXIES = /^(forwarded|via|x-forwarded.*|x-real-ip|x-client-ip|x-original-.*|true-client-ip|cf-.*)$/;
 const LOOPBACK_HOST = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
 /** Trusts the headers of an auth proxy that verifies credentials and strips what clients send under these names. */
@@ -53,11 +55,12 @@ export class ProxyHeaderResolver extends AuthContextResolver {
 
   /**
    * A program on this machine, where the service asks nobody who they are. Not what a proxy on this machine passes on, and not the
-   * page of another site whose name leads to this machine (DNS rebinding).
+   * page of another site whose name leads to this machine (DNS rebinding). nginx speaks HTTP/1.0 unless told otherwise, names this
+   * machine as the host, and adds no header.
    */
-  private isLocal({ headers, socket }: IncomingMessage): boolean {
+  private isLocal({ headers, httpVersion, socket }: IncomingMessage): boolean {
     if (this.config.requireAuthenticatedPrincipal || this.proof.isPossible) return false;
-    const isPassedOn = ['forwarded', 'x-forwarded-for', 'x-forwarded-proto', 'via'].some((name) => name in headers);
+    const isPassedOn = httpVersion === '1.0' || Object.keys(headers).some((name) => OF_PROXIES.test(name));
     const host = URL.parse(`http://${headers.host}`)?.hostname ?? '';
     return !isPassedOn && LOOPBACK.test(socket.remoteAddress ?? '') && LOOPBACK_HOST.test(host);
   }

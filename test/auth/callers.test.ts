@@ -232,6 +232,8 @@ describe.each(['owner', 'tenant'])('With the policy %s', (policy) => {
     it.each<[string, Record<string, string>]>([
       ['went through a proxy', { 'X-Forwarded-For': '192.0.2.1' }],
       ['went through a proxy that says so by another header', { Forwarded: 'for=192.0.2.1' }],
+      ['went through an nginx of a common recipe', { 'X-Real-IP': '192.0.2.1' }],
+      ['went through a proxy that names the host', { 'X-Forwarded-Host': 'tasks.example' }],
       ['came to another name, as the page of another site can make it', { Host: 'evil.example' }],
     ])('has the scopes of everybody when the request %s', async (_what, headers) => {
       const taskId = await waiting(newPrincipal(local.url));
@@ -245,6 +247,18 @@ describe.each(['owner', 'tenant'])('With the policy %s', (policy) => {
       expectError(await rawBytes(local.url, bytes(head(sent))), 404, 'TASK_NOT_FOUND');
       const plain = { Host: `localhost:${port}`, Connection: 'close' };
       expect((await rawBytes(local.url, bytes(head(plain)))).status).toBe(200);
+    });
+
+    it('has the scopes of everybody over HTTP/1.0, which an nginx speaks that nobody told more than where to pass it', async () => {
+      const taskId = await waiting(newPrincipal(local.url));
+      const { host } = new URL(local.url);
+      const asked = (version: string) =>
+        rawBytes(
+          local.url,
+          `GET /api/v1/tasks/${taskId} HTTP/${version}\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
+        );
+      expectError(await asked('1.0'), 404, 'TASK_NOT_FOUND');
+      expect((await asked('1.1')).status).toBe(200);
     });
   });
 });

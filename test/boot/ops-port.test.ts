@@ -58,7 +58,7 @@ describe('With OPS_PORT', () => {
   });
 
   it('the other port has the details, the metrics and the liveness', async () => {
-    const details = { postgres: { status: 'ready' }, executor: { status: 'ready' } };
+    const details = { postgres: { status: 'ready' }, executor: { status: 'ready' }, attachments: { status: 'ready' } };
     const ready = await get(`${ops}/ready`);
     expect([ready.status, JSON.parse(ready.text)]).toEqual([200, { status: 'ready', details }]);
     expect((await get(`${ops}/metrics`)).text).toContain('taskbridge_task_starts_total 0');

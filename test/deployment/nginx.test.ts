@@ -105,6 +105,20 @@ describe('nginx with the configuration of deploy/nginx', () => {
       expect(answer.headers.get('www-authenticate')).toBe('Basic realm="TaskBridge"');
     });
 
+    it.each([
+      ['/api/v1', basic('alice')],
+      ['/worker/v1', `Bearer ${WORKER_TOKEN}`],
+    ])('learns the features at %s, with and without a slash', async (path, authorization) => {
+      for (const spelt of [path, `${path}/`]) {
+        const asked = (headers: Record<string, string>) =>
+          fetch(`${nginx.url}${spelt}`, { headers, redirect: 'manual' });
+        const answer = await asked({ Authorization: authorization });
+        expect(answer.status).toBe(200);
+        expect(await answer.json()).toMatchObject({ features: expect.arrayContaining(['bigIntegers']) });
+        expect((await asked({})).status).toBe(401);
+      }
+    });
+
     it.each(SPELLINGS)('is not changed by headers %s', async (_how, spell) => {
       const ofAlice = await create(alice);
       const spoofed = Object.entries(IDENTITY).map(([name, value]) => `${spell(name)}: ${value}`);

@@ -40,7 +40,7 @@ export async function buildOf(base: string): Promise<Build> {
     .then((line) => line.trim())
     .catch(() => {
       throw new Error(
-        `there is no commit and no build ${base}; a shallow clone lacks old commits: git fetch --unshallow`,
+        `there is no commit and no build ${base} (a shallow clone lacks old commits: git fetch --unshallow)`,
       );
     });
   const folder = join(cache, commit);

@@ -185,9 +185,9 @@ class TaskModel {
     if (receipt !== undefined) return receipt === content ? 'DEDUPLICATED' : 'IDEMPOTENCY_CONFLICT';
     const question = this.questions.get(suspendId);
     if (!question) return 'NOT_FOUND';
-    if (this.state === 'over') return 'TASK_ALREADY_TERMINAL';
-    if (question.state !== 'open') return 'REJECTED_ALREADY_RESOLVED';
+    if (question.state === 'answered') return 'REJECTED_ALREADY_RESOLVED';
     if (question.expired) return 'REJECTED_EXPIRED';
+    if (this.state === 'over') return 'TASK_ALREADY_TERMINAL';
     if (!ALLOWED.includes(actionType)) return 'ACTION_NOT_ALLOWED';
     this.receipts.set(clientActionId, content);
     question.state = 'answered';

@@ -134,11 +134,14 @@ describe('The paired bench', () => {
     ]);
   }, 180_000);
 
+  const noBuild = (base: string) =>
+    `there is no commit and no build ${base} (a shallow clone lacks old commits: git fetch --unshallow)`;
+
   it.each([
     [[], '--base names the commit, or the folder of a build, to compare with'],
-    [['--base', 'no-such-commit'], 'there is no commit and no build no-such-commit'],
-    [['--base=--all'], 'there is no commit and no build --all'],
-    [['--base', 'src'], 'there is no commit and no build src'],
+    [['--base', 'no-such-commit'], noBuild('no-such-commit')],
+    [['--base=--all'], noBuild('--all')],
+    [['--base', 'src'], noBuild('src')],
     [['--base', 'dist', '--only', 'create,delete'], 'there is no operation delete: create, claim, append, end'],
     [['--base', 'dist', '--pairs', '0'], '--pairs takes a whole number from 1 to 999999, not 0'],
     [['--base', 'dist', '--count', '1.5'], '--count takes a whole number from 1 to 999999, not 1.5'],
