@@ -9,8 +9,10 @@ const LOOK_MS = 500;
 
 interface Waiter {
   readonly taskTypes: ReadonlySet<string>;
-  /** It takes tasks of some tenants only, or none with a finished step. Whether a task is for it, only its query can tell. */
+  /** It takes tasks of some tenants only. Whether a task is for it, only its query can tell. */
   readonly isForSome: boolean;
+  /** Without it, a task with a finished step is not for it. */
+  readonly knowsSteps: boolean;
   /** Called with whether there may be a task. */
   readonly wake: (maybe: boolean) => void;
 }
@@ -44,8 +46,8 @@ export class WaitingClaims {
   }
 
   /** Whether each of these types has a waiting claim that would take any task of it. */
-  isWaitedFor(taskTypes: readonly string[]): boolean {
-    const waiters = [...this.#waiters];
+  isWaitedFor(taskTypes: readonly string[], knowsSteps: boolean): boolean {
+    const waiters = [...this.#waiters].filter((waiter) => waiter.knowsSteps || !knowsSteps);
     return taskTypes.every((taskType) => waiters.some((waiter) => !waiter.isForSome && waiter.taskTypes.has(taskType)));
   }
 
@@ -57,7 +59,7 @@ export class WaitingClaims {
     taskTypes: readonly string[],
     timeoutMs: number,
     signal: AbortSignal,
-    isForSome = false,
+    { isForSome = false, knowsSteps = true }: Partial<Pick<Waiter, 'isForSome' | 'knowsSteps'>> = {},
   ): Promise<boolean> {
     if (this.drain.workEnds.aborted || signal.aborted) return false;
     return new Promise((resolve) => {
@@ -68,7 +70,7 @@ export class WaitingClaims {
         resolve(maybe);
       };
       const abort = () => leave(false);
-      const waiter = { taskTypes: new Set(taskTypes), isForSome, wake: leave };
+      const waiter = { taskTypes: new Set(taskTypes), isForSome, knowsSteps, wake: leave };
       const timer = setTimeout(abort, timeoutMs);
       signal.addEventListener('abort', abort);
       this.#waiters.add(waiter);
@@ -76,12 +78,12 @@ export class WaitingClaims {
   }
 
   /**
-   * A task of this type may be claimable. Wakes the claim that has waited longest for this type. Claims for some tasks only wake,
-   * too: the task may be for one of them, or for none.
+   * A task of this type may be claimable. Wakes the claim that has waited longest for this type. Claims for some tenants wake, too:
+   * the task may be for one of them, or for none. `hasSteps`: only a claim that knows steps can take it.
    */
-  notify(taskType: string): void {
+  notify(taskType: string, hasSteps = false): void {
     for (const waiter of [...this.#waiters]) {
-      if (!waiter.taskTypes.has(taskType)) continue;
+      if (!waiter.taskTypes.has(taskType) || (hasSteps && !waiter.knowsSteps)) continue;
       waiter.wake(true);
       if (!waiter.isForSome) return;
     }

@@ -3,10 +3,12 @@ import { MAX_STEP_RESULT_BYTES } from '#protocol/limits.js';
 import { backoffMs } from './backoff.js';
 import { eventInvalid, stepRetryingEvent } from './events.js';
 import type { EventSender } from './event-sender.js';
+import { failureOf } from './failures.js';
 import type { HalfCharacters } from './half-characters.js';
 import { LeaseLost, Refused } from './holder-errors.js';
 import type { FinishedStep, StoredResult } from './lease-holder.js';
 import { NotStorable, storableJson, TooLarge } from './storable-json.js';
+import { tangible } from './tangible.js';
 import { type StepOptions, type StepRun, Suspended, TaskFailure } from './task-handler.js';
 
 const LONGEST_BACKOFF_MS = 10_000;
@@ -119,7 +121,8 @@ export class Steps {
       open.hasPutOut = false;
       try {
         return await this.once(key, body, timeoutSeconds);
-      } catch (error) {
+      } catch (thrown) {
+        const error = tangible(thrown);
         if (isLast || signal.aborted || isFinal(error)) throw error;
       }
       if (halves.isWaiting) halves.drop();
@@ -152,7 +155,7 @@ function overlap(why: string): Refused {
 
 /** Another try would come to the same, or there is nobody left to try. */
 function isFinal(error: unknown): boolean {
-  if (error instanceof TaskFailure) return error.options.retryable !== true;
+  if (error instanceof TaskFailure) return !failureOf(error).retryable;
   return error instanceof Suspended || error instanceof Refused || error instanceof LeaseLost;
 }
 

@@ -26,6 +26,14 @@ function storedResultIn(json: string): StoredResult & SignOfLease {
   return { ...sign, eventId: Number(eventId), resultJson: storedJson(result) };
 }
 
+interface CallOptions<Body> {
+  readonly more?: string;
+  /** Parses the answer. */
+  readonly read?: (json: string) => Body & SignOfLease;
+  /** A release that does not know steps refuses it. */
+  readonly isOfSteps?: boolean;
+}
+
 /** What a lease asks for while it is held. */
 export interface LeaseListener {
   /** The owner wants the task to end. */
@@ -63,12 +71,14 @@ export class HeldLease implements LeaseHolder {
   }
 
   async append(batchSeq: number, events: readonly HandlerEvent[]): Promise<number> {
-    const { eventIds = [] } = await this.call<Partial<WorkerReceipt>>('events', { batchSeq, events });
+    const isOfSteps = events.some(({ type }) => type === 'TASK_STEP');
+    const { eventIds = [] } = await this.call<Partial<WorkerReceipt>>('events', { batchSeq, events }, { isOfSteps });
     return Number(eventIds.at(-1));
   }
 
   async finishStep(batchSeq: number, { key, resultJson }: FinishedStep): Promise<StoredResult> {
-    return this.call('steps', { batchSeq, key }, `,"result":${resultJson}`, storedResultIn);
+    const more = `,"result":${resultJson}`;
+    return this.call('steps', { batchSeq, key }, { more, read: storedResultIn, isOfSteps: true });
   }
 
   async renew(): Promise<void> {
@@ -102,10 +112,10 @@ export class HeldLease implements LeaseHolder {
     clearTimeout(this.#heartbeat);
   }
 
-  private async giveBack(name: string, members: object, more?: string): Promise<void> {
+  private async giveBack(name: string, members: object, more = ''): Promise<void> {
     // Behind this call a heartbeat would only learn that the lease is over.
     clearTimeout(this.#heartbeat);
-    await this.call(name, members, more);
+    await this.call(name, members, { more });
     this.close();
   }
 
@@ -113,8 +123,7 @@ export class HeldLease implements LeaseHolder {
   private async call<Body extends object>(
     name: string,
     members: object = {},
-    more = '',
-    read?: (json: string) => Body & SignOfLease,
+    { more = '', read, isOfSteps = false }: CallOptions<Body> = {},
   ): Promise<Body> {
     if (this.#over) throw new LeaseLost();
     const { taskId, leaseToken } = this.lease;
@@ -125,7 +134,6 @@ export class HeldLease implements LeaseHolder {
       this.heard(answer);
       return answer.body;
     } catch (error) {
-      const isOfSteps = name === 'steps' || json.includes('"TASK_STEP"');
       const isUnknown = isOfSteps && error instanceof ServiceRefused && UNKNOWN_THERE.has(error.status);
       throw this.translated(isUnknown ? new Unavailable(error.message, 0, error) : error);
     }

@@ -43,7 +43,8 @@ export class ClaimForWorker {
     this.metrics.set('weak_setting', 0, { name: 'EXECUTOR' });
     // When other workers already wait for these types, a new claim does not query: it would find nothing. So a thousand workers
     // that come at once are only a thousand entries of a list.
-    let looks = claim.waitTimeoutMs === 0 || (this.#looking < MAX_LOOKING && !this.waiting.isWaitedFor(taskTypes));
+    let looks =
+      claim.waitTimeoutMs === 0 || (this.#looking < MAX_LOOKING && !this.waiting.isWaitedFor(taskTypes, claim.steps));
     for (;;) {
       const leases = looks && taskTypes.length > 0 && !left.aborted ? await this.claim(claim, grant, taskTypes) : [];
       const remaining = deadline - performance.now();
@@ -54,7 +55,10 @@ export class ClaimForWorker {
         return leases.map(wireLease);
       }
       if (remaining <= 0 || left.aborted || this.drain.workEnds.aborted) return [];
-      looks = await this.waiting.wait(taskTypes, remaining, left, grant.tenants !== undefined || !claim.steps);
+      // A task that this claim was woken for may have a finished step, and wait for a claim that knows steps.
+      if (looks && !claim.steps) for (const taskType of taskTypes) this.waiting.notify(taskType, true);
+      const waiter = { isForSome: grant.tenants !== undefined, knowsSteps: claim.steps };
+      looks = await this.waiting.wait(taskTypes, remaining, left, waiter);
       if (!looks) return [];
     }
   }
