@@ -8,7 +8,7 @@ interface FeatureRow {
 }
 
 export const FEATURES = {
-  bigIntegers: { since: '0.2.0', meaning: 'integers beyond ±2^53 in free-form JSON keep all their digits' },
+  bigIntegers: { since: '0.2.0', meaning: 'integers beyond ±2^53 in free-form JSON keep their value' },
   unicodeRequestIds: { since: '0.2.0', meaning: '`clientRequestId` may have any printable character of Unicode' },
   slashTaskTypes: { since: '0.2.0', meaning: '`taskType` may have `/`' },
   steps: { since: '0.2.0', meaning: 'finished [steps](#steps) are stored, and a claim may say `steps: true`' },
