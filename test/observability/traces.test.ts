@@ -154,6 +154,7 @@ describe('One task', () => {
       'TASK_OUTPUT',
       'TASK_SUSPENDED',
       'TASK_ACTION_ACCEPTED',
+      'TASK_RESUMED',
       'TASK_COMPLETED',
     ]);
     const told = service

@@ -176,8 +176,8 @@ const pair = fc
     seqOffset: fc.constantFrom(0, 0, 0, 0, -1, 1),
     events: fc.array(event, { minLength: 1, maxLength: 4 }),
     hasStep: fc.boolean(),
-    finishes: fc.option(fc.constantFrom('load', 'draft', 'item#3@2')),
-    voids: fc.oneof({ weight: 3, arbitrary: fc.constant(null) }, fc.integer({ min: 1, max: LIMITS.maxEventsPerTask })),
+    finishes: fc.oneof(fc.constant(null), fc.constantFrom('load', 'draft', 'item#3@2')),
+    voids: fc.oneof(fc.constant(null), fc.integer({ min: 1, max: LIMITS.maxEventsPerTask })),
   })
   .map(({ rightToken, seqOffset, events: said, hasStep, finishes, voids, ...row }) => {
     const stepAt = hasStep && row.head > 1 ? Math.ceil(row.head / 2) + 1 : null;
