@@ -19,7 +19,6 @@ import {
   isPayload,
   problemInAppended,
 } from '#protocol/events.js';
-import { CLIENT_REQUEST_ID, clientRequestIdFrom } from '#protocol/ids.js';
 import { anyObject, integer, type JsonSchema, list, nullable, object, problemIn, text } from '#protocol/json-schema.js';
 import { QUERIES, REQUESTS } from '#protocol/requests.js';
 import { SCHEMAS } from '#protocol/snapshots.js';
@@ -37,11 +36,10 @@ import { CreateTaskDto } from '../../src/tasks/http/dto/create-task.dto.js';
 import { ListTasksDto } from '../../src/tasks/http/dto/list-tasks.dto.js';
 import { SubmitActionDto } from '../../src/tasks/http/dto/submit-action.dto.js';
 import { ChangedProgram } from '../support/changed-program.js';
-import { isDateTime, mutated, type Schema, valid } from '../support/schema-arbitraries.js';
+import { hasDescribedId, isDateTime, mutated, type Schema, valid } from '../support/schema-arbitraries.js';
 import { temporaryDirectory } from '../support/service.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-const isClientRequestId = new Ajv2020().compile(CLIENT_REQUEST_ID);
 
 describe('The table of requests', () => {
   const ajv = new Ajv2020({ strict: false, formats: { 'date-time': isDateTime } });
@@ -83,7 +81,7 @@ describe('The table of requests', () => {
         fc.asyncProperty(fc.oneof(fitting, mutated(fitting)), async (value) => {
           const text = JSON.stringify(value) ?? 'null';
           // A thread reads larger ones. It starts from the build.
-          fc.pre(Buffer.byteLength(text) < 64 * 1024 && isStrictObject(text) && hasNameableId(value));
+          fc.pre(Buffer.byteLength(text) < 64 * 1024 && isStrictObject(text) && hasDescribedId(value));
           const taken = await isTaken(text, dto);
           expect(validate(JSON.parse(text))).toBe(taken);
           judged[taken ? 'taken' : 'refused']++;
@@ -102,12 +100,6 @@ describe('The table of requests', () => {
     expect(Object.keys(QUERIES[name]).sort()).toEqual(Object.keys(shapeOf(dto)).sort());
   });
 });
-
-/** JSON Schema has no word for printable, nor for the normal form. So there are ids that only the service can judge. */
-function hasNameableId(value: unknown): boolean {
-  const id = (value as { clientRequestId?: unknown } | null)?.clientRequestId;
-  return typeof id !== 'string' || isClientRequestId(id) === (clientRequestIdFrom(id) !== undefined);
-}
 
 /** What passes the edge: what does not is 400, whatever the route. */
 function isStrictObject(text: string): boolean {

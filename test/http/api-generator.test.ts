@@ -5,7 +5,15 @@ import fc from 'fast-check';
 import { uniqueId } from '../support/client.js';
 import { field, file, formOf } from '../support/form.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
-import { anyText, isDateTime, type Known, mutated, type Schema, valid } from '../support/schema-arbitraries.js';
+import {
+  hasDescribedId,
+  anyText,
+  isDateTime,
+  type Known,
+  mutated,
+  type Schema,
+  valid,
+} from '../support/schema-arbitraries.js';
 import { type Service, startService, temporaryDirectory } from '../support/service.js';
 import { type Lease, WITH_WORKERS, WORKER_TOKEN, WorkerClient } from '../support/worker-client.js';
 
@@ -148,6 +156,7 @@ describe('Requests made from the description of the API', () => {
     if (!body || headers['Content-Type'] !== 'application/json') return undefined;
     if (status >= 300 && status !== 422) return undefined;
     const value = JSON.parse(body) as object;
+    if (!hasDescribedId(value)) return undefined;
     const fits = validatorOf(schema)(value);
     if (status < 300) return fits ? undefined : 'accepted a body that its schema does not allow';
     // No schema of a body can say that a header stands in for a member.

@@ -1,4 +1,17 @@
 import fc from 'fast-check';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import { CLIENT_REQUEST_ID, clientRequestIdFrom } from '#protocol/ids.js';
+
+const isClientRequestId = new Ajv2020().compile(CLIENT_REQUEST_ID);
+
+/**
+ * Whether the schema of a `clientRequestId` and the service judge this body's alike. JSON Schema has no word for printable, nor for
+ * the normal form.
+ */
+export function hasDescribedId(body: unknown): boolean {
+  const id = (body as { clientRequestId?: unknown } | null)?.clientRequestId;
+  return typeof id !== 'string' || isClientRequestId(id) === (clientRequestIdFrom(id) !== undefined);
+}
 
 /** The parts of JSON Schema that the description of the API uses. */
 export interface Schema {
