@@ -670,7 +670,7 @@ export const CLAUSES: readonly Clause[] = [
     ['limits.frame', 'No frame to a client exceeds 1 MiB.', WORKER, limits.largestFrame],
     [
       'limits.large-integers',
-      'Free-form JSON keeps every digit of an integer within the range of a double',
+      'Free-form JSON keeps the value of an integer within the range of a double',
       WORKER,
       limits.largeIntegers,
     ],
