@@ -239,7 +239,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: 'r.voids_from >= 0',
       },
     ],
-    caughtBy: { file: 'test/tasks/append-statement.test.ts', tests: 'stores what decide stores' },
+    caughtBy: { file: 'test/tasks/append-statement.test.ts', tests: 'wherever a new try of a step' },
   },
   {
     name: 'a run again that puts out what is valid',

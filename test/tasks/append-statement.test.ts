@@ -311,6 +311,23 @@ describe('A batch of appends', () => {
     expect(seen.map(({ outcome }) => outcome.outcome)).toEqual(['locked', 'stored']);
   });
 
+  it('stores what decide stores, wherever a new try of a step begins to void', async () => {
+    const head = Math.min(6, LIMITS.maxEventsPerTask - 2);
+    const stepAt = 3;
+    const tries = Array.from({ length: head + 2 }, (_, i) => i + 1).map((since) => {
+      const task = aTask({ head, stepAt });
+      return { since, task, request: aRequest(task.taskId, { events: [retryOf(since)] }) };
+    });
+    const seen = await appendTo(tries);
+    const stored = tries.filter((_, i) => seen[i]?.outcome.outcome === 'stored').map(({ since }) => since);
+    expect(stored).toEqual(
+      tries
+        .filter((_, i) => decided(seen[i]?.before as Task, tries[i]?.request as AppendRequest) !== 'refused')
+        .map(({ since }) => since),
+    );
+    expect(stored).toEqual([3, 4, 5, 6]);
+  });
+
   it('refuses for a task that is not there, instead of asking for patience', async () => {
     const [outcome] = await appendBatch(database, [aRequest(randomUUID())], LIMITS);
     expect(outcome).toEqual({ outcome: 'refused' });
