@@ -2,6 +2,7 @@ import { Global, Module } from '@nestjs/common';
 import { TasksModule } from '../tasks/tasks.module.js';
 import { AppendWorkerEvents } from './append-worker-events.js';
 import { FinishWorkerStep } from './finish-worker-step.js';
+import { WorkerReach } from './worker-reach.js';
 import { ClaimForWorker } from './worker-api/claim-for-worker.js';
 import { Handlers } from './handlers.js';
 import { InlineWorker } from './inline/inline-worker.js';
@@ -27,6 +28,7 @@ import { WorkerTokenGuard } from './worker-api/worker-token.guard.js';
     ClaimForWorker,
     AppendWorkerEvents,
     FinishWorkerStep,
+    WorkerReach,
     WorkerTokenGuard,
     { provide: TaskExecutor, useClass: LeaseExecutor },
   ],

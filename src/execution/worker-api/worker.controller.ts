@@ -4,7 +4,6 @@ import { ApiBearerAuth, ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTa
 import type { Response } from 'express';
 import type { Answer, RenewedLease, Service, WorkerReceipt } from '#protocol/snapshots.js';
 import { Public } from '../../auth/route.decorators.js';
-import { Database } from '../../database/database.js';
 import { ApiErrors } from '../../http/api-errors.decorator.js';
 import { answers, Takes, TakesIds } from '../../http/api-schemas.js';
 import { around, inPieces } from '../../http/json-pieces.js';
@@ -12,9 +11,6 @@ import { writeObject } from '../../json/json-text.js';
 import { LiveReplicas } from '../../replicas/live-replicas.js';
 import { EndAttempt, type Ended, type Ending } from '../../tasks/end-attempt.js';
 import { ExtendLease } from '../../tasks/extend-lease.js';
-import { LeaseLost } from '../../tasks/domain/tasks.errors.js';
-import { isTaskId } from '../../tasks/domain/task-id.js';
-import { readTaskHead } from '../../tasks/store/read-task-view.js';
 import { TaskId } from '../../http/task-id.decorator.js';
 import { AppendWorkerEvents } from '../append-worker-events.js';
 import { ClaimForWorker } from './claim-for-worker.js';
@@ -29,7 +25,7 @@ import {
   SuspendDto,
 } from './worker.dto.js';
 import { FinishWorkerStep } from '../finish-worker-step.js';
-import { covers, isLimited, type WorkerGrant } from '../worker-grant.js';
+import type { WorkerGrant } from '../worker-grant.js';
 import { Granted } from './granted.decorator.js';
 import { WorkerTokenGuard } from './worker-token.guard.js';
 
@@ -48,7 +44,6 @@ export class WorkerController {
     private readonly finishStep: FinishWorkerStep,
     private readonly extendLease: ExtendLease,
     private readonly endAttempt: EndAttempt,
-    private readonly database: Database,
   ) {}
 
   @Get()
@@ -83,12 +78,7 @@ export class WorkerController {
   @Takes('AppendEvents')
   @ApiOperation({ operationId: 'appendEvents', summary: 'Append a batch of events, whole or not at all' })
   @ApiOkResponse(answers('WorkerReceipt'))
-  async events(
-    @Granted() grant: WorkerGrant,
-    @TaskId() taskId: string,
-    @Body() body: AppendEventsDto,
-  ): Promise<WorkerReceipt> {
-    await this.demandReach(grant, taskId);
+  async events(@TaskId() taskId: string, @Body() body: AppendEventsDto): Promise<WorkerReceipt> {
     return this.appendEvents.execute(taskId, body);
   }
 
@@ -99,8 +89,7 @@ export class WorkerController {
   @Takes('FinishStep')
   @ApiOperation({ operationId: 'finishStep', summary: 'Store the result of a step, once' })
   @ApiOkResponse(answers('StepReceipt'))
-  async steps(@Granted() grant: WorkerGrant, @TaskId() taskId: string, @Body() body: FinishStepDto): Promise<string> {
-    await this.demandReach(grant, taskId);
+  async steps(@TaskId() taskId: string, @Body() body: FinishStepDto): Promise<string> {
     // The result leaves as its stored text.
     return writeObject(await this.finishStep.execute(taskId, body));
   }
@@ -111,12 +100,7 @@ export class WorkerController {
   @Takes('ProveLease')
   @ApiOperation({ operationId: 'extendLease', summary: 'Extend the lease' })
   @ApiOkResponse(answers('RenewedLease'))
-  async heartbeat(
-    @Granted() grant: WorkerGrant,
-    @TaskId() taskId: string,
-    @Body() { leaseToken }: LeaseTokenDto,
-  ): Promise<RenewedLease> {
-    await this.demandReach(grant, taskId);
+  async heartbeat(@TaskId() taskId: string, @Body() { leaseToken }: LeaseTokenDto): Promise<RenewedLease> {
     const { leaseExpiresAt, cancellationRequested, cancelReason } = await this.extendLease.execute({
       taskId,
       leaseToken,
@@ -133,13 +117,9 @@ export class WorkerController {
     summary: 'Ask; the lease ends, and the task is leased again with the answer',
   })
   @ApiOkResponse(answers('TaskSuspension'))
-  async suspend(
-    @Granted() grant: WorkerGrant,
-    @TaskId() taskId: string,
-    @Body() body: SuspendDto,
-  ): Promise<Answer<'TaskSuspension'>> {
+  async suspend(@TaskId() taskId: string, @Body() body: SuspendDto): Promise<Answer<'TaskSuspension'>> {
     const { leaseToken: token, suspendId = suspendIdOf(token), ...rest } = body;
-    const { eventId } = await this.end(grant, taskId, { kind: 'suspend', token, question: { suspendId, ...rest } });
+    const { eventId } = await this.end(taskId, { kind: 'suspend', token, question: { suspendId, ...rest } });
     return { suspendId, eventId };
   }
 
@@ -150,11 +130,10 @@ export class WorkerController {
   @ApiOperation({ operationId: 'completeTask', summary: 'End the task with a result' })
   @ApiOkResponse(answers('TaskEnd'))
   async complete(
-    @Granted() grant: WorkerGrant,
     @TaskId() taskId: string,
     @Body() { leaseToken: token, result }: CompleteDto,
   ): Promise<Answer<'TaskEnd'>> {
-    const { eventId } = await this.end(grant, taskId, { kind: 'complete', token, result });
+    const { eventId } = await this.end(taskId, { kind: 'complete', token, result });
     return { eventId };
   }
 
@@ -165,11 +144,10 @@ export class WorkerController {
   @ApiOperation({ operationId: 'failAttempt', summary: 'End the attempt with a failure' })
   @ApiOkResponse(answers('AttemptFailure'))
   async fail(
-    @Granted() grant: WorkerGrant,
     @TaskId() taskId: string,
     @Body() { leaseToken: token, ...failure }: FailDto,
   ): Promise<Answer<'AttemptFailure'>> {
-    return this.end(grant, taskId, { kind: 'fail', token, ...failure });
+    return this.end(taskId, { kind: 'fail', token, ...failure });
   }
 
   @Post('tasks/:taskId/cancelled')
@@ -179,11 +157,10 @@ export class WorkerController {
   @ApiOperation({ operationId: 'confirmCancellation', summary: 'Obey a cancellation' })
   @ApiOkResponse(answers('TaskEnd'))
   async cancelled(
-    @Granted() grant: WorkerGrant,
     @TaskId() taskId: string,
     @Body() { leaseToken: token, reason }: CancelledDto,
   ): Promise<Answer<'TaskEnd'>> {
-    const { eventId } = await this.end(grant, taskId, {
+    const { eventId } = await this.end(taskId, {
       kind: 'confirm_cancellation',
       token,
       ...(reason !== undefined && { reason }),
@@ -197,25 +174,12 @@ export class WorkerController {
   @Takes('ProveLease')
   @ApiOperation({ operationId: 'releaseTask', summary: 'Hand the attempt back, not counted' })
   @ApiNoContentResponse({ description: 'Handed back' })
-  async release(
-    @Granted() grant: WorkerGrant,
-    @TaskId() taskId: string,
-    @Body() { leaseToken: token }: LeaseTokenDto,
-  ): Promise<void> {
-    await this.end(grant, taskId, { kind: 'release', token });
+  async release(@TaskId() taskId: string, @Body() { leaseToken: token }: LeaseTokenDto): Promise<void> {
+    await this.end(taskId, { kind: 'release', token });
   }
 
-  private async end(grant: WorkerGrant, taskId: string, ending: Ending): Promise<Ended> {
-    await this.demandReach(grant, taskId);
+  private end(taskId: string, ending: Ending): Promise<Ended> {
     return this.endAttempt.execute(taskId, ending, { remembered: true });
-  }
-
-  /** A task that there is not, and one that the token does not cover, have no lease. So they get the answer of a stale one. */
-  private async demandReach(grant: WorkerGrant, taskId: string): Promise<void> {
-    if (!isTaskId(taskId)) throw new LeaseLost();
-    if (!isLimited(grant)) return;
-    const head = await readTaskHead(this.database, taskId);
-    if (!head || !covers(grant, head.identity)) throw new LeaseLost();
   }
 }
 
