@@ -62,11 +62,7 @@ export class AppendEvents {
    * @throws TooMuchWaiting, DatabaseUnavailable when it may be tried again with the same `batchSeq`
    */
   async execute(request: AppendRequest): Promise<AppendReceipt> {
-    const arrivedAt = performance.now();
-    const outcome = await this.#queue.push(request).catch((error: unknown) => this.refused(request, error));
-    if (outcome.outcome === 'refused') return this.explain(request);
-    this.metrics.observe('append_seconds', (performance.now() - arrivedAt) / 1000);
-    return outcome;
+    return (await this.stored(request)) ?? this.explain(request);
   }
 
   /**
@@ -74,12 +70,21 @@ export class AppendEvents {
    * answer has the stored result.
    */
   async finishStep(request: StepRequest): Promise<StepReceipt> {
-    const outcome = await this.#queue.push(request).catch((error: unknown) => this.refused(request, error));
-    if (outcome.outcome === 'refused') return this.explainStep(request);
-    const { leaseExpiresAt, cancellationRequested, events } = outcome;
+    const stored = await this.stored(request);
+    if (!stored) return this.explainStep(request);
+    const { leaseExpiresAt, cancellationRequested, events } = stored;
     const eventId = events[0]?.eventId ?? 0;
     const { key, resultJson } = request.step;
     return { step: { key, eventId, result: new JsonText(resultJson) }, leaseExpiresAt, cancellationRequested };
+  }
+
+  /** Undefined: the statement refused it. */
+  private async stored(request: AppendRequest): Promise<AppendReceipt | undefined> {
+    const arrivedAt = performance.now();
+    const outcome = await this.#queue.push(request).catch((error: unknown) => this.refused(request, error));
+    if (outcome.outcome === 'refused') return undefined;
+    this.metrics.observe('append_seconds', (performance.now() - arrivedAt) / 1000);
+    return outcome;
   }
 
   /** The queue has already tried this request alone. */
