@@ -66,7 +66,8 @@ export class PollEvents {
   ): Promise<void> {
     if (subscription.isOver) {
       subscription.close();
-      await within(timeoutMs, isOver);
+      const close = this.streams.counted('long_poll');
+      await within(timeoutMs, isOver).finally(close);
       return;
     }
     const release = this.streams.admit(caller, 'long_poll');

@@ -370,6 +370,7 @@ const ALL: readonly Mutant[] = [
     breaks: 'create.repeated',
     follows: [
       'create.repeated-status',
+      'create.empty-input',
       'create.canonical',
       'create.concurrent',
       'create.conflict',
