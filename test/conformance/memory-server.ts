@@ -149,6 +149,12 @@ export class MemoryServer {
     { method: 'POST', path: /^\/worker\/v1\/leases$/, answer: (exchange) => this.leases(exchange) },
     {
       method: 'POST',
+      path: /^\/worker\/v1\/tasks\/(?<taskId>[^/]+)\/attachments$/,
+      query: ['filename'],
+      answer: (exchange) => this.attach(exchange),
+    },
+    {
+      method: 'POST',
       path: /^\/worker\/v1\/tasks\/(?<taskId>[^/]+)\/(?<call>\w+)$/,
       answer: (exchange) => this.workerCall(exchange),
     },
@@ -482,12 +488,12 @@ export class MemoryServer {
 
   service(exchange: Exchange): Reply {
     this.caller(exchange);
-    return { status: 200, body: { version: '0.0.0', features: ['bigIntegers', 'steps'] } };
+    return { status: 200, body: { version: '0.0.0', features: ['bigIntegers', 'steps', 'workerFiles'] } };
   }
 
   serviceForWorkers(exchange: Exchange): Reply {
     this.checkWorker(exchange);
-    return { status: 200, body: { version: '0.0.0', features: ['bigIntegers', 'steps'] } };
+    return { status: 200, body: { version: '0.0.0', features: ['bigIntegers', 'steps', 'workerFiles'] } };
   }
 
   async leases(exchange: Exchange): Promise<Reply> {
@@ -516,6 +522,32 @@ export class MemoryServer {
       const leases = response.destroyed ? [] : claim();
       if (leases.length > 0) return leases;
     }
+  }
+
+  async attach(exchange: Exchange): Promise<Reply> {
+    this.checkWorker(exchange);
+    const { request, url, params } = exchange;
+    const bytes = await this.bytesOf(exchange);
+    const task = this.holder(params['taskId'] ?? '', request.headers['x-lease-token']);
+    const type = request.headers['content-type'] ?? UNTYPED;
+    const name = url.searchParams.get('filename') ?? '';
+    const made = {
+      ...(await this.fileOf(new File([new Uint8Array(bytes)], name, { type }))),
+      source: 'worker' as const,
+    };
+    const earlier = task.files.find(({ filename, source }) => filename === name && source === 'worker');
+    const stored = earlier && this.isSameFile(earlier, made) ? earlier : made;
+    task.files = [...task.files.filter((file) => file !== earlier), stored];
+    const { bytes: _, ...file } = stored;
+    return { status: 200, body: { ...file, ...this.beat(task.taskId) } };
+  }
+
+  holder(taskId: string, token: unknown): MemoryTask {
+    return this.tasks.held(taskId, token);
+  }
+
+  isSameFile(earlier: StoredFile, made: StoredFile): boolean {
+    return earlier.sha256 === made.sha256;
   }
 
   async workerCall(exchange: Exchange): Promise<Reply> {
