@@ -3,6 +3,7 @@ import { Injectable } from '@nestjs/common';
 import type { Attachment, AttachReceipt } from '#protocol/snapshots.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Database, type Transaction } from '../database/database.js';
+import type { Queryable } from '../database/queryable.js';
 import { PayloadTooLarge, UnsupportedMediaType } from '../errors.js';
 import { Observer } from '../observability/observer.js';
 import { AttachmentStore } from '../uploads/attachment-store.js';
@@ -60,7 +61,7 @@ export class AttachFile {
         throw new UploadInvalid('The name of a file must be a plain base name.');
       if (this.store instanceof NoAttachmentStore) throw new UnsupportedMediaType('Files cannot be attached here');
       const task = await heldTask(this.database, held);
-      if (!task) throw await this.notHeld(held);
+      if (!task) throw await notHeld(this.database, held);
       const owner = ownerAuth(task);
       const allowance = await this.policy.admit(owner);
       if ((file.sizeBytes ?? 0) > allowance.maxFileBytes)
@@ -89,7 +90,7 @@ export class AttachFile {
   ): Promise<AttachReceipt> {
     await lockOwners(tx, [task]);
     const sign = await touchHeldTask(tx, held, this.config.leaseSeconds);
-    if (!sign) throw await this.notHeld(held);
+    if (!sign) throw await notHeld(tx, held);
     const attached = await attachedFiles(tx, held.taskId);
     const earlier = attached.find((one) => one.filename === filename);
     if (earlier?.sha256 === sha256 && earlier.contentType === contentType) return { ...earlier, ...sign };
@@ -109,11 +110,11 @@ export class AttachFile {
     }
     return { ...file, source: 'worker', ...sign };
   }
+}
 
-  private async notHeld({ taskId }: HeldLease): Promise<LeaseLost | TaskAside> {
-    const head = await readTaskHead(this.database, taskId);
-    return head && head.asideCode !== null ? new TaskAside() : new LeaseLost();
-  }
+async function notHeld(db: Queryable, { taskId }: HeldLease): Promise<LeaseLost | TaskAside> {
+  const head = await readTaskHead(db, taskId);
+  return head && head.asideCode !== null ? new TaskAside() : new LeaseLost();
 }
 
 /** A worker has no principal of its own. Its files are those of the task's owner, and count towards the owner's quota. */
