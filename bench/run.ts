@@ -77,7 +77,7 @@ async function run(goals: readonly Goal[]): Promise<boolean> {
   for (const goal of goals) {
     const outcome = await outcomeOf(goal);
     if ('void' in outcome) console.log(`${goal.name.padEnd(6)}VOID: ${outcome.void}`);
-    else console.log([tableRow(goal, outcome), ...details(outcome)].join('\n'));
+    else console.log([tableRow(goal, outcome), ...details(goal, outcome)].join('\n'));
     outcomes.push(outcome);
   }
   await writeFile(values.json, `${JSON.stringify({ ...circumstances(build), outcomes }, undefined, 1)}\n`);
