@@ -9,6 +9,8 @@ import { redisCpuSeconds } from './usage.js';
 
 // The drain of a backlog of empty tasks: by a replica, by remote workers, and by the peers.
 
+/** Tasks of the drain that warms a side up. */
+const WARM = 2_000;
 /** As `.env.example` has it. */
 export const INLINE_CONCURRENCY = 50;
 
@@ -19,11 +21,7 @@ interface Meters {
 }
 
 /** Tasks a second, with the CPU of one task. */
-async function drainRate(
-  tasks: number,
-  { queue, store }: Meters,
-  drain: () => Promise<number>,
-): Promise<Finding> {
+async function drainRate(tasks: number, { queue, store }: Meters, drain: () => Promise<number>): Promise<Finding> {
   const before = [await queue(), await store()] as const;
   const seconds = await drain();
   const [queueCpu, storeCpu] = [(await queue()) - before[0], (await store()) - before[1]];
@@ -64,11 +62,10 @@ async function unfinished(db: Client, taskType: string): Promise<number> {
  * One replica, whose slots are taken until all tasks are there: so the clock starts when it begins, and it is warm.
  */
 export async function byReplica(stage: Stage): Promise<Side> {
-  const { backlog } = stage.sizes;
   const served = await stage.service({ INLINE_CONCURRENCY: String(INLINE_CONCURRENCY) });
   const { superuserUrl } = served.database;
   const meters = { queue: () => served.cpuSeconds(), store: () => stage.postgresCpuSeconds(served.database) };
-  const side = () =>
+  const drain = (backlog: number) =>
     connected(superuserUrl, async (db) => {
       await insertWaiting(db, { taskType: 'bench.plug', count: INLINE_CONCURRENCY, owners: 1 });
       const plugs = async () => (await callControl(served, 'plugs')) === INLINE_CONCURRENCY;
@@ -78,8 +75,12 @@ export async function byReplica(stage: Stage): Promise<Side> {
       const start = () => callControl(served, 'drain', { count: backlog });
       return drainRate(backlog, meters, () => drained(db, 'bench.empty', start));
     });
-  await side();
-  return side;
+  return warm(stage, drain);
+}
+
+async function warm({ sizes: { backlog } }: Stage, drain: (backlog: number) => Promise<Finding>): Promise<Side> {
+  await drain(Math.min(WARM, backlog));
+  return () => drain(backlog);
 }
 
 /** A peer with PostgreSQL. */
@@ -88,14 +89,12 @@ export function byPeer(program: string, settings: object) {
     const database = await stage.database();
     const peer = await stage.peer(program);
     await peer.call('start', database.ownerUrl, settings);
-    const side = async () => {
-      await peer.call('fill', stage.sizes.backlog);
+    return warm(stage, async (backlog) => {
+      await peer.call('fill', backlog);
       await connected(database.superuserUrl, (db) => db.query('VACUUM (ANALYZE)'));
       const meters = { queue: () => peer.cpuSeconds(), store: () => stage.postgresCpuSeconds(database) };
-      return drainRate(stage.sizes.backlog, meters, () => peer.call<number>('drain', stage.sizes.backlog));
-    };
-    await side();
-    return side;
+      return drainRate(backlog, meters, () => peer.call<number>('drain', backlog));
+    });
   };
 }
 
@@ -112,13 +111,11 @@ export function byRedisPeer(program: string, settings: object, redisSettings: Re
     const peer = await stage.peer(program);
     await peer.call('start', redis.url, settings);
     const store = () => redisCpuSeconds(redis);
-    const side = async () => {
-      await peer.call('fill', stage.sizes.backlog);
+    return warm(stage, async (backlog) => {
+      await peer.call('fill', backlog);
       const meters = { queue: () => peer.cpuSeconds(), store };
-      return drainRate(stage.sizes.backlog, meters, () => peer.call<number>('drain', stage.sizes.backlog));
-    };
-    await side();
-    return side;
+      return drainRate(backlog, meters, () => peer.call<number>('drain', backlog));
+    });
   };
 }
 

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { installLocked } from '../test/support/locked-folder.js';
 
@@ -24,7 +25,12 @@ export const BULLMQ = { concurrency: 50 } as const;
 /** So that an acknowledged job outlives a crash, as in PostgreSQL. */
 export const BULLMQ_REDIS = { appendonly: 'yes', appendfsync: 'always' } as const;
 
-/** Settings as one line. */
+const { dependencies } = JSON.parse(readFileSync(`${FOLDER}package.json`, 'utf8')) as {
+  readonly dependencies: Readonly<Record<string, string>>;
+};
+
+/** A peer with its version and its settings, as one line. */
 export function settingsOf(name: string, ...settings: readonly object[]): string {
-  return `${name}: ${settings.map((some) => JSON.stringify(some).replaceAll('"', '').slice(1, -1)).join(', ')}`;
+  const given = settings.map((some) => JSON.stringify(some).replaceAll('"', '').slice(1, -1));
+  return `${name} ${dependencies[name]}: ${given.join(', ')}`;
 }

@@ -9,8 +9,9 @@ import type { Served, Stage } from './stage.js';
 const WAITING = 1_000;
 const OWNERS = 100;
 const CONNECTIONS = 8;
-/** Parts of the time: before the reader comes, and after it has gone. Each has three samples at least. */
+/** How long it goes on before the reader comes, and after it has gone, as a part of the reader's time. */
 const SHARE = 0.1;
+/** The fewest of each phase. */
 const SAMPLES = 3;
 /** How much the indexes may grow after the reader. What died before leaves more room than this. */
 const GROWTH = 1.1;
@@ -70,12 +71,13 @@ export class QueueSoak {
     return new QueueSoak(served, stage.child('http-process.ts'), db, reader, options, said);
   }
 
+  /** `seconds`: how long the reader stays. */
   async run(seconds: number): Promise<readonly Verdict[]> {
     await this.churn('before', seconds * SHARE);
     await this.vacuum();
     await this.reader.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
     await this.reader.query('SELECT count(*) FROM taskbridge.proj_tasks');
-    await this.churn('reader', seconds * (1 - 2 * SHARE));
+    await this.churn('reader', seconds);
     if (!this.options.keepsReader) await this.reader.query('COMMIT');
     await this.vacuum();
     const [deadRows, sizes] = [await this.deadRows(), await this.indexBytes()];

@@ -17,6 +17,7 @@ const { values } = parseArgs({
   options: {
     /** What to soak. There is no other. */
     queue: { type: 'boolean', default: false },
+    /** How long the reader stays. */
     minutes: { type: 'string', default: '60' },
     /** Seconds between two lines. */
     every: { type: 'string', default: '30' },

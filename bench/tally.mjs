@@ -8,8 +8,13 @@ const STALLED_MS = 10_000;
 export class Tally {
   #ran = new Set();
   #doubled = 0;
+  #stalledMs;
   /** When the first task ran, in ms of `performance.now()`. */
   firstAt = Number.NaN;
+
+  constructor(stalledMs = STALLED_MS) {
+    this.#stalledMs = stalledMs;
+  }
 
   /** Forgets what ran before. */
   begin() {
@@ -24,11 +29,12 @@ export class Tally {
     this.#ran.add(id);
   }
 
-  /** Resolves when `count` different tasks ran. Rejects when nothing ran for ten seconds, or when one ran twice. */
+  /** Resolves when `count` different tasks ran. Rejects after a silence, or when one ran twice. */
   async reaches(count) {
     for (let seen = -1, since = performance.now(); this.#ran.size < count; await delay(2)) {
       if (this.#ran.size !== seen) [seen, since] = [this.#ran.size, performance.now()];
-      else if (performance.now() - since > STALLED_MS) throw new Error(`${count - seen} of ${count} tasks never ran`);
+      else if (performance.now() - since > this.#stalledMs)
+        throw new Error(`${count - seen} of ${count} tasks never ran`);
     }
     if (this.#doubled > 0 || this.#ran.size > count) {
       throw new Error(`${this.#ran.size} tasks ran of ${count}, ${this.#doubled} once more`);

@@ -9,7 +9,7 @@ import { insertWaiting, settle, type WaitingRows } from '../queue-rows.js';
 import type { Stage } from '../stage.js';
 import { withoutHttp } from './work.goals.js';
 
-const GRAPHILE_SETTINGS = settingsOf('Graphile Worker 0.18.0', GRAPHILE);
+const GRAPHILE_SETTINGS = settingsOf('graphile-worker', GRAPHILE);
 
 /** `addJob` behind a bare node:http. */
 async function addJobs(stage: Stage): Promise<Side> {
@@ -164,7 +164,7 @@ export const QUEUE: readonly Goal[] = [
     name: 'G15',
     title: 'create a task, 64 clients',
     against: 'addJob behind node:http',
-    settings: settingsOf('Graphile Worker 0.18.0', { maxPoolSize: GRAPHILE.maxPoolSize }),
+    settings: settingsOf('graphile-worker', { maxPoolSize: GRAPHILE.maxPoolSize }),
     unit: 'creates/s',
     judged: 'ratio',
     gate: { atLeast: 1 },
@@ -175,16 +175,16 @@ export const QUEUE: readonly Goal[] = [
   {
     ...drain,
     name: 'G16',
-    title: 'drain of 20 000 empty tasks, one replica',
+    title: 'drain of empty tasks by one replica',
     against: 'Graphile Worker',
     settings: GRAPHILE_SETTINGS,
     gate: { atLeast: 1 },
     stretch: { atLeast: 2 },
     yardstick: byPeer('graphile.mjs', GRAPHILE),
     beside: [
-      { settings: settingsOf('pg-boss 12.38.0', PG_BOSS), side: byPeer('pg-boss.mjs', PG_BOSS) },
+      { settings: settingsOf('pg-boss', PG_BOSS), side: byPeer('pg-boss.mjs', PG_BOSS) },
       {
-        settings: settingsOf('BullMQ 6.7.0 on Redis', BULLMQ, BULLMQ_REDIS),
+        settings: settingsOf('bullmq', BULLMQ, BULLMQ_REDIS),
         side: byRedisPeer('bullmq.mjs', BULLMQ, BULLMQ_REDIS),
       },
     ],
@@ -192,9 +192,9 @@ export const QUEUE: readonly Goal[] = [
   {
     ...drain,
     name: 'G16b',
-    title: 'drain of 20 000 empty tasks, one replica',
+    title: 'drain of empty tasks by one replica',
     against: 'Graphile Worker with batching',
-    settings: settingsOf('Graphile Worker 0.18.0', GRAPHILE_BATCHING),
+    settings: settingsOf('graphile-worker', GRAPHILE_BATCHING),
     stretch: { atLeast: 0.3 },
     yardstick: byPeer('graphile.mjs', GRAPHILE_BATCHING),
   },
