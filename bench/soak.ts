@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { migrate } from '../src/database/migrations/apply-migrations.js';
 import { startSharedCluster, stopSharedCluster } from '../test/support/postgres.js';
 import { cleanUp } from '../test/support/without-jest.js';
-import { QueueSoak, type Sample, type Verdict } from './queue-soak.js';
+import { bytesOf, QueueSoak, type Sample, type Verdict } from './queue-soak.js';
 import { circumstances } from './report.js';
 import { FULL } from './sizes.js';
 import { Stage } from './stage.js';
@@ -53,8 +53,9 @@ function row(cells: readonly (string | number)[]): string {
     .trimEnd();
 }
 
-function rowOf({ phase, seconds, claimsPerSecond, p50, p99, deadRows, xminAge, indexBytes }: Sample): string {
-  const kib = Math.round(Object.values(indexBytes).reduce((sum, bytes) => sum + bytes, 0) / 1024);
+function rowOf(sample: Sample): string {
+  const { phase, seconds, claimsPerSecond, p50, p99, deadRows, xminAge } = sample;
+  const kib = Math.round(bytesOf(sample) / 1024);
   return row([
     phase,
     seconds.toFixed(0),
