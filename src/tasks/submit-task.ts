@@ -16,6 +16,7 @@ import { BatchQueue } from './batch-queue.js';
 import { CreationForbidden, IdempotencyConflict, TooManyOpenTasks, UnknownTaskType } from './domain/tasks.errors.js';
 import { comparable, fingerprintOfTask, fingerprintsOfTask, type Fingerprints } from './fingerprints.js';
 import { insertWithFiles } from './insert-with-files.js';
+import { QueueOrder } from './queue-order.js';
 import { findByClientRequest, type EarlierTask, type InsertOutcome, type NewTaskRow } from './store/insert-task.js';
 import { insertTasks } from './store/insert-tasks.js';
 import { readContent } from './store/read-content.js';
@@ -70,6 +71,7 @@ export class SubmitTask {
   constructor(
     private readonly database: Database,
     private readonly executor: TaskExecutor,
+    private readonly order: QueueOrder,
     private readonly ownership: OwnershipPolicy,
     private readonly observer: Observer,
     private readonly metrics: MetricsSink,
@@ -140,9 +142,13 @@ export class SubmitTask {
     // One or two rounds. More only when retention removes the earlier task, or tasks end, between two statements.
     for (;;) {
       if (known) {
-        const row = rowOf(key, submission, fingerprints);
+        await this.order.load();
+        const row = rowOf(key, submission, fingerprints, this.order.earliest({ ...key, taskType }));
         const inserted = await this.insert(row, submission, inTurn);
-        if (inserted.outcome === 'inserted') return this.accepted({ ...row, taskId: inserted.taskId });
+        if (inserted.outcome === 'inserted') {
+          this.order.placed(row, inserted.place);
+          return this.accepted({ ...row, taskId: inserted.taskId });
+        }
       }
       const earlier = await findByClientRequest(this.#lookups, key);
       if (earlier) return this.repeated(earlier, clientRequestId, fingerprints);
@@ -193,6 +199,7 @@ function rowOf(
   key: RequestKey,
   { taskType, input, metadata }: Submission,
   { whole, content }: Fingerprints,
+  earliestPlace: number,
 ): NewTaskRow {
   const { correlationId, traceparent } = currentStory() ?? storyFrom(undefined);
   return {
@@ -205,6 +212,7 @@ function rowOf(
     metadataJson: metadata?.json ?? null,
     correlationId,
     traceparent,
+    earliestPlace,
   };
 }
 

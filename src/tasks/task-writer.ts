@@ -9,6 +9,7 @@ import { linkToStory } from '../observability/correlation.js';
 import { Log } from '../observability/log.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { TaskBridgeError } from '../errors.js';
+import { QueueOrder } from './queue-order.js';
 import { TasksConfig } from './tasks.config.js';
 import { decide, type Command, type Decision } from './domain/decide.js';
 import { isOver, type Task } from './domain/task.js';
@@ -62,6 +63,7 @@ export class TaskWriter {
   constructor(
     private readonly database: Database,
     private readonly liveLog: LiveLog,
+    private readonly order: QueueOrder,
     private readonly config: TasksConfig,
     private readonly metrics: MetricsSink,
     private readonly log: Log,
@@ -232,6 +234,7 @@ export class TaskWriter {
       task,
       events,
       notBefore,
+      place: this.order.now(record.identity.taskType),
       suspendExpiresAt: expiryOf(events),
       workerId: task.run.state === 'leased' ? (actor.workerId ?? null) : null,
       principalId: actor.principalId ?? `worker:${record.workerId ?? ''}`,

@@ -9,6 +9,7 @@ import { EndLostAttempts } from './end-lost-attempts.js';
 import { ExtendLease } from './extend-lease.js';
 import { ListTasks } from './list-tasks.js';
 import { MeasureBacklog } from './measure-backlog.js';
+import { QueueOrder } from './queue-order.js';
 import { ReadAttachment } from './read-attachment.js';
 import { ReadTask } from './read-task.js';
 import { SubmitAction } from './submit-action.js';
@@ -24,6 +25,7 @@ const USE_CASES = [
   ListTasks,
   CancelTask,
   ClaimTasks,
+  QueueOrder,
   AppendEvents,
   EndAttempt,
   EndLostAttempts,

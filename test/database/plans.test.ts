@@ -70,8 +70,8 @@ it('a claim reads what is next in line, however many tasks wait', async () => {
   await connected(database.superuserUrl, async (db) => {
     await db.query(
       `INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, status, claimable_at,
-        correlation_id)
-      SELECT gen_random_uuid(), '', 'owner-' || n % 4, n, '', 'test.queue', 'ACCEPTED', clock_timestamp(), gen_random_uuid()
+        vtime, correlation_id)
+      SELECT gen_random_uuid(), '', 'owner-' || n % 4, n, '', 'test.queue', 'ACCEPTED', clock_timestamp(), n / 4, gen_random_uuid()
       FROM generate_series(1, $1::int) AS n`,
       [waiting],
     );
