@@ -140,7 +140,7 @@ export class ClaimTasks {
     return requests.map((request) => ({ outcome: 'claimed', tasks: tasks.get(request) ?? [] }));
   }
 
-  /** Returns none only when no task waits. Faulty tasks are set aside and do not block others. */
+  /** Returns none only when no task waits, also none without a place. Faulty tasks are set aside and do not block others. */
   private async claimFor(group: readonly ClaimRequest[]): Promise<readonly (readonly [ClaimRequest, ClaimedTask])[]> {
     const wanted = this.wantedBy(group);
     const callers = dealt(group);
@@ -158,7 +158,7 @@ export class ClaimTasks {
             () => null,
             {},
           );
-        if (tasks.size === 0 && unfit.length > 0) continue;
+        if (tasks.size === 0 && (unfit.length > 0 || (await this.order.place()).size > 0)) continue;
         return this.noted([...tasks].map(([slot, task]) => [callers[slot] as ClaimRequest, task] as const));
       } catch (error) {
         if (!isFaultOfData(error)) throw error;

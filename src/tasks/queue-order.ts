@@ -5,6 +5,8 @@ import { FIRST_TURN, hasUnplaced, placeTasks, readTimes } from './store/places.j
 
 /** Tasks that get their places in one transaction. */
 const MAX_PLACED = 1_000;
+/** The time of a type moves by this much with each claimed task, at least: else it would stand still while new owners come faster than tasks are claimed. */
+const LEAST_STEP = 0.0001;
 /** More owners would need more memory for little fairness. */
 const MAX_OWNERS = 10_000;
 
@@ -68,12 +70,17 @@ export class QueueOrder {
 
   /** A task was claimed for the first time. `place`: without the offset of its priority. */
   served(taskType: string, place: number): void {
-    if (place > this.now(taskType)) this.#times.set(taskType, place);
+    this.#times.set(taskType, Math.max(place, this.now(taskType) + LEAST_STEP));
   }
 
   /** Learns the order from the other replicas, and gives due tasks their places. @returns the types of these tasks */
   async round(): Promise<ReadonlySet<string>> {
     await this.readTimes();
+    return this.place();
+  }
+
+  /** @returns the types of the tasks that got a place */
+  async place(): Promise<ReadonlySet<string>> {
     const types = new Set<string>();
     if (!(await hasUnplaced(this.database))) return types;
     const times = () => [...this.#times].map(([taskType, now]) => ({ taskType, now }));
@@ -86,7 +93,9 @@ export class QueueOrder {
   }
 
   private async readTimes(): Promise<void> {
-    for (const { taskType, now } of await readTimes(this.database)) this.served(taskType, now);
+    for (const { taskType, now } of await readTimes(this.database)) {
+      this.#times.set(taskType, Math.max(now, this.now(taskType)));
+    }
   }
 }
 

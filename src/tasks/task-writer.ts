@@ -84,7 +84,7 @@ export class TaskWriter {
       return await this.published(async (tx) => {
         const records = await lock(tx);
         const decided = records.map((record) => ({ record, ...this.decided(record, command(record)) }));
-        const result = writtenOf(decided, await this.store(tx, decided, actor));
+        const result = writtenOf(decided, await this.store(tx, decided, () => actor));
         await beside?.(tx, result);
         return result;
       });
@@ -104,7 +104,7 @@ export class TaskWriter {
     actor: Actor,
   ): Promise<Swept<Record>> {
     const store = async (tx: Transaction, decided: readonly Decided<Record>[]): Promise<Stored<Record>> => ({
-      events: await this.store(tx, decided, actor),
+      events: await this.store(tx, decided, () => actor),
       faults: [],
     });
     try {
@@ -113,6 +113,38 @@ export class TaskWriter {
       if (!isFaultOfData(error)) throw error;
       return this.swept(lock, command, (tx, decided) => this.storeInHalves(tx, decided, actor));
     }
+  }
+
+  /**
+   * The same for calls that have nothing to do with each other: each task has its own command and actor. What `decide` refuses is the
+   * answer to that one call, and the others are written.
+   */
+  async writeEach<Record extends TaskRecord>(
+    lock: (tx: Queryable) => Promise<readonly Record[]>,
+    command: (record: Record) => Command | null,
+    actorOf: (record: Record) => Actor,
+    beside: (tx: Queryable, written: readonly Written<Record>[]) => Promise<void>,
+  ): Promise<ReadonlyMap<string, Written<Record> | TaskBridgeError>> {
+    const refused = new Map<string, TaskBridgeError>();
+    const written = await this.database.transaction(async (tx) => {
+      refused.clear();
+      const decided: Decided<Record>[] = [];
+      for (const record of await lock(tx)) {
+        try {
+          decided.push({ record, ...this.decided(record, command(record)) });
+        } catch (error) {
+          if (!(error instanceof TaskBridgeError)) throw error;
+          refused.set(record.identity.taskId, error);
+        }
+      }
+      const result = writtenOf(decided, await this.store(tx, decided, actorOf));
+      await beside(tx, result);
+      return result;
+    });
+    this.publish(written);
+    const answers = new Map<string, Written<Record> | TaskBridgeError>(refused);
+    for (const one of written) answers.set(one.record.identity.taskId, one);
+    return answers;
   }
 
   /** @throws TaskAside when the task is set aside, now or before */
@@ -165,21 +197,25 @@ export class TaskWriter {
   ): Promise<readonly Written<Record>[]> {
     const written = await this.database.transaction(work);
     for (const { record, after } of written) if (after !== record.task) linkToStory(record.traceparent);
-    const events = written.flatMap((w) => w.events);
-    for (const { type } of events) if (type === 'TASK_FAILED') this.metrics.increment('task_failures_total');
-    if (events.length > 0) this.liveLog.publish(events);
+    this.publish(written);
     return written;
   }
 
+  private publish(written: readonly Written[]): void {
+    const events = written.flatMap((w) => w.events);
+    for (const { type } of events) if (type === 'TASK_FAILED') this.metrics.increment('task_failures_total');
+    if (events.length > 0) this.liveLog.publish(events);
+  }
+
   /** Writes projection, events and questions of the changed tasks. */
-  private async store(
+  private async store<Record extends TaskRecord>(
     tx: Queryable,
-    decided: readonly Decided<TaskRecord>[],
-    actor: Actor,
+    decided: readonly Decided<Record>[],
+    actorOf: (record: Record) => Actor,
   ): Promise<readonly StoredEvent[]> {
     const changed = decided.filter((d) => d.task !== d.record.task);
     if (changed.length === 0) return [];
-    const changes = changed.map((d) => this.change(d, actor));
+    const changes = changed.map((d) => this.change(d, actorOf(d.record)));
     const events = await writeTasks(tx, changes, this.config.leaseSeconds);
     for (const { record, task, events: decidedEvents } of changed) {
       await projectQuestion(tx, record.identity.taskId, record.task, task, decidedEvents);
@@ -196,7 +232,7 @@ export class TaskWriter {
     const [first] = decided;
     if (!first) return { events: [], faults: [] };
     try {
-      return { events: await tx.undoable(() => this.store(tx, decided, actor)), faults: [] };
+      return { events: await tx.undoable(() => this.store(tx, decided, () => actor)), faults: [] };
     } catch (error) {
       if (!isFaultOfData(error)) throw error;
       if (decided.length === 1) return { events: [], faults: [{ record: first.record, error }] };

@@ -5,7 +5,6 @@ import { type AttemptStopped, type TaskContext, TaskFailure, type TaskHandler } 
 import { TaskExecutor } from '../../src/tasks/ports/task-executor.js';
 import { AppendEvents } from '../../src/tasks/append-events.js';
 import { CancelTask } from '../../src/tasks/cancel-task.js';
-import { QueueOrder } from '../../src/tasks/queue-order.js';
 import { ClaimTasks, type Lease } from '../../src/tasks/claim-tasks.js';
 import type { Queryable } from '../../src/database/queryable.js';
 import { LeaseLost } from '../../src/tasks/domain/tasks.errors.js';
@@ -70,7 +69,6 @@ async function task(replica: Replica): Promise<string> {
 }
 
 async function claimed(replica: Replica): Promise<Lease> {
-  await replica.get(QueueOrder).round();
   const [lease] = await replica.get(ClaimTasks).execute({ workerId: 'worker', principalId: 'worker' }, [TYPE], 1);
   if (!lease) throw new Error('nothing can be claimed');
   return lease;

@@ -27,8 +27,8 @@ export interface WantedTasks {
  * the limit; `tenants` is the one of the tenants. The subquery on steps is no EXISTS: PostgreSQL would read all steps there are.
  */
 const lineOf = (tenants: string | null) => `line AS (
-      SELECT first.task_id, first.vtime, row_number() OVER (PARTITION BY first.task_type ORDER BY first.vtime, first.claimable_at)
-        + ${offsetOf('first.priority')} - wanted.idle AS turn
+      SELECT first.task_id, first.claimable_at, row_number() OVER in_type
+        + max(${offsetOf('first.priority')}) OVER in_type - wanted.idle AS turn
       FROM unnest($1::text[], $2::float8[]) AS wanted (task_type, idle)
       ${tenants ? `CROSS JOIN unnest(${tenants}::text[]) AS tenant (tenant_id)` : ''} CROSS JOIN LATERAL (
         SELECT t.task_id, t.task_type, t.vtime, t.priority, t.claimable_at FROM taskbridge.proj_tasks t
@@ -36,8 +36,9 @@ const lineOf = (tenants: string | null) => `line AS (
           AND t.vtime IS NOT NULL AND t.claimable_at <= clock_timestamp()
           AND ($3 OR (SELECT true FROM taskbridge.entries_steps s WHERE s.task_id = t.task_id LIMIT 1) IS NULL)
         ORDER BY t.task_type, t.vtime LIMIT $4 * 2 + ${MORE_THAN_WANTED}) first
+      WINDOW in_type AS (PARTITION BY first.task_type ORDER BY first.vtime, first.claimable_at ROWS UNBOUNDED PRECEDING)
     ), locked AS MATERIALIZED (
-      SELECT task.* FROM (SELECT * FROM line ORDER BY turn, vtime) AS line CROSS JOIN LATERAL (
+      SELECT task.* FROM (SELECT * FROM line ORDER BY turn, claimable_at, task_id) AS line CROSS JOIN LATERAL (
         SELECT ${TASK_COLUMNS}, t.vtime - ${offsetOf('t.priority')} AS place,
           extract(epoch FROM clock_timestamp() - greatest(t.claimable_at, t.created_at))::float8 AS waited_seconds
         FROM taskbridge.proj_tasks t WHERE t.task_id = line.task_id AND t.claimable_at <= clock_timestamp()

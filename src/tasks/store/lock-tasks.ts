@@ -14,6 +14,18 @@ export async function lockTask(tx: Queryable, taskId: string): Promise<readonly 
   return (await tx.query<TaskRow>(BY_ID, [taskId])).map(taskRecord);
 }
 
+/** Index: the primary key. */
+const EXISTING: Statement = {
+  name: 'find-tasks',
+  text: `SELECT task_id FROM taskbridge.proj_tasks WHERE task_id = ANY ($1::uuid[])`,
+};
+
+/** Which of these tasks there are. Takes no lock. */
+export async function findTasks(db: Queryable, taskIds: readonly string[]): Promise<ReadonlySet<string>> {
+  const rows = await db.query<{ task_id: string }>(EXISTING, [taskIds]);
+  return new Set(rows.map((row) => row.task_id));
+}
+
 const BY_IDS: Statement = {
   name: 'lock-tasks',
   text: `SELECT ${TASK_COLUMNS} FROM taskbridge.proj_tasks t WHERE t.task_id = ANY ($1::uuid[])
