@@ -158,13 +158,19 @@ export class ClaimTasks {
             () => null,
             {},
           );
-        if (tasks.size === 0 && (unfit.length > 0 || (await this.order.place()).size > 0)) continue;
+        if (tasks.size === 0 && (unfit.length > 0 || (await this.placed(wanted)))) continue;
         return this.noted([...tasks].map(([slot, task]) => [callers[slot] as ClaimRequest, task] as const));
       } catch (error) {
         if (!isFaultOfData(error)) throw error;
         return this.noted(await this.claimOneByOne(group));
       }
     }
+  }
+
+  /** Whether tasks of these types got their place just now. */
+  private async placed({ taskTypes }: WantedTasks): Promise<boolean> {
+    const types = taskTypes.length > 0 ? await this.order.place() : new Set<string>();
+    return taskTypes.some((taskType) => types.has(taskType));
   }
 
   /** Where PostgreSQL refuses a row: the writer finds out which, and sets it aside. */

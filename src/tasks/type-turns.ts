@@ -3,7 +3,7 @@ const MAX_TYPES = 1_000;
 
 /** Whose turn it is among task types, on this replica. Places are of one type; this keeps a full type from delaying the others. */
 export class TypeTurns {
-  /** By type, the number of the task that was claimed last. The one of the longest ago is first. */
+  /** By type, the number of the task that was claimed last. The oldest entry is first. */
   readonly #last = new Map<string, number>();
   #claimed = 0;
 

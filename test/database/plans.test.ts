@@ -120,6 +120,20 @@ describe('each index of the online migration and of the new tables', () => {
       `SELECT task_id FROM taskbridge.proj_tasks WHERE tenant_id = '' AND owner_id = 'o' AND changed_xid >= '9' ORDER BY changed_xid LIMIT 9`,
     ],
     [
+      'proj_tasks_unplaced',
+      'SELECT FROM taskbridge.proj_tasks t WHERE t.vtime IS NULL AND t.claimable_at <= now() ORDER BY t.claimable_at LIMIT 9',
+    ],
+    [
+      'proj_tasks_places',
+      `SELECT max(vtime) FROM taskbridge.proj_tasks WHERE tenant_id = '' AND owner_id = 'o' AND task_type = 't' AND priority = 5
+        AND finished_at IS NULL`,
+    ],
+    [
+      'proj_tasks_ownerless',
+      `SELECT FROM taskbridge.proj_tasks WHERE finished_at IS NULL AND claimable_at IS NULL AND lease_token IS NULL
+        AND suspend_id IS NULL AND aside_code IS NULL AND hold_key IS NULL ORDER BY task_id LIMIT 9`,
+    ],
+    [
       'proj_attachments_shared',
       `SELECT FROM taskbridge.proj_attachments WHERE blob_id = ${ID} AND blob_id <> attachment_id`,
     ],

@@ -318,4 +318,48 @@ export const MUTANTS: readonly Mutant[] = [
       tests: 'is refused fails for good when it does not listen',
     },
   },
+  {
+    name: 'an owner’s new tasks in one place',
+    changes: [
+      {
+        file: 'src/tasks/store/places.ts',
+        from: 'ELSE next - 1 + row_number() OVER (',
+        to: 'ELSE next + 0 * row_number() OVER (',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/queue.test.ts', tests: 'get equal shares' },
+  },
+  {
+    name: 'a new task in front of its owner’s others',
+    changes: [
+      {
+        file: 'src/tasks/store/insert-task.ts',
+        from: '`greatest(${earliest} + ${OFFSET}, ${lastPlaceOf(owner, PRIORITY)} + 1)`',
+        to: '`greatest(${earliest} + ${OFFSET}, 0 * ${lastPlaceOf(owner, PRIORITY)})`',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/queue.test.ts', tests: 'differ by two tasks' },
+  },
+  {
+    name: 'a claim of a row that is held in another way, too',
+    changes: [
+      {
+        file: 'src/tasks/store/claim-batch.ts',
+        from: 'AND t.lease_token IS NULL AND t.suspend_id',
+        to: 'AND t.suspend_id',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/claim-statement.test.ts', tests: 'exactly the tasks that wait' },
+  },
+  {
+    name: 'an end under the token of the row',
+    changes: [
+      {
+        file: 'src/tasks/end-attempt.ts',
+        from: '      ({ earlier, request }) => {\n',
+        to: "      ({ earlier, request: { ...request }, task: { run } }) => {\n        if (run.state === 'leased') request.ending = { ...request.ending, token: run.token };\n",
+      },
+    ],
+    caughtBy: { file: 'test/tasks/queue.test.ts', tests: 'judged each by itself' },
+  },
 ];

@@ -4,7 +4,7 @@ import pg from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import { connectionOptions } from '../../src/database/session-settings.js';
 import { ClaimTasks, type Lease } from '../../src/tasks/claim-tasks.js';
-import { EndAttempt } from '../../src/tasks/end-attempt.js';
+import { EndAttempt, type Ending } from '../../src/tasks/end-attempt.js';
 import { QueueOrder } from '../../src/tasks/queue-order.js';
 import { CLAIM, CLAIM_OF_TENANTS } from '../../src/tasks/store/claim-batch.js';
 import { SubmitTask } from '../../src/tasks/submit-task.js';
@@ -258,6 +258,65 @@ describe('Claims that come together', () => {
       held.toSorted((a, b) => a.task_id.localeCompare(b.task_id)),
     );
     expect(new Set(held.map(({ lease_token: token }) => token)).size).toBe(7);
+  });
+});
+
+describe('Ends that come together', () => {
+  it('are judged each by itself: the fence refuses one, and the others are stored', async () => {
+    const taskType = uniqueId('ends');
+    for (const owner of ['a', 'b']) await insert(taskType, owner, 4);
+    const leases = await claim([taskType], 8);
+    const [done, failed, released, cancelled, asked, stolen, expired, again] = leases as Required<typeof leases>;
+    if (!done || !failed || !released || !cancelled || !asked || !stolen || !expired || !again)
+      throw new Error('too few');
+    await superuser.query(
+      `UPDATE taskbridge.proj_tasks SET lease_expires_at = clock_timestamp() - interval '1 s' WHERE task_id = $1`,
+      [expired.identity.taskId],
+    );
+    const end = (lease: Lease, ending: Ending, remembered = false) =>
+      replica
+        .get(EndAttempt)
+        .execute(lease.identity.taskId, ending, { remembered })
+        .catch((error: Error) => error.name);
+    const complete = (token: string) => ({ kind: 'complete', token, result: null }) as const;
+    await end(again, complete(again.token), true);
+    const question = {
+      suspendId: 'q',
+      kind: 'input',
+      allowedActions: ['answer'],
+      prompt: 'Well?',
+    } as unknown as Extract<Ending, { kind: 'suspend' }>['question'];
+    const answers = await Promise.all([
+      end(done, complete(done.token)),
+      end(failed, { kind: 'fail', token: failed.token, code: 'X', message: 'x', retryable: false }),
+      end(released, { kind: 'release', token: released.token }),
+      end(cancelled, { kind: 'confirm_cancellation', token: cancelled.token }),
+      end(asked, { kind: 'suspend', token: asked.token, question }),
+      end(stolen, complete('1.not-the-token')),
+      end(expired, complete(expired.token)),
+      end(again, complete(again.token), true),
+      replica
+        .get(EndAttempt)
+        .execute(uuidv7(), complete('1.x'), {})
+        .catch((error: Error) => error.name),
+    ]);
+    const stored = { eventId: '2', willRetry: false };
+    expect(answers).toEqual([
+      ...[stored, stored, { eventId: '2', willRetry: true }, stored, stored],
+      ...['LeaseLost', 'LeaseLost', stored, 'LeaseLost'],
+    ]);
+    const { rows } = await superuser.query<{ task_id: string; type: string }>(
+      `SELECT task_id, type FROM taskbridge.events WHERE event_id = 2 AND task_id = ANY ($1)`,
+      [leases.map(({ identity }) => identity.taskId)],
+    );
+    expect(Object.fromEntries(rows.map((row) => [row.task_id, row.type]))).toEqual({
+      [done.identity.taskId]: 'TASK_COMPLETED',
+      [failed.identity.taskId]: 'TASK_FAILED',
+      [released.identity.taskId]: 'TASK_RETRYING',
+      [cancelled.identity.taskId]: 'TASK_CANCELLED',
+      [asked.identity.taskId]: 'TASK_SUSPENDED',
+      [again.identity.taskId]: 'TASK_COMPLETED',
+    });
   });
 });
 
