@@ -3,6 +3,7 @@ import { Injectable } from '@nestjs/common';
 import type { Attachment } from '#protocol/snapshots.js';
 import { isFaultOfData } from '../database/database.errors.js';
 import { Database } from '../database/database.js';
+import type { Queryable } from '../database/queryable.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { linkToStory } from '../observability/correlation.js';
 import { LiveReplicas } from '../replicas/live-replicas.js';
@@ -55,10 +56,12 @@ interface ClaimRequest extends Required<Pick<Claimable, 'steps'>> {
   readonly tenants: readonly string[] | undefined;
 }
 
-interface ClaimOutcome {
-  readonly outcome: 'claimed';
-  readonly tasks: readonly ClaimedTask[];
-}
+/** `failed`: of this caller alone. What others got in the same batch is theirs. */
+type ClaimOutcome =
+  | { readonly outcome: 'claimed'; readonly tasks: readonly ClaimedTask[] }
+  | { readonly outcome: 'failed'; readonly error: unknown };
+
+type Claims = ReadonlyMap<ClaimRequest, ClaimOutcome>;
 
 /** About as many leases as PostgreSQL makes in some seconds. */
 const MAX_WAITING_LEASES = 20_000;
@@ -97,7 +100,9 @@ export class ClaimTasks {
   ): Promise<readonly Lease[]> {
     await this.order.load();
     const request = { id: randomUUID(), worker, taskTypes, limit, tenants, steps };
-    const { tasks } = await this.#queue.push(request);
+    const outcome = await this.#queue.push(request);
+    if (outcome.outcome === 'failed') throw outcome.error;
+    const { tasks } = outcome;
     // More leases than attempts: some leases followed an answer.
     const answered = tasks.filter(({ leaseNumber, attempt }) => leaseNumber > attempt);
     const answers =
@@ -126,44 +131,50 @@ export class ClaimTasks {
     return taskIds.length > 0 ? readSteps(this.database, taskIds) : new Map<string, readonly StoredStep[]>();
   }
 
-  /** Callers that may have the same tasks share them, as evenly as their limits allow. */
   private async claim(requests: readonly ClaimRequest[]): Promise<readonly ClaimOutcome[]> {
-    const tasks = new Map<ClaimRequest, ClaimedTask[]>(requests.map((request) => [request, []]));
     const groups = Map.groupBy(requests, ({ taskTypes, tenants, steps }) =>
       JSON.stringify([[...taskTypes].sort(), tenants ?? null, steps]),
     );
-    await Promise.all(
-      [...groups.values()].map(async (group) => {
-        for (const [request, task] of await this.claimFor(group)) tasks.get(request)?.push(task);
-      }),
-    );
-    return requests.map((request) => ({ outcome: 'claimed', tasks: tasks.get(request) ?? [] }));
+    const claims = await Promise.all([...groups.values()].map((group) => this.claimFor(group)));
+    const outcomes = new Map(claims.flatMap((some) => [...some]));
+    return requests.map((request) => outcomes.get(request) ?? { outcome: 'claimed', tasks: [] });
+  }
+
+  /** Callers that may have the same tasks share them, as evenly as their limits allow. */
+  private async claimFor(group: readonly ClaimRequest[]): Promise<Claims> {
+    try {
+      return await this.claimTogether(group);
+    } catch (error) {
+      if (isFaultOfData(error)) return this.claimOneByOne(group);
+      return new Map(group.map((request) => [request, { outcome: 'failed', error }]));
+    }
   }
 
   /** Returns none only when no task waits, also none without a place. Faulty tasks are set aside and do not block others. */
-  private async claimFor(group: readonly ClaimRequest[]): Promise<readonly (readonly [ClaimRequest, ClaimedTask])[]> {
+  private async claimTogether(group: readonly ClaimRequest[]): Promise<Claims> {
     const wanted = this.wantedBy(group);
     const callers = dealt(group);
     for (;;) {
-      try {
-        const { tasks, events, unfit } = await claimBatch(
-          this.database,
-          wanted,
-          callers.map((caller) => this.slotFor(caller)),
-        );
-        if (events.length > 0) this.liveLog.publish(events);
-        if (unfit.length > 0)
-          await this.writer.sweep(
-            (tx) => lockTasks(tx, unfit),
-            () => null,
-            {},
-          );
-        if (tasks.size === 0 && (unfit.length > 0 || (await this.placed(wanted)))) continue;
-        return this.noted([...tasks].map(([slot, task]) => [callers[slot] as ClaimRequest, task] as const));
-      } catch (error) {
-        if (!isFaultOfData(error)) throw error;
-        return this.noted(await this.claimOneByOne(group));
-      }
+      const slots = callers.map((caller) => this.slotFor(caller));
+      const { tasks, events, unfit } = await claimBatch(this.database, wanted, slots);
+      if (events.length > 0) this.liveLog.publish(events);
+      const isEmpty = tasks.size === 0;
+      if (unfit.length > 0) await this.setAside(unfit, isEmpty);
+      if (isEmpty && (unfit.length > 0 || (await this.placed(wanted)))) continue;
+      const byCaller = Map.groupBy(tasks, ([slot]) => callers[slot]);
+      return new Map(
+        group.map((request) => [request, this.claimed((byCaller.get(request) ?? []).map(([, task]) => task))]),
+      );
+    }
+  }
+
+  /** Where other tasks were claimed, they are leased now: the next claim meets these again. */
+  private async setAside(unfit: readonly string[], isNeeded: boolean): Promise<void> {
+    const lock = (tx: Queryable) => lockTasks(tx, unfit);
+    try {
+      await this.writer.sweep(lock, () => null, {});
+    } catch (error) {
+      if (isNeeded) throw error;
     }
   }
 
@@ -174,29 +185,37 @@ export class ClaimTasks {
   }
 
   /** Where PostgreSQL refuses a row: the writer finds out which, and sets it aside. */
-  private async claimOneByOne(
-    group: readonly ClaimRequest[],
-  ): Promise<readonly (readonly [ClaimRequest, ClaimedTask])[]> {
-    const claimed: (readonly [ClaimRequest, ClaimedTask])[] = [];
+  private async claimOneByOne(group: readonly ClaimRequest[]): Promise<Claims> {
+    const claims = new Map<ClaimRequest, ClaimOutcome>();
     for (const request of group) {
-      let swept;
-      do {
-        swept = await this.writer.sweep(
-          (tx) => lockWaitingTasks(tx, this.wantedBy([request]), request.limit, this.config.leaseSeconds),
-          ({ task }) => ({ kind: 'claim', token: newLeaseToken(nextAttempt(task)) }),
-          request.worker,
-        );
-      } while (swept.found > 0 && swept.written.length === 0);
-      for (const { record, after } of swept.written) {
-        if (after.run.state !== 'leased') continue;
-        const { identity, input, metadata, attachments, traceparent, leaseExpiresAt, waitedSeconds, place } = record;
-        const facts = { identity, input, metadata, attachments, traceparent, leaseExpiresAt, waitedSeconds, place };
-        const { attempt, leaseNumber, headEventId, hasSteps } = after;
-        const lease = { token: after.run.token, cancellationRequested: after.cancellation !== null };
-        claimed.push([request, { ...facts, ...lease, attempt, leaseNumber, headEventId, hasSteps }]);
-      }
+      const outcome = await this.claimSwept(request).catch((error: unknown) => ({ outcome: 'failed', error }) as const);
+      claims.set(request, outcome);
     }
-    return claimed;
+    return claims;
+  }
+
+  private async claimSwept(request: ClaimRequest): Promise<ClaimOutcome> {
+    for (;;) {
+      const { found, written } = await this.writer.sweep(
+        (tx) => lockWaitingTasks(tx, this.wantedBy([request]), request.limit, this.config.leaseSeconds),
+        ({ task }) => ({ kind: 'claim', token: newLeaseToken(nextAttempt(task)) }),
+        request.worker,
+      );
+      if (found > 0 && written.length === 0) continue;
+      return this.claimed(
+        written.flatMap(({ record, after }) => {
+          if (after.run.state !== 'leased') return [];
+          const { identity, input, metadata, attachments, traceparent, leaseExpiresAt, waitedSeconds, place } = record;
+          const { attempt, leaseNumber, headEventId, hasSteps } = after;
+          return {
+            ...{ identity, input, metadata, attachments, traceparent, leaseExpiresAt, waitedSeconds, place },
+            ...{ attempt, leaseNumber, headEventId, hasSteps },
+            token: after.run.token,
+            cancellationRequested: after.cancellation !== null,
+          };
+        }),
+      );
+    }
   }
 
   private wantedBy([first]: readonly ClaimRequest[]): WantedTasks {
@@ -209,12 +228,12 @@ export class ClaimTasks {
     return { ...worker, secret: randomUUID(), leaseSeconds: this.config.leaseSeconds };
   }
 
-  private noted<Claims extends readonly (readonly [ClaimRequest, ClaimedTask])[]>(claims: Claims): Claims {
-    for (const [, { identity, leaseNumber, place }] of claims) {
+  private claimed(tasks: readonly ClaimedTask[]): ClaimOutcome {
+    for (const { identity, leaseNumber, place } of tasks) {
       this.#turns.served(identity.taskType);
       if (leaseNumber === 1 && place !== null) this.order.served(identity.taskType, place);
     }
-    return claims;
+    return { outcome: 'claimed', tasks };
   }
 }
 

@@ -26,7 +26,7 @@ export class QueueOrder {
   readonly #times = new Map<string, number>();
   /** The last place that this replica gave, by owner and type. The oldest entry is first. */
   readonly #last = new Map<string, number>();
-  #loaded: Promise<void> | undefined;
+  #loaded: Promise<unknown> | undefined;
 
   constructor(private readonly database: Database) {}
 
@@ -75,14 +75,17 @@ export class QueueOrder {
 
   /** Learns the order from the other replicas, and gives due tasks their places. @returns the types of these tasks */
   async round(): Promise<ReadonlySet<string>> {
-    await this.readTimes();
-    return this.place();
+    const isDue = await this.readTimes();
+    return isDue ? this.placeAll() : new Set<string>();
   }
 
-  /** @returns the types of the tasks that got a place */
+  /** @returns the types of the tasks that got their places */
   async place(): Promise<ReadonlySet<string>> {
+    return (await hasUnplaced(this.database)) ? this.placeAll() : new Set<string>();
+  }
+
+  private async placeAll(): Promise<ReadonlySet<string>> {
     const types = new Set<string>();
-    if (!(await hasUnplaced(this.database))) return types;
     const times = () => [...this.#times].map(([taskType, now]) => ({ taskType, now }));
     for (let placed = MAX_PLACED; placed === MAX_PLACED; ) {
       const found = await this.database.transaction((tx) => placeTasks(tx, times(), MAX_PLACED));
@@ -92,10 +95,10 @@ export class QueueOrder {
     return types;
   }
 
-  private async readTimes(): Promise<void> {
-    for (const { taskType, now } of await readTimes(this.database)) {
-      this.#times.set(taskType, Math.max(now, this.now(taskType)));
-    }
+  private async readTimes(): Promise<boolean> {
+    const { times, isDue } = await readTimes(this.database);
+    for (const { taskType, now } of times) this.#times.set(taskType, Math.max(now, this.now(taskType)));
+    return isDue;
   }
 }
 

@@ -26,9 +26,12 @@ export interface TypeTime {
 /** The last ended tasks that are looked at. */
 const ENDED = 200;
 
+const IS_DUE = `EXISTS (SELECT FROM taskbridge.proj_tasks t WHERE t.vtime IS NULL AND t.claimable_at <= clock_timestamp())`;
+
 /**
  * Indexes: proj_tasks_leased; proj_tasks_finished, of which the last rows; proj_tasks_queue, one row of each type. What runs or has
- * ended lately was claimed in the order of places. Where nothing was, the time is that of the first in line.
+ * ended lately was claimed in the order of places. Where nothing was, the time is that of the first in line. A row without a type says
+ * that tasks are due and have no place; index: proj_tasks_unplaced.
  */
 const READ_TIMES: Statement = {
   name: 'read-queue-times',
@@ -48,11 +51,17 @@ const READ_TIMES: Statement = {
       SELECT * FROM first
       UNION ALL SELECT t.task_type, t.vtime, t.priority FROM taskbridge.proj_tasks t WHERE t.lease_token IS NOT NULL
       UNION ALL SELECT task_type, vtime, priority FROM ended WHERE attempt > 0
-    ) AS served WHERE vtime IS NOT NULL GROUP BY task_type`,
+    ) AS served WHERE vtime IS NOT NULL GROUP BY task_type
+    UNION ALL SELECT NULL, NULL WHERE ${IS_DUE}`,
 };
 
-export function readTimes(db: Queryable): Promise<readonly TypeTime[]> {
-  return db.query<TypeTime>(READ_TIMES, []);
+/** The times of all types, and whether tasks are due that have no place. */
+export async function readTimes(
+  db: Queryable,
+): Promise<{ readonly times: readonly TypeTime[]; readonly isDue: boolean }> {
+  const rows = await db.query<TypeTime | { taskType: null }>(READ_TIMES, []);
+  const times = rows.filter((row) => row.taskType !== null);
+  return { times, isDue: times.length < rows.length };
 }
 
 /** One session at a time gives places, so two do not give an owner the same ones. */
@@ -86,7 +95,7 @@ const PLACE: Statement = {
 
 const DUE: Statement = {
   name: 'has-unplaced-tasks',
-  text: `SELECT EXISTS (SELECT FROM taskbridge.proj_tasks t WHERE t.vtime IS NULL AND t.claimable_at <= clock_timestamp()) AS "isDue"`,
+  text: `SELECT ${IS_DUE} AS "isDue"`,
 };
 
 /** Takes no lock. */
