@@ -131,7 +131,7 @@ describe('each index of the online migration and of the new tables', () => {
     [
       'proj_tasks_ownerless',
       `SELECT FROM taskbridge.proj_tasks WHERE finished_at IS NULL AND claimable_at IS NULL AND lease_token IS NULL
-        AND suspend_id IS NULL AND aside_code IS NULL AND hold_key IS NULL ORDER BY task_id LIMIT 9`,
+        AND suspend_id IS NULL AND aside_code IS NULL AND hold_key IS NULL LIMIT 9`,
     ],
     [
       'proj_attachments_shared',
