@@ -38,6 +38,8 @@ export interface Claimable {
   readonly tenants?: readonly string[] | undefined;
   /** Whether the caller knows steps. Else tasks with a finished step are not for it. */
   readonly steps?: boolean;
+  /** How long its leases last without a sign of life. Absent: LEASE_SECONDS. */
+  readonly leaseSeconds?: number | undefined;
 }
 
 /** Hands out waiting tasks, oldest first and going round the owners, each to one caller. */
@@ -57,9 +59,9 @@ export class ClaimTasks {
     worker: { readonly workerId: string; readonly principalId: string },
     taskTypes: readonly string[],
     limit: number,
-    { tenants, steps = false }: Claimable = {},
+    { tenants, steps = false, leaseSeconds }: Claimable = {},
   ): Promise<readonly Lease[]> {
-    const claimed = await this.claimed(worker, { taskTypes, tenants, steps }, limit);
+    const claimed = await this.claimed(worker, { taskTypes, tenants, steps }, limit, leaseSeconds);
     this.#served.note(claimed.map(({ record }) => record));
     // More leases than attempts: some leases followed an answer.
     const answered = claimed.filter(({ after }) => after.leaseNumber > after.attempt);
@@ -103,11 +105,13 @@ export class ClaimTasks {
     worker: { readonly workerId: string; readonly principalId: string },
     wanted: WantedTasks,
     limit: number,
+    leaseSeconds: number | undefined,
   ): Promise<readonly Written<ClaimableRecord>[]> {
     for (;;) {
       const { found, written } = await this.writer.sweep(
-        (tx) => lockClaimableTasks(tx, wanted, limit, this.config.leaseSeconds, this.#served.all),
-        ({ task }) => ({ kind: 'claim', token: newLeaseToken(nextAttempt(task)) }),
+        (tx) =>
+          lockClaimableTasks(tx, wanted, limit, leaseSeconds ?? this.config.leaseSeconds, this.#served.all),
+        ({ task }) => ({ kind: 'claim', token: newLeaseToken(nextAttempt(task), leaseSeconds) }),
         worker,
       );
       if (found === 0 || written.length > 0) return written;

@@ -1,11 +1,17 @@
 import { randomUUID } from 'node:crypto';
 
-/** Names the attempt, and cannot be guessed: 122 random bits. */
-export function newLeaseToken(attempt: number): string {
-  return `${attempt}.${randomUUID()}`;
+/** Names the attempt, and the length of the lease where its claim chose one. Cannot be guessed: 122 random bits. */
+export function newLeaseToken(attempt: number, leaseSeconds?: number): string {
+  return `${attempt}.${randomUUID()}${leaseSeconds === undefined ? '' : `.${leaseSeconds}`}`;
 }
 
 /** The attempt that a token names. The fence decides whether the token is valid. */
 export function attemptOf(leaseToken: string): number {
   return Number.parseInt(leaseToken, 10) || 1;
+}
+
+/** The length of the lease that a token names; undefined: LEASE_SECONDS. The fence decides whether the token is valid. */
+export function leaseSecondsOf(leaseToken: string): number | undefined {
+  const named = /^\d+\.[0-9a-f-]{36}\.(\d{1,5})$/.exec(leaseToken)?.[1];
+  return named === undefined ? undefined : Number(named);
 }
