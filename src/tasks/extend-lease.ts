@@ -38,7 +38,7 @@ export class ExtendLease {
       const renewals = await renewLeases(this.database, held, this.config.leaseSeconds, reach);
       // A row that another session changes at this moment is waited for by itself, with no other lock.
       return Promise.all(
-        held.map((one, i) => {
+        held.map(async (one, i) => {
           const renewal = renewals[i] ?? { outcome: 'lost' };
           return renewal.outcome === 'locked' ? this.extended(one) : renewal;
         }),
