@@ -4,6 +4,7 @@ import type { Signal } from '#protocol/snapshots.js';
 import { Database } from '../database/database.js';
 import { DrainState } from '../drain-state.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
+import { LiveLog } from '../tasks/ports/live-log.js';
 import { type CancelledLease, readCancelledLeases } from '../tasks/store/cancelled-leases.js';
 import { covers, type WorkerGrant } from './worker-grant.js';
 
@@ -36,6 +37,7 @@ export class WorkerSignals {
 
   constructor(
     private readonly database: Database,
+    private readonly liveLog: LiveLog,
     private readonly metrics: MetricsSink,
     private readonly drain: DrainState,
   ) {
@@ -66,6 +68,8 @@ export class WorkerSignals {
     left.addEventListener('abort', abort);
     this.#waiters.add(waiter);
     this.waitersChanged();
+    // Hints arrive before the first look, so that nothing is missed between the two.
+    const leave = await this.liveLog.listen('worker', awaited.workerId, () => void this.lookAgain());
     this.look().then(
       () => timeoutMs === 0 && abort(),
       (error: unknown) => {
@@ -73,12 +77,12 @@ export class WorkerSignals {
         abort();
       },
     );
-    return promise;
+    return promise.finally(leave);
   }
 
-  /** This worker may have a signal. */
-  hint(workerId: string): void {
-    if ([...this.#waiters].some((waiter) => waiter.workerId === workerId)) void this.lookAgain();
+  /** A lease of this worker is to end. Called after the commit. */
+  cancelled(workerId: string): void {
+    this.liveLog.hint('worker', workerId);
   }
 
   /** The query begins after the call, so that it finds what was committed before. One runs at a time. */

@@ -36,7 +36,7 @@ export class LeaseExecutor extends TaskExecutor {
 
   override cancelled({ taskId, workerId }: { readonly taskId: string; readonly workerId: string | null }): void {
     this.inlineWorker.cancel(taskId);
-    if (workerId !== null) this.signals.hint(workerId);
+    if (workerId !== null) this.signals.cancelled(workerId);
   }
 
   override resumed({ taskType }: { readonly taskType: string }): void {
