@@ -10,7 +10,7 @@ import { appendedEvent } from '../tasks/domain/event-payloads.js';
 import { type Joined, joinOutput } from '../tasks/domain/join-output.js';
 import type { NewEvent } from '../tasks/domain/task-event.js';
 import { EventInvalid, EventTooLarge, IdempotencyConflict } from '../tasks/domain/tasks.errors.js';
-import { attemptOf } from '../tasks/lease-token.js';
+import { attemptOf } from '../tasks/domain/lease-token.js';
 import { TasksConfig } from '../tasks/tasks.config.js';
 
 /** The claim of the first attempt has stored it. A worker may send it, too. */

@@ -13,7 +13,7 @@ const LOOK_MS = 1_000;
 
 /** What one call waits for. */
 export interface AwaitedSignals {
-  /** As in the rows of its leases. */
+  /** With the name of its token, like `worker_id` of a task. */
   readonly workerId: string;
   readonly grant: WorkerGrant;
   /** Tasks whose cancellation the worker has learned. */

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import type { Attachment } from '#protocol/snapshots.js';
 import { Database } from '../database/database.js';
@@ -10,7 +11,7 @@ import { type ClaimableRecord, lockClaimableTasks, type WantedTasks } from './st
 import { readSteps, type StoredStep } from './store/steps.js';
 import { readAnswers } from './store/suspensions.js';
 import type { TaskIdentity } from './store/task-row.js';
-import { newLeaseToken } from './lease-token.js';
+import { leaseToken } from './domain/lease-token.js';
 import { TaskWriter, type Written } from './task-writer.js';
 import { TasksConfig } from './tasks.config.js';
 
@@ -111,7 +112,7 @@ export class ClaimTasks {
       const { found, written } = await this.writer.sweep(
         (tx) =>
           lockClaimableTasks(tx, wanted, limit, leaseSeconds ?? this.config.leaseSeconds, this.#served.all),
-        ({ task }) => ({ kind: 'claim', token: newLeaseToken(nextAttempt(task), leaseSeconds) }),
+        ({ task }) => ({ kind: 'claim', token: leaseToken(nextAttempt(task), randomUUID(), leaseSeconds) }),
         worker,
       );
       if (found === 0 || written.length > 0) return written;

@@ -1,7 +1,7 @@
 import { storedJson } from '../../protocol/src/exact-json.js';
 import { MAX_HELD_LEASES } from '../../protocol/src/limits.js';
 import type { RenewedLease } from '../../protocol/src/snapshots.js';
-import { unlessUnknown } from './feature-call.js';
+import { UnknownThere, unlessUnknown } from './feature-call.js';
 import type { Lease, SignOfLease } from './lease.js';
 import type { Answer, Service } from './service.js';
 
@@ -25,7 +25,6 @@ type Outcomes = ReadonlyMap<string, boolean>;
 /** Signs of life of all leases of a worker in one call, when one of them is due. */
 export class Heartbeats {
   readonly #held = new Set<Beating>();
-  readonly #never = new AbortController().signal;
   #round: Promise<Outcomes> | undefined;
 
   constructor(private readonly service: Service) {}
@@ -42,8 +41,18 @@ export class Heartbeats {
    * Whether this lease was extended, together with all others that are held; undefined where the service knows no such call.
    * @throws ServiceRefused, Unavailable
    */
-  async beat({ lease }: Beating): Promise<boolean | undefined> {
-    if (!(await this.service.knows('heartbeats', this.#never))) return undefined;
+  async beat(held: Beating): Promise<boolean | undefined> {
+    // A heartbeat does not wait for another question. Each claim has asked.
+    if (!this.service.knew('heartbeats')) return undefined;
+    try {
+      return await this.outcomeOf(held);
+    } catch (error) {
+      if (error instanceof UnknownThere) return undefined;
+      throw error;
+    }
+  }
+
+  private async outcomeOf({ lease }: Beating): Promise<boolean> {
     for (;;) {
       this.#round ??= this.send().finally(() => {
         this.#round = undefined;

@@ -2,7 +2,7 @@ import type { Queryable, Statement } from '../../database/queryable.js';
 import { supersededBy } from '../domain/decide.js';
 import { StoredEvent } from '../domain/stored-event.js';
 import type { NewEvent } from '../domain/task-event.js';
-import { leaseSecondsOf } from '../lease-token.js';
+import { leaseSecondsOf } from '../domain/lease-token.js';
 import { CREATED_AT } from './read-events.js';
 
 /** A step's result is the JSON that is stored. */

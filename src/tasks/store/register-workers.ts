@@ -2,7 +2,7 @@ import type { Queryable, Statement } from '../../database/queryable.js';
 
 /** What a claim says of its worker. */
 export interface SeenWorker {
-  /** As in the rows of its leases. */
+  /** With the name of its token, like `worker_id` of a task. */
   readonly workerId: string;
   /** Of its program; null: it did not say. */
   readonly version: string | null;

@@ -1,5 +1,5 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
-import { leaseSecondsOf } from '../lease-token.js';
+import { leaseSecondsOf } from '../domain/lease-token.js';
 
 export interface HeldLease {
   readonly taskId: string;

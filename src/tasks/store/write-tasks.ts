@@ -1,7 +1,7 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
 import type { Task } from '../domain/task.js';
 import type { NewEvent } from '../domain/task-event.js';
-import { leaseSecondsOf } from '../lease-token.js';
+import { leaseSecondsOf } from '../domain/lease-token.js';
 import { StoredEvent } from '../domain/stored-event.js';
 import { CREATED_AT } from './read-events.js';
 

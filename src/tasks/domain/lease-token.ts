@@ -1,8 +1,6 @@
-import { randomUUID } from 'node:crypto';
-
-/** Names the attempt, and the length of the lease where its claim chose one. Cannot be guessed: 122 random bits. */
-export function newLeaseToken(attempt: number, leaseSeconds?: number): string {
-  return `${attempt}.${randomUUID()}${leaseSeconds === undefined ? '' : `.${leaseSeconds}`}`;
+/** Names the attempt, and the length of the lease where its claim chose one. `secret`: a random UUID, 122 bits. */
+export function leaseToken(attempt: number, secret: string, leaseSeconds?: number): string {
+  return `${attempt}.${secret}${leaseSeconds === undefined ? '' : `.${leaseSeconds}`}`;
 }
 
 /** The attempt that a token names. The fence decides whether the token is valid. */
