@@ -102,7 +102,7 @@ class Task:
     def heartbeats(self):
         """Every accepted call extends the lease; this one while the handler has nothing to say."""
         expires_at = datetime.datetime.fromisoformat(self.lease["leaseExpiresAt"].replace("Z", "+00:00"))
-        interval = min(10.0, max(0.3, (expires_at.timestamp() - time.time()) / 3))
+        interval = max(0.3, (expires_at.timestamp() - time.time()) / 3)
         while not self.is_over:
             time.sleep(interval)
             try:
