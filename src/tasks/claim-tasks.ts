@@ -110,8 +110,7 @@ export class ClaimTasks {
   ): Promise<readonly Written<ClaimableRecord>[]> {
     for (;;) {
       const { found, written } = await this.writer.sweep(
-        (tx) =>
-          lockClaimableTasks(tx, wanted, limit, leaseSeconds ?? this.config.leaseSeconds, this.#served.all),
+        (tx) => lockClaimableTasks(tx, wanted, limit, leaseSeconds ?? this.config.leaseSeconds, this.#served.all),
         ({ task }) => ({ kind: 'claim', token: leaseToken(nextAttempt(task), randomUUID(), leaseSeconds) }),
         worker,
       );

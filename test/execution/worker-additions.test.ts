@@ -165,11 +165,7 @@ describe('A batch with keys', () => {
   it.each<[string, object, string]>([
     ['neither a number nor keys', { events: [message('a')] }, 'batchSeq'],
     ['a number and keys', { batchSeq: 1, events: [{ ...message('a'), eventKey: 'a' }] }, 'events[0].eventKey'],
-    [
-      'keys on some events',
-      { events: [{ ...message('a'), eventKey: 'a' }, message('b')] },
-      'events[1].eventKey',
-    ],
+    ['keys on some events', { events: [{ ...message('a'), eventKey: 'a' }, message('b')] }, 'events[1].eventKey'],
     ['an empty key', { events: [{ ...message('a'), eventKey: '' }] }, 'events[0].eventKey'],
     ['a key with a space', { events: [{ ...message('a'), eventKey: 'a b' }] }, 'events[0].eventKey'],
     ['a long key', { events: [{ ...message('a'), eventKey: 'k'.repeat(129) }] }, 'events[0].eventKey'],
@@ -243,7 +239,12 @@ describe('Many heartbeats in one call', () => {
     ['no token', { leases: [{ taskId: '01890000-0000-7000-8000-000000000000' }] }, 'leases[0].leaseToken'],
     [
       'a huge list',
-      { leases: Array.from({ length: 501 }, () => ({ taskId: '01890000-0000-7000-8000-000000000000', leaseToken: 'x' })) },
+      {
+        leases: Array.from({ length: 501 }, () => ({
+          taskId: '01890000-0000-7000-8000-000000000000',
+          leaseToken: 'x',
+        })),
+      },
       'leases',
     ],
   ])('are refused with %s', async (_what, body, path) => {

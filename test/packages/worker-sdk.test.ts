@@ -266,20 +266,23 @@ describe('A worker', () => {
       expect(worker.stderr()).toBe('');
     });
 
-    it.each<Fault>(['404', '422'])('and a replica refuses them with %s, goes on with the calls of before', async (fault) => {
-      const { calls, network } = await counted({ heartbeats: fault, signals: fault });
-      const worker = work({ url: network.url, concurrency: 2 });
-      const slept = await created('both.sleep', { ms: 2_500 * LEASE_SECONDS });
-      const cancelled = await created('both.sleep');
-      await seen(cancelled, 'TASK_MESSAGE');
-      await client.cancel(cancelled, { reason: 'enough' });
-      expect((await ended(cancelled)).at(-1)?.type).toBe('TASK_CANCELLED');
-      expect(types(await ended(slept))).toEqual(['TASK_STARTED', 'TASK_MESSAGE', 'TASK_COMPLETED']);
-      expect(worker.stdout()).toContain('stopped cancelled');
-      await kill(worker);
-      await network.close();
-      expect(Math.min(calls['heartbeat'] ?? 0, calls['signals'] ?? 0)).toBeGreaterThan(0);
-    });
+    it.each<Fault>(['404', '422'])(
+      'and a replica refuses them with %s, goes on with the calls of before',
+      async (fault) => {
+        const { calls, network } = await counted({ heartbeats: fault, signals: fault });
+        const worker = work({ url: network.url, concurrency: 2 });
+        const slept = await created('both.sleep', { ms: 2_500 * LEASE_SECONDS });
+        const cancelled = await created('both.sleep');
+        await seen(cancelled, 'TASK_MESSAGE');
+        await client.cancel(cancelled, { reason: 'enough' });
+        expect((await ended(cancelled)).at(-1)?.type).toBe('TASK_CANCELLED');
+        expect(types(await ended(slept))).toEqual(['TASK_STARTED', 'TASK_MESSAGE', 'TASK_COMPLETED']);
+        expect(worker.stdout()).toContain('stopped cancelled');
+        await kill(worker);
+        await network.close();
+        expect(Math.min(calls['heartbeat'] ?? 0, calls['signals'] ?? 0)).toBeGreaterThan(0);
+      },
+    );
   });
 
   it('takes as many tasks as it has free slots, and the next when one is free', async () => {

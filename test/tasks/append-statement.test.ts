@@ -356,7 +356,11 @@ describe('A batch of appends', () => {
     const stored = tries.filter((_, i) => seen[i]?.outcome.outcome === 'stored').map(({ since }) => since);
     expect(stored).toEqual(
       tries
-        .filter((_, i) => decided(seen[i]?.before as Task, tries[i]?.task as Placed, tries[i]?.request as AppendRequest) !== 'refused')
+        .filter(
+          (_, i) =>
+            decided(seen[i]?.before as Task, tries[i]?.task as Placed, tries[i]?.request as AppendRequest) !==
+            'refused',
+        )
         .map(({ since }) => since),
     );
     expect(stored).toEqual([3, 4, 5, 6]);

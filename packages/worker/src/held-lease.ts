@@ -156,8 +156,7 @@ export class HeldLease implements LeaseHolder, Beating {
     if (this.#over) throw new LeaseLost();
     const { taskId, leaseToken } = this.lease;
     const json = `${storedJson({ leaseToken, ...members }).slice(0, -1)}${more}}`;
-    const post = () =>
-      this.service.post<Body & SignOfLease>(`tasks/${taskId}/${name}`, json, this.timeoutMs, read);
+    const post = () => this.service.post<Body & SignOfLease>(`tasks/${taskId}/${name}`, json, this.timeoutMs, read);
     try {
       const answer = await (isOfSteps ? unlessUnknown(this.service, post) : post());
       this.heard(answer);

@@ -29,8 +29,7 @@ export class Signals {
     const askedAt = performance.now();
     const known = [...this.#known].slice(-MAX_HELD_LEASES);
     const json = JSON.stringify({ workerId: this.workerId, known, waitTimeoutMs: WAIT_MS });
-    const post = () =>
-      this.service.post<Answer<'Signals'>>('signals', json, WAIT_MS + ANSWER_MS, JSON.parse, stop);
+    const post = () => this.service.post<Answer<'Signals'>>('signals', json, WAIT_MS + ANSWER_MS, JSON.parse, stop);
     const { body } = await unlessUnknown(this.service, post);
     const heard = body.signals.filter(({ type, taskId }) => type === 'cancel' && this.cancelled(taskId));
     for (const { taskId } of heard) this.#known.add(taskId);

@@ -81,7 +81,10 @@ export class WorkerController {
   @Takes('ExtendLeases')
   @ApiOperation({ operationId: 'extendLeases', summary: 'Extend many leases' })
   @ApiOkResponse(answers('RenewedLeases'))
-  async heartbeats(@Granted() grant: WorkerGrant, @Body() { leases }: ExtendLeasesDto): Promise<Answer<'RenewedLeases'>> {
+  async heartbeats(
+    @Granted() grant: WorkerGrant,
+    @Body() { leases }: ExtendLeasesDto,
+  ): Promise<Answer<'RenewedLeases'>> {
     const held = leases.map(({ taskId, leaseToken }) => ({ taskId: taskIdFrom(taskId), leaseToken }));
     const renewals = await this.extendLease.executeAll(held, grant);
     return {

@@ -81,12 +81,7 @@ export function decide(task: Task, command: Command, rules: Rules): Decision {
     case 'claim':
       return claimed(task, command.token);
     case 'append':
-      return nextBatch(
-        task,
-        command,
-        () => appendable(task, command.events),
-        rules,
-      );
+      return nextBatch(task, command, () => appendable(task, command.events), rules);
     case 'append_keyed':
       holds(task, command.token);
       return withRoom(

@@ -35,11 +35,7 @@ const REGISTER_VERSIONS: Statement = {
 };
 
 /** `maxVersions`: the most versions of types. */
-export async function registerWorkers(
-  db: Queryable,
-  seen: readonly SeenWorker[],
-  maxVersions: number,
-): Promise<void> {
+export async function registerWorkers(db: Queryable, seen: readonly SeenWorker[], maxVersions: number): Promise<void> {
   const json = JSON.stringify(seen);
   await db.query(REGISTER, [json]);
   if (seen.some(({ version }) => version !== null)) await db.query(REGISTER_VERSIONS, [json, maxVersions]);

@@ -95,9 +95,7 @@ export const signals: Check = async (scene) => {
   demandSame('the signals before', await signalsOf(0), []);
   const waiting = signalsOf(scene.claimMs);
   await scene.a.cancel(taskId, { reason: 'enough' });
-  demandSame('the signals that came', await waiting, [
-    { type: 'cancel', taskId, attempt: 1, cancelReason: 'enough' },
-  ]);
+  demandSame('the signals that came', await waiting, [{ type: 'cancel', taskId, attempt: 1, cancelReason: 'enough' }]);
   demandSame('those of a known task', await signalsOf(0, [taskId]), []);
   await task.cancelled();
   demandSame('those of a task that is over', await signalsOf(0), []);
