@@ -252,6 +252,26 @@ describe('Many heartbeats in one call', () => {
     expect(errors.map((error) => error.path)).toContain(path);
   });
 
+  it.each([
+    ['heartbeats', { leases: [{ taskId: '01890000-0000-7000-8000-000000000000', leaseToken: 'a\0b' }] }],
+    ['heartbeats', { leases: [{ taskId: '01890000-0000-7000-8000-000000000000', leaseToken: 'x', more: 1 }] }],
+    ['heartbeats', []],
+    ['heartbeats', null],
+    ['signals', { workerId: 'w', known: [[]], waitTimeoutMs: 0 }],
+    ['signals', { workerId: 'w\0', waitTimeoutMs: 0 }],
+    ['signals', 'w'],
+  ])('and signals have one shape of refusals for what is none of them: %s %j', async (path, body) => {
+    const answer = await worker.post(path, body);
+    expect([400, 422]).toContain(answer.status);
+    expect(answer.body).toEqual({
+      code: expect.any(String),
+      message: expect.any(String),
+      details: expect.any(Object),
+      timestamp: expect.any(String),
+      correlationId: expect.any(String),
+    });
+  });
+
   it('may be 500, in any case of the ids', async () => {
     const lease = await leased();
     const held = Array.from({ length: 500 }, () => ({ ...lease, taskId: lease.taskId.toUpperCase() }));
