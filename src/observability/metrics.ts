@@ -60,6 +60,7 @@ export const METRICS = {
     help: 'Calls of the attachment store that failed because it does not answer or has no room: put, open, remove',
     labels: ['operation'],
   },
+  worker_signals_waiting: { kind: 'gauge', help: 'Calls of remote workers that wait for signals', labels: [] },
   tasks_aside: {
     kind: 'gauge',
     help: 'Tasks that could not be written, were set aside, and wait for an operator',

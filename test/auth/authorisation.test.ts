@@ -36,6 +36,8 @@ GET /api/v1/tasks/:taskId/events/stream              401     401       401      
 GET /api/v1/tasks/:taskId/attachments/:attachmentId  401     401       401       404    404       404   200    403     200     200    200     409    200    200    403
 GET /worker/v1                                       401     401       401       401    401       401   401    401     401     401    200     200    401    401    401
 POST /worker/v1/leases                               401     401       401       401    401       401   401    401     401     401    200     200    401    401    401
+POST /worker/v1/heartbeats                           401     401       401       401    401       401   401    401     401     401    200     200    401    401    401
+POST /worker/v1/signals                              401     401       401       401    401       401   401    401     401     401    200     200    401    401    401
 POST /worker/v1/tasks/:taskId/events                 401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
 POST /worker/v1/tasks/:taskId/heartbeat              401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
 POST /worker/v1/tasks/:taskId/steps                  401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
@@ -107,6 +109,8 @@ const BODIES: Readonly<Record<string, (lease: Lease & { suspendId?: string }) =>
     actionType: 'approve',
   }),
   'POST /worker/v1/leases': () => ({ workerId: 'w', taskTypes: ['matrix.none'], maxTasks: 1, waitTimeoutMs: 0 }),
+  'POST /worker/v1/heartbeats': ({ taskId, leaseToken }) => ({ leases: [{ taskId, leaseToken }] }),
+  'POST /worker/v1/signals': () => ({ workerId: 'w', waitTimeoutMs: 0 }),
   'POST /worker/v1/tasks/:taskId/events': () => ({
     batchSeq: 1,
     events: [{ type: 'TASK_MESSAGE', payload: { message: 'm' } }],

@@ -47,6 +47,8 @@ interface Route {
 }
 
 /** The protocol in memory: small, slow and correct. A mutant replaces a part of it. */
+const FEATURES = ['bigIntegers', 'steps', 'eventKeys', 'heartbeats', 'leaseSeconds', 'signals'];
+
 export class MemoryServer {
   readonly tasks: MemoryTasks;
   readonly streams: MemoryStreams;
@@ -147,6 +149,8 @@ export class MemoryServer {
       answer: (exchange) => this.download(exchange),
     },
     { method: 'POST', path: /^\/worker\/v1\/leases$/, answer: (exchange) => this.leases(exchange) },
+    { method: 'POST', path: /^\/worker\/v1\/heartbeats$/, answer: (exchange) => this.heartbeats(exchange) },
+    { method: 'POST', path: /^\/worker\/v1\/signals$/, answer: (exchange) => this.signals(exchange) },
     {
       method: 'POST',
       path: /^\/worker\/v1\/tasks\/(?<taskId>[^/]+)\/(?<call>\w+)$/,
@@ -482,26 +486,51 @@ export class MemoryServer {
 
   service(exchange: Exchange): Reply {
     this.caller(exchange);
-    return { status: 200, body: { version: '0.0.0', features: ['bigIntegers', 'steps'] } };
+    return { status: 200, body: { version: '0.0.0', features: FEATURES } };
   }
 
   serviceForWorkers(exchange: Exchange): Reply {
     this.checkWorker(exchange);
-    return { status: 200, body: { version: '0.0.0', features: ['bigIntegers', 'steps'] } };
+    return { status: 200, body: { version: '0.0.0', features: FEATURES } };
   }
 
   async leases(exchange: Exchange): Promise<Reply> {
     this.checkWorker(exchange);
-    const { taskTypes, maxTasks = 1, waitTimeoutMs = 20_000, steps } = await this.bodyOf(exchange);
-    const claim = () => this.tasks.claim(taskTypes as string[], Number(maxTasks), steps === true);
-    const leases = claim();
-    return {
-      status: 200,
-      body: { leases: leases.length > 0 ? leases : await this.waitForWork(exchange, claim, Number(waitTimeoutMs)) },
-    };
+    const { taskTypes, maxTasks = 1, waitTimeoutMs = 20_000, ...more } = await this.bodyOf(exchange);
+    const { workerId, steps, leaseSeconds } = more;
+    const options = { workerId: String(workerId), steps: steps === true, leaseSeconds: leaseSeconds as number };
+    const claim = () => this.tasks.claim(taskTypes as string[], Number(maxTasks), options);
+    return { status: 200, body: { leases: await this.waitFor(exchange, claim, Number(waitTimeoutMs)) } };
   }
 
-  async waitForWork({ response }: Exchange, claim: () => Json[], waitMs: number): Promise<Json[]> {
+  async heartbeats(exchange: Exchange): Promise<Reply> {
+    this.checkWorker(exchange);
+    const { leases } = await this.bodyOf(exchange);
+    const answers = (leases as Json[]).map(({ taskId, leaseToken }) => this.renewal(String(taskId), leaseToken));
+    return { status: 200, body: { leases: answers } };
+  }
+
+  renewal(taskId: string, token: unknown): Json {
+    try {
+      this.tasks.held(taskId, token);
+      return { taskId, ...this.beat(taskId) };
+    } catch (error) {
+      if (error instanceof Refusal) return { taskId, code: error.code };
+      throw error;
+    }
+  }
+
+  async signals(exchange: Exchange): Promise<Reply> {
+    this.checkWorker(exchange);
+    const { workerId, known = [], waitTimeoutMs = 20_000 } = await this.bodyOf(exchange);
+    const cancelled = () => this.tasks.cancelledOf(String(workerId), known as string[]);
+    return { status: 200, body: { signals: await this.waitFor(exchange, cancelled, Number(waitTimeoutMs)) } };
+  }
+
+  /** What there is, or what comes up within the time. */
+  async waitFor({ response }: Exchange, found: () => Json[], waitMs: number): Promise<Json[]> {
+    const first = found();
+    if (first.length > 0) return first;
     const deadline = Date.now() + waitMs;
     for (;;) {
       const rest = deadline - Date.now();
@@ -513,8 +542,8 @@ export class MemoryServer {
       await delay(rest, undefined, { signal: over.signal }).catch(() => undefined);
       this.tasks.claims.delete(wake);
       response.off('close', wake);
-      const leases = response.destroyed ? [] : claim();
-      if (leases.length > 0) return leases;
+      const now = response.destroyed ? [] : found();
+      if (now.length > 0) return now;
     }
   }
 
@@ -524,7 +553,11 @@ export class MemoryServer {
     const body = await this.bodyOf(exchange, MAX_WORKER_BODY_BYTES);
     const { leaseToken, batchSeq, events } = body;
     if (call === 'events') {
-      const eventIds = this.tasks.append(taskId, leaseToken, Number(batchSeq), events as WorkerEvent[]);
+      const given = events as WorkerEvent[];
+      const eventIds =
+        batchSeq === undefined
+          ? this.tasks.appendKeyed(taskId, leaseToken, given)
+          : this.tasks.append(taskId, leaseToken, Number(batchSeq), given);
       return { status: 200, body: { eventIds, ...this.beat(taskId) } };
     }
     if (call === 'steps') {

@@ -634,6 +634,55 @@ const ALL: readonly Mutant[] = [
     },
   },
   {
+    name: 'keys that outlive their attempt',
+    breaks: 'workers.event-keys',
+    make: ({ tasks }) => {
+      const lease = tasks.lease.bind(tasks);
+      tasks.lease = (task) => {
+        const kept = [...task.keys];
+        const answer = lease(task);
+        for (const [key, id] of kept) task.keys.set(key, id);
+        return answer;
+      };
+    },
+  },
+  {
+    name: 'a key that goes on naming what is void',
+    breaks: 'workers.void-keys',
+    make: ({ tasks }) => {
+      tasks.isVoid = () => false;
+    },
+  },
+  {
+    name: 'heartbeats of which a lost one refuses all',
+    breaks: 'workers.heartbeats',
+    make: (server) => {
+      server.renewal = (taskId, token) => {
+        server.tasks.held(taskId, token);
+        return { taskId, ...server.beat(taskId) };
+      };
+    },
+  },
+  {
+    name: 'leases that are renewed by the length of all others',
+    breaks: 'workers.lease-seconds',
+    make: ({ tasks }) => {
+      tasks.extend = (task, token) => {
+        const isNew = task.run.state !== 'leased';
+        const lengthMs = isNew ? task.leaseMs : tasks.numbers.leaseMs;
+        task.run = { state: 'leased', token, expiresAt: tasks.now + lengthMs };
+      };
+    },
+  },
+  {
+    name: 'signals of known tasks',
+    breaks: 'workers.signals',
+    make: ({ tasks }) => {
+      const cancelledOf = tasks.cancelledOf.bind(tasks);
+      tasks.cancelledOf = (workerId) => cancelledOf(workerId, []);
+    },
+  },
+  {
     name: 'a stale lease that is accepted',
     breaks: 'workers.fence',
     follows: ['workers.lease-expires', 'workers.heartbeat'],

@@ -61,6 +61,8 @@ describe('The table of requests', () => {
     ['CancelTask', CancelTaskDto],
     ['SubmitAction', SubmitActionDto],
     ['ClaimTasks', worker.ClaimDto],
+    ['ExtendLeases', worker.ExtendLeasesDto],
+    ['AwaitSignals', worker.AwaitSignalsDto],
     ['ProveLease', worker.LeaseTokenDto],
     ['AppendEvents', worker.AppendEventsDto],
     ['FinishStep', worker.FinishStepDto],

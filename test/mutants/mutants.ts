@@ -258,6 +258,61 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: { file: 'test/tasks/append-statement.test.ts', tests: 'stores the result of a step with its event' },
   },
   {
+    name: 'an event that its key stores again',
+    changes: [
+      {
+        file: 'src/tasks/store/append-batch.ts',
+        from: 'WHERE e.task_id = t.task_id AND k.attempt = t.attempt)',
+        to: 'WHERE false)',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/append-statement.test.ts', tests: 'stores what decide stores' },
+  },
+  {
+    name: 'a key that goes on naming what is void',
+    changes: [
+      {
+        file: 'src/tasks/store/event-keys.ts',
+        from: 'v.since < n.event_id AND n.event_id < v.event_id',
+        to: 'false',
+      },
+    ],
+    caughtBy: { file: 'test/execution/worker-additions.test.ts', tests: 'stores anew what an answer made void' },
+  },
+  {
+    name: 'a lease that is renewed by the setting alone',
+    changes: [
+      {
+        file: 'src/tasks/store/renew-leases.ts',
+        from: 'held.map((h) => leaseSecondsOf(h.leaseToken) ?? leaseSeconds)',
+        to: 'held.map(() => leaseSeconds)',
+      },
+    ],
+    caughtBy: { file: 'test/execution/worker-additions.test.ts', tests: 'gets leases of that length' },
+  },
+  {
+    name: 'heartbeats for tasks that the token does not cover',
+    changes: [
+      {
+        file: 'src/tasks/store/renew-leases.ts',
+        from: '($4::text[] IS NULL OR t.task_type = ANY ($4)) AND',
+        to: '$4::text[] IS NOT DISTINCT FROM $4 AND',
+      },
+    ],
+    caughtBy: { file: 'test/execution/named-tokens.test.ts', tests: 'extends leases within its reach alone' },
+  },
+  {
+    name: 'a cancellation that the worker hears of by the query alone',
+    changes: [
+      {
+        file: 'src/execution/worker-signals.ts',
+        from: "    this.liveLog.hint('worker', workerId);\n",
+        to: '    void workerId;\n',
+      },
+    ],
+    caughtBy: { file: 'test/execution/worker-signals.test.ts', tests: 'learns at once of a cancellation' },
+  },
+  {
     name: 'a new try of a step that may void what is finished',
     changes: [
       {

@@ -25,6 +25,7 @@ import * as pollEnd from './checks/poll-at-the-end.js';
 import * as snapshots from './checks/snapshots.js';
 import * as spellings from './checks/spellings.js';
 import * as steps from './checks/steps.js';
+import * as additions from './checks/worker-additions.js';
 import * as sockets from './checks/web-sockets.js';
 
 type Row =
@@ -749,6 +750,12 @@ export const CLAUSES: readonly Clause[] = [
   ]),
   ...under(WORKERS, 'Be alive', [
     ['workers.heartbeat', 'A worker that has nothing to say sends a heartbeat', WORKER, leases.heartbeatExtends],
+    [
+      'workers.heartbeats',
+      'The answer has one item for each lease, in the order of the request.',
+      WORKER,
+      additions.manyHeartbeats,
+    ],
   ]),
   ...under(WORKERS, 'Ask', [
     [
@@ -787,7 +794,30 @@ export const CLAUSES: readonly Clause[] = [
       leases.released,
     ],
   ]),
+  ...under(WORKERS, 'Write from several places', [
+    [
+      'workers.event-keys',
+      'A key that is known gets the id of its event, whatever the content.',
+      WORKER,
+      additions.eventKeys,
+    ],
+  ]),
+  ...under(WORKERS, 'Learn of a cancellation at once', [
+    ['workers.signals', 'One call for the whole worker brings it at once', WORKER, additions.signals],
+  ]),
   ...under(WORKERS, 'The rules', [
+    [
+      'workers.lease-seconds',
+      'Every accepted call renews such a lease by its own length.',
+      WORKER,
+      additions.leaseSeconds,
+    ],
+    [
+      'workers.void-keys',
+      'A key whose progress or output became void names nothing any more: that event is stored anew.',
+      WORKER,
+      additions.voidKeys,
+    ],
     [
       'workers.lease-expires',
       'Then the attempt is over, whatever the worker believes. The next attempt begins, with `TASK_RETRYING` in the log.',

@@ -53,6 +53,13 @@ export const POLL_WAIT_MS: Range = { minimum: 0, maximum: 60_000, default: 25_00
 export const MAX_TASK_TYPES = 100;
 export const MAX_TASKS: Range = { minimum: 1, maximum: 50, default: 1 };
 export const CLAIM_WAIT_MS: Range = { minimum: 0, maximum: 30_000, default: 20_000 };
+/** The length of a lease that a claim may ask for; a setting may bound it further. */
+export const LEASE_SECONDS = { minimum: 1, maximum: 86_400 };
+/** What a claim says that the worker can. */
+export const MAX_WORKER_FEATURES = 32;
+/** The most leases that one call extends, and the most tasks that a call for signals knows to be cancelled. */
+export const MAX_HELD_LEASES = 500;
+export const SIGNALS_WAIT_MS: Range = { minimum: 0, maximum: 30_000, default: 20_000 };
 
 interface LimitRow {
   readonly what: string;

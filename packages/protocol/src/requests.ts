@@ -3,10 +3,14 @@ import {
   CLIENT_ACTION_ID,
   CLIENT_REQUEST_ID,
   CURSOR,
+  EVENT_KEY,
   PRINCIPAL_ID,
+  SENT_TASK_ID,
   STEP_KEY,
   TASK_TYPE,
   VISIBLE_ASCII,
+  WORKER_FEATURE,
+  WORKER_VERSION,
 } from './ids.js';
 import {
   anyJson,
@@ -29,6 +33,7 @@ import {
 } from './json-schema.js';
 import {
   CLAIM_WAIT_MS,
+  LEASE_SECONDS,
   LIST_LIMIT,
   LONGEST_RETRY_AFTER_MS,
   MAX_ALLOWED_ACTIONS,
@@ -37,6 +42,7 @@ import {
   MAX_CANCEL_REASON_LENGTH,
   MAX_EVENTS,
   MAX_FAILURE_MESSAGE_LENGTH,
+  MAX_HELD_LEASES,
   MAX_LEASE_TOKEN_LENGTH,
   MAX_LIST_CURSOR_LENGTH,
   MAX_NAME_LENGTH,
@@ -44,8 +50,10 @@ import {
   MAX_STEP_RESULT_BYTES,
   MAX_TASK_TYPES,
   MAX_TASKS,
+  MAX_WORKER_FEATURES,
   MAX_WORKER_ID_LENGTH,
   POLL_WAIT_MS,
+  SIGNALS_WAIT_MS,
 } from './limits.js';
 import { eventName, TASK_STATUSES } from './snapshots.js';
 
@@ -82,6 +90,8 @@ const LEASE_TOKEN = {
   ),
 };
 
+const WORKER_ID = text({ ...VISIBLE_ASCII, maxLength: MAX_WORKER_ID_LENGTH });
+
 const appendedName = (type: EventType) => `Append${eventName(type)}`;
 
 /** The bodies of requests. Each is one of OpenAPI's components. */
@@ -99,10 +109,7 @@ export const REQUESTS = {
     metadata: optional(anyObject()),
   }),
   ClaimTasks: object({
-    workerId: described(
-      'Names the worker in logs; unique among workers.',
-      text({ ...VISIBLE_ASCII, maxLength: MAX_WORKER_ID_LENGTH }),
-    ),
+    workerId: described('Names the worker in logs; unique among workers.', WORKER_ID),
     taskTypes: list(TASK_TYPE, { minItems: 1, maxItems: MAX_TASK_TYPES }),
     maxTasks: optional(ranged(MAX_TASKS)),
     waitTimeoutMs: optional(described('How long to wait while there is nothing to do.', ranged(CLAIM_WAIT_MS))),
@@ -112,18 +119,48 @@ export const REQUESTS = {
         default: false,
       }),
     ),
+    leaseSeconds: optional(
+      described(
+        'How long its leases last from the last accepted call. Absent: `LEASE_SECONDS`. At most `MAX_LEASE_SECONDS`.',
+        integer(LEASE_SECONDS.minimum, LEASE_SECONDS.maximum),
+      ),
+    ),
+    version: optional(described('Of the program that works, for operators.', WORKER_VERSION)),
+    features: optional(
+      described('Which features of the protocol the program knows, for operators.', {
+        ...list(WORKER_FEATURE, { maxItems: MAX_WORKER_FEATURES }),
+        default: [],
+      }),
+    ),
+  }),
+  HeldLease: object({ taskId: SENT_TASK_ID, ...LEASE_TOKEN }),
+  ExtendLeases: object({ leases: list(named('HeldLease'), { minItems: 1, maxItems: MAX_HELD_LEASES }) }),
+  AwaitSignals: object({
+    workerId: described('As in the claims of the worker.', WORKER_ID),
+    known: optional(
+      described('Tasks whose cancellation the worker has learned: they are left out.', {
+        ...list(SENT_TASK_ID, { maxItems: MAX_HELD_LEASES }),
+        default: [],
+      }),
+    ),
+    waitTimeoutMs: optional(described('How long to wait while there is no signal.', ranged(SIGNALS_WAIT_MS))),
   }),
   ProveLease: object(LEASE_TOKEN),
   ...(Object.fromEntries(
     APPENDABLE_TYPES.map((type) => [
       appendedName(type),
-      object({ type: constant(type), payload: APPENDED_SCHEMAS[type] }),
+      object({ type: constant(type), payload: APPENDED_SCHEMAS[type], eventKey: optional(EVENT_KEY) }),
     ]),
   ) as object),
   AppendedEvent: discriminated(APPENDABLE_TYPES, appendedName),
   AppendEvents: object({
     ...LEASE_TOKEN,
-    batchSeq: described('1, 2, 3 and so on within the lease.', integer(1, MAX_BATCH_SEQ)),
+    batchSeq: optional(
+      described(
+        '1, 2, 3 and so on within the lease. Absent where each event has an `eventKey`.',
+        integer(1, MAX_BATCH_SEQ),
+      ),
+    ),
     events: list(named('AppendedEvent'), { minItems: 1, maxItems: MAX_BATCH_EVENTS }),
   }),
   FinishStep: object({

@@ -177,6 +177,22 @@ const STEP_RECEIPT = object({
 export type StepReceipt = TypeOf<typeof STEP_RECEIPT>;
 const RENEWED = object({ ...SIGN_OF_LEASE, cancelReason: optional(text()) });
 export type RenewedLease = TypeOf<typeof RENEWED>;
+const RENEWAL = object({
+  taskId: TASK_UUID,
+  leaseExpiresAt: optional(described('Of a lease that was extended.', timestamp())),
+  cancellationRequested: optional(boolean()),
+  cancelReason: optional(text()),
+  code: optional(described('Why it was not extended.', oneOf('LEASE_LOST', 'TASK_ASIDE'))),
+});
+/** What became of one of many leases: extended with `leaseExpiresAt` and `cancellationRequested`, or not, with `code`. */
+export type Renewal = TypeOf<typeof RENEWAL>;
+const SIGNAL = object({
+  type: described('A worker ignores a type that it does not know.', text({ examples: ['cancel'] })),
+  taskId: TASK_UUID,
+  attempt: integer(1),
+  cancelReason: described('Of a cancellation.', text()),
+});
+export type Signal = TypeOf<typeof SIGNAL>;
 const SUSPENDED = object({ suspendId: text(), eventId: EVENT_ID });
 const ENDED = object({ eventId: EVENT_ID });
 const FAILED = object({ eventId: EVENT_ID, willRetry: boolean() });
@@ -227,6 +243,10 @@ export const SCHEMAS = {
   WorkerReceipt: RECEIPT,
   StepReceipt: STEP_RECEIPT,
   RenewedLease: RENEWED,
+  Renewal: RENEWAL,
+  RenewedLeases: object({ leases: described('In the order of the request.', list(named<Renewal>('Renewal'))) }),
+  Signal: SIGNAL,
+  Signals: object({ signals: described('Empty after the wait.', list(named<Signal>('Signal'))) }),
   TaskSuspension: SUSPENDED,
   TaskEnd: ENDED,
   AttemptFailure: FAILED,

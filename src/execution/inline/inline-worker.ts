@@ -201,8 +201,11 @@ export class InlineWorker extends OwnLeases {
   private async renew(): Promise<void> {
     if (this.#running.size === 0) return;
     const sentAt = performance.now();
-    const renewed = await renewLeases(this.database, this.held(), this.tasks.leaseSeconds).catch(() => []);
-    for (const token of renewed) this.#running.get(token)?.lease.renewedAt(sentAt);
+    const held = this.held();
+    const renewals = await renewLeases(this.database, held, this.tasks.leaseSeconds).catch(() => []);
+    for (const [i, { leaseToken }] of held.entries()) {
+      if (renewals[i]?.outcome === 'renewed') this.#running.get(leaseToken)?.lease.renewedAt(sentAt);
+    }
   }
 
   /** Looks for cancellations that came in elsewhere, and for leases that are no longer ours. */
