@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { AttachFile } from './attach-file.js';
 import { AppendEvents } from './append-events.js';
 import { AttachmentsController } from './http/attachments.controller.js';
 import { CancelTask } from './cancel-task.js';
@@ -27,6 +28,7 @@ const USE_CASES = [
   ClaimTasks,
   QueueOrder,
   AppendEvents,
+  AttachFile,
   EndAttempt,
   EndLostAttempts,
   ExtendLease,

@@ -41,6 +41,7 @@ POST /worker/v1/signals                              401     401       401      
 POST /worker/v1/tasks/:taskId/events                 401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
 POST /worker/v1/tasks/:taskId/heartbeat              401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
 POST /worker/v1/tasks/:taskId/steps                  401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
+POST /worker/v1/tasks/:taskId/attachments           401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
 POST /worker/v1/tasks/:taskId/suspend                401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
 POST /worker/v1/tasks/:taskId/complete               401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
 POST /worker/v1/tasks/:taskId/fail                   401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
@@ -117,6 +118,7 @@ const BODIES: Readonly<Record<string, (lease: Lease & { suspendId?: string }) =>
   }),
   'POST /worker/v1/tasks/:taskId/heartbeat': () => ({}),
   'POST /worker/v1/tasks/:taskId/steps': () => ({ batchSeq: 1, key: 'load', result: null }),
+  'POST /worker/v1/tasks/:taskId/attachments': () => ({}),
   'POST /worker/v1/tasks/:taskId/suspend': () => question(),
   'POST /worker/v1/tasks/:taskId/complete': () => ({ result: null }),
   'POST /worker/v1/tasks/:taskId/fail': () => ({ code: 'C', message: 'm', retryable: false }),
@@ -190,9 +192,14 @@ async function outcome(name: string, about: Held, headers: Record<string, string
   const leaseToken = path.startsWith('/worker/v1/tasks') && {
     leaseToken: headers['X-Lease-Token'] ?? about.leaseToken,
   };
-  const answer = await fetch(address, {
+  const isFile = name === 'POST /worker/v1/tasks/:taskId/attachments';
+  const answer = await fetch(address + (isFile ? '?filename=a' : ''), {
     method,
-    headers: { ...headers, 'Content-Type': 'application/json' },
+    headers: {
+      ...(isFile && { 'X-Lease-Token': about.leaseToken }),
+      ...headers,
+      'Content-Type': 'application/json',
+    },
     body: JSON.stringify({ ...body, ...leaseToken }),
   });
   await answer.arrayBuffer();

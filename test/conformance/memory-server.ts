@@ -47,7 +47,7 @@ interface Route {
 }
 
 /** The protocol in memory: small, slow and correct. A mutant replaces a part of it. */
-const FEATURES = ['bigIntegers', 'steps', 'eventKeys', 'heartbeats', 'leaseSeconds', 'signals'];
+const FEATURES = ['bigIntegers', 'steps', 'workerFiles', 'eventKeys', 'heartbeats', 'leaseSeconds', 'signals'];
 
 export class MemoryServer {
   readonly tasks: MemoryTasks;
@@ -151,6 +151,12 @@ export class MemoryServer {
     { method: 'POST', path: /^\/worker\/v1\/leases$/, answer: (exchange) => this.leases(exchange) },
     { method: 'POST', path: /^\/worker\/v1\/heartbeats$/, answer: (exchange) => this.heartbeats(exchange) },
     { method: 'POST', path: /^\/worker\/v1\/signals$/, answer: (exchange) => this.signals(exchange) },
+    {
+      method: 'POST',
+      path: /^\/worker\/v1\/tasks\/(?<taskId>[^/]+)\/attachments$/,
+      query: ['filename'],
+      answer: (exchange) => this.attach(exchange),
+    },
     {
       method: 'POST',
       path: /^\/worker\/v1\/tasks\/(?<taskId>[^/]+)\/(?<call>\w+)$/,
@@ -545,6 +551,32 @@ export class MemoryServer {
       const now = response.destroyed ? [] : found();
       if (now.length > 0) return now;
     }
+  }
+
+  async attach(exchange: Exchange): Promise<Reply> {
+    this.checkWorker(exchange);
+    const { request, url, params } = exchange;
+    const bytes = await this.bytesOf(exchange);
+    const task = this.holder(params['taskId'] ?? '', request.headers['x-lease-token']);
+    const type = request.headers['content-type'] ?? UNTYPED;
+    const name = url.searchParams.get('filename') ?? '';
+    const made = {
+      ...(await this.fileOf(new File([new Uint8Array(bytes)], name, { type }))),
+      source: 'worker' as const,
+    };
+    const earlier = task.files.find(({ filename, source }) => filename === name && source === 'worker');
+    const stored = earlier && this.isSameFile(earlier, made) ? earlier : made;
+    task.files = [...task.files.filter((file) => file !== earlier), stored];
+    const { bytes: _, ...file } = stored;
+    return { status: 200, body: { ...file, ...this.beat(task.taskId) } };
+  }
+
+  holder(taskId: string, token: unknown): MemoryTask {
+    return this.tasks.held(taskId, token);
+  }
+
+  isSameFile(earlier: StoredFile, made: StoredFile): boolean {
+    return earlier.sha256 === made.sha256;
   }
 
   async workerCall(exchange: Exchange): Promise<Reply> {

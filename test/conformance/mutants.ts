@@ -199,6 +199,22 @@ const ALL: readonly Mutant[] = [
     },
   },
   {
+    name: 'a file of a worker that is another one when it comes again',
+    breaks: 'workers.files',
+    make: (server) => {
+      server.isSameFile = () => false;
+    },
+  },
+  {
+    name: 'a file that is taken from a worker without the lease',
+    breaks: 'workers.files-fence',
+    make: (server) => {
+      const holder = server.holder.bind(server);
+      server.holder = (taskId, token) =>
+        server.tasks.all.find((task) => task.taskId === taskId) ?? holder(taskId, token);
+    },
+  },
+  {
     name: 'a file without a type that is text',
     breaks: 'create.untyped-file',
     make: (server) => {

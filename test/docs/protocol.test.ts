@@ -96,6 +96,7 @@ describe('The table of requests', () => {
 
   it.each([
     ['listTasks', ListTasksDto],
+    ['attachFile', worker.AttachFileDto],
     ['pollEvents', LongPollDto],
     ['streamEvents', StreamQueryDto],
   ] as const)('has the parameters of the query of %s', (name, dto) => {

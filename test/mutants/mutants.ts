@@ -428,4 +428,29 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     caughtBy: { file: 'test/tasks/queue.test.ts', tests: 'judged each by itself' },
   },
+  {
+    name: 'a file of a worker that is attached after its lease',
+    changes: [
+      {
+        file: 'src/tasks/store/renew-leases.ts',
+        from: `    WHERE \${HELD}
+    RETURNING`,
+        to: `    WHERE t.task_id = $1 AND $2::text IS NOT NULL
+    RETURNING`,
+      },
+    ],
+    caughtBy: { file: 'test/uploads/worker-files.test.ts', tests: 'is not attached when the lease is lost' },
+  },
+  {
+    name: 'bytes of a worker that nobody discards',
+    changes: [
+      { file: 'src/tasks/attach-file.ts', from: '        await this.discard.execute([attachmentId]);\n', to: '' },
+    ],
+    caughtBy: { file: 'test/uploads/worker-files.test.ts', tests: 'is the same file when the same bytes come again' },
+  },
+  {
+    name: 'a run again that attaches before its last finished step',
+    changes: [{ file: 'packages/handler/src/attempt.ts', from: 'if (isSilent && stored) return stored;', to: '' }],
+    caughtBy: { file: 'test/execution/runner.test.ts', tests: 'is the stored one in a later run' },
+  },
 ];

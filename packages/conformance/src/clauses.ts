@@ -786,6 +786,9 @@ export const CLAUSES: readonly Clause[] = [
       steps.leasedSteps,
     ],
   ]),
+  ...under(WORKERS, 'Attach a file', [
+    ['workers.files', 'The same bytes again are the same file. Other bytes replace it.', WORKER, files.ofWorker],
+  ]),
   ...under(WORKERS, 'Hand it back', [
     [
       'workers.release',
@@ -837,6 +840,12 @@ export const CLAUSES: readonly Clause[] = [
       leases.fence,
     ],
     ['workers.one-lease-each', 'what waits in a worker, nobody else can run', WORKER, leases.oneLeaseEach],
+    [
+      'workers.files-fence',
+      'A worker whose lease was lost gets 409 `LEASE_LOST`, and nothing is attached.',
+      WORKER,
+      files.ofWorkerWithoutLease,
+    ],
     [
       'workers.attachments',
       "They are given to any request that has the lease's token as `X-Lease-Token`.",

@@ -12,6 +12,10 @@ export const FEATURES = {
   unicodeRequestIds: { since: '0.2.0', meaning: '`clientRequestId` may have any printable character of Unicode' },
   slashTaskTypes: { since: '0.2.0', meaning: '`taskType` may have `/`' },
   steps: { since: '0.2.0', meaning: 'finished [steps](#steps) are stored, and a claim may say `steps: true`' },
+  workerFiles: {
+    since: '0.2.0',
+    meaning: 'a worker may [attach files](docs/workers.md#attach-a-file) to its task',
+  },
   eventKeys: { since: '0.2.0', meaning: 'a batch of a worker may have a key on each event, and no `batchSeq`' },
   heartbeats: { since: '0.2.0', meaning: '`POST /worker/v1/heartbeats` extends many leases' },
   leaseSeconds: { since: '0.2.0', meaning: 'a claim may say `leaseSeconds`' },

@@ -75,8 +75,12 @@ interface LimitRow {
 export const LIMITS: readonly LimitRow[] = [
   { what: 'JSON body', setting: 'MAX_REQUEST_BODY_SIZE_BYTES', unit: 'bytes' },
   { what: 'one attachment', setting: 'UPLOAD_MAX_FILE_BYTES', unit: 'bytes' },
-  { what: 'the attachments of a task', setting: 'UPLOAD_MAX_TOTAL_BYTES', unit: 'bytes' },
-  { what: 'attachments of a task', setting: 'UPLOAD_MAX_FILES' },
+  {
+    what: 'the attachments of a create; and those of the executor of a task',
+    setting: 'UPLOAD_MAX_TOTAL_BYTES',
+    unit: 'bytes',
+  },
+  { what: 'attachments of a create; and of the executor of a task', setting: 'UPLOAD_MAX_FILES' },
   { what: 'the attachments of an owner', setting: 'UPLOAD_QUOTA_BYTES', unit: 'bytes' },
   { what: 'frame from a client', bytes: MAX_FRAME_BYTES },
   {

@@ -222,6 +222,9 @@ export const QUERIES = {
     ),
     maxEvents: optional(ranged(MAX_EVENTS)),
   },
+  attachFile: {
+    filename: described('A plain base name. The task has one file of its executor under a name.', NAME),
+  },
   streamEvents: {
     lastEventId: optional(described('For clients that cannot send `Last-Event-ID`, which wins.', CURSOR)),
   },
@@ -237,7 +240,10 @@ export const HEADERS = {
   'If-None-Match': described('Entity tags that the client has, or `*`.', text()),
   'If-Range': described('The entity tag that the range is for. With another one the whole file comes.', text()),
   Range: described('`bytes=` and one range.', text()),
-  'X-Lease-Token': described('For the worker that holds the lease: instead of a principal.', text()),
+  'X-Lease-Token': described(
+    'Of the lease, for the worker that holds it. For a download: instead of a principal.',
+    text(),
+  ),
   traceparent: described('W3C Trace Context: the trace that the request belongs to.', text()),
   'X-Principal-Id': described('The caller. The proxy in front of the service sends it, and no client.', PRINCIPAL_ID),
   'X-Principal-Scopes': described('What the caller may do, separated by spaces or commas. From the proxy.', text()),

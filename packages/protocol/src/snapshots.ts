@@ -37,6 +37,9 @@ const ATTACHMENT_MEMBERS = {
   contentType: text(),
   sizeBytes: integer(0),
   sha256: described('Of the bytes, in lower-case hex.', text({ pattern: '^[0-9a-f]{64}$' })),
+  source: optional(
+    described('`worker`: the executor of the task attached it. Absent: the create had it.', oneOf('worker')),
+  ),
 };
 const ATTACHMENT = object(ATTACHMENT_MEMBERS);
 export type Attachment = TypeOf<typeof ATTACHMENT>;
@@ -51,7 +54,10 @@ const SUMMARY_MEMBERS = {
   taskType: TASK_TYPE,
   status: STATUS,
   metadata: anyObject(),
-  attachments: described('In the order in which the create had them.', list(named<Attachment>('Attachment'))),
+  attachments: described(
+    'Those of the create in its order, then those of the executor.',
+    list(named<Attachment>('Attachment')),
+  ),
   attempt: described('Attempts that were begun.', integer(0)),
   attemptsLeft: described(
     'Attempts that may still fail or be lost before the task fails, the present one included. 0 when the task is over.',
@@ -175,6 +181,8 @@ const STEP_RECEIPT = object({
   ...SIGN_OF_LEASE,
 });
 export type StepReceipt = TypeOf<typeof STEP_RECEIPT>;
+const ATTACH_RECEIPT = object({ ...ATTACHMENT_MEMBERS, ...SIGN_OF_LEASE });
+export type AttachReceipt = TypeOf<typeof ATTACH_RECEIPT>;
 const RENEWED = object({ ...SIGN_OF_LEASE, cancelReason: optional(text()) });
 export type RenewedLease = TypeOf<typeof RENEWED>;
 const RENEWAL = object({
@@ -242,6 +250,7 @@ export const SCHEMAS = {
   Leases: object({ leases: described('Empty after the wait.', list(named<Lease>('Lease'))) }),
   WorkerReceipt: RECEIPT,
   StepReceipt: STEP_RECEIPT,
+  AttachReceipt: ATTACH_RECEIPT,
   RenewedLease: RENEWED,
   Renewal: RENEWAL,
   RenewedLeases: object({ leases: described('In the order of the request.', list(named<Renewal>('Renewal'))) }),
