@@ -255,7 +255,14 @@ module.exports = {
       'following-knows-no-transport',
       'A subscription is the same over every transport, and over every live log: it knows the log of a task and the port.',
       '^src/following/',
-      ['^src/following/', '^src/tasks/(domain|store|ports)/', '^src/(auth|ownership)/', '^src/database/[^/]+\\.ts$'],
+      [
+        '^src/following/',
+        '^src/tasks/(domain|store|ports)/',
+        // The one place where a right to a task is judged.
+        '^src/tasks/demand-task\\.ts$',
+        '^src/(auth|ownership)/',
+        '^src/database/[^/]+\\.ts$',
+      ],
     ),
     withinSrc(
       'streaming-is-not-execution',

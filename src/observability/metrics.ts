@@ -60,6 +60,11 @@ export const METRICS = {
     help: 'Calls of the attachment store that failed because it does not answer or has no room: put, open, remove',
     labels: ['operation'],
   },
+  follow_tokens_refused: {
+    kind: 'gauge',
+    help: '1 while this replica cannot read which follow tokens were revoked; after 2 s it refuses all of them',
+    labels: [],
+  },
   tasks_aside: {
     kind: 'gauge',
     help: 'Tasks that could not be written, were set aside, and wait for an operator',

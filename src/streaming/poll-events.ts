@@ -36,7 +36,7 @@ export class PollEvents {
     query: { readonly afterEventId?: string; readonly waitTimeoutMs: number; readonly maxEvents: number },
     left: AbortSignal,
   ): Promise<EventPage> {
-    const connection = this.streams.join(new Connection('long_poll'));
+    const connection = this.streams.join(new Connection('long_poll'), caller);
     const wanted = { caller, taskId, cursor: query.afterEventId, transport: connection.transport };
     try {
       return await this.followStream.execute(wanted, async ({ subscription, leave }) => {
@@ -44,7 +44,9 @@ export class PollEvents {
         connection.atEnd(leave);
         const isAnswered = left.aborted || connection.why !== undefined;
         if (!isAnswered) await subscription.movedWithin(query.waitTimeoutMs);
-        return this.page(subscription, query.maxEvents);
+        const page = await this.page(subscription, query.maxEvents);
+        connection.judgeCredential();
+        return connection.why === 'credentials_ended' ? nothingOf(subscription) : page;
       });
     } finally {
       connection.end('terminal');
@@ -71,4 +73,9 @@ export class PollEvents {
       terminal: isOver || endsTask(last?.type ?? ''),
     };
   }
+}
+
+/** The credentials of the caller have ended: it gets what it knows. */
+function nothingOf({ headEventId, isOver }: Pick<EventPage, 'headEventId'> & { readonly isOver: boolean }): EventPage {
+  return { events: [], hasMore: false, headEventId, terminal: isOver };
 }

@@ -12,6 +12,11 @@ export const FEATURES = {
   unicodeRequestIds: { since: '0.2.0', meaning: '`clientRequestId` may have any printable character of Unicode' },
   slashTaskTypes: { since: '0.2.0', meaning: '`taskType` may have `/`' },
   steps: { since: '0.2.0', meaning: 'finished [steps](#steps) are stored, and a claim may say `steps: true`' },
+  followTokens: {
+    since: '0.2.0',
+    meaning:
+      '[follow tokens](#follow-tokens), and the subprotocol `taskbridge.v1`; where all replicas have keys for them',
+  },
 } as const satisfies Readonly<Record<string, FeatureRow>>;
 
 export type Feature = keyof typeof FEATURES;

@@ -1,0 +1,85 @@
+import type { IncomingMessage } from 'node:http';
+import { FOLLOW_TOKEN_PREFIX, TOKEN_SUBPROTOCOL_PREFIX } from '#protocol/follow-tokens.js';
+
+/** Where a token may be besides the header `Authorization`. */
+export type TokenPlace = 'query' | 'subprotocol';
+
+const PARAMETER = 'token';
+const BEARER = new RegExp(`^Bearer +(${FOLLOW_TOKEN_PREFIX.replace('.', '\\.')}.*)$`, 'i');
+
+/** The follow tokens that a request shows, good and bad. Another bearer token is for the resolver. */
+export function followTokensIn(request: IncomingMessage, place?: TokenPlace): readonly string[] {
+  const tokens = rawValues(request, 'authorization').flatMap((value) => BEARER.exec(value)?.[1] ?? []);
+  if (place === 'query') tokens.push(...queryOf(request).getAll(PARAMETER));
+  if (place === 'subprotocol') tokens.push(...offeredIn(request).flatMap((name) => tokenOf(name) ?? []));
+  return tokens;
+}
+
+/** The same request as if it had no follow token, for the resolver. */
+export function withoutFollowTokens(request: IncomingMessage): IncomingMessage {
+  const others = rawValues(request, 'authorization').filter((value) => !BEARER.test(value));
+  const protocols = offeredIn(request).filter((name) => tokenOf(name) === undefined);
+  return withHeaders(request, { authorization: others, 'sec-websocket-protocol': protocols }, withoutParameter);
+}
+
+/** The same request with other credentials in the header `Authorization`. */
+export function withBearer(request: IncomingMessage, token: string): IncomingMessage {
+  const bare = withoutFollowTokens(request);
+  return withHeaders(bare, { authorization: [`Bearer ${token}`] }, (url) => url);
+}
+
+/** A view of the request in which these headers have these values, in every form in which Node shows them. */
+function withHeaders(
+  request: IncomingMessage,
+  changed: Readonly<Record<string, readonly string[]>>,
+  changeUrl: (url: string) => string,
+): IncomingMessage {
+  const kept = pairsOf(request).filter(([name]) => changed[name.toLowerCase()] === undefined);
+  const given = Object.entries(changed).flatMap(([name, values]) => values.map((value) => [name, value] as const));
+  const headers = { ...request.headers };
+  const headersDistinct = { ...request.headersDistinct };
+  for (const [name, values] of Object.entries(changed)) {
+    delete headers[name];
+    delete headersDistinct[name];
+    if (values.length === 0) continue;
+    headers[name] = name === 'authorization' ? values[0] : values.join(', ');
+    headersDistinct[name] = [...values];
+  }
+  const { originalUrl } = request as { originalUrl?: string };
+  const view = {
+    rawHeaders: [...kept, ...given].flat(),
+    headers,
+    headersDistinct,
+    url: changeUrl(request.url ?? ''),
+    ...(originalUrl !== undefined && { originalUrl: changeUrl(originalUrl) }),
+  };
+  return Object.create(request, Object.getOwnPropertyDescriptors(view)) as IncomingMessage;
+}
+
+function withoutParameter(url: string): string {
+  const [path = '', query] = url.split(/\?(.*)/s, 2);
+  const kept = query?.split('&').filter((pair) => ![...new URLSearchParams(pair).keys()].includes(PARAMETER));
+  return kept === undefined || kept.length === 0 ? path : `${path}?${kept.join('&')}`;
+}
+
+function queryOf({ url = '' }: IncomingMessage): URLSearchParams {
+  return new URLSearchParams(url.split(/\?(.*)/s, 2)[1] ?? '');
+}
+
+function offeredIn(request: IncomingMessage): readonly string[] {
+  return rawValues(request, 'sec-websocket-protocol').flatMap((value) => value.split(',').map((name) => name.trim()));
+}
+
+function tokenOf(subprotocol: string): string | undefined {
+  return subprotocol.startsWith(TOKEN_SUBPROTOCOL_PREFIX)
+    ? subprotocol.slice(TOKEN_SUBPROTOCOL_PREFIX.length)
+    : undefined;
+}
+
+function rawValues(request: IncomingMessage, name: string): string[] {
+  return pairsOf(request).flatMap(([given, value]) => (given.toLowerCase() === name ? [value] : []));
+}
+
+function pairsOf({ rawHeaders }: IncomingMessage): (readonly [name: string, value: string])[] {
+  return rawHeaders.flatMap((name, i) => (i % 2 === 0 ? [[name, rawHeaders[i + 1] ?? ''] as const] : []));
+}
