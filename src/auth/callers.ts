@@ -23,7 +23,7 @@ export class Callers {
    */
   async of(request: IncomingMessage, place?: TokenPlace): Promise<AuthContext> {
     const [token, ...more] = followTokensIn(request, place);
-    if (token === undefined) return this.resolved(request);
+    if (token === undefined) return this.resolved(withoutFollowTokens(request));
     if (more.length > 0) throw new NotAuthenticated('The request shows more than one follow token.');
     const auth = this.followTokens.callerOf(token);
     // Otherwise the page of one principal could act with the session of another one.

@@ -5,7 +5,9 @@ import { FOLLOW_TOKEN_PREFIX, TOKEN_SUBPROTOCOL_PREFIX } from '#protocol/follow-
 export type TokenPlace = 'query' | 'subprotocol';
 
 const PARAMETER = 'token';
-const BEARER = new RegExp(`^Bearer +(${FOLLOW_TOKEN_PREFIX.replace('.', '\\.')}.*)$`, 'i');
+const BEARER = new RegExp(`^\\s*Bearer\\s+(${FOLLOW_TOKEN_PREFIX.replace('.', '\\.')}.*)$`, 'is');
+/** What names a principal in a handshake, for a host or for the shipped resolver. */
+const CREDENTIALS = ['cookie', 'x-principal-id', 'x-principal-scopes', 'x-auth-proxy-secret'];
 
 /** The follow tokens that a request shows, good and bad. Another bearer token is for the resolver. */
 export function followTokensIn(request: IncomingMessage, place?: TokenPlace): readonly string[] {
@@ -15,25 +17,28 @@ export function followTokensIn(request: IncomingMessage, place?: TokenPlace): re
   return tokens;
 }
 
-/** The same request as if it had no follow token, for the resolver. */
+/** The same request as if it had no follow token, for the resolver: also not where the service takes none. */
 export function withoutFollowTokens(request: IncomingMessage): IncomingMessage {
-  const others = rawValues(request, 'authorization').filter((value) => !BEARER.test(value));
-  const protocols = offeredIn(request).filter((name) => tokenOf(name) === undefined);
-  return withHeaders(request, { authorization: others, 'sec-websocket-protocol': protocols }, withoutParameter);
+  const protocols = offeredIn(request);
+  const others = protocols.filter((name) => tokenOf(name) === undefined);
+  const isBare =
+    followTokensIn(request).length === 0 && others.length === protocols.length && !hasTokenInQuery(request);
+  if (isBare) return request;
+  const authorization = rawValues(request, 'authorization').filter((value) => !BEARER.test(value));
+  return withHeaders(request, { authorization, 'sec-websocket-protocol': others });
 }
 
-/** The same request with other credentials in the header `Authorization`. */
+/** The same request with a bearer token in the place of its credentials. */
 export function withBearer(request: IncomingMessage, token: string): IncomingMessage {
-  const bare = withoutFollowTokens(request);
-  return withHeaders(bare, { authorization: [`Bearer ${token}`] }, (url) => url);
+  const none = Object.fromEntries(CREDENTIALS.map((name) => [name, []]));
+  return withHeaders(withoutFollowTokens(request), { ...none, authorization: [`Bearer ${token}`] });
 }
 
-/** A view of the request in which these headers have these values, in every form in which Node shows them. */
-function withHeaders(
-  request: IncomingMessage,
-  changed: Readonly<Record<string, readonly string[]>>,
-  changeUrl: (url: string) => string,
-): IncomingMessage {
+/**
+ * A view of the request in which these headers have these values, in every form in which Node shows them, and no follow token in
+ * the address.
+ */
+function withHeaders(request: IncomingMessage, changed: Readonly<Record<string, readonly string[]>>): IncomingMessage {
   const kept = pairsOf(request).filter(([name]) => changed[name.toLowerCase()] === undefined);
   const given = Object.entries(changed).flatMap(([name, values]) => values.map((value) => [name, value] as const));
   const headers = { ...request.headers };
@@ -50,16 +55,23 @@ function withHeaders(
     rawHeaders: [...kept, ...given].flat(),
     headers,
     headersDistinct,
-    url: changeUrl(request.url ?? ''),
-    ...(originalUrl !== undefined && { originalUrl: changeUrl(originalUrl) }),
+    url: withoutParameter(request.url ?? ''),
+    ...(originalUrl !== undefined && { originalUrl: withoutParameter(originalUrl) }),
   };
   return Object.create(request, Object.getOwnPropertyDescriptors(view)) as IncomingMessage;
 }
 
+/** A parameter of the same name may be a host's own. */
 function withoutParameter(url: string): string {
   const [path = '', query] = url.split(/\?(.*)/s, 2);
-  const kept = query?.split('&').filter((pair) => ![...new URLSearchParams(pair).keys()].includes(PARAMETER));
+  const kept = query?.split('&').filter((pair) => !hasFollowToken(new URLSearchParams(pair)));
   return kept === undefined || kept.length === 0 ? path : `${path}?${kept.join('&')}`;
+}
+
+const hasTokenInQuery = (request: IncomingMessage) => hasFollowToken(queryOf(request));
+
+function hasFollowToken(query: URLSearchParams): boolean {
+  return query.getAll(PARAMETER).some((value) => value.startsWith(FOLLOW_TOKEN_PREFIX));
 }
 
 function queryOf({ url = '' }: IncomingMessage): URLSearchParams {

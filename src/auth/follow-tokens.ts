@@ -18,7 +18,7 @@ export interface RevocationMark {
 /** What this replica knows of the database: its time, and which tokens were revoked. Judges tokens by it. */
 @Injectable()
 export class FollowTokens {
-  /** By the key of what they are of. */
+  /** The time of each mark, by its task, or by its principal. */
   #marks = new Map<string, number>();
   /** A time of the database, and the `performance.now()` at which it had not passed yet. */
   #known: { readonly databaseMs: number; readonly askedAt: number } | undefined;

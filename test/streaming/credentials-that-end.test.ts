@@ -33,7 +33,7 @@ const bearer = (token: string) => ({ Authorization: `Bearer ${token}` });
 const host = (name: string, at?: number) => bearer(at === undefined ? `host:${name}` : `host:${name}:${at}`);
 const client = () => new Client(service.url);
 
-/** A task to which a worker appends an event every few milliseconds, until it is told to stop. */
+/** A task to which a worker appends an event every few milliseconds, until `stop`. */
 async function busy(name: string) {
   const taskType = uniqueId('busy');
   const created = await client().create({ clientRequestId: uniqueId(), taskType }, host(name));
@@ -279,6 +279,11 @@ describe('With a resolver of a host, a follow token', () => {
     const reader = recordWebSocket(socket);
     await reader.waitFor(({ events }) => events.length > 0);
     reader.close();
+    // Nor where the service takes none.
+    expect((await client().request('GET', `${path}?token=${token}`, { headers: host(name) })).status).toBe(400);
+    expect((await client().request('GET', `/api/v1?token=${token}`, { headers: bearer(token) })).status).toBe(400);
+    const inQuery = new WebSocket(`${service.url.replace('http', 'ws')}/api/v1/tasks/ws?token=${token}&a=1`);
+    expect(await recordWebSocket(inQuery).ended).toMatchObject({ kind: 'status', code: 401 });
     expect(service.stdout()).not.toContain('was given a follow token');
   });
 

@@ -207,7 +207,7 @@ export const QUERIES = {
     token: optional(described('A follow token, for clients that cannot send `Authorization`.', text())),
   },
   revokeFollowTokens: {
-    taskId: optional(described('Tokens for this task, whoever minted them. This or `owner`, and not both.', TASK_ID)),
+    taskId: optional(described('Tokens of any principal for this task. This or `owner`, and not both.', TASK_ID)),
     owner: optional(described('All tokens that the caller minted.', constant('true'))),
   },
 } as const satisfies Readonly<Record<string, Members>>;
