@@ -43,7 +43,7 @@ export class OpenSubscription {
       demandScope(auth, 'tasks:read');
       // Before the attachment: a stranger's task is not followed, however long the policy takes.
       await demandTask(this.database, this.ownership, 'mayRead', auth, taskId);
-      const channel = this.hub.attach(taskId);
+      const channel = await this.hub.attach(taskId);
       try {
         const task = await readTaskHead(this.database, taskId);
         if (!task) throw new TaskNotFound();
