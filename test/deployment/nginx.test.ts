@@ -236,7 +236,7 @@ describe('nginx with the configuration of deploy/nginx', () => {
       expect(await asked(`${path}/events/stream?token=tbf1.x`)).toBe(401);
       expect(await asked(`${path}/events/stream?Token=${token}`)).toBe(401);
       expect(await asked('/openapi.json', { Authorization: `Bearer ${token}` })).toBe(401);
-      expect(await asked('/metrics', { Authorization: `Bearer ${token}` })).toBe(401);
+      expect(await asked('/metrics', { Authorization: `Bearer ${token}` })).toBe(404);
       expect(await asked('/worker/v1', { Authorization: `Bearer ${token}` })).toBe(401);
       expect(await asked('/api/v1/tasks', { 'Sec-WebSocket-Protocol': `taskbridge.token.${token}` })).toBe(401);
     });

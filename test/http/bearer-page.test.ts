@@ -119,7 +119,7 @@ async function follow([transport, base, taskId]: [string, string, string]): Prom
         connections += 1;
         socket.send(JSON.stringify({ action: 'subscribe', taskId, lastEventId: last() }));
       };
-      socket.onmessage = async ({ data }: MessageEvent<string>) => {
+      socket.onmessage = async ({ data }: { readonly data: string }) => {
         if (isEvent(data)) events.push(data);
         if (isOver()) socket.close();
         if (!data.includes('"AUTH_EXPIRING"')) return;
@@ -136,7 +136,7 @@ async function follow([transport, base, taskId]: [string, string, string]): Prom
     while (!isOver()) {
       const source = new EventSource(`${base}/${taskId}/events/stream?token=${await token()}&lastEventId=${last()}`);
       source.onopen = () => (connections += 1);
-      source.onmessage = ({ data }: MessageEvent<string>) => {
+      source.onmessage = ({ data }: { readonly data: string }) => {
         events.push(data);
         if (isOver()) source.close();
       };
