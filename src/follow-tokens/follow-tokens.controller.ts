@@ -24,20 +24,17 @@ export class FollowTokensController {
 
   @Post()
   @Requires('tasks:read')
-  @ApiOperation({ operationId: 'mintFollowToken', summary: 'Make a token with which a page follows a task' })
+  @ApiOperation({ operationId: 'mintToken', summary: 'Make a token with which a page follows a task' })
   @Takes('MintFollowToken')
   @ApiCreatedResponse(answers('FollowToken', 'The token. It is not stored.'))
   @ApiErrors(400, 401, 403, 404, 406, 413, 415, 422, 503)
   mint(@Caller() caller: AuthContext, @Body() body: MintFollowTokenDto): Promise<FollowToken> {
     const { taskId, owner, may, seconds = FOLLOW_TOKEN_SECONDS.default } = body;
-    const errors = [
-      ...((taskId === undefined) === (owner === undefined) ? [{ path: 'taskId', message: ONE_OF_TWO }] : []),
-      ...(may.includes('read') ? [] : [{ path: 'may', message: 'must have read among it' }]),
-    ];
-    if (errors.length > 0) throw new RequestValidationError(errors);
+    if ((taskId === undefined) === (owner === undefined))
+      throw new RequestValidationError([{ path: 'taskId', message: ONE_OF_TWO }]);
     return this.mintFollowToken.execute(caller, {
       ...(taskId !== undefined && { taskId }),
-      may: [...new Set(may)],
+      may: [...new Set(['read' as const, ...may])],
       seconds,
     });
   }
@@ -45,8 +42,8 @@ export class FollowTokensController {
   @Delete()
   @HttpCode(204)
   @Requires('tasks:read', 'tasks:operate')
-  @ApiOperation({ operationId: 'revokeFollowTokens', summary: 'End the tokens that were minted so far' })
-  @TakesQuery('revokeFollowTokens')
+  @ApiOperation({ operationId: 'revokeTokens', summary: 'End the tokens that were minted so far' })
+  @TakesQuery('revokeTokens')
   @ApiNoContentResponse({ description: 'They are refused everywhere within 2 s, and their streams end' })
   @ApiErrors(400, 401, 403, 404, 406, 503)
   async revoke(@Caller() caller: AuthContext, @Query() query: RevokeFollowTokensDto): Promise<void> {

@@ -88,7 +88,6 @@ describe('A follow token', () => {
     ['both', { taskId: '01890000-0000-7000-8000-000000000000', owner: true, may: ['read'] }, 'taskId'],
     ['an owner that is false', { owner: false, may: ['read'] }, 'owner'],
     ['no rights', { owner: true, may: [] }, 'may'],
-    ['rights without read', { owner: true, may: ['answer'] }, 'may'],
     ['a right that there is not', { owner: true, may: ['read', 'create'] }, 'may'],
     ['more than 900 seconds', { owner: true, may: ['read'], seconds: 901 }, 'seconds'],
     ['no time', { owner: true, may: ['read'], seconds: 0 }, 'seconds'],

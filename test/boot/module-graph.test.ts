@@ -227,7 +227,13 @@ describe('The description of the API', () => {
 
   it('says what proves a caller', () => {
     const { securitySchemes } = document.components;
-    expect(Object.keys(securitySchemes).sort()).toEqual(['leaseToken', 'principal', 'workerToken']);
+    expect(Object.keys(securitySchemes).sort()).toEqual([
+      'followToken',
+      'followTokenInQuery',
+      'leaseToken',
+      'principal',
+      'workerToken',
+    ]);
     for (const { name, operation } of operations) {
       const expected = PUBLIC_ROUTES.includes(name)
         ? []

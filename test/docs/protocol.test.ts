@@ -99,7 +99,7 @@ describe('The table of requests', () => {
     ['listTasks', ListTasksDto],
     ['pollEvents', LongPollDto],
     ['streamEvents', StreamQueryDto],
-    ['revokeFollowTokens', RevokeFollowTokensDto],
+    ['revokeTokens', RevokeFollowTokensDto],
   ] as const)('has the parameters of the query of %s', (name, dto) => {
     expect(Object.keys(QUERIES[name]).sort()).toEqual(Object.keys(shapeOf(dto)).sort());
   });

@@ -19,7 +19,7 @@ export const FOLLOW_TOKEN = text({
 /** In front of a token among the subprotocols that a client of a WebSocket offers. It is never selected. */
 export const TOKEN_SUBPROTOCOL_PREFIX = 'taskbridge.token.';
 
-/** What a token may do. `read` is in each. */
+/** What a token may do. Each may read. */
 export const FOLLOW_RIGHTS = ['read', 'answer', 'cancel'] as const;
 export type FollowRight = (typeof FOLLOW_RIGHTS)[number];
 export const FOLLOW_RIGHT = oneOf(...FOLLOW_RIGHTS);

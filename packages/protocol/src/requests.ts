@@ -105,9 +105,10 @@ export const REQUESTS = {
   MintFollowToken: object({
     taskId: optional(described('The task that the token opens. This member or `owner`, and not both.', TASK_ID)),
     owner: optional(described('The token opens all tasks of the caller.', constant(true))),
-    may: described('What its holder may do; `read` is always among it.', {
-      ...list(FOLLOW_RIGHT, { minItems: 1, maxItems: FOLLOW_RIGHTS.length }),
-    }),
+    may: described(
+      'What its holder may do. `read` is always given.',
+      list(FOLLOW_RIGHT, { minItems: 1, maxItems: FOLLOW_RIGHTS.length }),
+    ),
     seconds: optional(
       described(
         'How long it lives; less where the credentials of the caller end before.',
@@ -206,7 +207,7 @@ export const QUERIES = {
     lastEventId: optional(described('For clients that cannot send `Last-Event-ID`, which wins.', CURSOR)),
     token: optional(described('A follow token, for clients that cannot send `Authorization`.', text())),
   },
-  revokeFollowTokens: {
+  revokeTokens: {
     taskId: optional(described('Tokens of any principal for this task. This or `owner`, and not both.', TASK_ID)),
     owner: optional(described('All tokens that the caller minted.', constant('true'))),
   },
