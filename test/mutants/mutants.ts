@@ -180,8 +180,8 @@ export const MUTANTS: readonly Mutant[] = [
     changes: [
       {
         file: 'src/tasks/read-task.ts',
-        from: 'const head = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;',
-        to: 'const head = isTaskId(taskId) ? await readTaskView(this.database, taskId) : undefined;',
+        from: "      await demandTask(this.database, this.ownership, 'mayRead', auth, taskId);\n",
+        to: "      await readTaskView(this.database, taskId, 1).catch(() => undefined);\n      await demandTask(this.database, this.ownership, 'mayRead', auth, taskId);\n",
       },
     ],
     caughtBy: { file: 'test/auth/foreign-tasks.test.ts', tests: 'A stranger who names a task .read. costs the same' },
