@@ -89,7 +89,15 @@ export function withProtocolTables(page: string, settings: Readonly<Record<strin
 }
 
 /** What the multiplex adds to the frames of one task. */
-const MULTIPLEX_FRAMES = ['CAUGHT_UP', 'SUBSCRIPTION_ENDED', 'ERROR', 'RECONNECT', 'multiplexHeartbeat'] as const;
+const MULTIPLEX_FRAMES = [
+  'CAUGHT_UP',
+  'SUBSCRIPTION_ENDED',
+  'ERROR',
+  'AUTH_EXPIRING',
+  'AUTHENTICATED',
+  'RECONNECT',
+  'multiplexHeartbeat',
+] as const;
 
 function payloadText(members: Members): string {
   const texts = Object.entries(members).map(([name, member]) => {

@@ -6,6 +6,7 @@ import { AuthConfig } from './auth/auth.config.js';
 import { AuthModule } from './auth/auth.module.js';
 import type { Database } from './database/database.js';
 import { DrainState } from './drain-state.js';
+import { FollowTokensModule } from './follow-tokens/follow-tokens.module.js';
 import { DatabaseModule } from './database/database.module.js';
 import { StreamingConfig } from './streaming/streaming.config.js';
 import { StreamingModule } from './streaming/streaming.module.js';
@@ -83,6 +84,7 @@ export class AppModule {
         UploadsModule.register(hosted),
         ReplicasModule,
         TasksModule,
+        FollowTokensModule,
         StreamingModule.register(hosted),
         ExecutionModule,
         HealthModule.register({

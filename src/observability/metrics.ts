@@ -61,6 +61,11 @@ export const METRICS = {
     labels: ['operation'],
   },
   worker_signals_waiting: { kind: 'gauge', help: 'Calls of remote workers that wait for signals', labels: [] },
+  follow_tokens_refused: {
+    kind: 'gauge',
+    help: '1 while this replica cannot read which follow tokens were revoked; after 2 s it refuses all of them',
+    labels: [],
+  },
   tasks_aside: {
     kind: 'gauge',
     help: 'Tasks that could not be written, were set aside, and wait for an operator',

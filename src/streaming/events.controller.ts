@@ -3,7 +3,7 @@ import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nes
 import type { Request, Response } from 'express';
 import type { Answer } from '#protocol/snapshots.js';
 import type { AuthContext } from '../auth/auth-context.js';
-import { Caller, Requires } from '../auth/route.decorators.js';
+import { Caller, OpenToFollowTokens, Requires } from '../auth/route.decorators.js';
 import { Produces } from '../http/accept.guard.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
 import { answers, TakesHeaders, TakesIds, TakesQuery } from '../http/api-schemas.js';
@@ -14,7 +14,7 @@ import { StreamingConfig } from './streaming.config.js';
 import { LongPollDto, StreamQueryDto } from './long-poll.dto.js';
 import { FollowStream } from './follow-stream.js';
 import { PollEvents } from './poll-events.js';
-import { SSE_HEADERS, SseWriter } from './sse-writer.js';
+import { sseHeadersFor, SseWriter } from './sse-writer.js';
 
 @ApiTags('events')
 @ApiErrors(400, 401, 403, 404, 406, 409, 429, 503)
@@ -29,6 +29,7 @@ export class EventsController {
 
   @Get()
   @Requires('tasks:read')
+  @OpenToFollowTokens('read')
   @Header('Cache-Control', 'no-store')
   @Header('Content-Type', 'application/json; charset=utf-8')
   @ApiOperation({
@@ -64,6 +65,7 @@ export class EventsController {
   @Get('stream')
   @Produces('text/event-stream')
   @Requires('tasks:read')
+  @OpenToFollowTokens('read', { inQuery: true })
   @ApiOperation({ operationId: 'streamEvents', summary: 'Follow a task to its end (Server-Sent Events)' })
   @TakesIds('taskId')
   @TakesQuery('streamEvents')
@@ -85,7 +87,7 @@ export class EventsController {
     await this.followStream.execute({ caller, taskId, cursor, transport: 'sse' }, ({ subscription, feed }) => {
       // 204 makes an EventSource stop. It reconnects after a stream that ended, and not after 204.
       if (subscription.isOver) response.status(204).end();
-      else if (request.method === 'HEAD') response.writeHead(200, SSE_HEADERS).end();
+      else if (request.method === 'HEAD') response.writeHead(200, sseHeadersFor(request)).end();
       else feed(new SseWriter(response, taskId, this.config.streamMaxBufferedBytes));
     });
   }

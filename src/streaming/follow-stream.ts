@@ -55,7 +55,7 @@ export class FollowStream {
         release();
       };
       const feed = (writer: StreamWriter, over?: () => void) => {
-        this.feedStream.execute(subscription, this.streams.join(writer), () => {
+        this.feedStream.execute(subscription, this.streams.join(writer, caller), () => {
           release();
           over?.();
         });

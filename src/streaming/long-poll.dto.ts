@@ -26,4 +26,9 @@ export class StreamQueryDto {
   @Optional()
   @IsString()
   lastEventId?: string;
+
+  /** A follow token, which the guard has judged. */
+  @Optional()
+  @IsString()
+  token?: string;
 }

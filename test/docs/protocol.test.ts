@@ -24,6 +24,8 @@ import { QUERIES, REQUESTS } from '#protocol/requests.js';
 import { SCHEMAS } from '#protocol/snapshots.js';
 import { LongPollDto, StreamQueryDto } from '../../src/streaming/long-poll.dto.js';
 import * as worker from '../../src/execution/worker-api/worker.dto.js';
+import { MintFollowTokenDto } from '../../src/follow-tokens/mint-follow-token.dto.js';
+import { RevokeFollowTokensDto } from '../../src/follow-tokens/revoke-follow-tokens.dto.js';
 import { shapeOf } from '../../src/http/body-shape.js';
 import { RequestValidationError } from '../../src/errors.js';
 import { checkedBody } from '../../src/json/json-body.js';
@@ -60,6 +62,7 @@ describe('The table of requests', () => {
     ['CreateTask', CreateTaskDto],
     ['CancelTask', CancelTaskDto],
     ['SubmitAction', SubmitActionDto],
+    ['MintFollowToken', MintFollowTokenDto],
     ['ClaimTasks', worker.ClaimDto],
     ['ExtendLeases', worker.ExtendLeasesDto],
     ['AwaitSignals', worker.AwaitSignalsDto],
@@ -99,6 +102,7 @@ describe('The table of requests', () => {
     ['attachFile', worker.AttachFileDto],
     ['pollEvents', LongPollDto],
     ['streamEvents', StreamQueryDto],
+    ['revokeTokens', RevokeFollowTokensDto],
   ] as const)('has the parameters of the query of %s', (name, dto) => {
     expect(Object.keys(QUERIES[name]).sort()).toEqual(Object.keys(shapeOf(dto)).sort());
   });

@@ -191,8 +191,8 @@ export const MUTANTS: readonly Mutant[] = [
     changes: [
       {
         file: 'src/tasks/read-task.ts',
-        from: 'const head = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;',
-        to: 'const head = isTaskId(taskId) ? await readTaskView(this.database, taskId) : undefined;',
+        from: "      await demandTask(this.database, this.ownership, 'mayRead', auth, taskId);\n",
+        to: "      await readTaskView(this.database, taskId, 1).catch(() => undefined);\n      await demandTask(this.database, this.ownership, 'mayRead', auth, taskId);\n",
       },
     ],
     caughtBy: { file: 'test/auth/foreign-tasks.test.ts', tests: 'A stranger who names a task .read. costs the same' },
@@ -452,5 +452,65 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'a run again that attaches before its last finished step',
     changes: [{ file: 'packages/handler/src/attempt.ts', from: 'if (isSilent && stored) return stored;', to: '' }],
     caughtBy: { file: 'test/execution/runner.test.ts', tests: 'is the stored one in a later run' },
+  },
+  {
+    name: 'a follow token whose signature does not matter',
+    changes: [
+      {
+        file: 'src/auth/follow-token-text.ts',
+        from: '  if (!matches.includes(true)) return undefined;\n',
+        to: '  if (matches.length === 0) return undefined;\n',
+      },
+    ],
+    caughtBy: { file: 'test/auth/follow-tokens.test.ts', tests: 'with any character changed' },
+  },
+  {
+    name: 'a follow token of one task that opens all of its owner',
+    changes: [
+      {
+        file: 'src/ownership/owner-policy.ts',
+        from: 'return taskId === undefined ? owns(auth, task) : taskId === task.taskId;',
+        to: 'return owns(auth, task) || taskId === task.taskId;',
+      },
+    ],
+    caughtBy: { file: 'test/auth/authorisation.test.ts', tests: 'what the matrix says from' },
+  },
+  {
+    name: 'a route that takes follow tokens and does not say so',
+    changes: [
+      {
+        file: 'src/auth/authentication.guard.ts',
+        from: "  if (!demand) throw new AccessDenied('A follow token does not open this.');\n",
+        to: '  if (!demand) return;\n',
+      },
+    ],
+    caughtBy: { file: 'test/auth/authorisation.test.ts', tests: 'what the matrix says from' },
+  },
+  {
+    name: 'a follow token beside the session of another principal',
+    changes: [
+      {
+        file: 'src/auth/callers.ts',
+        from: 'if (other && isNamed(other) && !isSamePrincipal(other, auth))',
+        to: 'if (other && isReserved(other.subject))',
+      },
+    ],
+    caughtBy: { file: 'test/auth/follow-tokens.test.ts', tests: 'beside the proof of another principal' },
+  },
+  {
+    name: 'a revocation that only its own replica honours',
+    changes: [
+      {
+        file: 'src/follow-tokens/revocation-watch.ts',
+        from: '      this.followTokens.learn(marks);\n',
+        to: '',
+      },
+    ],
+    caughtBy: { file: 'test/auth/follow-tokens.test.ts', tests: 'is honoured by every replica' },
+  },
+  {
+    name: 'credentials that end a quarter of a second late',
+    changes: [{ file: 'src/streaming/feed.ts', from: '        writer.judgeCredential();\n', to: '' }],
+    caughtBy: { file: 'test/streaming/credentials-that-end.test.ts', tests: 'nothing is read after that moment' },
   },
 ];

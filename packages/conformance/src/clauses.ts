@@ -13,6 +13,7 @@ import * as sse from './checks/event-streams.js';
 import * as features from './checks/features.js';
 import * as files from './checks/files.js';
 import * as following from './checks/following.js';
+import * as followTokens from './checks/follow-tokens.js';
 import * as http from './checks/http.js';
 import * as leases from './checks/leases.js';
 import * as limits from './checks/limits.js';
@@ -39,6 +40,7 @@ const WORKERS = 'docs/workers.md';
 const TASK: readonly Need[] = ['task'];
 const WORKER: readonly Need[] = ['worker'];
 const NOTHING: readonly Need[] = [];
+const TOKENS: readonly Need[] = ['worker', 'follow-tokens'];
 
 /** Every clause that is checked, in the order of the documents. */
 export const CLAUSES: readonly Clause[] = [
@@ -161,6 +163,58 @@ export const CLAUSES: readonly Clause[] = [
       '`tasks:read` | read | | `tasks:write` | create, cancel, answer | | `tasks:upload` | attach files | | `tasks:admin` | read tasks of others',
       'how credentials carry scopes is a matter of the deployment',
     ],
+  ]),
+  ...under(PROTOCOL, 'Follow tokens', [
+    ['follow-tokens.shape', 'A token is up to 4 096 characters long.', TOKENS, followTokens.shape],
+    [
+      'follow-tokens.of-others',
+      'It has no power over tasks of others',
+      [...TOKENS, 'other-principal'],
+      followTokens.ofOthers,
+    ],
+    ['follow-tokens.header', 'any | `Authorization: Bearer <token>`', TOKENS, followTokens.byHeader],
+    ['follow-tokens.subprotocol', 'The service selects one of the latter two.', TOKENS, followTokens.bySubprotocol],
+    [
+      'follow-tokens.query',
+      'the query parameter `token` of `GET /tasks/{taskId}/events/stream`.',
+      TOKENS,
+      followTokens.byQuery,
+    ],
+    ['follow-tokens.query-elsewhere', 'No other route takes it.', TOKENS, followTokens.notByQuery],
+    [
+      'follow-tokens.forged',
+      'The token is forged, cut, over or revoked, or there are two. | 401 `AUTHENTICATION_ERROR`',
+      TOKENS,
+      followTokens.forged,
+    ],
+    [
+      'follow-tokens.two-principals',
+      'The request also proves another principal, or a lease. | 401 `AUTHENTICATION_ERROR`',
+      [...TOKENS, 'other-principal'],
+      followTokens.twoPrincipals,
+    ],
+    [
+      'follow-tokens.another-task',
+      'The token is for another task. | 404 `TASK_NOT_FOUND`, 4404',
+      TOKENS,
+      followTokens.anotherTask,
+    ],
+    [
+      'follow-tokens.rights',
+      '`may` lacks the right, or the token opens no such route. | 403 `ACCESS_DENIED`',
+      TOKENS,
+      followTokens.rights,
+    ],
+    [
+      'follow-tokens.revoked',
+      'Every replica refuses them within 2 s, and ends their streams.',
+      TOKENS,
+      followTokens.revoked,
+    ],
+  ]),
+  ...under(PROTOCOL, 'Credentials that end', [
+    ['credentials.ended', 'Nothing is read with them after that moment.', TOKENS, followTokens.ended],
+    ['credentials.renewed', 'Every subscription goes on, and no event is missed.', TOKENS, followTokens.renewed],
   ]),
   ...under(PROTOCOL, 'HTTP', [
     ['http.correlation-id', 'Every answer has `X-Correlation-Id`', NOTHING, http.correlationId],

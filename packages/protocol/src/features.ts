@@ -21,6 +21,11 @@ export const FEATURES = {
   leaseSeconds: { since: '0.2.0', meaning: 'a claim may say `leaseSeconds`' },
   registration: { since: '0.2.0', meaning: 'a claim may say `version` and `features`' },
   signals: { since: '0.2.0', meaning: '`POST /worker/v1/signals` brings cancellations at once' },
+  followTokens: {
+    since: '0.2.0',
+    meaning:
+      '[follow tokens](#follow-tokens), and the subprotocol `taskbridge.v1`; where all replicas have keys for them',
+  },
 } as const satisfies Readonly<Record<string, FeatureRow>>;
 
 export type Feature = keyof typeof FEATURES;

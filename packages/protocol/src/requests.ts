@@ -1,4 +1,5 @@
 import { APPENDABLE_TYPES, APPENDED_SCHEMAS, type EventType, EVENTS } from './events.js';
+import { FOLLOW_RIGHT, FOLLOW_RIGHTS, FOLLOW_TOKEN_SECONDS } from './follow-tokens.js';
 import {
   CLIENT_ACTION_ID,
   CLIENT_REQUEST_ID,
@@ -7,6 +8,7 @@ import {
   PRINCIPAL_ID,
   SENT_TASK_ID,
   STEP_KEY,
+  TASK_ID,
   TASK_TYPE,
   VISIBLE_ASCII,
   WORKER_FEATURE,
@@ -107,6 +109,20 @@ export const REQUESTS = {
     actionType: described('One of `allowedActions` of the question.', NAME),
     payload: optional(described('What the handler gets.', anyObject())),
     metadata: optional(anyObject()),
+  }),
+  MintFollowToken: object({
+    taskId: optional(described('The task that the token opens. This member or `owner`, and not both.', TASK_ID)),
+    owner: optional(described('The token opens all tasks of the caller.', constant(true))),
+    may: described(
+      'What its holder may do. `read` is always given.',
+      list(FOLLOW_RIGHT, { minItems: 1, maxItems: FOLLOW_RIGHTS.length }),
+    ),
+    seconds: optional(
+      described(
+        'How long it lives; less where the credentials of the caller end before.',
+        ranged(FOLLOW_TOKEN_SECONDS),
+      ),
+    ),
   }),
   ClaimTasks: object({
     workerId: described('Names the worker in logs; unique among workers.', WORKER_ID),
@@ -227,6 +243,11 @@ export const QUERIES = {
   },
   streamEvents: {
     lastEventId: optional(described('For clients that cannot send `Last-Event-ID`, which wins.', CURSOR)),
+    token: optional(described('A follow token, for clients that cannot send `Authorization`.', text())),
+  },
+  revokeTokens: {
+    taskId: optional(described('Tokens of any principal for this task. This or `owner`, and not both.', TASK_ID)),
+    owner: optional(described('All tokens that the caller minted.', constant('true'))),
   },
 } as const satisfies Readonly<Record<string, Members>>;
 

@@ -1,5 +1,6 @@
 import { EVENT_SCHEMAS, EVENT_TYPES, EVENTS, type TaskEvent } from './events.js';
 import { FEATURE_NAMES } from './features.js';
+import { FOLLOW_TOKEN } from './follow-tokens.js';
 import { CLIENT_ACTION_ID, CLIENT_REQUEST_ID, EVENT_ID, HEAD_EVENT_ID, STEP_KEY, TASK_TYPE, TASK_UUID } from './ids.js';
 import {
   anyJson,
@@ -166,6 +167,12 @@ const SERVICE = object({
 });
 export type Service = TypeOf<typeof SERVICE>;
 
+const FOLLOW_TOKEN_GIVEN = object({
+  token: FOLLOW_TOKEN,
+  expiresAt: described('By the clock of the database.', timestamp()),
+});
+export type FollowToken = TypeOf<typeof FOLLOW_TOKEN_GIVEN>;
+
 const SIGN_OF_LEASE = { leaseExpiresAt: timestamp(), cancellationRequested: boolean() };
 const RECEIPT = object({
   eventIds: described('For each event of the batch; those that were stored as one have the same.', list(EVENT_ID)),
@@ -238,6 +245,7 @@ export const SCHEMAS = {
     terminal: described('Whether the terminal event is in or before this page.', boolean()),
   }),
   SuspendAnswer: ANSWER,
+  FollowToken: FOLLOW_TOKEN_GIVEN,
   Service: SERVICE,
   Health: object({ status: constant('ok') }),
   Readiness: object({

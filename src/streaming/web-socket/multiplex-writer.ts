@@ -1,3 +1,4 @@
+import type { Credential } from '../../auth/credential.js';
 import { TaskNotFound } from '../../tasks/domain/tasks.errors.js';
 import { TaskBridgeError } from '../../errors.js';
 import type { StreamEnd } from '../connection.js';
@@ -22,6 +23,10 @@ export class MultiplexWriter extends WebSocketWriter {
     this.sendJson({ type: 'HEARTBEAT', live: true });
   }
 
+  protected override credentialExpires({ auth }: Credential): void {
+    if (auth.expiresAt) this.sendJson({ type: 'AUTH_EXPIRING', expiresAt: auth.expiresAt.toISOString() });
+  }
+
   override refuse(error: unknown, frame?: ClientFrame): void {
     if (!frame) return super.refuse(error);
     this.sendError(error, frame);
@@ -43,6 +48,12 @@ export class MultiplexWriter extends WebSocketWriter {
   private sendError(error: unknown, { taskId, ref }: ClientFrame): void {
     const { code, message } =
       error instanceof TaskBridgeError ? error : { code: 'INTERNAL_ERROR', message: 'Something went wrong here.' };
-    this.sendJson({ type: 'ERROR', taskId, ...(ref !== undefined && { ref }), code, message });
+    this.sendJson({
+      type: 'ERROR',
+      ...(taskId !== undefined && { taskId }),
+      ...(ref !== undefined && { ref }),
+      code,
+      message,
+    });
   }
 }

@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream';
 import type { WebSocket } from 'ws';
+import type { AuthContext } from '../../auth/auth-context.js';
 import type { Frame, FrameName } from '#protocol/frames.js';
 import type { Batch } from '../../following/batches.js';
 import { closeAfter, closeAfterError } from './close-codes.js';
@@ -16,7 +17,7 @@ type ServiceFrame = {
 
 /** The members of a frame that its answer repeats. */
 export interface ClientFrame {
-  readonly taskId: string;
+  readonly taskId?: string;
   readonly ref?: string;
 }
 
@@ -54,6 +55,11 @@ export class WebSocketWriter extends StreamWriter {
     });
   }
 
+  /** Newer credentials count. */
+  authenticated({ expiresAt }: AuthContext): void {
+    this.sendJson({ type: 'AUTHENTICATED', ...(expiresAt && { expiresAt: expiresAt.toISOString() }) });
+  }
+
   /** Refuses a frame, or without a frame the client. */
   refuse(error: unknown, _frame?: ClientFrame): void {
     const { code, reason } = closeAfterError(error);
@@ -67,6 +73,7 @@ export class WebSocketWriter extends StreamWriter {
 
   override look(now: number): void {
     super.look(now);
+    if (this.why) return;
     if (this.#pings.isLost(now)) this.end('lost');
     else this.#pings.send(now);
   }
