@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { endsTask } from '#protocol/events.js';
+import { POLL_WAIT_MS } from '#protocol/limits.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { TransportDiagnosticsSink } from '../observability/transport-diagnostics-sink.js';
@@ -33,7 +34,7 @@ export class PollEvents {
   async execute(
     caller: AuthContext,
     taskId: string,
-    query: { readonly afterEventId?: string; readonly waitTimeoutMs: number; readonly maxEvents: number },
+    query: { readonly afterEventId?: string; readonly waitTimeoutMs?: number; readonly maxEvents: number },
     left: AbortSignal,
   ): Promise<EventPage> {
     const connection = this.streams.join(new Connection('long_poll'));
@@ -43,7 +44,7 @@ export class PollEvents {
         left.addEventListener('abort', leave);
         connection.atEnd(leave);
         const isAnswered = left.aborted || connection.why !== undefined;
-        if (!isAnswered) await subscription.movedWithin(query.waitTimeoutMs);
+        if (!isAnswered) await subscription.movedWithin(query.waitTimeoutMs ?? POLL_WAIT_MS.default);
         return this.page(subscription, query.maxEvents);
       });
     } finally {

@@ -12,6 +12,7 @@ import { LiveLogConfig } from '../live-log/live-log.config.js';
 import { InProcessLiveLog } from '../live-log/in-process-live-log.js';
 import { LiveLog } from '../tasks/ports/live-log.js';
 import { OpenSubscription } from '../following/open-subscription.js';
+import { PageBackwards } from '../following/page-backwards.js';
 import { PollEvents } from './poll-events.js';
 import { RedisLiveLog } from '../live-log/redis-live-log.js';
 import { Streams } from './streams.js';
@@ -41,6 +42,7 @@ export class StreamingModule {
         Fallbacks,
         OpenSubscription,
         PollEvents,
+        PageBackwards,
         OriginPolicy,
         Upgrades,
         TasksGateway,

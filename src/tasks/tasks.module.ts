@@ -10,6 +10,7 @@ import { ExtendLease } from './extend-lease.js';
 import { ListTasks } from './list-tasks.js';
 import { MeasureBacklog } from './measure-backlog.js';
 import { ReadAttachment } from './read-attachment.js';
+import { ReadOutput } from './read-output.js';
 import { ReadTask } from './read-task.js';
 import { SubmitAction } from './submit-action.js';
 import { SubmitTask } from './submit-task.js';
@@ -20,6 +21,7 @@ const USE_CASES = [
   SubmitTask,
   CheckRoom,
   ReadTask,
+  ReadOutput,
   ReadAttachment,
   ListTasks,
   CancelTask,

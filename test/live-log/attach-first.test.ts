@@ -11,6 +11,7 @@ import { Observer } from '../../src/observability/observer.js';
 import { TransportDiagnosticsSink } from '../../src/observability/transport-diagnostics-sink.js';
 import { OwnershipPolicy } from '../../src/ownership/ownership-policy.js';
 import { CancelTask } from '../../src/tasks/cancel-task.js';
+import { ReadOutput } from '../../src/tasks/read-output.js';
 import { createTestDatabase } from '../support/postgres.js';
 import { createReplica, OWNER, type Replica, waitingTask } from '../support/replica.js';
 import { nextEvents } from '../support/next-events.js';
@@ -62,6 +63,7 @@ describe('A subscription that is being opened', () => {
         replica.get(Observer),
         replica.get(TransportDiagnosticsSink),
         new Fallbacks(replica.get(MetricsSink)),
+        replica.get(ReadOutput),
       );
       const cancel = () => replica.get(CancelTask).execute(OWNER, taskId);
       let isCancelled = false;

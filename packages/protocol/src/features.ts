@@ -12,6 +12,12 @@ export const FEATURES = {
   unicodeRequestIds: { since: '0.2.0', meaning: '`clientRequestId` may have any printable character of Unicode' },
   slashTaskTypes: { since: '0.2.0', meaning: '`taskType` may have `/`' },
   steps: { since: '0.2.0', meaning: 'finished [steps](#steps) are stored, and a claim may say `steps: true`' },
+  outputSnapshots: {
+    since: '0.2.0',
+    meaning: '`include=output` of a snapshot, and `from` where a stream or a subscription begins',
+  },
+  beforeEventId: { since: '0.2.0', meaning: 'pages of events backwards, by `beforeEventId`' },
+  listByRequestId: { since: '0.2.0', meaning: 'the list filters by `clientRequestId`' },
 } as const satisfies Readonly<Record<string, FeatureRow>>;
 
 export type Feature = keyof typeof FEATURES;

@@ -54,6 +54,11 @@ export class WebSocketWriter extends StreamWriter {
     });
   }
 
+  /** The task as it is where the subscription begins. */
+  snapshot(frame: string): void {
+    this.socket.send(frame);
+  }
+
   /** Refuses a frame, or without a frame the client. */
   refuse(error: unknown, _frame?: ClientFrame): void {
     const { code, reason } = closeAfterError(error);
