@@ -16,6 +16,7 @@ import { PageBackwards } from '../following/page-backwards.js';
 import { PollEvents } from './poll-events.js';
 import { RedisLiveLog } from '../live-log/redis-live-log.js';
 import { Streams } from './streams.js';
+import { TasksModule } from '../tasks/tasks.module.js';
 import { Upgrades } from './web-socket/upgrades.js';
 import { TasksGateway } from './web-socket/web-socket.gateway.js';
 
@@ -31,6 +32,7 @@ export class StreamingModule {
     });
     return {
       module: StreamingModule,
+      imports: [TasksModule],
       global: true,
       controllers: [EventsController, AsyncApiController],
       providers: [

@@ -592,6 +592,57 @@ const ALL: readonly Mutant[] = [
     },
   },
   {
+    name: 'a text with what is void',
+    breaks: 'output.text',
+    follows: ['output.tail'],
+    make: ({ tasks }) => {
+      const textsAt = tasks.textsAt.bind(tasks);
+      tasks.textsAt = (task, head) => {
+        const isLost = (raw: string) => raw.startsWith('{"type":"TASK_RETRYING"');
+        return textsAt({ log: task.log.filter((raw) => !isLost(raw)) } as unknown as MemoryTask, head);
+      };
+    },
+  },
+  {
+    name: 'a settled text that is the present one',
+    breaks: 'output.settled',
+    follows: ['output.text', 'output.tail', 'sse.from-snapshot', 'multiplex.from-snapshot'],
+    make: ({ tasks }) => {
+      const textsAt = tasks.textsAt.bind(tasks);
+      tasks.textsAt = (task) => textsAt(task, task.head);
+    },
+  },
+  {
+    name: 'a text without a bound',
+    breaks: 'output.bounded',
+    make: ({ tasks }) => {
+      tasks.shownOf = (text) => text;
+    },
+  },
+  {
+    name: 'a snapshot by SSE that moves no cursor',
+    breaks: 'sse.from-snapshot',
+    follows: ['sse.from-at-the-end'],
+    make: ({ streams }) => {
+      streams.sseSnapshot = (_, snapshot) => `event: snapshot\ndata: ${storedJson(snapshot)}\n\n`;
+    },
+  },
+  {
+    name: 'a beginning that wins over a cursor',
+    breaks: 'sse.cursor-wins',
+    make: ({ streams }) => {
+      streams.begins = (from) => from;
+    },
+  },
+  {
+    name: 'a page backwards that begins with the event that it is before',
+    breaks: 'poll.before',
+    make: (server) => {
+      const endBefore = server.endBefore.bind(server);
+      server.endBefore = (task, before) => Math.min(task.head, endBefore(task, before) + 1);
+    },
+  },
+  {
     name: 'a new try that may void finished steps',
     breaks: 'steps.retrying',
     make: ({ tasks }) => {
