@@ -2,6 +2,8 @@
 export class Rounds {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
+  #isRunning = false;
+  #isDue = false;
 
   /**
    * @param round must not reject; gets the `performance.now()` at which it was due
@@ -21,10 +23,22 @@ export class Rounds {
   start(firstMs = this.pauseMs()): void {
     const dueAt = performance.now() + firstMs;
     this.#timer = setTimeout(() => {
+      this.#isDue = false;
+      this.#isRunning = true;
       this.#running = this.round(dueAt).then(() => {
-        if (this.areWanted) this.start();
+        this.#isRunning = false;
+        if (this.areWanted) this.start(this.#isDue ? 0 : undefined);
       });
     }, firstMs);
+  }
+
+  /** Does not wait for the end of the pause. While a round is under way, the next one begins right after it. */
+  hurry(): void {
+    if (!this.areWanted) return;
+    this.#isDue = true;
+    if (this.#isRunning) return;
+    clearTimeout(this.#timer);
+    this.start(0);
   }
 
   /** Resolves when the round under way is over. */

@@ -1,6 +1,7 @@
 import type { InjectionToken } from '@nestjs/common';
 import type { TaskHandler, TaskHandlers } from '#handler/task-handler.js';
 import { AuthContextResolver } from '../auth/auth-context-resolver.js';
+import { InProcessLiveLog } from '../live-log/in-process-live-log.js';
 import { LiveLog, type LiveLogFollower } from '../tasks/ports/live-log.js';
 import { TASK_HANDLERS } from '../execution/handlers.js';
 import { ReadinessProbe, type Readiness } from '../health/readiness-probe.js';
@@ -55,9 +56,20 @@ const attachments: Guard<AttachmentStore> = (calls) => ({
 const liveLog: Guard<LiveLog> = (calls) => ({
   publish: (events) => calls.tell('publish', [...events]),
   follow: (follower) => calls.tell('follow', followerOf(calls, follower)),
+  ...hintsWithin(new InProcessLiveLog()),
   start: () => calls.ask('start', [], anything),
   stop: () => calls.ask('stop', [], anything, { patienceMs: STOP_PATIENCE_MS }).catch(() => undefined),
 });
+
+/** A host carries events. Hints stay on this replica, and those of others are replaced by more questions to PostgreSQL. */
+function hintsWithin(here: LiveLog): Pick<LiveLog, 'opened' | 'hint' | 'listen' | 'hearsOthers'> {
+  return {
+    opened: async () => {},
+    hint: (kind, key) => here.hint(kind, key),
+    listen: (kind, key, heard) => here.listen(kind, key, heard),
+    hearsOthers: () => false,
+  };
+}
 
 /** What the host calls: events that are none are dropped, and the others received. */
 function followerOf(calls: HostCalls, follower: LiveLogFollower): LiveLogFollower {
@@ -69,6 +81,7 @@ function followerOf(calls: HostCalls, follower: LiveLogFollower): LiveLogFollowe
       if (events.length < brought.length) calls.complain('follow', 'the follower was given what is no event');
       return events.length > 0 && asOwnCode(() => follower.receive(events));
     },
+    missed: () => asOwnCode(() => follower.missed()),
   };
 }
 
@@ -103,7 +116,10 @@ const diagnostics: Guard<TransportDiagnosticsSink> = (calls) => ({
 });
 
 /** What a port need not have. */
-const OPTIONAL: readonly string[] = ['checkHealth of AttachmentStore'];
+const OPTIONAL: readonly string[] = [
+  'checkHealth of AttachmentStore',
+  ...['opened', 'hint', 'listen', 'hearsOthers'].map((member) => `${member} of LiveLog`),
+];
 
 function port<Port extends object>(token: abstract new () => Port, guard: Guard<Port>): [InjectionToken, Wrap] {
   const wrap = (host: unknown, faults: HostFaults): Port => {

@@ -47,11 +47,15 @@ export class Hub implements LiveLogFollower {
     return this.#comparisons.stop();
   }
 
-  /** Joins a task's channel; it is forgotten when its last subscriber leaves. */
-  attach(taskId: string): Channel {
+  /**
+   * Joins a task's channel; it is forgotten when its last subscriber leaves. Resolves when live events of the task arrive here, or
+   * after 100 ms: what the caller reads from now on has no hole before them. Never rejects.
+   */
+  async attach(taskId: string): Promise<Channel> {
     let channel = this.#channels.get(taskId);
     if (!channel) this.#channels.set(taskId, (channel = new Channel(taskId, this.#replays)));
     channel.subscribers += 1;
+    await this.liveLog.opened(taskId);
     return channel;
   }
 
@@ -74,6 +78,10 @@ export class Hub implements LiveLogFollower {
     }
     for (const channel of moved) channel.announce();
     return moved.size > 0;
+  }
+
+  missed(): void {
+    this.#comparisons.hurry();
   }
 
   private async compareHeads(): Promise<void> {

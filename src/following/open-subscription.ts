@@ -48,7 +48,7 @@ export class OpenSubscription {
       // The owner is read first: a stranger's task is not followed, however long the policy takes.
       const named = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
       if (!named || !(await this.ownership.mayRead(auth, named.identity))) throw new TaskNotFound();
-      const channel = this.hub.attach(taskId);
+      const channel = await this.hub.attach(taskId);
       try {
         const beginning = isCursor(cursorText) ? undefined : from;
         const snapshot = beginning === 'snapshot' ? await this.readOutput.withView(taskId) : undefined;

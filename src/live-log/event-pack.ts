@@ -18,7 +18,7 @@ export function packs(events: readonly StoredEvent[]): readonly string[] {
     }
     pack += `${taskId} ${eventId} ${type} ${createdAt} ${Buffer.byteLength(payloadJson)}\n${payloadJson}`;
   }
-  return [...full, pack];
+  return pack === '' ? full : [...full, pack];
 }
 
 /** The events of a pack whose tasks have followers. It stops at the first part that `packs` did not make. */

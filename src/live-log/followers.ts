@@ -1,8 +1,10 @@
 import type { StoredEvent } from '../tasks/domain/stored-event.js';
 import type { LiveLogFollower } from '../tasks/ports/live-log.js';
+import { HintChannels } from './hint-channels.js';
 
-/** The followers on this replica. Each gets the events of the tasks that it follows, and no others. */
+/** Who follows and listens on this replica. Each follower gets the events of the tasks that it follows, and no others. */
 export class Followers implements LiveLogFollower {
+  readonly hints = new HintChannels();
   readonly #followers: LiveLogFollower[] = [];
 
   add(follower: LiveLogFollower): void {
@@ -20,5 +22,10 @@ export class Followers implements LiveLogFollower {
       if (followed.length > 0 && follower.receive(followed)) isNews = true;
     }
     return isNews;
+  }
+
+  missed(): void {
+    for (const follower of this.#followers) follower.missed();
+    this.hints.hearAll();
   }
 }

@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { within } from '../deadline.js';
 import type { StoredEvent } from '../tasks/domain/stored-event.js';
 import { packs } from './event-pack.js';
+import { GAP, hintPack } from './hint-pack.js';
 import type { RedisUse } from './redis-connection.js';
 import { checkWritable, STREAM_ENTRIES, STREAM_KEY } from './redis-stream.js';
 
@@ -12,14 +13,22 @@ import { checkWritable, STREAM_ENTRIES, STREAM_KEY } from './redis-stream.js';
  */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 const EVENT_BYTES = 200;
+/** The limit of waiting channels. Beyond it one hint stands for all. */
+const MAX_WAITING_CHANNELS = 10_000;
 const MAX_BATCH_EVENTS = 500;
 const REPLY_TIMEOUT_MS = 1_000;
 /** How often an idle connection asks whether Redis would accept a write. */
 const IDLE_CHECK_MS = 2_000;
 
+interface Batch {
+  readonly events: readonly StoredEvent[];
+  readonly channels: ReadonlySet<string>;
+}
+
 /**
- * Adds events to the stream, under the name of their publisher. Events of the last round trip go together. Without a connection
- * nothing is kept: the head comparison delivers it before there is one.
+ * Adds events and hints to the stream, under the name of their publisher. Those of the last round trip go together. Without a
+ * connection nothing is kept: comparisons with PostgreSQL deliver it before there is one. When it is back, it says that there was a
+ * gap, so that the others compare at once.
  */
 export class RedisPublisher implements RedisUse {
   readonly role = 'publish';
@@ -28,8 +37,11 @@ export class RedisPublisher implements RedisUse {
   #isSending = false;
   #waiting: StoredEvent[] = [];
   #waitingBytes = 0;
+  #channels = new Set<string>();
+  /** Whether something was dropped that the others have not been warned of. */
+  #hasGap = false;
   #wake: () => void = () => {};
-  /** The story of the first waiting event: the round trip is a part of it. */
+  /** The story of what waits first: the round trip is a part of it. */
   #inStory = AsyncLocalStorage.snapshot();
   #settled = Promise.withResolvers<void>();
 
@@ -37,50 +49,71 @@ export class RedisPublisher implements RedisUse {
   constructor(private readonly origin: string) {}
 
   publish(events: readonly StoredEvent[]): void {
-    if (!this.#isOpen || events.length === 0) return;
-    if (this.#waiting.length === 0) {
-      this.#inStory = AsyncLocalStorage.snapshot();
-      // Runs after all events of the same batch have been published.
-      process.nextTick(() => this.#wake());
-    }
+    if (events.length === 0 || !this.opens()) return;
     for (const event of events) {
       const bytes = bytesOf(event);
+      this.#hasGap ||= this.#waitingBytes + bytes > MAX_WAITING_BYTES;
       if (this.#waitingBytes + bytes > MAX_WAITING_BYTES) return;
       this.#waiting.push(event);
       this.#waitingBytes += bytes;
     }
   }
 
+  /** @param channel as `channelOf` makes it */
+  hint(channel: string): void {
+    if (!this.opens()) return;
+    if (this.#channels.size < MAX_WAITING_CHANNELS) this.#channels.add(channel);
+    else this.#hasGap = true;
+  }
+
   /** Resolves when Redis has all that was published, or there is no connection any more. */
   async settled(): Promise<void> {
-    if (this.#isSending || this.#waiting.length > 0) await this.#settled.promise;
+    if (this.#isSending || this.hasWork) await this.#settled.promise;
   }
 
   async run(redis: Redis, works: () => void): Promise<void> {
     redis.once('close', () => this.#wake());
     try {
       for (;;) {
-        const batch = this.take();
-        this.#isSending = batch.length > 0;
-        await (this.#isSending ? this.#inStory(add, redis, this.origin, batch) : checkWritable(redis));
+        this.#isSending = this.hasWork;
+        await (this.#isSending ? this.#inStory(add, redis, this.origin, this.take()) : checkWritable(redis));
         works();
         this.#isOpen = true;
-        if (this.#waiting.length > 0) continue;
+        if (this.hasWork) continue;
         this.settle();
         await this.idle();
       }
     } finally {
       this.#isOpen = false;
+      this.#hasGap ||= this.#isSending || this.hasWork;
       this.#waiting = [];
       this.#waitingBytes = 0;
+      this.#channels.clear();
       this.settle();
     }
   }
 
-  private take(): StoredEvent[] {
-    const batch = this.#waiting.splice(0, MAX_BATCH_EVENTS);
-    for (const event of batch) this.#waitingBytes -= bytesOf(event);
-    return batch;
+  private get hasWork(): boolean {
+    return this.#waiting.length > 0 || this.#channels.size > 0 || this.#hasGap;
+  }
+
+  /** Whether something may wait. Wakes the connection after all that this turn publishes. */
+  private opens(): boolean {
+    if (!this.#isOpen) this.#hasGap = true;
+    else if (!this.hasWork) {
+      this.#inStory = AsyncLocalStorage.snapshot();
+      process.nextTick(() => this.#wake());
+    }
+    return this.#isOpen;
+  }
+
+  private take(): Batch {
+    const events = this.#waiting.splice(0, MAX_BATCH_EVENTS);
+    for (const event of events) this.#waitingBytes -= bytesOf(event);
+    const channels = this.#hasGap ? new Set([GAP]) : this.#channels;
+    this.#channels = new Set();
+    this.#hasGap = false;
+    return { events, channels };
   }
 
   private settle(): void {
@@ -89,7 +122,7 @@ export class RedisPublisher implements RedisUse {
     this.#settled = Promise.withResolvers();
   }
 
-  /** Until an event is published, the connection is closed, or it is time to check the connection. */
+  /** Until something is published, the connection is closed, or it is time to check the connection. */
   private async idle(): Promise<void> {
     const { promise: woken, resolve } = Promise.withResolvers<void>();
     this.#wake = resolve;
@@ -101,7 +134,7 @@ function bytesOf(event: StoredEvent): number {
   return event.payloadJson.length + EVENT_BYTES;
 }
 
-async function add(redis: Redis, origin: string, events: readonly StoredEvent[]): Promise<void> {
-  const added = packs(events).map((pack) => redis.xadd(STREAM_KEY, 'MAXLEN', '~', STREAM_ENTRIES, '*', origin, pack));
-  await Promise.all(added);
+async function add(redis: Redis, origin: string, { events, channels }: Batch): Promise<void> {
+  const entries = [...packs(events), ...(channels.size > 0 ? [hintPack(channels)] : [])];
+  await Promise.all(entries.map((entry) => redis.xadd(STREAM_KEY, 'MAXLEN', '~', STREAM_ENTRIES, '*', origin, entry)));
 }

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { unpacked } from './event-pack.js';
-import type { LiveLogFollower } from '../tasks/ports/live-log.js';
+import type { Followers } from './followers.js';
+import { GAP, hintsIn } from './hint-pack.js';
 import type { RedisUse } from './redis-connection.js';
 import { isBefore, STREAM_KEY } from './redis-stream.js';
 
@@ -32,19 +33,40 @@ export class RedisReader implements RedisUse {
   readonly #own: Buffer;
   /** The last id seen; kept over reconnections, so the reader misses nothing that Redis still has. */
   #position: string | undefined;
+  #isReading = false;
+  #begun = Promise.withResolvers<void>();
 
-  /** @param origin of entries to skip, because the followers here have their events */
+  /** @param origin of entries to skip, because the followers here have what is in them */
   constructor(
     origin: string,
-    private readonly follower: LiveLogFollower,
+    private readonly followers: Followers,
   ) {
     this.#own = Buffer.from(origin);
   }
 
+  /** Whether each entry that is added from now on will arrive here, as far as is known. */
+  get isReading(): boolean {
+    return this.#isReading;
+  }
+
+  /** Resolves when it next begins to read. */
+  begun(): Promise<void> {
+    return this.#begun.promise;
+  }
+
   async run(redis: Redis, works: () => void): Promise<void> {
+    try {
+      await this.read(redis, works);
+    } finally {
+      this.#isReading = false;
+    }
+  }
+
+  private async read(redis: Redis, works: () => void): Promise<void> {
     for (;;) {
       let position = await this.begin(redis);
       works();
+      if (!this.#isReading) this.begins();
       const lookAt = performance.now() + LOOK_MS;
       while (performance.now() < lookAt) {
         const args = ['COUNT', READ_ENTRIES, 'BLOCK', BLOCK_MS, 'STREAMS', STREAM_KEY, position];
@@ -56,18 +78,34 @@ export class RedisReader implements RedisUse {
     }
   }
 
-  private take(entries: Reply[number][1]): boolean {
-    const follows = (taskId: string) => this.follower.follows(taskId);
-    const events = entries.flatMap(([, [origin, pack]]) => (origin.equals(this.#own) ? [] : unpacked(pack, follows)));
-    return events.length > 0 && this.follower.receive(events);
+  /** Redis may have dropped entries since it last read, or another server may have taken its place. */
+  private begins(): void {
+    this.#isReading = true;
+    this.#begun.resolve();
+    this.#begun = Promise.withResolvers();
+    this.followers.missed();
   }
 
-  /** A stream that ends before the last seen id is a new stream, so all its entries are new. */
+  private take(entries: Reply[number][1]): boolean {
+    const follows = (taskId: string) => this.followers.follows(taskId);
+    const packs = entries.flatMap(([, [origin, pack]]) => (origin.equals(this.#own) ? [] : [pack]));
+    const events = packs.flatMap((pack) => unpacked(pack, follows));
+    let isNews = events.length > 0 && this.followers.receive(events);
+    const hints = new Set(packs.flatMap((pack) => hintsIn(pack) ?? []));
+    if (hints.has(GAP)) this.followers.missed();
+    else for (const channel of hints) isNews = this.followers.hints.hear(channel) || isNews;
+    return isNews;
+  }
+
+  /** A stream that ends before the last seen id is a new stream: all its entries are new, and those of the old one are gone. */
   private async begin(redis: Redis): Promise<string> {
     const [last] = await redis.xrevrange(STREAM_KEY, '+', '-', 'COUNT', 1);
     const end = last?.[0] ?? BEFORE_THE_FIRST;
     this.#position ??= end;
-    if (isBefore(end, this.#position)) this.#position = BEFORE_THE_FIRST;
+    if (isBefore(end, this.#position)) {
+      this.#position = BEFORE_THE_FIRST;
+      this.#isReading = false;
+    }
     return this.#position;
   }
 }

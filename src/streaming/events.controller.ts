@@ -1,6 +1,7 @@
 import { Controller, Get, Header, Query, Req, Res } from '@nestjs/common';
 import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
+import { POLL_WAIT_MS } from '#protocol/limits.js';
 import type { Answer } from '#protocol/snapshots.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Caller, Requires } from '../auth/route.decorators.js';
@@ -46,13 +47,16 @@ export class EventsController {
     @Caller() caller: AuthContext,
     @TaskId() taskId: string,
     @Query() query: LongPollDto,
+    @Req() request: Request,
     @Res({ passthrough: true }) response: Response,
   ): Promise<string> {
     const { beforeEventId } = query;
     if (beforeEventId !== undefined) checkAlone(query);
+    // Who asks for the headers alone waits for no event.
+    const waitTimeoutMs = request.method === 'HEAD' ? 0 : (query.waitTimeoutMs ?? POLL_WAIT_MS.default);
     const page =
       beforeEventId === undefined
-        ? await this.pollEvents.execute(caller, taskId, query, goneSignal(response))
+        ? await this.pollEvents.execute(caller, taskId, { ...query, waitTimeoutMs }, goneSignal(response))
         : await this.pageBackwards.execute(caller, taskId, beforeEventId, query.maxEvents);
     const [first] = page.events;
     const next = page.events.at(-1)?.eventId ?? query.afterEventId;

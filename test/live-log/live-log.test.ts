@@ -25,6 +25,8 @@ class Recorder implements LiveLogFollower {
     return true;
   }
 
+  missed(): void {}
+
   /** Each event once, in the order in which it first came. */
   get ids(): number[] {
     return [...new Set(this.received.map(({ eventId }) => eventId))];

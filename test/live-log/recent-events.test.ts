@@ -87,7 +87,7 @@ describe('The recent events of a task', () => {
     const hub = new Hub(heads as unknown as Database, liveLog, new NoOpTransportDiagnosticsSink());
     hub.start();
     try {
-      const channel = hub.attach('task');
+      const channel = await hub.attach('task');
       liveLog.publish([eventOf(1, 10), eventOf(2, 10)]);
       expect(channel.recent(0, 0)).toHaveLength(1);
       await eventually('they are forgotten', () => channel.recent(0, 0) === undefined, 5_000);

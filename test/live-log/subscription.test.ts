@@ -471,7 +471,7 @@ describe('Between a replica and PostgreSQL', () => {
     const reader = await follower(proxy.url);
     const author = await Author.begin();
     const hub = reader.get(Hub);
-    const others = Array.from({ length: 9_999 }, () => hub.attach(randomUUID()));
+    const others = await Promise.all(Array.from({ length: 9_999 }, () => hub.attach(randomUUID())));
     const subscription = await open(author.taskId, 1, reader);
     const begun: number[] = [];
     const countsAll = (trip: RoundTrip) => comparesHeads(trip) && trip.parameters.length > 10_000 * 36;

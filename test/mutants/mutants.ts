@@ -47,12 +47,28 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: { file: 'test/live-log/live-log-faults.test.ts', tests: 'loses the last of' },
   },
   {
+    name: 'a reconnection without a comparison',
+    changes: [{ file: 'src/live-log/redis-reader.ts', from: '    this.followers.missed();\n  }\n', to: '  }\n' }],
+    caughtBy: { file: 'test/live-log/hints.test.ts', tests: 'cuts its connections|a Redis that is back' },
+  },
+  {
+    name: 'a publisher that is silent about what it lost',
+    changes: [
+      {
+        file: 'src/live-log/redis-publisher.ts',
+        from: 'const channels = this.#hasGap ? new Set([GAP]) : this.#channels;',
+        to: 'const channels = this.#channels;',
+      },
+    ],
+    caughtBy: { file: 'test/live-log/hints.test.ts', tests: 'a publisher that could not write' },
+  },
+  {
     name: 'attach after reading history',
     changes: [
       {
         file: 'src/following/open-subscription.ts',
-        from: '      const channel = this.hub.attach(taskId);\n      try {\n',
-        to: '      const early = await readTaskHead(this.database, taskId);\n      const channel = this.hub.attach(taskId);\n      try {\n',
+        from: '      const channel = await this.hub.attach(taskId);\n      try {\n',
+        to: '      const early = await readTaskHead(this.database, taskId);\n      const channel = await this.hub.attach(taskId);\n      try {\n',
       },
       {
         file: 'src/following/open-subscription.ts',
