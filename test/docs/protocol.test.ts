@@ -33,6 +33,7 @@ import { appendedEvent } from '../../src/tasks/domain/event-payloads.js';
 import { newEvent } from '../../src/tasks/domain/task-event.js';
 import { CancelTaskDto } from '../../src/tasks/http/dto/cancel-task.dto.js';
 import { CreateTaskDto } from '../../src/tasks/http/dto/create-task.dto.js';
+import { ReadTaskDto } from '../../src/tasks/http/dto/read-task.dto.js';
 import { ListTasksDto } from '../../src/tasks/http/dto/list-tasks.dto.js';
 import { SubmitActionDto } from '../../src/tasks/http/dto/submit-action.dto.js';
 import { ChangedProgram } from '../support/changed-program.js';
@@ -93,6 +94,7 @@ describe('The table of requests', () => {
   });
 
   it.each([
+    ['readTask', ReadTaskDto],
     ['listTasks', ListTasksDto],
     ['pollEvents', LongPollDto],
     ['streamEvents', StreamQueryDto],

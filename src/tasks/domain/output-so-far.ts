@@ -18,7 +18,7 @@ export class OutputSoFar {
 
   constructor(
     private readonly read: {
-      /** Of the events after `afterEventId`. */
+      /** The texts of the events after `afterEventId`. */
       readonly fold: OutputFold;
       /** The channels of these events, also of those that are void. */
       readonly channels: ReadonlySet<string>;

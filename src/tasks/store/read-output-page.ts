@@ -11,7 +11,7 @@ export interface PageBounds {
   /** Events before this one. */
   readonly beforeEventId: number;
   readonly events: number;
-  /** Of payloads. */
+  /** The bytes of all payloads. */
   readonly bytes: number;
 }
 
