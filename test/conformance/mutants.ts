@@ -128,6 +128,7 @@ const ALL: readonly Mutant[] = [
   {
     name: 'ids that the next attempt uses again',
     breaks: 'promises.content-stays',
+    follows: ['output.tail'],
     make: storing((task, type, store) => {
       if (type === 'TASK_RETRYING') task.log.length = task.attemptBase;
       return store();
@@ -136,7 +137,7 @@ const ALL: readonly Mutant[] = [
   {
     name: 'an id that the worker gets and no client',
     breaks: 'promises.ids',
-    follows: ['workers.append'],
+    follows: ['workers.append', 'sse.from-snapshot', 'sse.from-now', 'multiplex.from-snapshot'],
     make: storing((task, type, store) => {
       const eventId = store();
       return type === 'TASK_OUTPUT' ? String(task.head + 1) : eventId;
@@ -221,6 +222,7 @@ const ALL: readonly Mutant[] = [
   {
     name: 'an SSE response that does not end',
     breaks: 'sse.end',
+    follows: ['sse.from-at-the-end'],
     make: ({ streams }) => {
       streams.endSse = () => undefined;
     },
@@ -228,6 +230,7 @@ const ALL: readonly Mutant[] = [
   {
     name: 'no 204 at the terminal event',
     breaks: 'sse.terminal-204',
+    follows: ['sse.from-at-the-end'],
     make: ({ streams }) => {
       streams.isAtTheEnd = () => false;
     },
@@ -271,6 +274,7 @@ const ALL: readonly Mutant[] = [
     name: 'ids of requests that are compared by their bytes',
     onlyInFull: true,
     breaks: 'request-id.normalised',
+    follows: ['list.request'],
     make: (server) => {
       server.normal = (text) => text;
     },
@@ -304,6 +308,7 @@ const ALL: readonly Mutant[] = [
     name: 'a page that is called terminal because the task is over',
     onlyInFull: true,
     breaks: 'poll.terminal',
+    follows: ['poll.before'],
     make: (server) => {
       server.isTerminal = ({ isOver }) => isOver;
     },
@@ -533,6 +538,7 @@ const ALL: readonly Mutant[] = [
     name: 'a task that is caught up with twice',
     onlyInFull: true,
     breaks: 'multiplex.caught-up',
+    follows: ['multiplex.from-snapshot'],
     make: ({ streams }) => {
       const frames = streams.caughtUpFrames.bind(streams);
       streams.caughtUpFrames = (task) => [...frames(task), ...frames(task)];
@@ -600,7 +606,15 @@ const ALL: readonly Mutant[] = [
   {
     name: 'a step that makes nothing valid',
     breaks: 'steps.boundary',
-    follows: ['steps.retrying', 'steps.resumed'],
+    follows: [
+      'steps.retrying',
+      'steps.resumed',
+      'output.text',
+      'output.settled',
+      'output.tail',
+      'sse.from-snapshot',
+      'multiplex.from-snapshot',
+    ],
     make: ({ tasks }) => {
       const storeStep = tasks.storeStep.bind(tasks);
       tasks.storeStep = (task, key, result) => {
@@ -622,7 +636,6 @@ const ALL: readonly Mutant[] = [
   {
     name: 'a text with what is void',
     breaks: 'output.text',
-    follows: ['output.tail'],
     make: ({ tasks }) => {
       const textsAt = tasks.textsAt.bind(tasks);
       tasks.textsAt = (task, head) => {
