@@ -49,6 +49,17 @@ export const METRICS = {
     labels: ['use_case', 'outcome'],
     buckets: REQUEST_SECONDS,
   },
+  snapshot_output_seconds: {
+    kind: 'histogram',
+    help: 'From the request for a snapshot with output to its text, waiting for a turn included',
+    labels: [],
+    buckets: REQUEST_SECONDS,
+  },
+  snapshot_outputs_truncated_total: {
+    kind: 'counter',
+    help: 'Snapshots with output that lack older text',
+    labels: [],
+  },
   http_request_duration_seconds: {
     kind: 'histogram',
     help: 'HTTP requests to the end of their answer, by route template',

@@ -69,6 +69,16 @@ export class SseWriter extends StreamWriter {
     this.response.write(`event: heartbeat\ndata: ${JSON.stringify(data)}\n\n`);
   }
 
+  /** The task as it is at this event. A client that reconnects resumes behind it. */
+  snapshot(eventId: number, frame: string): void {
+    this.response.write(`id: ${eventId}\nevent: snapshot\ndata: ${frame}\n\n`);
+  }
+
+  /** Moves the client's cursor without an event. */
+  position(eventId: number): void {
+    this.response.write(`id: ${eventId}\n\n`);
+  }
+
   protected override write(batch: Batch): void {
     const { response } = this;
     // Without a connection the response waits for the answer to an earlier request, which the client pipelined.

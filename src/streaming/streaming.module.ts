@@ -12,9 +12,11 @@ import { LiveLogConfig } from '../live-log/live-log.config.js';
 import { InProcessLiveLog } from '../live-log/in-process-live-log.js';
 import { LiveLog } from '../tasks/ports/live-log.js';
 import { OpenSubscription } from '../following/open-subscription.js';
+import { PageBackwards } from '../following/page-backwards.js';
 import { PollEvents } from './poll-events.js';
 import { RedisLiveLog } from '../live-log/redis-live-log.js';
 import { Streams } from './streams.js';
+import { TasksModule } from '../tasks/tasks.module.js';
 import { Upgrades } from './web-socket/upgrades.js';
 import { TasksGateway } from './web-socket/web-socket.gateway.js';
 
@@ -30,6 +32,7 @@ export class StreamingModule {
     });
     return {
       module: StreamingModule,
+      imports: [TasksModule],
       global: true,
       controllers: [EventsController, AsyncApiController],
       providers: [
@@ -41,6 +44,7 @@ export class StreamingModule {
         Fallbacks,
         OpenSubscription,
         PollEvents,
+        PageBackwards,
         OriginPolicy,
         Upgrades,
         TasksGateway,

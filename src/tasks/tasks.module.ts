@@ -12,6 +12,7 @@ import { ListTasks } from './list-tasks.js';
 import { MeasureBacklog } from './measure-backlog.js';
 import { QueueOrder } from './queue-order.js';
 import { ReadAttachment } from './read-attachment.js';
+import { ReadOutput } from './read-output.js';
 import { ReadTask } from './read-task.js';
 import { SubmitAction } from './submit-action.js';
 import { SubmitTask } from './submit-task.js';
@@ -22,6 +23,7 @@ const USE_CASES = [
   SubmitTask,
   CheckRoom,
   ReadTask,
+  ReadOutput,
   ReadAttachment,
   ListTasks,
   CancelTask,

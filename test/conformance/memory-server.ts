@@ -23,6 +23,8 @@ const MAX_WORKER_BODY_BYTES = 2 ** 22;
 const PRINTABLE = /^[\p{L}\p{M}\p{N}\p{P}\p{S}\p{Zs}\u200c\u200d]{1,255}$/u;
 const JSON_HEADERS = { 'Content-Type': 'application/json; charset=utf-8' };
 
+const FEATURES = ['bigIntegers', 'steps', 'outputSnapshots', 'beforeEventId', 'listByRequestId'];
+
 /** A request on its way to its answer. */
 export interface Exchange {
   readonly request: IncomingMessage;
@@ -63,7 +65,11 @@ export class MemoryServer {
 
   constructor(clocks: Partial<Clocks> = {}) {
     this.tasks = new MemoryTasks({ leaseMs: LEASE_MS, maxAttempts: 3 });
-    this.streams = new MemoryStreams({ ...CLOCKS, ...clocks }, (principal, id) => this.tasks.owned(principal, id));
+    this.streams = new MemoryStreams(
+      { ...CLOCKS, ...clocks },
+      (principal, id) => this.tasks.owned(principal, id),
+      (task) => this.tasks.snapshotFrame(task),
+    );
   }
 
   /** Answers its URL. */
@@ -121,20 +127,25 @@ export class MemoryServer {
     {
       method: 'GET',
       path: /^\/api\/v1\/tasks$/,
-      query: ['status', 'taskType', 'suspended', 'createdAfter', 'createdBefore', 'limit', 'cursor'],
+      query: ['status', 'taskType', 'clientRequestId', 'suspended', 'createdAfter', 'createdBefore', 'limit', 'cursor'],
       answer: (exchange) => this.list(exchange),
     },
-    { method: 'GET', path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)$/, answer: (exchange) => this.snapshot(exchange) },
+    {
+      method: 'GET',
+      path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)$/,
+      query: ['include'],
+      answer: (exchange) => this.snapshot(exchange),
+    },
     {
       method: 'GET',
       path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/events$/,
-      query: ['afterEventId', 'maxEvents', 'waitTimeoutMs'],
+      query: ['afterEventId', 'beforeEventId', 'maxEvents', 'waitTimeoutMs'],
       answer: (exchange) => this.page(exchange),
     },
     {
       method: 'GET',
       path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/events\/stream$/,
-      query: ['lastEventId'],
+      query: ['lastEventId', 'from'],
       answer: (exchange) => this.stream(exchange),
     },
     {
@@ -341,7 +352,11 @@ export class MemoryServer {
     const task = this.taskOf(exchange);
     const headers = { ETag: this.entityTag(task) };
     if (exchange.request.headers['if-none-match'] === headers.ETag) return { status: 304, headers };
-    return { status: 200, body: { ...task.summary(this.tasks.numbers.maxAttempts), input: task.input }, headers };
+    const include = exchange.url.searchParams.get('include');
+    if (include !== null && include !== 'output') throw invalidRequest();
+    const { maxAttempts } = this.tasks.numbers;
+    const output = include === null ? {} : this.tasks.outputSoFar(task);
+    return { status: 200, body: { ...task.summary(maxAttempts), input: task.input, ...output }, headers };
   }
 
   entityTag({ revision }: MemoryTask): string {
@@ -356,11 +371,14 @@ export class MemoryServer {
     const statuses = ['ACCEPTED', 'RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED'];
     if (status !== undefined && !statuses.includes(status)) throw invalidRequest();
     if (suspended !== undefined && !['true', 'false'].includes(suspended)) throw invalidRequest();
+    const request = query['clientRequestId'];
+    if (request !== undefined && !PRINTABLE.test(this.normal(request))) throw invalidRequest();
     const [after, before] = [time(query['createdAfter'], -Infinity), time(query['createdBefore'], Infinity)];
     const fits = this.ownTasks(owner).filter(
       (task) =>
         (status === undefined || task.status === status) &&
         (taskType === undefined || task.taskType === taskType) &&
+        (request === undefined || task.clientRequestId === this.normal(request)) &&
         (suspended === undefined || (task.openSuspension !== undefined) === (suspended === 'true')) &&
         task.createdAt.getTime() > after &&
         task.createdAt.getTime() < before,
@@ -395,6 +413,9 @@ export class MemoryServer {
     const waitMs = integer(searchParams.get('waitTimeoutMs') ?? undefined, 25_000, 0, 60_000);
     const task = this.taskOf(exchange);
     const given = searchParams.get('afterEventId');
+    const before = searchParams.get('beforeEventId');
+    if (before !== null && (given !== null || searchParams.has('waitTimeoutMs'))) throw invalidRequest();
+    if (before !== null) return { status: 200, body: this.pageBefore(task, before, maxEvents) };
     const cursor = this.streams.cursor(given, task, 'poll');
     await this.waitForEvents(exchange, task, cursor, exchange.request.method === 'HEAD' ? 0 : waitMs);
     const events = this.streams
@@ -411,6 +432,27 @@ export class MemoryServer {
       `"terminal":${this.isTerminal(task, last)}`,
     ];
     return { status: 200, body: `{${members.join(',')}}` };
+  }
+
+  pageBefore(task: MemoryTask, before: string, maxEvents: number): string {
+    const end = this.endBefore(task, before);
+    const begin = Math.max(0, end - maxEvents);
+    const members = [
+      `"taskId":"${task.taskId}"`,
+      `"events":[${task.log.slice(begin, end).join(',')}]`,
+      ...(end > begin ? [`"nextAfterEventId":"${end}"`, `"nextBeforeEventId":"${begin + 1}"`] : []),
+      `"hasMore":${begin > 0}`,
+      `"headEventId":"${task.head}"`,
+      `"terminal":${this.isTerminal(task, end)}`,
+    ];
+    return `{${members.join(',')}}`;
+  }
+
+  /** How many events are before it. @throws Refusal */
+  endBefore({ head }: MemoryTask, before: string): number {
+    if (!/^[1-9][0-9]*$/.test(before)) throw new Refusal(400, 'INVALID_CURSOR');
+    if (Number(before) > head + 1) throw new Refusal(409, 'CURSOR_AHEAD', { headEventId: String(head) });
+    return Number(before) - 1;
   }
 
   nextAfter(next: string | undefined, _given: string | null): string | undefined {
@@ -436,8 +478,13 @@ export class MemoryServer {
     const { accept = '*/*' } = request.headers;
     if (!/text\/event-stream|\*\/\*/.test(accept)) throw new Refusal(406, 'NOT_ACCEPTABLE');
     const task = this.taskOf(exchange);
-    const cursor = request.headers['last-event-id']?.toString() ?? url.searchParams.get('lastEventId');
-    this.streams.sse(response, task, this.streams.cursor(cursor, task, 'sse'));
+    const sent = request.headers['last-event-id']?.toString() ?? url.searchParams.get('lastEventId');
+    const from = url.searchParams.get('from') ?? undefined;
+    if (from !== undefined && !['snapshot', 'now'].includes(from)) throw invalidRequest();
+    const begins = this.streams.begins(from, sent);
+    const cursor = begins === undefined ? this.streams.cursor(sent, task, 'sse') : task.head;
+    const snapshot = begins === 'snapshot' ? this.tasks.snapshotFrame(task) : undefined;
+    this.streams.sse(response, task, cursor, { begins, snapshot });
     return undefined;
   }
 

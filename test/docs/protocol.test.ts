@@ -35,6 +35,7 @@ import { appendedEvent } from '../../src/tasks/domain/event-payloads.js';
 import { newEvent } from '../../src/tasks/domain/task-event.js';
 import { CancelTaskDto } from '../../src/tasks/http/dto/cancel-task.dto.js';
 import { CreateTaskDto } from '../../src/tasks/http/dto/create-task.dto.js';
+import { ReadTaskDto } from '../../src/tasks/http/dto/read-task.dto.js';
 import { ListTasksDto } from '../../src/tasks/http/dto/list-tasks.dto.js';
 import { SubmitActionDto } from '../../src/tasks/http/dto/submit-action.dto.js';
 import { ChangedProgram } from '../support/changed-program.js';
@@ -98,6 +99,7 @@ describe('The table of requests', () => {
   });
 
   it.each([
+    ['readTask', ReadTaskDto],
     ['listTasks', ListTasksDto],
     ['attachFile', worker.AttachFileDto],
     ['pollEvents', LongPollDto],

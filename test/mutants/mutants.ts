@@ -14,6 +14,39 @@ export interface Mutant {
 
 export const MUTANTS: readonly Mutant[] = [
   {
+    name: 'a text of late joiners that has what is void',
+    changes: [
+      {
+        file: 'packages/protocol/src/output-fold.ts',
+        from: '    if (since !== undefined) this.void(Number(since));\n',
+        to: '',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/output-so-far.test.ts', tests: 'is at its head, and at its boundary' },
+  },
+  {
+    name: 'a read that skips one event more than is void',
+    changes: [
+      {
+        file: 'src/tasks/read-output.ts',
+        from: 'since >= 0 ? since + 1 : eventId',
+        to: 'since >= 0 ? since : eventId',
+      },
+    ],
+    caughtBy: { file: 'test/database/output-reads.test.ts', tests: 'does not read what a new attempt made void' },
+  },
+  {
+    name: 'a stream that begins behind a later head than that of its snapshot',
+    changes: [
+      {
+        file: 'src/following/open-subscription.ts',
+        from: 'const task = snapshot?.view ?? (await readTaskHead(this.database, taskId));',
+        to: 'const task = await readTaskHead(this.database, taskId);',
+      },
+    ],
+    caughtBy: { file: 'test/live-log/attach-first.test.ts', tests: 'is in the snapshot or follows it' },
+  },
+  {
     name: 'publish before commit',
     changes: [
       {

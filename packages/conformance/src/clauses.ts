@@ -15,6 +15,7 @@ import * as files from './checks/files.js';
 import * as following from './checks/following.js';
 import * as followTokens from './checks/follow-tokens.js';
 import * as http from './checks/http.js';
+import * as late from './checks/joining-late.js';
 import * as leases from './checks/leases.js';
 import * as limits from './checks/limits.js';
 import * as lists from './checks/lists.js';
@@ -381,6 +382,23 @@ export const CLAUSES: readonly Clause[] = [
       snapshots.entityTag,
     ],
   ]),
+  ...under(PROTOCOL, 'Output so far: `GET /tasks/{taskId}?include=output`', [
+    ['output.text', '`data` | The text as of `headEventId`.', WORKER, late.textSoFar],
+    ['output.settled', '`settledEventId` | The [boundary](#steps) at this moment.', WORKER, late.settled],
+    [
+      'output.tail',
+      'Where `truncated` is false, the text and the events after `headEventId` make up the same text as the whole log.',
+      WORKER,
+      late.snapshotAndTail,
+    ],
+    ['output.bounded', '512 KiB for the texts of all channels, as JSON.', WORKER, late.boundedText],
+    ['output.include', 'other values of `include` | 400 `INVALID_REQUEST`', WORKER, late.includes],
+    [
+      'output.too-many',
+      'snapshots with output wait for each other, so that they delay no event',
+      'it takes more load than a kit should make; the tests of TaskBridge do that',
+    ],
+  ]),
   ...under(PROTOCOL, 'List: `GET /tasks`', [
     ['list.newest-first', 'newest first', WORKER, lists.newestFirst],
     ['list.own', "The caller's own tasks", ['worker', 'other-principal'], lists.ownOnly],
@@ -390,6 +408,7 @@ export const CLAUSES: readonly Clause[] = [
       WORKER,
       lists.filters,
     ],
+    ['list.request', '`clientRequestId` | Only the task of this', WORKER, late.listedByRequest],
     ['list.parameters', '1 to 100. Default: 50.', NOTHING, lists.parametersOfList],
     ['list.without-input', 'snapshots without `input`', WORKER, lists.withoutInput],
     ['list.pages', 'A task that is created meanwhile neither repeats nor hides another task.', WORKER, lists.pages],
@@ -418,6 +437,19 @@ export const CLAUSES: readonly Clause[] = [
       TASK,
       pollEnd.pollWithoutWait,
     ],
+    [
+      'poll.before',
+      'With `beforeEventId` the page has the last `maxEvents` events before that event, in order.',
+      TASK,
+      late.backwards,
+    ],
+    [
+      'poll.before-cursor',
+      'Greater: 409 `CURSOR_AHEAD`. Anything else: 400 `INVALID_CURSOR`.',
+      TASK,
+      late.backwardsCursor,
+    ],
+    ['poll.before-alone', 'With `afterEventId` or `waitTimeoutMs` it is 400', TASK, late.backwardsAlone],
     ['poll.head', 'A HEAD request is answered at once.', TASK, pollEnd.headOfPage],
   ]),
   ...under(PROTOCOL, 'Cancel: `POST /tasks/{taskId}/cancel`', [
@@ -526,6 +558,13 @@ export const CLAUSES: readonly Clause[] = [
       'it takes a stop of the service',
     ],
   ]),
+  ...under(PROTOCOL, 'Where a stream begins', [
+    ['sse.from-snapshot', '`snapshot` | With one block `event: snapshot`.', WORKER, late.sseFromSnapshot],
+    ['sse.from-now', '`now` | With the next event.', WORKER, late.sseFromNow],
+    ['sse.cursor-wins', '`Last-Event-ID` and `lastEventId` win over `from`', TASK, late.cursorWins],
+    ['sse.from-at-the-end', 'the response ends after the snapshot. `now`: 204.', TASK, late.fromAtTheEnd],
+    ['sse.from-other', 'another value | 400 `INVALID_REQUEST`', WORKER, late.otherBeginnings],
+  ]),
   ...under(PROTOCOL, 'What an EventSource does', [
     [
       'sse.in-browsers',
@@ -623,6 +662,18 @@ export const CLAUSES: readonly Clause[] = [
       'A client offers the subprotocol `taskbridge.multiplex.v1`. When the server selects it',
       NOTHING,
       multiplex.selected,
+    ],
+    [
+      'multiplex.from-snapshot',
+      'it comes once, right after `SUBSCRIPTION_CONFIRMED`',
+      WORKER,
+      late.multiplexFromSnapshot,
+    ],
+    [
+      'multiplex.from-alone',
+      'Without the subprotocol a frame with `from` is not understood.',
+      WORKER,
+      late.fromWithoutSubprotocol,
     ],
     ['multiplex.order', '`SUBSCRIPTION_CONFIRMED` | It begins a subscription.', TASK, multiplex.order],
     [

@@ -26,6 +26,12 @@ export const FEATURES = {
     meaning:
       '[follow tokens](#follow-tokens), and the subprotocol `taskbridge.v1`; where all replicas have keys for them',
   },
+  outputSnapshots: {
+    since: '0.2.0',
+    meaning: '`include=output` of a snapshot, and `from` where a stream or a subscription begins',
+  },
+  beforeEventId: { since: '0.2.0', meaning: 'pages of events backwards, by `beforeEventId`' },
+  listByRequestId: { since: '0.2.0', meaning: 'the list filters by `clientRequestId`' },
 } as const satisfies Readonly<Record<string, FeatureRow>>;
 
 export type Feature = keyof typeof FEATURES;

@@ -13,6 +13,7 @@ import {
   timestamp,
 } from './json-schema.js';
 import { MAX_REF_LENGTH } from './limits.js';
+import { SNAPSHOT_FRAME_MEMBERS } from './snapshots.js';
 
 /** The subprotocol that a client offers to follow many tasks on one connection. */
 export const MULTIPLEX = 'taskbridge.multiplex.v1';
@@ -31,6 +32,13 @@ const CURSOR = described(
   'The last event id that the client has; absent, null, empty and 0 mean from the start.',
   nullable(text({ maxLength: MAX_CURSOR_LENGTH })),
 );
+/** Where a stream without a cursor may begin, other than with the first event. */
+export const BEGINNINGS = ['snapshot', 'now'] as const;
+export type Beginning = (typeof BEGINNINGS)[number];
+export const FROM = described(
+  'Where to begin without a cursor: `snapshot` with a TASK_SNAPSHOT and the events after it, `now` with the next event.',
+  oneOf(...BEGINNINGS),
+);
 const REF = described('What an error about this frame repeats.', text({ maxLength: MAX_REF_LENGTH }));
 
 /** What is on the wire besides events, by the name of its message. */
@@ -41,7 +49,13 @@ export const FRAMES = {
   },
   multiplexSubscribe: {
     summary: 'Follow one more task.',
-    members: { action: constant('subscribe'), taskId: TASK_ID, lastEventId: optional(CURSOR), ref: optional(REF) },
+    members: {
+      action: constant('subscribe'),
+      taskId: TASK_ID,
+      lastEventId: optional(CURSOR),
+      from: optional(FROM),
+      ref: optional(REF),
+    },
   },
   multiplexUnsubscribe: {
     summary: 'Follow a task no longer. Answered by SUBSCRIPTION_ENDED, or by an ERROR where it is not followed.',
@@ -66,6 +80,11 @@ export const FRAMES = {
       live: constant(true),
       headEventId: HEAD_EVENT_ID,
     },
+  },
+  TASK_SNAPSHOT: {
+    summary:
+      'With `from: snapshot`: the snapshot with output, without `input`, `metadata`, `attachments` and `result`.',
+    members: { type: constant('TASK_SNAPSHOT'), ...SNAPSHOT_FRAME_MEMBERS },
   },
   CAUGHT_UP: {
     summary: 'The client has everything that was stored when it subscribed. What follows is live.',

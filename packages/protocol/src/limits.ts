@@ -49,6 +49,9 @@ export const LIST_LIMIT: Range = { minimum: 1, maximum: 100, default: 50 };
 export const MAX_EVENTS: Range = { minimum: 1, maximum: 500, default: 100 };
 export const POLL_WAIT_MS: Range = { minimum: 0, maximum: 60_000, default: 25_000 };
 
+/** What a snapshot with output reads of the log, and how much text it shows. */
+export const SHOWN_OUTPUT = { events: 5_000, readBytes: 4 * MIB, bytes: 512 * KIB };
+
 /** The most types that a claim names. */
 export const MAX_TASK_TYPES = 100;
 export const MAX_TASKS: Range = { minimum: 1, maximum: 50, default: 1 };
@@ -96,6 +99,16 @@ export const LIMITS: readonly LimitRow[] = [
   },
   { what: 'result of a task, as the payload that carries it, as it is stored', bytes: MAX_RESULT_BYTES },
   { what: 'result of a step, as it is stored', bytes: MAX_STEP_RESULT_BYTES },
+  {
+    what: 'the texts of the output in a snapshot, `data` and `settled` together, as JSON',
+    bytes: SHOWN_OUTPUT.bytes,
+    more: 'older text is cut, and `truncated` is true',
+  },
+  {
+    what: 'payloads that are read for it, of the newest events',
+    bytes: SHOWN_OUTPUT.readBytes,
+    more: `at most ${SHOWN_OUTPUT.events} events`,
+  },
   { what: 'events of a task', setting: 'MAX_EVENTS_PER_TASK', more: 'then it fails with `EVENT_LIMIT_EXCEEDED`' },
   {
     what: 'open streams of a principal on one replica, and its long-polls that wait for an event',

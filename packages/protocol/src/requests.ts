@@ -1,6 +1,7 @@
 import { APPENDABLE_TYPES, APPENDED_SCHEMAS, type EventType, EVENTS } from './events.js';
 import { FOLLOW_RIGHT, FOLLOW_RIGHTS, FOLLOW_TOKEN_SECONDS } from './follow-tokens.js';
 import {
+  BEFORE_EVENT_ID,
   CLIENT_ACTION_ID,
   CLIENT_REQUEST_ID,
   CURSOR,
@@ -57,9 +58,13 @@ import {
   POLL_WAIT_MS,
   SIGNALS_WAIT_MS,
 } from './limits.js';
+import { FROM } from './frames.js';
 import { eventName, TASK_STATUSES } from './snapshots.js';
 
 // What clients and workers send over HTTP. Unlike an answer, a body has no members but these.
+
+/** What a snapshot shows on request. */
+export const INCLUDED = ['output'] as const;
 
 const NAME = text({ minLength: 1, maxLength: MAX_NAME_LENGTH });
 const cancelReason = (absent: string) =>
@@ -219,9 +224,13 @@ export type RequestName = keyof typeof REQUESTS;
 
 /** The parameters of queries, by operation. */
 export const QUERIES = {
+  readTask: {
+    include: optional(described('`output`: with the text that counts so far.', oneOf(...INCLUDED))),
+  },
   listTasks: {
     status: optional(oneOf(...TASK_STATUSES)),
     taskType: optional(TASK_TYPE),
+    clientRequestId: optional(described('Only the task of this request.', CLIENT_REQUEST_ID)),
     suspended: optional(described('Only tasks with, or without, an open question.', boolean())),
     createdAfter: optional(sentTimestamp()),
     createdBefore: optional(sentTimestamp()),
@@ -230,6 +239,7 @@ export const QUERIES = {
   },
   pollEvents: {
     afterEventId: optional(CURSOR),
+    beforeEventId: optional(BEFORE_EVENT_ID),
     waitTimeoutMs: optional(
       described(
         'How long to wait while there is nothing after the cursor, also at the terminal event.',
@@ -243,6 +253,7 @@ export const QUERIES = {
   },
   streamEvents: {
     lastEventId: optional(described('For clients that cannot send `Last-Event-ID`, which wins.', CURSOR)),
+    from: optional(FROM),
     token: optional(described('A follow token, for clients that cannot send `Authorization`.', text())),
   },
   revokeTokens: {

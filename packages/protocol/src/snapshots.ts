@@ -16,8 +16,10 @@ import {
   nullable,
   number,
   object,
+  type ObjectOf,
   oneOf,
   optional,
+  record,
   text,
   timestamp,
   type TypeOf,
@@ -82,7 +84,40 @@ const SUMMARY_MEMBERS = {
   finishedAt: optional(timestamp()),
 };
 const SUMMARY = object(SUMMARY_MEMBERS);
-const SNAPSHOT = object({ ...SUMMARY_MEMBERS, input: anyObject() });
+
+const SHOWN_CHANNEL = object({
+  data: described('The text as of `headEventId`.', text()),
+  settled: described('The text as of `settledEventId`. No later event voids it.', text()),
+  truncated: described('Whether the beginning of a text is missing.', boolean()),
+});
+export type ShownChannel = TypeOf<typeof SHOWN_CHANNEL>;
+
+/** What a snapshot has with `include=output`. */
+export const OUTPUT_MEMBERS = {
+  output: described('What counts, by channel. Absent channels have no text that counts.', record(SHOWN_CHANNEL)),
+  settledEventId: described(
+    'The boundary: the last finished step, without any the head when the attempt began. Later events void what is after it, at most.',
+    HEAD_EVENT_ID,
+  ),
+  outputAfterEventId: described('`output` is made of the events after this one; 0: of all.', HEAD_EVENT_ID),
+};
+export type ShownOutput = ObjectOf<typeof OUTPUT_MEMBERS>;
+
+const SNAPSHOT = object({
+  ...SUMMARY_MEMBERS,
+  input: anyObject(),
+  output: optional(OUTPUT_MEMBERS.output),
+  settledEventId: optional(OUTPUT_MEMBERS.settledEventId),
+  outputAfterEventId: optional(OUTPUT_MEMBERS.outputAfterEventId),
+});
+
+/** What a stream that begins with a snapshot sends first: the snapshot with output, without what may be larger than a frame. */
+export const SNAPSHOT_FRAME_MEMBERS = (() => {
+  const { metadata: _m, attachments: _a, result: _r, ...members } = SUMMARY_MEMBERS;
+  const whole = { aside: optional(ASIDE), openSuspension: optional(QUESTION), failure: optional(FAILURE) };
+  return { ...members, ...whole, ...OUTPUT_MEMBERS };
+})();
+
 /** A task in a list. */
 export type TaskSummary = TypeOf<typeof SUMMARY>;
 /** A task by itself. */
@@ -240,7 +275,10 @@ export const SCHEMAS = {
     nextAfterEventId: optional(
       described('The cursor to use next; absent when there was none and nothing came.', HEAD_EVENT_ID),
     ),
-    hasMore: described('Whether there is more after this page already.', boolean()),
+    nextBeforeEventId: optional(
+      described('Of a page before an event: the `beforeEventId` to use next; absent when it is empty.', EVENT_ID),
+    ),
+    hasMore: described('Whether there is more already: after this page, or before it with `beforeEventId`.', boolean()),
     headEventId: HEAD_EVENT_ID,
     terminal: described('Whether the terminal event is in or before this page.', boolean()),
   }),

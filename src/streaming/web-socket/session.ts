@@ -8,6 +8,7 @@ import { runInStory, type Story } from '../../observability/correlation.js';
 import { AlreadySubscribed, FrameRefused, NotSubscribed } from './web-socket.errors.js';
 import { AuthenticateFrameDto, SubscribeFrameDto, UnsubscribeFrameDto } from './client-frames.dto.js';
 import type { FollowStream } from '../follow-stream.js';
+import { snapshotFrame } from '../../tasks/http/dto/task-snapshot.js';
 import type { Streams } from '../streams.js';
 import type { WebSocketWriter } from './web-socket-writer.js';
 
@@ -72,7 +73,7 @@ export class Session {
     if (this.endsNow()) return;
     const earlier = this.#followed.get(frame.taskId);
     if (!this.writer.carriesMany) {
-      if (frame.ref !== undefined) throw new FrameRefused('multiplex_only');
+      if (frame.ref !== undefined || frame.from !== undefined) throw new FrameRefused('multiplex_only');
       if (this.#hasSubscribed) throw new FrameRefused('second_subscribe');
     }
     this.#hasSubscribed = true;
@@ -122,7 +123,7 @@ export class Session {
 
   /** Resolves when the stream has begun. Never rejects. */
   private async follow(frame: SubscribeFrameDto, following: Following, earlier?: Following): Promise<void> {
-    const { taskId, lastEventId: cursor } = frame;
+    const { taskId, lastEventId: cursor, from } = frame;
     const over = () => this.over(taskId, following);
     try {
       const caller = await this.caller.catch(() => undefined);
@@ -130,11 +131,13 @@ export class Session {
       this.parts.callers.judgeAgain(caller);
       // A left subscription may still be ending. Its end comes before the next beginning.
       const after = earlier && endOf(earlier);
-      const wanted = { caller, taskId, cursor, transport: this.writer.transport, ...(after && { after }) };
+      const wanted = { caller, taskId, cursor, from, transport: this.writer.transport, ...(after && { after }) };
       await runInStory(this.story, () =>
         this.parts.followStream.execute(wanted, ({ subscription, feed, leave }) => {
           following.leave = leave;
           this.writer.confirm(subscription);
+          const snapshot = subscription.takeSnapshot();
+          if (snapshot) this.writer.snapshot(snapshotFrame(snapshot));
           if (following.isLeft) leave();
           feed(this.writer, over);
         }),

@@ -60,6 +60,11 @@ export class WebSocketWriter extends StreamWriter {
     this.sendJson({ type: 'AUTHENTICATED', ...(expiresAt && { expiresAt: expiresAt.toISOString() }) });
   }
 
+  /** The task as it is where the subscription begins. */
+  snapshot(frame: string): void {
+    this.socket.send(frame);
+  }
+
   /** Refuses a frame, or without a frame the client. */
   refuse(error: unknown, _frame?: ClientFrame): void {
     const { code, reason } = closeAfterError(error);
