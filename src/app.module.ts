@@ -82,8 +82,9 @@ export class AppModule {
         OwnershipModule.register(hosted),
         UploadsModule.register(hosted),
         ReplicasModule,
-        TasksModule,
+        // Its routes come first: they have a name where those of tasks have an id.
         StreamingModule.register(hosted),
+        TasksModule,
         ExecutionModule,
         HealthModule.register({
           redisUrl: config.liveLog.redisUrl,

@@ -13,6 +13,7 @@ import { TaskId } from '../http/task-id.decorator.js';
 import { StreamingConfig } from './streaming.config.js';
 import { LongPollDto, StreamQueryDto } from './long-poll.dto.js';
 import { FollowStream } from './follow-stream.js';
+import { goneSignal } from './gone-signal.js';
 import { PollEvents } from './poll-events.js';
 import { SSE_HEADERS, SseWriter } from './sse-writer.js';
 
@@ -86,11 +87,4 @@ export class EventsController {
       else feed(new SseWriter(response, taskId, this.config.streamMaxBufferedBytes));
     });
   }
-}
-
-/** Aborts when the client is gone before the response was finished. */
-function goneSignal(response: Response): AbortSignal {
-  const gone = new AbortController();
-  response.once('close', () => gone.abort());
-  return gone.signal;
 }

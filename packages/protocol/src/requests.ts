@@ -4,6 +4,7 @@ import {
   CLIENT_REQUEST_ID,
   CURSOR,
   PRINCIPAL_ID,
+  TAG,
   STEP_KEY,
   TASK_TYPE,
   VISIBLE_ASCII,
@@ -35,6 +36,9 @@ import {
   MAX_BATCH_EVENTS,
   MAX_BATCH_SEQ,
   MAX_CANCEL_REASON_LENGTH,
+  MAX_CHANGES_CURSOR_LENGTH,
+  MAX_PRINCIPAL_LENGTH,
+  MAX_TAGS,
   MAX_EVENTS,
   MAX_FAILURE_MESSAGE_LENGTH,
   MAX_LEASE_TOKEN_LENGTH,
@@ -166,6 +170,36 @@ export const REQUESTS = {
 
 export type RequestName = keyof typeof REQUESTS;
 
+export const CHANGES_CURSOR = text({ maxLength: MAX_CHANGES_CURSOR_LENGTH });
+/** What a feed shows. */
+export const CHANGES = {
+  after: optional(
+    described(
+      'The cursor of the last change that the client has, or `next`. Absent and empty mean from now on.',
+      CHANGES_CURSOR,
+    ),
+  ),
+  status: optional(described('Others come as `left`.', oneOf(...TASK_STATUSES))),
+  suspended: optional(described('Only tasks with, or without, an open question. Others come as `left`.', boolean())),
+  taskType: optional(TASK_TYPE),
+  tag: optional(
+    described('Members of `metadata` as `key:value`. A task has all of them.', list(TAG, { maxItems: MAX_TAGS })),
+  ),
+  owner: optional(
+    described(
+      'Tasks of this principal. Needs `tasks:admin`, as the next two.',
+      text({ minLength: 1, maxLength: MAX_PRINCIPAL_LENGTH }),
+    ),
+  ),
+  tenant: optional(
+    described(
+      "All tasks of this tenant, or with `owner` that owner's there. Empty: those without a tenant.",
+      text({ maxLength: MAX_PRINCIPAL_LENGTH }),
+    ),
+  ),
+  all: optional(described('All tasks of the installation.', boolean())),
+} as const satisfies Members;
+
 /** The parameters of queries, by operation. */
 export const QUERIES = {
   listTasks: {
@@ -187,6 +221,13 @@ export const QUERIES = {
     ),
     maxEvents: optional(ranged(MAX_EVENTS)),
   },
+  pollChanges: {
+    ...CHANGES,
+    waitTimeoutMs: optional(
+      described('How long to wait while there is no change after the cursor.', ranged(POLL_WAIT_MS)),
+    ),
+  },
+  streamChanges: CHANGES,
   streamEvents: {
     lastEventId: optional(described('For clients that cannot send `Last-Event-ID`, which wins.', CURSOR)),
   },

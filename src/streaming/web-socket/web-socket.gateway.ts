@@ -13,8 +13,10 @@ import { DrainState } from '../../drain-state.js';
 import { EdgeValidationPipe } from '../../http/validation.pipe.js';
 import { storyFrom } from '../../observability/correlation.js';
 import { StreamingConfig } from '../streaming.config.js';
+import { SubscribeChangesFrameDto, UnsubscribeChangesFrameDto } from './changes-frames.dto.js';
 import { SubscribeFrameDto, UnsubscribeFrameDto } from './client-frames.dto.js';
 import { MultiplexWriter } from './multiplex-writer.js';
+import { FollowChanges } from '../changes/follow-changes.js';
 import { FollowStream } from '../follow-stream.js';
 import { Session, sessionOf } from './session.js';
 import { Streams } from '../streams.js';
@@ -30,6 +32,7 @@ export class TasksGateway implements OnGatewayConnection<WebSocket> {
   constructor(
     private readonly upgrades: Upgrades,
     readonly followStream: FollowStream,
+    readonly followChanges: FollowChanges,
     readonly streams: Streams,
     readonly drain: DrainState,
     private readonly config: StreamingConfig,
@@ -52,6 +55,22 @@ export class TasksGateway implements OnGatewayConnection<WebSocket> {
   @SubscribeMessage('unsubscribe')
   unsubscribe(@ConnectedSocket() socket: WebSocket, @MessageBody(EdgeValidationPipe) frame: UnsubscribeFrameDto): void {
     sessionOf(socket)?.unsubscribe(frame);
+  }
+
+  @SubscribeMessage('subscribe_changes')
+  subscribeChanges(
+    @ConnectedSocket() socket: WebSocket,
+    @MessageBody(EdgeValidationPipe) frame: SubscribeChangesFrameDto,
+  ): void {
+    sessionOf(socket)?.subscribeChanges(frame);
+  }
+
+  @SubscribeMessage('unsubscribe_changes')
+  unsubscribeChanges(
+    @ConnectedSocket() socket: WebSocket,
+    @MessageBody(EdgeValidationPipe) _frame: UnsubscribeChangesFrameDto,
+  ): void {
+    sessionOf(socket)?.unsubscribeChanges();
   }
 
   @SubscribeMessage(REFUSED)

@@ -1,3 +1,4 @@
+import { principalKey } from '../../auth/auth-context.js';
 import type { StoredEvent } from '../domain/stored-event.js';
 
 /** Receives events of tasks with subscribers here. The hub is one. */
@@ -52,4 +53,14 @@ export abstract class LiveLog {
 
   abstract start(): Promise<void>;
   abstract stop(): Promise<void>;
+}
+
+/** The key of an owner's hints. */
+export function ownerHintKey({ tenantId, ownerId }: { readonly tenantId: string; readonly ownerId: string }): string {
+  return principalKey({ tenantId, subject: ownerId });
+}
+
+/** To call after each commit that changes what a feed of the owner's tasks shows. */
+export function hintOwner(liveLog: LiveLog, owner: { readonly tenantId: string; readonly ownerId: string }): void {
+  liveLog.hint('owner', ownerHintKey(owner));
 }

@@ -1,4 +1,4 @@
-import type { TaskSnapshot, TaskSummary } from '#protocol/snapshots.js';
+import type { ChangedTask, TaskSnapshot, TaskSummary } from '#protocol/snapshots.js';
 import { JsonText, type WithText, writeObject } from '../../../json/json-text.js';
 import type { TaskView } from '../../store/read-task-view.js';
 
@@ -14,21 +14,29 @@ export function taskSnapshot(view: TaskView): string {
   return writeObject({ ...summarised(view), input: view.input ?? EMPTY } satisfies WithText<TaskSnapshot>);
 }
 
+/** The JSON of a `ChangedTask`: without input, result and attachments. */
+export function changedTask(view: TaskView): string {
+  return writeObject(stateOf(view));
+}
+
 function summarised(view: TaskView): WithText<TaskSummary> {
+  const { attachments, result } = view;
+  return { ...stateOf(view), attachments, ...(result && { result }) };
+}
+
+function stateOf(view: TaskView): WithText<ChangedTask> {
   return {
     taskId: view.identity.taskId,
     clientRequestId: view.identity.clientRequestId,
     taskType: view.identity.taskType,
     status: view.status,
     metadata: view.metadata ?? EMPTY,
-    attachments: view.attachments,
     attempt: view.attempt,
     attemptsLeft: view.attemptsLeft,
     cancellationRequested: view.cancellationRequested,
     ...(view.asideCode !== null && { aside: { code: view.asideCode } }),
     ...(view.progress !== null && { progress: view.progress }),
     ...(view.openSuspension && { openSuspension: view.openSuspension }),
-    ...(view.result && { result: view.result }),
     ...(view.failure && { failure: view.failure }),
     headEventId: String(view.headEventId),
     createdAt: view.createdAt.toISOString(),
