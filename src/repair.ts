@@ -37,9 +37,12 @@ function taskIdOf(args: string[]): string | undefined {
   }
 }
 
-function outcomeOf({ adopted, isEnded, task }: Repaired): string {
+function outcomeOf({ adopted, beyond, isEnded, task }: Repaired): string {
   const events = `${adopted} ${adopted === 1 ? 'event' : 'events'} above its head`;
-  if (isEnded) return `ended as FAILED with NOT_REPAIRABLE, behind ${events}`;
+  if (isEnded) {
+    const rest = beyond === undefined ? '' : `; event ${beyond} is too far above them and stays as it is`;
+    return `ended as FAILED with NOT_REPAIRABLE, behind ${events}${rest}`;
+  }
   const became = adopted === 0 ? 'made anew from its log' : `adopted ${events}`;
   return task.run.state === 'over' ? `${became}; it is over: ${task.status}` : `${became}; it goes on`;
 }

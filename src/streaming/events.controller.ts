@@ -43,9 +43,12 @@ export class EventsController {
     @Caller() caller: AuthContext,
     @TaskId() taskId: string,
     @Query() query: LongPollDto,
+    @Req() request: Request,
     @Res({ passthrough: true }) response: Response,
   ): Promise<string> {
-    const page = await this.pollEvents.execute(caller, taskId, query, goneSignal(response));
+    // Who asks for the headers alone waits for no event.
+    const wanted = request.method === 'HEAD' ? { ...query, waitTimeoutMs: 0 } : query;
+    const page = await this.pollEvents.execute(caller, taskId, wanted, goneSignal(response));
     const next = page.events.at(-1)?.eventId ?? query.afterEventId;
     const answer: Omit<Answer<'EventPage'>, 'events'> & { readonly events: JsonText } = {
       taskId,

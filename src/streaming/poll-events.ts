@@ -3,10 +3,12 @@ import { endsTask } from '#protocol/events.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { TransportDiagnosticsSink } from '../observability/transport-diagnostics-sink.js';
+import { within } from '../deadline.js';
+import { OpenSubscription } from '../following/open-subscription.js';
+import type { Subscription } from '../following/subscription.js';
 import { readEvents } from '../tasks/store/read-events.js';
 import type { StoredEvent } from '../tasks/domain/stored-event.js';
 import { Connection } from './connection.js';
-import { FollowStream } from './follow-stream.js';
 import { Streams } from './streams.js';
 
 export interface EventPage {
@@ -18,18 +20,22 @@ export interface EventPage {
 
 /**
  * One page of a task's log. It waits while no event follows the cursor, also at the terminal event: there a client that does not
- * know `terminal` would otherwise ask without a pause.
+ * know `terminal` would otherwise ask without a pause. A request takes one of its caller's places while it waits for an event. What
+ * is answered at once takes none, and neither does a wait at the terminal event: nothing is followed there.
  */
 @Injectable()
 export class PollEvents {
   constructor(
-    private readonly followStream: FollowStream,
+    private readonly openSubscription: OpenSubscription,
     private readonly streams: Streams,
     private readonly database: Database,
     private readonly diagnostics: TransportDiagnosticsSink,
   ) {}
 
-  /** @throws the errors of opening a subscription. `left` aborts when the client is gone. */
+  /**
+   * `left` aborts when the client is gone.
+   * @throws the errors of opening a subscription, and when it waits for an event TooManyRequests, ServiceUnavailable
+   */
   async execute(
     caller: AuthContext,
     taskId: string,
@@ -37,17 +43,39 @@ export class PollEvents {
     left: AbortSignal,
   ): Promise<EventPage> {
     const connection = this.streams.join(new Connection('long_poll'));
-    const wanted = { caller, taskId, cursor: query.afterEventId, transport: connection.transport };
+    const { promise: isOver, resolve: leave } = Promise.withResolvers<void>();
+    left.addEventListener('abort', () => leave());
+    connection.atEnd(leave);
+    let subscription: Subscription | undefined;
     try {
-      return await this.followStream.execute(wanted, async ({ subscription, leave }) => {
-        left.addEventListener('abort', leave);
-        connection.atEnd(leave);
-        const isAnswered = left.aborted || connection.why !== undefined;
-        if (!isAnswered) await subscription.movedWithin(query.waitTimeoutMs);
-        return this.page(subscription, query.maxEvents);
-      });
+      subscription = await this.openSubscription.execute(caller, taskId, query.afterEventId, connection.transport);
+      const isAnswered = left.aborted || connection.why !== undefined || subscription.isBehind;
+      if (!isAnswered && query.waitTimeoutMs > 0) await this.wait(caller, subscription, query.waitTimeoutMs, isOver);
+      return await this.page(subscription, query.maxEvents);
     } finally {
+      subscription?.close();
       connection.end('terminal');
+    }
+  }
+
+  private async wait(
+    caller: AuthContext,
+    subscription: Subscription,
+    timeoutMs: number,
+    isOver: Promise<void>,
+  ): Promise<void> {
+    if (subscription.isOver) {
+      subscription.close();
+      const close = this.streams.counted('long_poll');
+      await within(timeoutMs, isOver).finally(close);
+      return;
+    }
+    const release = this.streams.admit(caller, 'long_poll');
+    try {
+      void isOver.then(() => subscription.close());
+      await subscription.movedWithin(timeoutMs);
+    } finally {
+      release();
     }
   }
 

@@ -47,16 +47,22 @@ export class Streams {
     const open = this.#perPrincipal.get(principal) ?? 0;
     if (this.config.streamsPerPrincipal > 0 && open >= this.config.streamsPerPrincipal) throw new TooManyRequests(5);
     this.#perPrincipal.set(principal, open + 1);
-    this.metrics.adjust('streams_active', 1, { transport });
+    const close = this.counted(transport);
     let isTaken = true;
     return () => {
       if (!isTaken) return;
       isTaken = false;
-      this.metrics.adjust('streams_active', -1, { transport });
+      close();
       const left = (this.#perPrincipal.get(principal) ?? 1) - 1;
       if (left > 0) this.#perPrincipal.set(principal, left);
       else this.#perPrincipal.delete(principal);
     };
+  }
+
+  /** For the metric alone: a stream that takes no place. Call the returned function once, when it ends. */
+  counted(transport: Transport): () => void {
+    this.metrics.adjust('streams_active', 1, { transport });
+    return () => this.metrics.adjust('streams_active', -1, { transport });
   }
 
   /** Admits no more, and ends every connection, spread over `overMs` so that their clients do not all reconnect at once. */

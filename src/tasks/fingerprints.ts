@@ -11,12 +11,25 @@ export interface Fingerprints {
   readonly content: string;
 }
 
+export interface TaskFingerprints extends Fingerprints {
+  /** The content as a row of release 0.1.0 has it: that release gives a file another type when the request names none. */
+  readonly earlierContent: string;
+}
+
 /** What makes a create the request that it is. */
 export interface TaskContent {
   readonly taskType: string;
   readonly input?: JsonText;
   /** Files, in the order of the request. */
-  readonly files?: readonly { readonly filename: string; readonly contentType: string; readonly sha256: string }[];
+  readonly files?: readonly FileContent[];
+}
+
+interface FileContent {
+  readonly filename: string;
+  readonly contentType: string;
+  readonly sha256: string;
+  /** Instead of `contentType`, for release 0.1.0. */
+  readonly earlierType?: string;
 }
 
 /** What makes an action the request that it is. */
@@ -26,16 +39,26 @@ export interface ActionContent {
   readonly payload?: JsonText;
 }
 
+const NO_MEMBERS = new JsonText('{}', '{}');
+
 export function fingerprintsOfTask({
   metadata,
-  ...content
-}: TaskContent & { readonly metadata?: JsonText }): Fingerprints {
-  const ofContent = fingerprintOfTask(content);
-  return { whole: metadata ? digest({ ...partsOf(content), metadata }) : ofContent, content: ofContent };
+  ...task
+}: TaskContent & { readonly metadata?: JsonText }): TaskFingerprints {
+  const content = fingerprintOfTask(task);
+  const earlier = { ...task, files: task.files?.map(asEarlier) ?? [] };
+  const isTyped = !task.files?.some(({ earlierType }) => earlierType !== undefined);
+  const isWhole = isTyped && task.input !== undefined && metadata === undefined;
+  return {
+    content,
+    earlierContent: isTyped ? content : fingerprintOfTask(earlier),
+    whole: isWhole ? content : digest({ ...partsOf(earlier), ...(metadata && { metadata }) }),
+  };
 }
 
-export function fingerprintOfTask(content: TaskContent): string {
-  return digest(partsOf(content));
+/** A task without an input is the one with an empty input: its handler gets the same. */
+export function fingerprintOfTask(task: TaskContent): string {
+  return digest({ input: NO_MEMBERS, ...partsOf(task) });
 }
 
 function partsOf({ taskType, input, files = [] }: TaskContent) {
@@ -43,7 +66,9 @@ function partsOf({ taskType, input, files = [] }: TaskContent) {
   return { taskType, ...(input && { input }), attachments };
 }
 
-const NO_PAYLOAD = new JsonText('{}', '{}');
+function asEarlier(file: FileContent): FileContent {
+  return { ...file, contentType: file.earlierType ?? file.contentType };
+}
 
 /** An action without a payload is the one with an empty payload: its executor gets the same. */
 export function fingerprintsOfAction(action: ActionContent & { readonly metadata?: JsonText }): Fingerprints {
@@ -52,7 +77,7 @@ export function fingerprintsOfAction(action: ActionContent & { readonly metadata
   return { whole: digest(whole), content: fingerprintOfAction(action) };
 }
 
-export function fingerprintOfAction({ suspendId, actionType, payload = NO_PAYLOAD }: ActionContent): string {
+export function fingerprintOfAction({ suspendId, actionType, payload = NO_MEMBERS }: ActionContent): string {
   return digest({ suspendId, actionType, payload });
 }
 

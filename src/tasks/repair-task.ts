@@ -28,6 +28,8 @@ export class RepairRefused extends Error {
 export interface Repaired {
   /** How many events above the head the task adopted. */
   readonly adopted: number;
+  /** The first stored event that is too far above the others: it stays where it is. */
+  readonly beyond: number | undefined;
   /** Whether the task was ended because its log does not allow it to continue. */
   readonly isEnded: boolean;
   readonly task: Task;
@@ -50,7 +52,7 @@ export async function repairTask(tx: Queryable, taskId: string): Promise<Repaire
   walk.finish();
   const { task, added, question } = walk;
   await restoreTask(tx, taskId, task, added, { question, principalId: SYSTEM_PRINCIPAL_ID });
-  return { adopted: walk.adopted, isEnded: walk.isBroken, task };
+  return { adopted: walk.adopted, beyond: walk.beyond, isEnded: walk.isBroken, task };
 }
 
 /** The walk through the log, from the first event to the last. */
@@ -59,6 +61,7 @@ class Walk {
   adopted = 0;
   /** The log has an event that no decision leads to. */
   isBroken = false;
+  beyond: number | undefined;
   question: LoggedQuestion | undefined;
   readonly added: AddedEvent[] = [];
   #isPastHead = false;
@@ -74,7 +77,10 @@ class Walk {
     if (isOver(this.task.status)) return false;
     const missing = eventId - this.task.headEventId - 1;
     if (missing > 0) this.isBroken = true;
-    if (missing > MOST_FILLED) return false;
+    if (missing > MOST_FILLED) {
+      this.beyond = eventId;
+      return false;
+    }
     for (let n = 0; n < missing; n += 1) this.add(this.filler());
     this.task = this.after(event);
     if (event.type === 'TASK_SUSPENDED')

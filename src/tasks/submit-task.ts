@@ -15,7 +15,7 @@ import { lockOwners } from '../uploads/owned-bytes.js';
 import type { UploadedFile } from '../uploads/uploaded-file.js';
 import { BatchQueue } from './batch-queue.js';
 import { CreationForbidden, IdempotencyConflict, TooManyOpenTasks, UnknownTaskType } from './domain/tasks.errors.js';
-import { comparable, fingerprintOfTask, fingerprintsOfTask, type Fingerprints } from './fingerprints.js';
+import { comparable, fingerprintOfTask, fingerprintsOfTask, type TaskFingerprints } from './fingerprints.js';
 import { insertWithFiles } from './insert-with-files.js';
 import { findByClientRequest, type EarlierTask, type InsertOutcome, type NewTaskRow } from './store/insert-task.js';
 import { insertTasks } from './store/insert-tasks.js';
@@ -133,7 +133,7 @@ export class SubmitTask {
   private async submitFirst(
     key: RequestKey,
     submission: Submission,
-    fingerprints: Fingerprints,
+    fingerprints: TaskFingerprints,
   ): Promise<TaskAccepted> {
     const { clientRequestId, taskType } = submission;
     const maxOpenTasks = this.#maxOpenTasks;
@@ -174,10 +174,11 @@ export class SubmitTask {
   private async repeated(
     earlier: EarlierTask,
     clientRequestId: string,
-    { content }: Fingerprints,
+    { content, earlierContent }: TaskFingerprints,
   ): Promise<TaskAccepted> {
-    const stored = earlier.contentFingerprint ?? (await this.contentFingerprint(earlier.taskId));
-    if (stored !== content) throw new IdempotencyConflict('clientRequestId');
+    const { contentFingerprint: stored, taskId } = earlier;
+    const isSame = stored === null ? (await this.contentFingerprint(taskId)) === earlierContent : stored === content;
+    if (!isSame) throw new IdempotencyConflict('clientRequestId');
     this.metrics.increment('duplicates_total');
     return { taskId: earlier.taskId, status: earlier.status, clientRequestId, deduplicated: true };
   }
@@ -196,7 +197,7 @@ export class SubmitTask {
 function rowOf(
   key: RequestKey,
   { taskType, input, metadata }: Submission,
-  { whole, content }: Fingerprints,
+  { whole, content }: TaskFingerprints,
 ): NewTaskRow {
   const { correlationId, traceparent } = currentStory() ?? storyFrom(undefined);
   return {

@@ -7,7 +7,9 @@ const UNKNOWN = 'application/octet-stream';
 /** The type of any bytes. */
 const GENERIC = new Set([UNKNOWN, 'binary/octet-stream', 'application/unknown']);
 
-const PNG_SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
+/** Signatures with which no text begins, of files that may have no other byte that a text does not have: PNG, JPEG, PDF, GIF. */
+const SIGNATURES = ['\x89PNG\r\n\x1a\n', '\xff\xd8\xff', '%PDF-', 'GIF87a', 'GIF89a'];
+const BYTE_ORDER_MARK = '\xef\xbb\xbf';
 
 /** A text has no signature, and may begin like something that has one: "BM" is a bitmap's, "MZ" a program's. */
 const TEXT =
@@ -96,13 +98,52 @@ export async function sniffedType(sample: Uint8Array): Promise<string | undefine
   return (await fileTypeFromBuffer(sample))?.mime;
 }
 
+/** Types by the ending of a name: texts, and documents of which only the container has a signature. */
+const BY_EXTENSION: Readonly<Record<string, string>> = {
+  txt: 'text/plain',
+  log: 'text/plain',
+  csv: 'text/csv',
+  tsv: 'text/tab-separated-values',
+  md: 'text/markdown',
+  html: 'text/html',
+  htm: 'text/html',
+  css: 'text/css',
+  js: 'text/javascript',
+  json: 'application/json',
+  ndjson: 'application/x-ndjson',
+  xml: 'application/xml',
+  svg: 'image/svg+xml',
+  yaml: 'application/yaml',
+  yml: 'application/yaml',
+  toml: 'application/toml',
+  sql: 'application/sql',
+  rtf: 'application/rtf',
+  docx: 'application/vnd.openxmlformats-officedocument.wordprocessingml.document',
+  xlsx: 'application/vnd.openxmlformats-officedocument.spreadsheetml.sheet',
+  pptx: 'application/vnd.openxmlformats-officedocument.presentationml.presentation',
+  odt: 'application/vnd.oasis.opendocument.text',
+  ods: 'application/vnd.oasis.opendocument.spreadsheet',
+  odp: 'application/vnd.oasis.opendocument.presentation',
+};
+
+/**
+ * The type of a file for which none is claimed: that of its name, when the bytes agree, else that of the bytes. A name is no claim,
+ * so it is never a lie.
+ */
+export function foundType(filename: string, sniffed: string | undefined, sample: Uint8Array): string {
+  const named = BY_EXTENSION[/\.([a-z]{1,6})$/i.exec(filename)?.[1]?.toLowerCase() ?? ''];
+  const agreed = named && agreedType(named, sniffed, sample);
+  if (agreed && !(TEXT.test(named) && sample.some(isBinaryByte))) return agreed;
+  return agreedType(UNKNOWN, sniffed, sample) ?? UNKNOWN;
+}
+
 /** The type that a claim and the bytes agree on; undefined when the claim is a lie. */
 export function agreedType(claim: string, sniffed: string | undefined, sample: Uint8Array): string | undefined {
   const claimed = withoutParameters(claim);
   if (GENERIC.has(claimed)) return sniffed === undefined ? UNKNOWN : withoutParameters(sniffed);
   if (TEXT.test(claimed)) {
-    const isOther = startsWithPng(sample) || (sniffed !== undefined && !TEXT.test(withoutParameters(sniffed)));
-    return isOther && sample.some(isBinaryByte) ? undefined : claimed;
+    const isOther = sniffed !== undefined && !TEXT.test(withoutParameters(sniffed));
+    return isSigned(sample) || (isOther && sample.some(isBinaryByte)) ? undefined : claimed;
   }
   if (sniffed === undefined) return SIGNED.has(canonical(claimed)) ? undefined : claimed;
   const [said, seen] = [canonical(claimed), canonical(sniffed)];
@@ -111,8 +152,10 @@ export function agreedType(claim: string, sniffed: string | undefined, sample: U
 }
 
 /** Also of a file that ends there: `file-type` looks for what follows. */
-function startsWithPng(sample: Uint8Array): boolean {
-  return PNG_SIGNATURE.every((byte, at) => sample[at] === byte);
+function isSigned(sample: Uint8Array): boolean {
+  const beginning = Buffer.from(sample.subarray(0, 16)).toString('latin1');
+  const bare = beginning.startsWith(BYTE_ORDER_MARK) ? beginning.slice(BYTE_ORDER_MARK.length) : beginning;
+  return SIGNATURES.some((signature) => bare.startsWith(signature));
 }
 
 /** A byte that no text has, by the standard by which browsers sniff (https://mimesniff.spec.whatwg.org/#binary-data-byte). */

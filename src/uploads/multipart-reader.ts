@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import busboy from 'busboy';
 import { PayloadTooLarge } from '../errors.js';
-import { PartCount } from './part-count.js';
+import { PartHeads } from './part-heads.js';
 import { UploadInvalid } from './uploads.errors.js';
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -21,8 +21,8 @@ export interface MultipartLimits {
 /** The sender's description of a file. */
 export interface FileClaim {
   readonly filename: string | undefined;
-  /** Lower case, without parameters; `text/plain` when the part names none. */
-  readonly mimeType: string;
+  /** Lower case, without parameters. Undefined when the part names none. */
+  readonly mimeType: string | undefined;
 }
 
 export interface MultipartSink {
@@ -44,7 +44,7 @@ export async function readMultipart(
   sink: MultipartSink,
 ): Promise<void> {
   const parser = parserOf(request, limits);
-  const count = new PartCount(boundaryOf(request));
+  const heads = new PartHeads(boundaryOf(request));
   let understood = 0;
   const handed: Readable[] = [];
   const parts: Promise<void>[] = [];
@@ -61,26 +61,29 @@ export async function readMultipart(
     take(sink.field(decoded(name), text));
   });
   parser.on('file', (name: string | undefined, bytes, claim) => {
+    const head = heads.at(understood);
     understood += 1;
     handed.push(bytes);
     // Its reader gets the error. Without this listener the error would end the process.
     bytes.on('error', () => undefined);
     if (name === undefined) return reject(new UploadInvalid('A part has no name.'));
     const { filename, mimeType } = claim as FileClaim;
-    take(sink.file(decoded(name), { filename: filename && decoded(filename), mimeType }, bytes));
+    const named = head?.hasExtendedName ? filename : filename && decoded(filename);
+    const said = mimeType === 'text/plain' && !head?.saysText ? undefined : mimeType;
+    take(sink.file(decoded(name), { filename: named, mimeType: said }, bytes));
   });
   parser.on('filesLimit', () => reject(new UploadInvalid(`At most ${limits.maxFiles} files may be attached.`)));
   parser.on('fieldsLimit', () => reject(new UploadInvalid('The body has too many fields.')));
   parser.on('partsLimit', () => reject(new UploadInvalid('The body has too many parts.')));
   parser.on('error', () => reject(new UploadInvalid('The multipart body is malformed.')));
   parser.on('close', () => {
-    if (count.isExactly(understood)) resolve();
+    if (heads.isExactly(understood)) resolve();
     else reject(new UploadInvalid('The header of a part was not understood.'));
   });
 
   let bodyBytes = 0;
   const measure = (chunk: Buffer): void => {
-    count.take(chunk);
+    heads.take(chunk);
     bodyBytes += chunk.length;
     if (bodyBytes > limits.maxBodyBytes) reject(new PayloadTooLarge(limits.maxBodyBytes));
   };
@@ -107,10 +110,9 @@ export async function readMultipart(
 
 /**
  * A parameter of a part's head, given as its bytes. Clients send UTF-8, and old ones ISO 8859-1, which browsers read as
- * windows-1252. A `filename*` is decoded already, and comes back as it is.
+ * windows-1252.
  */
 function decoded(parameter: string): string {
-  if (/[^\0-\xff]/.test(parameter)) return parameter;
   const bytes = Buffer.from(parameter, 'latin1');
   try {
     return UTF8.decode(bytes);

@@ -13,7 +13,7 @@ import { DiscardUploads } from './discard-uploads.js';
 import { FileMeter } from './file-meter.js';
 import { normalisedFilename } from './filename.js';
 import { FormFields, type FormLayout } from './form-fields.js';
-import { agreedType, sniffedType } from './media-type.js';
+import { agreedType, foundType, sniffedType } from './media-type.js';
 import { type FileClaim, readMultipart } from './multipart-reader.js';
 import { beginUpload } from './upload-ledger.js';
 import { type UploadAllowance, UploadPolicy } from './upload-policy.js';
@@ -105,7 +105,7 @@ export class ReceiveUpload {
 
   private async take(
     attachmentId: string,
-    { filename, mimeType }: FileClaim,
+    { filename: given, mimeType }: FileClaim,
     bytes: Readable,
     budget: (chunkBytes: number, sizeBytes: number) => void,
   ): Promise<UploadedFile> {
@@ -120,9 +120,13 @@ export class ReceiveUpload {
       throw error;
     }
     const { sizeBytes, sample } = meter;
-    const contentType = agreedType(mimeType, await sniffedType(sample), sample);
+    const filename = normalisedFilename(given);
+    const sniffed = await sniffedType(sample);
+    const isDeclared = mimeType !== undefined;
+    const contentType = isDeclared ? agreedType(mimeType, sniffed, sample) : foundType(filename, sniffed, sample);
     if (contentType === undefined) throw new UploadInvalid('The bytes of a file are not of its declared type.');
-    return { attachmentId, filename: normalisedFilename(filename), contentType, sizeBytes, sha256: meter.sha256() };
+    const file = { attachmentId, filename, contentType, sizeBytes, sha256: meter.sha256() };
+    return isDeclared ? file : { ...file, earlierType: 'text/plain' };
   }
 
   private maxBodyBytes({ maxFiles, maxTotalBytes }: UploadAllowance): number {

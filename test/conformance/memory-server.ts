@@ -202,7 +202,8 @@ export class MemoryServer {
     }
   }
 
-  routeOf({ method }: IncomingMessage, { pathname }: URL): Route {
+  routeOf(request: IncomingMessage, { pathname }: URL): Route {
+    const method = request.method === 'HEAD' ? 'GET' : request.method;
     const there = this.routes.filter(({ path }) => path.test(pathname));
     const route = there.find((one) => one.method === method);
     if (route) return route;
@@ -307,18 +308,23 @@ export class MemoryServer {
 
   async fileOf(file: File): Promise<StoredFile> {
     const bytes = Buffer.from(await file.arrayBuffer());
-    const isPdf = /^(%PDF-|\x89PNG)/.test(bytes.subarray(0, 5).toString('latin1'));
-    if (isPdf && file.type !== 'application/pdf') throw new Refusal(400, 'UPLOAD_VALIDATION_ERROR');
+    const isSigned = /^(%PDF-|\x89PNG)/.test(bytes.subarray(0, 5).toString('latin1'));
+    if (isSigned && file.type !== UNTYPED) throw new Refusal(400, 'UPLOAD_VALIDATION_ERROR');
     const sha256 = createHash('sha256').update(bytes).digest('hex');
     const filename = basename(file.name);
     return {
       attachmentId: randomUUID(),
       filename,
-      contentType: file.type === 'application/x-photoshop' ? 'image/vnd.adobe.photoshop' : file.type,
+      contentType: file.type === UNTYPED ? this.foundType(filename, isSigned) : (ALIASES[file.type] ?? file.type),
       sizeBytes: bytes.length,
       sha256,
       bytes,
     };
+  }
+
+  foundType(filename: string, isSigned: boolean): string {
+    if (isSigned) return 'image/png';
+    return filename.endsWith('.csv') ? 'text/csv' : 'application/octet-stream';
   }
 
   snapshot(exchange: Exchange): Reply {
@@ -380,7 +386,7 @@ export class MemoryServer {
     const task = this.taskOf(exchange);
     const given = searchParams.get('afterEventId');
     const cursor = this.streams.cursor(given, task, 'poll');
-    await this.waitForEvents(exchange, task, cursor, waitMs);
+    await this.waitForEvents(exchange, task, cursor, exchange.request.method === 'HEAD' ? 0 : waitMs);
     const events = this.streams
       .eventsFor({ transport: 'poll', task, cursor, isLive: false, write() {}, caughtUp() {}, over() {} })
       .slice(0, maxEvents);
@@ -563,13 +569,17 @@ function time(text: string | undefined, unlessSaid: number): number {
   return Date.parse(text);
 }
 
-/** The form with each file name as `filename` in UTF-8, which is all that `formData` reads. */
+const UNTYPED = 'application/x-none';
+const ALIASES: Readonly<Record<string, string>> = { 'application/x-photoshop': 'image/vnd.adobe.photoshop' };
+
+/** The form as `formData` reads it: each file has a type, and its name as `filename` in UTF-8. */
 function withUtf8Names(form: Buffer): Uint8Array<ArrayBuffer> {
   const bytesOf = (name: string) => Buffer.from(name, 'latin1');
   const utf8 = (bytes: Buffer) =>
     bytes.toString('utf8').includes('\ufffd') ? Buffer.from(bytes.toString('latin1')) : bytes;
   const text = form
     .toString('latin1')
+    .replace(/(Content-Disposition: [^\r\n]*; filename[^\r\n]*)\r\n\r\n/g, `$1\r\nContent-Type: ${UNTYPED}\r\n\r\n`)
     .replace(/filename(?:="([^"\r\n]*)"|\*=[\w-]+''([^;\r\n]*))/g, (_, plain?: string, extended = '') => {
       const decoded = extended.replace(/%(..)/g, (_: string, hex: string) => String.fromCharCode(parseInt(hex, 16)));
       return `filename="${utf8(bytesOf(plain ?? decoded)).toString('latin1')}"`;

@@ -187,6 +187,33 @@ const ALL: readonly Mutant[] = [
     make: startsOver('poll', 'CURSOR_AHEAD'),
   },
   {
+    name: 'a HEAD of the events page that waits',
+    onlyInFull: true,
+    breaks: 'poll.head',
+    make: (server) => {
+      const page = server.page.bind(server);
+      server.page = async (exchange) => {
+        if (exchange.request.method === 'HEAD') await delay(10_000);
+        return page(exchange);
+      };
+    },
+  },
+  {
+    name: 'a file without a type that is text',
+    breaks: 'create.untyped-file',
+    make: (server) => {
+      server.foundType = () => 'text/plain';
+    },
+  },
+  {
+    name: 'no input that is not the empty one',
+    breaks: 'create.empty-input',
+    make: (server) => {
+      const checkedCreate = server.checkedCreate.bind(server);
+      server.checkedCreate = (body) => checkedCreate({ ...body, input: body['input'] ?? { none: true } });
+    },
+  },
+  {
     name: 'a malformed cursor that is ignored',
     breaks: 'sse.cursor-malformed',
     make: startsOver('sse', 'INVALID_CURSOR'),
@@ -343,6 +370,7 @@ const ALL: readonly Mutant[] = [
     breaks: 'create.repeated',
     follows: [
       'create.repeated-status',
+      'create.empty-input',
       'create.canonical',
       'create.concurrent',
       'create.conflict',

@@ -258,6 +258,34 @@ describe('counts', () => {
     return Object.fromEntries(rows.map(({ status, n }) => [status, n]));
   };
 
+  it('of an owner are read by the documented query, with the tasks that wait, before and after a fold', async () => {
+    const page = await readFile('docs/data-model.md', 'utf8');
+    const query = /### The tasks of an owner, by status[^]+?```sql\n([^]+?)```/.exec(page)?.[1] ?? '';
+    const read = async (ownerId: string) =>
+      (await app.query<{ status: string; n: string }>(query, ['', ownerId])).rows.map(({ status, n }) => [status, n]);
+    const ownerId = 'documented';
+    const ids = [];
+    for (let n = 0; n < 4; n += 1) ids.push(await create({ ownerId }));
+    await create({ ownerId: 'another' });
+    const become = (id: string | undefined, set: string) =>
+      app.query(`UPDATE taskbridge.proj_tasks SET claimable_at = NULL, ${set} WHERE task_id = $1`, [id]);
+    await become(ids[0], "status = 'RUNNING'");
+    await become(ids[0], "status = 'COMPLETED', finished_at = now()");
+    await become(ids[1], "status = 'RUNNING'");
+    const counted = [
+      ['ACCEPTED', '2'],
+      ['COMPLETED', '1'],
+      ['RUNNING', '1'],
+    ];
+    expect(await read(ownerId)).toEqual(counted);
+    await keepCounts({ query: async ({ text }: Statement, values = []) => (await app.query(text, [...values])).rows });
+    expect(await read(ownerId)).toEqual(counted);
+    await app.query('SET enable_seqscan = off');
+    const { rows: plan } = await app.query<{ 'QUERY PLAN': string }>(`EXPLAIN ${query}`, ['', ownerId]);
+    expect(plan.map((line) => line['QUERY PLAN']).join('\n')).toContain('proj_tasks_open');
+    await app.query('RESET enable_seqscan');
+  });
+
   it('follow the beginning, the end and the removal of tasks, and no append', async () => {
     const ownerId = 'counted';
     const [first, second] = [await create({ ownerId }), await create({ ownerId })];

@@ -793,6 +793,15 @@ describe('A cancellation', () => {
     expect((await worker.events(lease, 1, [progress(1)])).body.cancellationRequested).toBe(true);
   });
 
+  it.each([null, '', undefined])(
+    'is obeyed with the reason of the request when the worker gives %j',
+    async (reason) => {
+      const lease = await cancelling('too slow');
+      expect((await worker.call(lease, 'cancelled', { reason })).status).toBe(200);
+      expect((await lastOf(lease.taskId))?.payload).toEqual({ reason: 'too slow' });
+    },
+  );
+
   it('is obeyed with the reason of the request', async () => {
     const lease = await cancelling('too slow');
     const answer = await worker.cancelled(lease, 'as you wish');
@@ -1057,7 +1066,7 @@ describe('The end of an attempt', () => {
       'expiresAt',
     ],
     ['suspend until null', 'suspend', question({ expiresAt: null }), 'expiresAt'],
-    ['cancel for no reason', 'cancelled', { reason: '' }, 'reason'],
+    ['cancel for a number', 'cancelled', { reason: 1 }, 'reason'],
     ['release with more', 'release', { why: 'x' }, 'why'],
     ['heartbeat with more', 'heartbeat', { progress: 5 }, 'progress'],
   ])('as %s is refused', async (_, name, body, path) => {

@@ -11,6 +11,7 @@ import {
 } from '../support/client.js';
 import { followSse, followWebSocket } from '../support/follow.js';
 import { connected } from '../support/fold.js';
+import { Metrics } from '../support/metrics.js';
 import { MultiplexClient } from '../support/multiplex-client.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { eventually, type Service, startService } from '../support/service.js';
@@ -86,7 +87,7 @@ describe('For a client of the ancestor', () => {
       }
     });
 
-    it('counts as a stream of its principal until its client leaves', async () => {
+    it('takes no place of its principal’s streams, and is given up when its client leaves', async () => {
       const env = { DATABASE_URL: database.appUrl, STREAMS_PER_PRINCIPAL: '1' };
       const capped = await startService(env);
       const caller = new Client(capped.url, client.principal);
@@ -94,11 +95,13 @@ describe('For a client of the ancestor', () => {
       const left = new AbortController();
       const path = `/api/v1/tasks/${taskId}/events?afterEventId=2&waitTimeoutMs=60000`;
       const poll = caller.request('GET', path, { signal: left.signal }).catch(() => 'left');
-      const second = () => caller.events(taskId, { waitTimeoutMs: '0' });
-      await eventually('the poll is held', async () => (await second()).status === 429);
+      const held = async () => (await Metrics.scrape(capped.url)).of('streams_active', { transport: 'long_poll' });
+      await eventually('the poll is held', async () => (await held()) === 1);
+      const { status } = await caller.request('HEAD', `/api/v1/tasks/${taskId}/events/stream`);
+      expect(status).toBe(200);
       left.abort();
       expect(await poll).toBe('left');
-      await eventually('there is room again', async () => (await second()).status === 200);
+      await eventually('it is given up', async () => (await held()) === 0);
       await capped.stop();
     });
 

@@ -93,6 +93,53 @@ describe('The cap on the open streams of a principal', () => {
     },
   );
 
+  it('leaves an answer that comes at once to a client whose places are taken: with events, or without a wait', async () => {
+    const client = newPrincipal(service.url);
+    const taskId = await runningTask(client);
+    for (let i = 0; i < CAP; i += 1) {
+      const stream = new AbortController();
+      open.push(stream);
+      await TRANSPORTS.sse(client, taskId, stream);
+    }
+    await isActive(CAP);
+    const page = await client.events(taskId);
+    expect([page.status, page.body.events.length]).toEqual([200, 1]);
+    const empty = await client.events(taskId, { afterEventId: '1', waitTimeoutMs: '0' });
+    expect([empty.status, empty.body.events]).toEqual([200, []]);
+    const head = await client.request('HEAD', `/api/v1/tasks/${taskId}/events?afterEventId=1`);
+    expect([head.status, head.text]).toEqual([200, '']);
+    expectError(await client.events(taskId, { afterEventId: '1', waitTimeoutMs: '1' }), 429, 'TOO_MANY_REQUESTS');
+  });
+
+  it('is not used up by polls that are held at the end of a task', async () => {
+    const client = newPrincipal(service.url);
+    const running = await runningTask(client);
+    const ended = await runningTask(client);
+    await client.cancel(ended);
+    const { headEventId } = await eventually('the task is over', async () => {
+      const { body } = await client.snapshot(ended);
+      return body.status === 'CANCELLED' && body;
+    });
+    const held = Array.from({ length: CAP + 2 }, () => {
+      const stream = new AbortController();
+      open.push(stream);
+      const query = `afterEventId=${headEventId}&waitTimeoutMs=60000`;
+      const path = `${client.url}/api/v1/tasks/${ended}/events?${query}`;
+      return fetch(path, { headers: client.headers, signal: stream.signal }).then(
+        ({ status }) => `answered ${status}`,
+        () => 'left',
+      );
+    });
+    await isActive(CAP + 2);
+    for (let i = 0; i < CAP; i += 1) {
+      const stream = new AbortController();
+      open.push(stream);
+      await TRANSPORTS.sse(client, running, stream);
+    }
+    for (const stream of open) stream.abort();
+    expect(await Promise.all(held)).toEqual(Array(CAP + 2).fill('left'));
+  });
+
   it('is not used up by what is refused', async () => {
     const client = newPrincipal(service.url);
     for (let i = 0; i <= CAP; i += 1) {

@@ -499,6 +499,17 @@ describe('npm run repair', () => {
     expect((await snapshotOf(taskId)).failure).toMatchObject({ code: 'NOT_REPAIRABLE', retryable: true });
   });
 
+  it('names the event that is too far above the head to fill what is missing, and leaves it there', async () => {
+    const taskId = await asideWith(async ({ taskId: id }) => {
+      await addEvent(id);
+      await addEvent(id, { type: 'TASK_MESSAGE', payload: '{"message":"far"}', above: 2_000 });
+    });
+    expect((await repair(taskId)).stdout).toMatch(
+      /ended as FAILED with NOT_REPAIRABLE, behind 1 event above its head; event 2001 is too far above them and stays as it is\n$/,
+    );
+    expect(await typesOf(taskId)).toEqual(['TASK_STARTED', 'TASK_PROGRESS', 'TASK_FAILED']);
+  });
+
   it('adopts a whole question, which can then be answered', async () => {
     const asked = {
       suspendId: 'q',

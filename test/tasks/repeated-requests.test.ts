@@ -81,13 +81,19 @@ describe('A request that is repeated with other metadata', () => {
       expectError(await beside.create({ ...body, ...other }), 409, 'IDEMPOTENCY_CONFLICT');
     });
 
-    it('without an input, which is another request than one with an empty input', async () => {
-      const body = { clientRequestId: uniqueId(), taskType: 'demo.echo' };
-      const { taskId } = (await client.create(body)).body;
-      await stored(taskId);
-      expect((await beside.create({ ...body, metadata: { n: 1 } })).status).toBe(200);
-      expectError(await beside.create({ ...body, input: {} }), 409, 'IDEMPOTENCY_CONFLICT');
-    });
+    it.each([[{}, { input: {} }] as const, [{ input: {} }, {}] as const])(
+      'with the input of %j and then of %j: an input that is absent is empty',
+      async (first, other) => {
+        const body = { clientRequestId: uniqueId(), taskType: 'demo.echo' };
+        const { taskId } = (await client.create({ ...body, ...first })).body;
+        await stored(taskId);
+        for (const input of [first, other]) {
+          const again = await beside.create({ ...body, ...input, metadata: { n: 1 } });
+          expect([again.status, again.body.taskId]).toEqual([200, taskId]);
+        }
+        expectError(await beside.create({ ...body, input: { a: 1 } }), 409, 'IDEMPOTENCY_CONFLICT');
+      },
+    );
 
     it('with files, which count with their names, types and bytes in their order', async () => {
       const clientRequestId = uniqueId();

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Client, type Created, uniqueId } from '../support/client.js';
 import { connected } from '../support/fold.js';
+import { field, formOf } from '../support/form.js';
 import type { Service } from '../support/service.js';
 import { type Lease, WORKER_TOKEN, WorkerClient } from '../support/worker-client.js';
 import { BUILD_MS, type Form, requestOf } from './release-0.1.0.js';
@@ -115,6 +116,22 @@ describe.each([{ first: 'old' }, { first: 'new' }] as const)(
       expect(conflict).toMatchObject({ status: 409, text: expect.stringContaining('IDEMPOTENCY_CONFLICT') });
     });
 
+    it('a create with a file that has no Content-Type makes one task', async () => {
+      const parts = [field('clientRequestId', uniqueId()), field('taskType', 't')];
+      const { headers, body } = formOf([...parts, { name: 'attachment', filename: 'a.csv', value: 'a,b\n' }]);
+      const create = async (side: Side) => {
+        const init = { method: 'POST', headers: { ...OWNER, ...headers }, body };
+        const answer = await fetch(`${replicas[side].url}/api/v1/tasks`, init);
+        return [answer.status, ((await answer.json()) as Created).taskId];
+      };
+      const other = first === 'old' ? 'new' : 'old';
+      const [, taskId] = await create(first);
+      expect([await create(first), await create(other)]).toEqual([
+        [200, taskId],
+        [200, taskId],
+      ]);
+    });
+
     it('an action is accepted once', async () => {
       const lease = await leased(first);
       const suspended = await expectOneAnswer(
@@ -179,8 +196,8 @@ describe.each([{ first: 'old' }, { first: 'new' }] as const)(
   },
 );
 
-/** Release 0.1.0 compares the bytes of a batch, and takes the quotes of a key for a part of it. */
-describe('The two exceptions from "answered once"', () => {
+/** Release 0.1.0 compares the bytes of a batch, takes the quotes of a key for a part of it, and tells `{}` from no input. */
+describe('The exceptions from "answered once"', () => {
   const batchOf = (lease: Lease) =>
     onTask(lease, 'events', {
       batchSeq: 1,
@@ -208,6 +225,28 @@ describe('The two exceptions from "answered once"', () => {
     const before = await rows();
     expect(await idsFrom('new', sent)).toEqual(answer);
     expect(await rows()).toEqual(before);
+  });
+
+  it('an empty input is the same as none for this build, also of tasks that 0.1.0 stored, and another request for 0.1.0', async () => {
+    const bodies = [
+      [{}, { input: {} }],
+      [{ input: {} }, {}],
+    ] as const;
+    for (const first of ['old', 'new'] as const) {
+      for (const [stored, repeated] of bodies) {
+        const body = { clientRequestId: uniqueId(), taskType: 't' };
+        const text = json({ ...body, ...repeated });
+        const { taskId } = JSON.parse(
+          (await send(first, '/api/v1/tasks', OWNER, json({ ...body, ...stored }))).text,
+        ) as Created;
+        expect(await send('new', '/api/v1/tasks', OWNER, text)).toMatchObject({
+          status: 200,
+          text: expect.stringContaining(taskId),
+        });
+        expect((await send('old', '/api/v1/tasks', OWNER, text)).status).toBe(409);
+        expect((await send('old', '/api/v1/tasks', OWNER, json({ ...body, ...stored }))).status).toBe(200);
+      }
+    }
   });
 
   it('a quoted key of 0.1.0 is found by this build', async () => {

@@ -52,7 +52,10 @@ describe('npm run rollback', () => {
     const aside = await waiting('rollback.aside');
     await update(aside, "aside_code = 'STATE_INVALID', claimable_at = NULL");
     const delegated = await waiting('rollback.engine');
-    await update(delegated, "executor = 'temporal', engine_token = 'secret', claimable_at = NULL");
+    await update(
+      delegated,
+      "executor = 'temporal', engine_token = 'secret', claimable_at = NULL, hold_key = 'key:held'",
+    );
 
     // Several rounds of the reaper, which sets aside what nobody goes on with, and leaves these alone.
     await delay(2_000);

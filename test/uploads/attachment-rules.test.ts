@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { normalisedFilename } from '../../src/uploads/filename.js';
-import { agreedType, sniffedType } from '../../src/uploads/media-type.js';
-import { PartCount } from '../../src/uploads/part-count.js';
+import { agreedType, foundType, sniffedType } from '../../src/uploads/media-type.js';
+import { PartHeads } from '../../src/uploads/part-heads.js';
 import { attachmentDisposition, requestedRange } from '../../src/uploads/send-attachment.js';
 import { field, file, formOf } from '../support/form.js';
 
@@ -93,6 +93,10 @@ describe('the type of an attachment', () => {
     ['an image that claims to be a document', 'application/pdf', PNG],
     ['an image that claims to be text', 'text/plain', PNG],
     ['the signature of a PNG that claims to be a page', 'text/html', PNG.subarray(0, 8)],
+    ['a PDF that claims to be text, though its first bytes are printable', 'text/plain', text('%PDF-1.7\n1 0 obj\n')],
+    ['a PDF behind a byte order mark', 'text/csv', text('\ufeff%PDF-1.7\n')],
+    ['a GIF of printable bytes that claims to be a page', 'text/html', text('GIF89aAAAA<script>')],
+    ['a JPEG without a byte that is no text’s', 'text/html', Buffer.from('\xff\xd8\xff\xe1<html>', 'latin1')],
     ['an image by another name that claims to be a document', 'application/acrobat', PNG],
     ['a program that claims to be text', 'text/html', EXE],
     ['a program that claims to be JSON', 'application/json', EXE],
@@ -101,6 +105,24 @@ describe('the type of an attachment', () => {
     ['text that claims to be a font', 'font/woff2', text('not a font')],
   ])('is not that of %s', async (_what, claim, bytes) => {
     expect(agreedType(claim, await sniffedType(bytes), bytes)).toBeUndefined();
+  });
+});
+
+describe('the type of an attachment for which none is claimed', () => {
+  it.each<[string, string, Buffer, string]>([
+    ['what the bytes are', 'f', PNG, 'image/png'],
+    ['what the bytes are, whatever the name', 'notes.txt', PNG, 'image/png'],
+    ['what the bytes are, and no page', 'page.html', EXE, 'application/x-msdownload'],
+    ['that of the name, for a text', 'Table.CSV', text('a,b\n'), 'text/csv'],
+    ['that of the name, for a text that begins like a bitmap', 'cars.txt', text('BMW builds cars'), 'text/plain'],
+    ['that of the name, for a document in a container', 'a.odt', ZIP, 'application/vnd.oasis.opendocument.text'],
+    ['unknown, for bytes with the name of a text', 'a.txt', Buffer.from([1, 2, 3]), 'application/octet-stream'],
+    ['unknown, for a text with the name of an image', 'a.png', text('abc'), 'application/octet-stream'],
+    ['unknown, when neither knows', 'README', text('abc'), 'application/octet-stream'],
+    ['unknown, for nothing', 'a', Buffer.alloc(0), 'application/octet-stream'],
+    ['unknown, for a name that is no ending', 'a.constructor', text('abc'), 'application/octet-stream'],
+  ])('is %s', async (_what, filename, bytes, type) => {
+    expect(foundType(filename, await sniffedType(bytes), bytes)).toBe(type);
   });
 });
 
@@ -160,7 +182,7 @@ describe('the parts of a body', () => {
           .map((value) => value.join(''))
           .filter((text) => !text.includes('--taskbridge-test-boundary'));
         const { body } = formOf(texts.map((text, n) => (n % 2 === 0 ? field(`f${n}`, text) : file(`f${n}`, text))));
-        const count = new PartCount('taskbridge-test-boundary');
+        const count = new PartHeads('taskbridge-test-boundary');
         let at = 0;
         for (const length of cuts) {
           count.take(body.subarray(at, at + length));
@@ -172,11 +194,33 @@ describe('the parts of a body', () => {
     );
   });
 
+  it('have heads that say what busboy does not, wherever the body is cut', () => {
+    const named = 'form-data; name="a"; filename=';
+    const { body } = formOf([
+      { value: 'x', disposition: `${named}"; filename*=UTF-8''a"` },
+      { value: 'x', disposition: `${named}"a"; FileName*=UTF-8''a`, type: 'TEXT/plain; charset=utf-8' },
+      { value: 'Content-Type: text/plain', disposition: `${named}"a"`, type: 'text/plainer' },
+      { value: '', disposition: `form-data; name="a";\r\n filename*=UTF-8''a`, type: 'text/plain' },
+    ]);
+    for (const length of [1, 7, 64, body.length]) {
+      const heads = new PartHeads('taskbridge-test-boundary');
+      for (let at = 0; at < body.length; at += length) heads.take(body.subarray(at, at + length));
+      expect([0, 1, 2, 3, 4].map((n) => heads.at(n))).toEqual([
+        { saysText: false, hasExtendedName: false },
+        { saysText: true, hasExtendedName: true },
+        { saysText: false, hasExtendedName: false },
+        { saysText: true, hasExtendedName: true },
+        undefined,
+      ]);
+      expect(heads.isExactly(4)).toBe(true);
+    }
+  });
+
   it('are never exactly any number before the end, or when a delimiter is part of a line', () => {
     const { body } = formOf([field('a', 'b')]);
-    const unfinished = new PartCount('taskbridge-test-boundary');
+    const unfinished = new PartHeads('taskbridge-test-boundary');
     unfinished.take(body.subarray(0, -4));
-    const odd = new PartCount('taskbridge-test-boundary');
+    const odd = new PartHeads('taskbridge-test-boundary');
     odd.take(Buffer.from('--taskbridge-test-boundaryX\r\n\r\n--taskbridge-test-boundary--'));
     expect([unfinished, odd].map((count) => [0, 1, 2].map((n) => count.isExactly(n)))).toEqual(
       Array(2).fill([false, false, false]),

@@ -225,6 +225,8 @@ describe('A multipart create', () => {
       'caf\u00e9 \u20ac.txt',
     ],
     ['ISO 8859-1 in filename*', "filename*=ISO-8859-1''caf%E9.txt", 'caf\u00e9.txt'],
+    ['filename*, whose text looks like UTF-8 in ISO 8859-1', "filename*=UTF-8''%C3%83%C2%A9.txt", '\u00c3\u00a9.txt'],
+    ['filename* with a control of ISO 8859-1', "filename*=UTF-8''5%20%C2%A4.txt", '5 \u00a4.txt'],
     ['both forms, of which filename* wins', `filename="caf_.txt"; filename*=UTF-8''caf%C3%A9.txt`, 'caf\u00e9.txt'],
     ['a quote as browsers escape it', 'filename="a%22b.txt"', 'a%22b.txt'],
   ])('reads the name of a file in %s, and gives it back in both forms', async (_, filename, name) => {
@@ -255,6 +257,19 @@ describe('A multipart create', () => {
     const client = somebody();
     const answer = await send(client, create(file('a', Buffer.from(bytes, 'latin1'), claim)));
     expect([answer.status, (await snapshotOf(client, answer)).attachments[0]?.contentType]).toEqual([201, type]);
+  });
+
+  it.each<[string, string, string | Buffer, string]>([
+    ['x.png', 'image/png', PNG, 'the bytes'],
+    ['table.csv', 'text/csv', 'a,b\n', 'the name'],
+    ['README', 'application/octet-stream', 'text', 'nothing'],
+  ])('with %s and no Content-Type, as Python requests sends it, stores it as %s', async (filename, type, value) => {
+    const client = somebody();
+    const form = formOf([key, taskType, { name: 'attachment', filename, value }]);
+    const answer = await send(client, form);
+    expect([answer.status, (await snapshotOf(client, answer)).attachments[0]?.contentType]).toEqual([201, type]);
+    const repeat = await send(client, form);
+    expect([repeat.status, repeat.body.taskId]).toEqual([200, answer.body.taskId]);
   });
 
   it('without files is the request that it is as JSON', async () => {

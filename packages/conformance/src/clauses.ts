@@ -201,6 +201,12 @@ export const CLAUSES: readonly Clause[] = [
       TASK,
       creating.repeated,
     ],
+    [
+      'create.empty-input',
+      '`input?` | An object for the handler. Absent and `{}` are the same.',
+      TASK,
+      creating.emptyInput,
+    ],
     ['create.repeated-status', 'and the present status of the task', WORKER, creating.repeatedStatus],
     ['create.canonical', 'The order of members and the spelling of numbers do not matter.', TASK, creating.canonical],
     [
@@ -266,6 +272,12 @@ export const CLAUSES: readonly Clause[] = [
   ...under(PROTOCOL, 'Create with files', [
     ['create.files', 'A request with files is sent as `multipart/form-data`:', WORKER, files.createdWithFiles],
     ['create.file-names', '`filename` in UTF-8 or ISO 8859-1, or `filename*` (RFC 8187).', WORKER, files.namedFiles],
+    [
+      'create.untyped-file',
+      'a file without a `Content-Type` | Its type is what its first bytes say.',
+      WORKER,
+      files.untyped,
+    ],
     [
       'create.type-names',
       'Other names of a type, such as `application/x-photoshop`, are read as that type.',
@@ -351,6 +363,7 @@ export const CLAUSES: readonly Clause[] = [
       TASK,
       pollEnd.pollWithoutWait,
     ],
+    ['poll.head', 'A HEAD request is answered at once.', TASK, pollEnd.headOfPage],
   ]),
   ...under(PROTOCOL, 'Cancel: `POST /tasks/{taskId}/cancel`', [
     [

@@ -92,7 +92,10 @@ export const LIMITS: readonly LimitRow[] = [
   { what: 'result of a task, as the payload that carries it, as it is stored', bytes: MAX_RESULT_BYTES },
   { what: 'result of a step, as it is stored', bytes: MAX_STEP_RESULT_BYTES },
   { what: 'events of a task', setting: 'MAX_EVENTS_PER_TASK', more: 'then it fails with `EVENT_LIMIT_EXCEEDED`' },
-  { what: 'open streams and long-polls of a principal, on one replica', setting: 'STREAMS_PER_PRINCIPAL' },
+  {
+    what: 'open streams of a principal on one replica, and its long-polls that wait for an event',
+    setting: 'STREAMS_PER_PRINCIPAL',
+  },
   {
     what: 'tasks of a principal that are not over',
     setting: 'OPEN_TASKS_PER_PRINCIPAL',

@@ -56,8 +56,11 @@ import { eventName, TASK_STATUSES } from './snapshots.js';
 // What clients and workers send over HTTP. Unlike an answer, a body has no members but these.
 
 const NAME = text({ minLength: 1, maxLength: MAX_NAME_LENGTH });
-const cancelReason = (description: string) =>
-  described(description, text({ minLength: 1, maxLength: MAX_CANCEL_REASON_LENGTH }));
+const cancelReason = (absent: string) =>
+  described(
+    `The reason of TASK_CANCELLED. Absent, null and empty mean ${absent}.`,
+    nullable(text({ maxLength: MAX_CANCEL_REASON_LENGTH })),
+  );
 const ranged = (range: { readonly minimum: number; readonly maximum: number; readonly default: number }) => ({
   ...integer(range.minimum, range.maximum),
   default: range.default,
@@ -90,12 +93,7 @@ export const REQUESTS = {
   CreateTask: object(CREATE_TASK),
   CreateTaskForm: object({ ...CREATE_TASK, attachment: optional(FILES), attachments: optional(FILES) }),
   CancelTask: object({
-    reason: optional(
-      described(
-        'The reason of TASK_CANCELLED. Absent, null and empty mean `cancelled_by_user`.',
-        nullable(text({ maxLength: MAX_CANCEL_REASON_LENGTH })),
-      ),
-    ),
+    reason: optional(cancelReason('`cancelled_by_user`')),
   }),
   SubmitAction: object({
     clientActionId: described('Names the action: a repeat with the same id is the same action.', CLIENT_ACTION_ID),
@@ -165,7 +163,7 @@ export const REQUESTS = {
     retryable: boolean(),
     retryAfterMs: optional(described('Instead of the backoff.', integer(0, LONGEST_RETRY_AFTER_MS))),
   }),
-  ConfirmCancellation: object({ ...LEASE_TOKEN, reason: optional(cancelReason('The reason of TASK_CANCELLED.')) }),
+  ConfirmCancellation: object({ ...LEASE_TOKEN, reason: optional(cancelReason('that of the request')) }),
 } as const satisfies Readonly<Record<string, JsonSchema>>;
 
 export type RequestName = keyof typeof REQUESTS;

@@ -33,6 +33,7 @@ import {
   ValidateNested,
 } from 'class-validator';
 import { Optional, Present } from '../../http/optional.decorator.js';
+import { Reason } from '../../http/reason.decorator.js';
 import { Timestamp } from '../../http/timestamp.decorator.js';
 import { A_TASK_TYPE } from '../../tasks/http/dto/create-task.dto.js';
 
@@ -176,9 +177,6 @@ export class FailDto extends LeaseTokenDto {
 }
 
 export class CancelledDto extends LeaseTokenDto {
-  @Optional()
-  @IsString()
-  @MinLength(1)
-  @MaxLength(MAX_CANCEL_REASON_LENGTH)
+  @Reason(MAX_CANCEL_REASON_LENGTH)
   reason?: string;
 }

@@ -10,7 +10,8 @@ const FREE: Statement = {
   name: 'free-held-tasks',
   text: `WITH held AS (
       SELECT task_id FROM taskbridge.proj_tasks
-      WHERE ${OPEN} AND hold_key IS NOT NULL AND aside_code IS NULL AND claimable_at IS NULL AND lease_token IS NULL
+      WHERE ${OPEN} AND hold_key IS NOT NULL AND executor = 'lease' AND aside_code IS NULL
+        AND claimable_at IS NULL AND lease_token IS NULL
       LIMIT $1 FOR UPDATE SKIP LOCKED
     )
     UPDATE taskbridge.proj_tasks t SET hold_key = NULL, vtime = NULL, claimable_at = clock_timestamp(),

@@ -80,6 +80,14 @@ export const conflict: Check = async (scene) => {
   }
 };
 
+export const emptyInput: Check = async (scene) => {
+  const { input: _, ...body } = newBody(scene);
+  const first = await scene.create(body);
+  const again = await scene.create({ ...body, input: {} });
+  demandAnswer(again, 200);
+  demandSame('taskId', again.body.taskId, first.body.taskId);
+};
+
 export const otherMetadata: Check = async (scene) => {
   const body = newBody(scene);
   const first = await scene.create(body);

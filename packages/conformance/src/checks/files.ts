@@ -90,14 +90,28 @@ export const namedFiles: Check = async (scene) => {
   }
 };
 
+const PNG = '\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0';
+
+/** So Python's `requests` sends a file. */
+export const untyped: Check = async (scene) => {
+  const head = (name: string) => `Content-Disposition: form-data; name="attachment"; filename="${name}"`;
+  const found = { 'a.png': PNG, 'people.csv': TEXT, README: TEXT };
+  const types: (string | undefined)[] = [];
+  for (const [name, bytes] of Object.entries(found)) {
+    const answer = await createWithHead(scene, head(name), bytes);
+    demandAnswer(answer, 201);
+    types.push((await fileOf(scene, answer.body))?.contentType);
+  }
+  demandSame('their types', types, ['image/png', 'text/csv', 'application/octet-stream']);
+};
+
 export const aliases: Check = async (scene) => {
   const head = (type: string) =>
     `Content-Disposition: form-data; name="attachment"; filename="a"\r\nContent-Type: ${type}`;
   const answer = await createWithHead(scene, head('application/x-photoshop'), '8BPS\0\x01');
   demandAnswer(answer, 201);
   demandSame('its type', (await fileOf(scene, answer.body))?.contentType, 'image/vnd.adobe.photoshop');
-  const png = '\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0';
-  demandRefusal(await createWithHead(scene, head('text/html'), png), 'UPLOAD_VALIDATION_ERROR');
+  demandRefusal(await createWithHead(scene, head('text/html'), PNG), 'UPLOAD_VALIDATION_ERROR');
 };
 
 export const sniffed: Check = async (scene) => {

@@ -27,6 +27,17 @@ export const pollWithoutWait: Check = async (scene) => {
   demand(tookMs < scene.patienceMs, `the answer to a wait of 0 ms came after ${Math.round(tookMs)} ms`);
 };
 
+export const headOfPage: Check = async (scene) => {
+  const { taskId, headEventId } = await scene.ended();
+  const begun = performance.now();
+  const path = `/api/v1/tasks/${taskId}/events?afterEventId=${headEventId}&waitTimeoutMs=60000`;
+  const answer = await scene.a.request('HEAD', path);
+  demandAnswer(answer, 200);
+  demandSame('the body', answer.text, '');
+  const tookMs = performance.now() - begun;
+  demand(tookMs < scene.patienceMs, `the answer came after ${Math.round(tookMs)} ms`);
+};
+
 async function timed(scene: Scene, taskId: string, afterEventId: string, waitTimeoutMs: number): Promise<number> {
   const begun = performance.now();
   const answer = await scene.a.page(taskId, { afterEventId, waitTimeoutMs });
