@@ -22,6 +22,7 @@ import {
 import { anyObject, integer, type JsonSchema, list, nullable, object, problemIn, text } from '#protocol/json-schema.js';
 import { QUERIES, REQUESTS } from '#protocol/requests.js';
 import { SCHEMAS } from '#protocol/snapshots.js';
+import { PollChangesDto, StreamChangesDto } from '../../src/streaming/changes/changes.dto.js';
 import { LongPollDto, StreamQueryDto } from '../../src/streaming/long-poll.dto.js';
 import * as worker from '../../src/execution/worker-api/worker.dto.js';
 import { shapeOf } from '../../src/http/body-shape.js';
@@ -94,6 +95,8 @@ describe('The table of requests', () => {
 
   it.each([
     ['listTasks', ListTasksDto],
+    ['pollChanges', PollChangesDto],
+    ['streamChanges', StreamChangesDto],
     ['pollEvents', LongPollDto],
     ['streamEvents', StreamQueryDto],
   ] as const)('has the parameters of the query of %s', (name, dto) => {

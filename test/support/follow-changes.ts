@@ -12,7 +12,7 @@ export interface SeenChange {
 }
 
 /** Members of a query or a frame. */
-export type Wanted = Readonly<Record<string, string | boolean | readonly string[]>>;
+export type Wanted = Readonly<Record<string, string | boolean | Readonly<Record<string, string>>>>;
 
 /** A client of one feed, over one connection after the other. It keeps its cursor. */
 export abstract class FeedReader {
@@ -83,7 +83,7 @@ export abstract class FeedReader {
   protected get query(): string {
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries(this.wanted)) {
-      for (const one of Array.isArray(value) ? (value as readonly string[]) : [value]) query.append(name, String(one));
+      query.append(name, typeof value === 'object' ? JSON.stringify(value) : String(value));
     }
     if (this.cursor !== undefined) query.set('after', this.cursor);
     return query.size > 0 ? `?${query.toString()}` : '';
@@ -199,7 +199,7 @@ export class SseReader extends FeedReader {
   }
 }
 
-export class MultiplexReader extends FeedReader {
+class MultiplexReader extends FeedReader {
   client: MultiplexClient | undefined;
 
   override async connect(): Promise<void> {

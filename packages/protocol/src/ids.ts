@@ -84,9 +84,6 @@ export const CURSOR = text({
   pattern: `^(0|[1-9][0-9]{0,${MAX_CURSOR_LENGTH - 1}})?$`,
 });
 
-/** A member of the metadata: its name, a colon, its value. The name has no colon. */
-export const TAG = text({ title: 'a tag as key:value', pattern: '^[^:]{1,64}:.{0,256}$' });
-
 /** UUIDs, names, e-mail addresses, `auth0|…` subjects. */
 export const PRINCIPAL_ID = text({ pattern: '^[A-Za-z0-9][A-Za-z0-9._:@|-]{0,127}$' });
 

@@ -4,7 +4,6 @@ import {
   CLIENT_REQUEST_ID,
   CURSOR,
   PRINCIPAL_ID,
-  TAG,
   STEP_KEY,
   TASK_TYPE,
   VISIBLE_ASCII,
@@ -38,7 +37,6 @@ import {
   MAX_CANCEL_REASON_LENGTH,
   MAX_CHANGES_CURSOR_LENGTH,
   MAX_PRINCIPAL_LENGTH,
-  MAX_TAGS,
   MAX_EVENTS,
   MAX_FAILURE_MESSAGE_LENGTH,
   MAX_LEASE_TOKEN_LENGTH,
@@ -180,9 +178,7 @@ export const CHANGES = {
   status: optional(described('Others come as `left`.', oneOf(...TASK_STATUSES))),
   suspended: optional(described('Only tasks with, or without, an open question. Others come as `left`.', boolean())),
   taskType: optional(TASK_TYPE),
-  tag: optional(
-    described('Members of `metadata` as `key:value`. A task has all of them.', list(TAG, { maxItems: MAX_TAGS })),
-  ),
+  tags: optional(described('Members of `metadata` that a task has, as strings.', anyObject())),
   owner: optional(
     described(
       'Tasks of this principal. Needs `tasks:admin`, as the next two.',
@@ -197,6 +193,13 @@ export const CHANGES = {
   ),
   all: optional(described('All tasks of the installation.', boolean())),
 } as const satisfies Members;
+
+const TAGS_IN_QUERY = optional(
+  described(
+    'Members of `metadata` that a task has: a JSON object of strings.',
+    text({ examples: ['{"order":"4711"}'] }),
+  ),
+);
 
 /** The parameters of queries, by operation. */
 export const QUERIES = {
@@ -221,11 +224,12 @@ export const QUERIES = {
   },
   pollChanges: {
     ...CHANGES,
+    tags: TAGS_IN_QUERY,
     waitTimeoutMs: optional(
       described('How long to wait while there is no change after the cursor.', ranged(POLL_WAIT_MS)),
     ),
   },
-  streamChanges: CHANGES,
+  streamChanges: { ...CHANGES, tags: TAGS_IN_QUERY },
   streamEvents: {
     lastEventId: optional(described('For clients that cannot send `Last-Event-ID`, which wins.', CURSOR)),
   },

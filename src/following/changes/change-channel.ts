@@ -35,6 +35,8 @@ export class ChangeChannel {
 
   /** Something of the scope may have changed. The first call is passed on at once, and those of the next 50 ms together. */
   announce(): void {
+    // A read under way may have begun before the change.
+    this.#reads.clear();
     this.#isDue = true;
     if (this.#pause === undefined) this.pass();
   }
@@ -56,7 +58,7 @@ export class ChangeChannel {
       const notInBase = { open: base.open, from: base.xmax };
       reading = readChanges(this.database, this.scope, notInBase, page, this.maxAttempts);
       this.#reads.set(key, reading);
-      const over = () => this.#reads.delete(key);
+      const over = () => this.#reads.get(key) === reading && this.#reads.delete(key);
       reading.then(over, over);
     }
     return reading;

@@ -5,8 +5,8 @@ export interface ChangeFilter {
   readonly status?: TaskStatus;
   readonly suspended?: boolean;
   readonly taskType?: string;
-  /** `key:value`; a task has all of them. A key with a colon cannot be asked for. */
-  readonly tag?: readonly string[];
+  /** Members of the metadata, as text; a task has all of them. */
+  readonly tags?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -16,14 +16,10 @@ export interface ChangeFilter {
 export function seenThrough(filter: ChangeFilter, change: ChangedTask): 'task' | 'removed' | 'left' | undefined {
   if (filter.taskType !== undefined && change.taskType !== filter.taskType) return undefined;
   if (change.view === null) return 'removed';
-  if (!(filter.tag ?? []).every((tag) => hasTag(change.tags, tag))) return undefined;
+  const has = (key: string, value: string) => change.tags.some((tag) => tag.key === key && tag.value === value);
+  if (!Object.entries(filter.tags ?? {}).every(([key, value]) => has(key, value))) return undefined;
   const isIn =
     (filter.status === undefined || change.view.status === filter.status) &&
     (filter.suspended === undefined || change.isSuspended === filter.suspended);
   return isIn ? 'task' : 'left';
-}
-
-function hasTag(tags: ChangedTask['tags'], tag: string): boolean {
-  const colon = tag.indexOf(':');
-  return tags.some(({ key, value }) => key === tag.slice(0, colon) && value === tag.slice(colon + 1));
 }

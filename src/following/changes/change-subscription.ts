@@ -65,7 +65,7 @@ export class ChangeSubscription {
       // Before the query: what changes meanwhile is another move.
       this.#hasMoved = false;
       try {
-        return this.taken(await this.channel.read(this.cursor, this.filter.tag !== undefined));
+        return this.taken(await this.channel.read(this.cursor, this.filter.tags !== undefined));
       } catch (error) {
         if (!(error instanceof TaskBridgeError) || error.kind !== 'unavailable') throw error;
         await delay(UNAVAILABLE_RETRY_MS);
@@ -104,8 +104,10 @@ export class ChangeSubscription {
     const { epoch, base, target = snapshotFrom(page.snapshot, page.at) } = cursor;
     const at = ({ xid, taskId }: ChangedTask): ChangeCursor => ({ epoch, base, target, position: { xid, taskId } });
     const last = page.changes.at(-1);
-    const isLast = last === undefined || page.changes.length < PAGE_CHANGES;
-    this.cursor = isLast ? { epoch, base: target } : at(last);
+    const isRoundOver = last === undefined || page.changes.length < PAGE_CHANGES;
+    this.cursor = isRoundOver ? { epoch, base: target } : at(last);
+    // Behind an earlier target there may be more already, and no hint of it will come.
+    const isLast = isRoundOver && cursor.target === undefined;
     const changes = page.changes.flatMap((change): Change[] => {
       const seen = seenThrough(this.filter, change);
       if (seen === undefined) return [];

@@ -1,29 +1,17 @@
 import { Transform } from 'class-transformer';
-import {
-  ArrayMaxSize,
-  IsArray,
-  IsBoolean,
-  IsIn,
-  IsInt,
-  IsString,
-  Matches,
-  Max,
-  MaxLength,
-  Min,
-  MinLength,
-} from 'class-validator';
-import { patternOf, TAG, TASK_TYPE } from '#protocol/ids.js';
-import { MAX_CHANGES_CURSOR_LENGTH, MAX_PRINCIPAL_LENGTH, MAX_TAGS, POLL_WAIT_MS } from '#protocol/limits.js';
+import { IsBoolean, IsIn, IsInt, IsString, Matches, Max, MaxLength, Min, MinLength } from 'class-validator';
+import { patternOf, TASK_TYPE } from '#protocol/ids.js';
+import { MAX_CHANGES_CURSOR_LENGTH, MAX_PRINCIPAL_LENGTH, POLL_WAIT_MS } from '#protocol/limits.js';
 import { TASK_STATUSES, type TaskStatus } from '#protocol/snapshots.js';
 import { Optional } from '../../http/optional.decorator.js';
 import { integerText } from '../../http/query-text.js';
+import { IsTags, jsonIn } from './tags.js';
 
-const A_TAG = patternOf(TAG);
 const A_TASK_TYPE = patternOf(TASK_TYPE);
 const booleanText = ({ value }: { value: unknown }) => (value === 'true' ? true : value === 'false' ? false : value);
 
 /** What a feed shows, in a query or a frame. */
-export class ChangesDto {
+class ChangesDto {
   @Optional()
   @IsIn(TASK_STATUSES)
   status?: TaskStatus;
@@ -39,12 +27,9 @@ export class ChangesDto {
   taskType?: string;
 
   @Optional()
-  @Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? [value] : value))
-  @IsArray()
-  @ArrayMaxSize(MAX_TAGS)
-  @IsString({ each: true })
-  @Matches(A_TAG, { each: true })
-  tag?: string[];
+  @Transform(({ value }: { value: unknown }) => jsonIn(value))
+  @IsTags()
+  tags?: Record<string, string>;
 
   @Optional()
   @IsString()

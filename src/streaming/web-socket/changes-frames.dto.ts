@@ -1,19 +1,10 @@
-import {
-  ArrayMaxSize,
-  IsArray,
-  IsBoolean,
-  IsIn,
-  IsString,
-  Matches,
-  MaxLength,
-  MinLength,
-  ValidateIf,
-} from 'class-validator';
-import { patternOf, TAG, TASK_TYPE } from '#protocol/ids.js';
-import { MAX_CHANGES_CURSOR_LENGTH, MAX_PRINCIPAL_LENGTH, MAX_REF_LENGTH, MAX_TAGS } from '#protocol/limits.js';
+import { IsBoolean, IsIn, IsString, Matches, MaxLength, MinLength, ValidateIf } from 'class-validator';
+import { patternOf, TASK_TYPE } from '#protocol/ids.js';
+import { MAX_CHANGES_CURSOR_LENGTH, MAX_PRINCIPAL_LENGTH, MAX_REF_LENGTH } from '#protocol/limits.js';
 import { TASK_STATUSES, type TaskStatus } from '#protocol/snapshots.js';
 import { Shallow } from '../../http/body-shape.js';
 import { Optional } from '../../http/optional.decorator.js';
+import { IsTags } from '../changes/tags.js';
 
 /** Client → server, with the multiplex subprotocol: follow what changes among tasks. */
 export class SubscribeChangesFrameDto {
@@ -41,11 +32,8 @@ export class SubscribeChangesFrameDto {
 
   @Optional()
   @Shallow()
-  @IsArray()
-  @ArrayMaxSize(MAX_TAGS)
-  @IsString({ each: true })
-  @Matches(patternOf(TAG), { each: true })
-  tag?: string[];
+  @IsTags()
+  tags?: Record<string, string>;
 
   @Optional()
   @IsString()

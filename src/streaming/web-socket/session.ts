@@ -3,7 +3,7 @@ import type { AuthContext } from '../../auth/auth-context.js';
 import type { DrainState } from '../../drain-state.js';
 import { runInStory, type Story } from '../../observability/correlation.js';
 import { AlreadySubscribed, FrameRefused, NotSubscribed } from './web-socket.errors.js';
-import type { SubscribeChangesFrameDto } from './changes-frames.dto.js';
+import { SubscribeChangesFrameDto } from './changes-frames.dto.js';
 import { SubscribeFrameDto, UnsubscribeFrameDto } from './client-frames.dto.js';
 import type { FollowChanges } from '../changes/follow-changes.js';
 import type { FollowStream } from '../follow-stream.js';

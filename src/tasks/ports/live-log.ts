@@ -1,4 +1,3 @@
-import { principalKey } from '../../auth/auth-context.js';
 import type { StoredEvent } from '../domain/stored-event.js';
 
 /** Receives events of tasks with subscribers here. The hub is one. */
@@ -57,10 +56,10 @@ export abstract class LiveLog {
 
 /** The key of an owner's hints. */
 export function ownerHintKey({ tenantId, ownerId }: { readonly tenantId: string; readonly ownerId: string }): string {
-  return principalKey({ tenantId, subject: ownerId });
+  return JSON.stringify([tenantId, ownerId]);
 }
 
-/** To call after each commit that changes what a feed of the owner's tasks shows. */
+/** Says that the state of a task of this owner has changed. Called after each commit that changes what a feed shows. */
 export function hintOwner(liveLog: LiveLog, owner: { readonly tenantId: string; readonly ownerId: string }): void {
   liveLog.hint('owner', ownerHintKey(owner));
 }
