@@ -272,7 +272,8 @@ module.exports = {
         // The one place where a right to a task is judged.
         '^src/tasks/demand-task\\.ts$',
         '^src/tasks/read-output\\.ts$',
-        '^src/(auth|ownership)/',
+        '^src/tasks/tasks\\.config\\.ts$',
+        '^src/(auth|ownership|replicas)/',
         '^src/database/[^/]+\\.ts$',
       ],
     ),
@@ -283,6 +284,7 @@ module.exports = {
       [
         '^src/(streaming|following|auth|http)/',
         '^src/tasks/(domain|store)/',
+        // A task has one form, in a snapshot, a list and a feed.
         '^src/tasks/http/dto/task-snapshot\\.ts$',
         '^src/database/[^/]+\\.ts$',
       ],

@@ -5,7 +5,7 @@ import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
 import { TransportDiagnosticsSink } from '../observability/transport-diagnostics-sink.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
-import type { Beginning } from '#protocol/frames.js';
+import type { Beginning } from '#protocol/requests.js';
 import { checkCursor, isCursor, parseCursor } from './cursor.js';
 import { demandTask } from '../tasks/demand-task.js';
 import { isOver } from '../tasks/domain/task.js';

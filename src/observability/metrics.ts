@@ -25,6 +25,11 @@ export const METRICS = {
   cancels_total: { kind: 'counter', help: 'Accepted requests to cancel a task', labels: [] },
   actions_total: { kind: 'counter', help: 'Actions by the status of their answer', labels: ['status'] },
   streams_active: { kind: 'gauge', help: 'Clients that follow a task right now', labels: ['transport'] },
+  changes_delivered_total: {
+    kind: 'counter',
+    help: 'Changes of tasks written to followers of feeds',
+    labels: ['transport'],
+  },
   append_seconds: {
     kind: 'histogram',
     help: 'From the arrival of events to their commit',

@@ -17,6 +17,7 @@ import { StreamingConfig } from './streaming.config.js';
 import { LongPollDto, StreamQueryDto } from './long-poll.dto.js';
 import { FollowStream } from './follow-stream.js';
 import { PageBackwards } from '../following/page-backwards.js';
+import { goneSignal } from './gone-signal.js';
 import { PollEvents } from './poll-events.js';
 import { sseHeadersFor, SseWriter } from './sse-writer.js';
 
@@ -118,11 +119,4 @@ function checkAlone({ afterEventId, waitTimeoutMs }: LongPollDto): void {
   if (afterEventId !== undefined) throw new InvalidRequest('beforeEventId and afterEventId exclude each other.');
   if (waitTimeoutMs !== undefined)
     throw new InvalidRequest('A page before an event does not wait: leave waitTimeoutMs out.');
-}
-
-/** Aborts when the client is gone before the response was finished. */
-function goneSignal(response: Response): AbortSignal {
-  const gone = new AbortController();
-  response.once('close', () => gone.abort());
-  return gone.signal;
 }

@@ -1,6 +1,6 @@
 import { Transform } from 'class-transformer';
 import { IsIn, IsInt, IsString, Max, Min } from 'class-validator';
-import { type Beginning, BEGINNINGS } from '#protocol/frames.js';
+import { type Beginning, BEGINNINGS } from '#protocol/requests.js';
 import { MAX_EVENTS, POLL_WAIT_MS } from '#protocol/limits.js';
 import { Optional } from '../http/optional.decorator.js';
 import { integerText } from '../http/query-text.js';

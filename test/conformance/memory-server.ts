@@ -132,7 +132,13 @@ export class MemoryServer {
     },
     {
       method: 'GET',
-      path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)$/,
+      path: /^\/api\/v1\/tasks\/changes$/,
+      query: ['after', 'waitTimeoutMs', 'status', 'taskType'],
+      answer: (exchange) => this.changes(exchange),
+    },
+    {
+      method: 'GET',
+      path: /^\/api\/v1\/tasks\/(?!changes$)(?<taskId>[^/]+)$/,
       query: ['include'],
       answer: (exchange) => this.snapshot(exchange),
     },
@@ -394,6 +400,60 @@ export class MemoryServer {
         nextCursor: more ? (items.at(-1)?.taskId ?? null) : null,
       },
     };
+  }
+
+  /** What was last seen of each task, and the number of that change. */
+  readonly #changes = new Map<MemoryTask, { readonly state: string; readonly number: number }>();
+  #changeCount = 0;
+
+  /** Numbers the tasks that have changed since it was last called. */
+  noteChanges(): void {
+    for (const task of this.tasks.all) {
+      const { status, attempt, openSuspension, cancelReason } = task;
+      const state = JSON.stringify([status, attempt, openSuspension, cancelReason]);
+      if (this.#changes.get(task)?.state !== state) this.#changes.set(task, { state, number: ++this.#changeCount });
+    }
+  }
+
+  changeCursor(text: string | null): number {
+    if (text === null || text === '') return this.#changeCount;
+    if (!/^c\d{1,9}$/.test(text)) throw new Refusal(400, 'INVALID_CURSOR');
+    return Number(text.slice(1));
+  }
+
+  async changes(exchange: Exchange): Promise<Reply> {
+    const owner = this.caller(exchange);
+    const { searchParams } = exchange.url;
+    const [status, taskType] = [searchParams.get('status'), searchParams.get('taskType')];
+    const waitMs = integer(searchParams.get('waitTimeoutMs') ?? undefined, 25_000, 0, 60_000);
+    this.noteChanges();
+    const after = this.changeCursor(searchParams.get('after'));
+    for (const deadline = performance.now() + waitMs; ; await delay(5)) {
+      this.noteChanges();
+      const changed = this.ownChanges(owner)
+        .map((task) => ({ task, number: this.#changes.get(task)?.number ?? 0 }))
+        .filter(({ task, number }) => number > after && (taskType === null || task.taskType === taskType))
+        .sort((a, b) => a.number - b.number);
+      if (changed.length === 0 && performance.now() < deadline) continue;
+      const changes = changed.map(({ task, number }) => ({
+        cursor: `c${number}`,
+        ...(status === null || task.status === status ? { task: this.changedTask(task) } : this.left(task)),
+      }));
+      return { status: 200, body: { changes, next: `c${this.#changeCount}` } };
+    }
+  }
+
+  ownChanges(owner: string): MemoryTask[] {
+    return this.tasks.all.filter((task) => task.owner === owner);
+  }
+
+  left({ taskId }: MemoryTask): Json {
+    return { taskId, left: true };
+  }
+
+  changedTask(task: MemoryTask): Json {
+    const { attachments: _, result: __, ...state } = task.summary(this.tasks.numbers.maxAttempts);
+    return state;
   }
 
   ownTasks(owner: string): MemoryTask[] {

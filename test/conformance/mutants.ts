@@ -351,6 +351,46 @@ const ALL: readonly Mutant[] = [
     },
   },
   {
+    name: 'a feed that misses the end of a task',
+    breaks: 'changes.each',
+    make: (server) => {
+      const ownChanges = server.ownChanges.bind(server);
+      server.ownChanges = (owner) => ownChanges(owner).filter(({ isOver }) => !isOver);
+    },
+  },
+  {
+    name: 'a feed that shows attachments',
+    onlyInFull: true,
+    breaks: 'changes.state',
+    make: (server) => {
+      server.changedTask = (task) => task.summary(server.tasks.numbers.maxAttempts);
+    },
+  },
+  {
+    name: 'a feed that shows the tasks of all',
+    onlyInFull: true,
+    breaks: 'changes.own',
+    make: (server) => {
+      server.ownChanges = () => [...server.tasks.all];
+    },
+  },
+  {
+    name: 'a feed that shows what does not match',
+    onlyInFull: true,
+    breaks: 'changes.left',
+    make: (server) => {
+      server.left = (task) => ({ task: server.changedTask(task) });
+    },
+  },
+  {
+    name: 'a feed that takes any cursor',
+    onlyInFull: true,
+    breaks: 'changes.foreign-cursor',
+    make: (server) => {
+      server.changeCursor = (text) => Number(text?.slice(1)) || 0;
+    },
+  },
+  {
     name: 'a list that repeats a task on the next page',
     onlyInFull: true,
     breaks: 'list.pages',

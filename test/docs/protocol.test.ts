@@ -22,6 +22,7 @@ import {
 import { anyObject, integer, type JsonSchema, list, nullable, object, problemIn, text } from '#protocol/json-schema.js';
 import { QUERIES, REQUESTS } from '#protocol/requests.js';
 import { SCHEMAS } from '#protocol/snapshots.js';
+import { PollChangesDto, StreamChangesDto } from '../../src/streaming/changes/changes.dto.js';
 import { LongPollDto, StreamQueryDto } from '../../src/streaming/long-poll.dto.js';
 import * as worker from '../../src/execution/worker-api/worker.dto.js';
 import { MintFollowTokenDto } from '../../src/follow-tokens/mint-follow-token.dto.js';
@@ -102,6 +103,8 @@ describe('The table of requests', () => {
     ['readTask', ReadTaskDto],
     ['listTasks', ListTasksDto],
     ['attachFile', worker.AttachFileDto],
+    ['pollChanges', PollChangesDto],
+    ['streamChanges', StreamChangesDto],
     ['pollEvents', LongPollDto],
     ['streamEvents', StreamQueryDto],
     ['revokeTokens', RevokeFollowTokensDto],

@@ -4,6 +4,7 @@ import * as answering from './checks/answering.js';
 import { orderOfJudgements } from './checks/action-order.js';
 import * as browsers from './checks/browsers.js';
 import * as callers from './checks/callers.js';
+import * as changes from './checks/changes.js';
 import * as cancelling from './checks/cancelling.js';
 import * as creating from './checks/creating.js';
 import * as cursors from './checks/cursors.js';
@@ -412,6 +413,23 @@ export const CLAUSES: readonly Clause[] = [
     ['list.parameters', '1 to 100. Default: 50.', NOTHING, lists.parametersOfList],
     ['list.without-input', 'snapshots without `input`', WORKER, lists.withoutInput],
     ['list.pages', 'A task that is created meanwhile neither repeats nor hides another task.', WORKER, lists.pages],
+  ]),
+  ...under(PROTOCOL, 'Changes: `GET /tasks/changes`', [
+    ['changes.each', 'States between two reads may be skipped, and no task is.', WORKER, changes.eachChange],
+    [
+      'changes.state',
+      'The [snapshot](#snapshot-get-taskstaskid) without `input`, `result` and `attachments`.',
+      WORKER,
+      changes.state,
+    ],
+    ['changes.own', "The feed has the caller's own tasks", ['worker', 'other-principal'], changes.ownOnly],
+    ['changes.left', 'Each changed task that does not match comes as `left`.', WORKER, changes.left],
+    ['changes.foreign-cursor', 'Another text is 400 `INVALID_CURSOR`.', NOTHING, changes.foreignCursor],
+    [
+      'changes.expired',
+      'It is 410 `CURSOR_EXPIRED` when it is older than 23 hours, or when the database was restored, has failed over or is another one.',
+      'it takes a restore of the database, which the tests of TaskBridge do',
+    ],
   ]),
   ...under(PROTOCOL, 'Events, by page: `GET /tasks/{taskId}/events`', [
     ['poll.page', '`hasMore` | More events are stored already.', TASK, paging.pageMembers],

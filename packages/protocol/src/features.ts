@@ -32,6 +32,7 @@ export const FEATURES = {
   },
   beforeEventId: { since: '0.2.0', meaning: 'pages of events backwards, by `beforeEventId`' },
   listByRequestId: { since: '0.2.0', meaning: 'the list filters by `clientRequestId`' },
+  feed: { since: '0.2.0', meaning: 'the [feed of changes](#changes-get-taskschanges), over each transport' },
 } as const satisfies Readonly<Record<string, FeatureRow>>;
 
 export type Feature = keyof typeof FEATURES;

@@ -13,7 +13,8 @@ import {
   timestamp,
 } from './json-schema.js';
 import { MAX_REF_LENGTH } from './limits.js';
-import { SNAPSHOT_FRAME_MEMBERS } from './snapshots.js';
+import { CHANGES, CHANGES_CURSOR, FROM } from './requests.js';
+import { SNAPSHOT_FRAME_MEMBERS, TASK_CHANGE } from './snapshots.js';
 
 /** The subprotocol that a client offers to follow many tasks on one connection. */
 export const MULTIPLEX = 'taskbridge.multiplex.v1';
@@ -31,13 +32,6 @@ interface FrameRow {
 const CURSOR = described(
   'The last event id that the client has; absent, null, empty and 0 mean from the start.',
   nullable(text({ maxLength: MAX_CURSOR_LENGTH })),
-);
-/** Where a stream without a cursor may begin, other than with the first event. */
-export const BEGINNINGS = ['snapshot', 'now'] as const;
-export type Beginning = (typeof BEGINNINGS)[number];
-export const FROM = described(
-  'Where to begin without a cursor: `snapshot` with a TASK_SNAPSHOT and the events after it, `now` with the next event.',
-  oneOf(...BEGINNINGS),
 );
 const REF = described('What an error about this frame repeats.', text({ maxLength: MAX_REF_LENGTH }));
 
@@ -70,6 +64,38 @@ export const FRAMES = {
         text({ minLength: 1, maxLength: MAX_SHOWN_TOKEN_LENGTH }),
       ),
     },
+  },
+  subscribeChanges: {
+    summary: 'Follow what changes among tasks. One feed a connection.',
+    members: { action: constant('subscribe_changes'), ...CHANGES, ref: optional(REF) },
+  },
+  unsubscribeChanges: {
+    summary: 'Follow the feed no longer. Answered by CHANGES_ENDED, or by an ERROR where there is none.',
+    members: { action: constant('unsubscribe_changes') },
+  },
+  CHANGES_CONFIRMED: {
+    summary: 'The first frame of a feed. Changes after the cursor `next` follow.',
+    members: { type: constant('CHANGES_CONFIRMED'), next: CHANGES_CURSOR },
+  },
+  CHANGE: {
+    summary: 'A task has changed, was removed, or does not match the filter.',
+    members: { type: constant('CHANGE'), ...TASK_CHANGE },
+  },
+  CHANGES_CAUGHT_UP: {
+    summary: 'The client has all changes that were stored. `next` is its cursor.',
+    members: { type: constant('CHANGES_CAUGHT_UP'), next: CHANGES_CURSOR },
+  },
+  CHANGES_ENDED: {
+    summary: 'The last frame of a feed.',
+    members: { type: constant('CHANGES_ENDED'), reason: constant('unsubscribed') },
+  },
+  streamedChange: {
+    summary: 'The data of an event of a feed. The same without `type`.',
+    members: TASK_CHANGE,
+  },
+  changesHeartbeat: {
+    summary: 'The data of an `event: heartbeat` of a feed. Its `id:` line is the cursor, too.',
+    members: { type: constant('HEARTBEAT'), next: CHANGES_CURSOR, live: constant(true) },
   },
   SUBSCRIPTION_CONFIRMED: {
     summary: 'The first frame of a subscription. Events after the cursor follow.',

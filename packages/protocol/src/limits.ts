@@ -33,6 +33,12 @@ export const MAX_FAILURE_MESSAGE_LENGTH = 8_192;
 export const MAX_WORKER_ID_LENGTH = 128;
 export const MAX_LEASE_TOKEN_LENGTH = 128;
 export const MAX_LIST_CURSOR_LENGTH = 200;
+/** The cursor of a feed of changes. */
+export const MAX_CHANGES_CURSOR_LENGTH = 1_024;
+/** Tags that a feed may ask for. */
+export const MAX_TAGS = 16;
+/** The id of a principal or a tenant. */
+export const MAX_PRINCIPAL_LENGTH = 128;
 export const MAX_ALLOWED_ACTIONS = 100;
 export const LONGEST_RETRY_AFTER_MS = 24 * 60 * 60 * 1_000;
 

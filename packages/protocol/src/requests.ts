@@ -43,6 +43,8 @@ import {
   MAX_BATCH_EVENTS,
   MAX_BATCH_SEQ,
   MAX_CANCEL_REASON_LENGTH,
+  MAX_CHANGES_CURSOR_LENGTH,
+  MAX_PRINCIPAL_LENGTH,
   MAX_EVENTS,
   MAX_FAILURE_MESSAGE_LENGTH,
   MAX_HELD_LEASES,
@@ -58,7 +60,6 @@ import {
   POLL_WAIT_MS,
   SIGNALS_WAIT_MS,
 } from './limits.js';
-import { FROM } from './frames.js';
 import { eventName, TASK_STATUSES } from './snapshots.js';
 
 // What clients and workers send over HTTP. Unlike an answer, a body has no members but these.
@@ -222,6 +223,53 @@ export const REQUESTS = {
 
 export type RequestName = keyof typeof REQUESTS;
 
+/** Where a stream without a cursor may begin, other than with the first event. */
+export const BEGINNINGS = ['snapshot', 'now'] as const;
+export type Beginning = (typeof BEGINNINGS)[number];
+export const FROM = described(
+  'Where to begin without a cursor: `snapshot` with a TASK_SNAPSHOT and the events after it, `now` with the next event.',
+  oneOf(...BEGINNINGS),
+);
+
+export const CHANGES_CURSOR = text({ maxLength: MAX_CHANGES_CURSOR_LENGTH });
+/** What a feed shows. */
+export const CHANGES = {
+  after: optional(
+    described(
+      'The cursor of the last change that the client has, or `next`. Absent and empty mean from now on.',
+      CHANGES_CURSOR,
+    ),
+  ),
+  status: optional(described('Others come as `left`.', oneOf(...TASK_STATUSES))),
+  suspended: optional(described('Only tasks with, or without, an open question. Others come as `left`.', boolean())),
+  taskType: optional(TASK_TYPE),
+  tags: optional(described('Members of `metadata` that a task has, as strings.', anyObject())),
+  owner: optional(
+    described(
+      'Tasks of this principal. Needs `tasks:admin`, as the next two.',
+      text({ minLength: 1, maxLength: MAX_PRINCIPAL_LENGTH }),
+    ),
+  ),
+  tenant: optional(
+    described(
+      "All tasks of this tenant, or with `owner` that owner's there. Empty: those without a tenant.",
+      text({ maxLength: MAX_PRINCIPAL_LENGTH }),
+    ),
+  ),
+  all: optional(described('All tasks of the installation.', boolean())),
+} as const satisfies Members;
+
+const TAGS_IN_QUERY = optional(
+  described(
+    'Members of `metadata` that a task has: a JSON object of strings.',
+    text({ examples: ['{"order":"4711"}'] }),
+  ),
+);
+
+const TOKEN_IN_QUERY = optional(
+  described('A follow token, for clients that cannot send `Authorization`.', text()),
+);
+
 /** The parameters of queries, by operation. */
 export const QUERIES = {
   readTask: {
@@ -251,10 +299,18 @@ export const QUERIES = {
   attachFile: {
     filename: described('A plain base name. The task has one file of its executor under a name.', NAME),
   },
+  pollChanges: {
+    ...CHANGES,
+    tags: TAGS_IN_QUERY,
+    waitTimeoutMs: optional(
+      described('How long to wait while there is no change after the cursor.', ranged(POLL_WAIT_MS)),
+    ),
+  },
+  streamChanges: { ...CHANGES, tags: TAGS_IN_QUERY, token: TOKEN_IN_QUERY },
   streamEvents: {
     lastEventId: optional(described('For clients that cannot send `Last-Event-ID`, which wins.', CURSOR)),
     from: optional(FROM),
-    token: optional(described('A follow token, for clients that cannot send `Authorization`.', text())),
+    token: TOKEN_IN_QUERY,
   },
   revokeTokens: {
     taskId: optional(described('Tokens of any principal for this task. This or `owner`, and not both.', TASK_ID)),

@@ -24,6 +24,7 @@ import {
   timestamp,
   type TypeOf,
 } from './json-schema.js';
+import { MAX_CHANGES_CURSOR_LENGTH } from './limits.js';
 
 // What the HTTP routes answer. A schema with a name is one of OpenAPI's components, and others refer to it.
 
@@ -51,16 +52,12 @@ const QUESTION = object(EVENTS.TASK_SUSPENDED.payload);
 const FAILURE = object(EVENTS.TASK_FAILED.payload);
 const ASIDE = object({ code: described('Such as EVENT_ABOVE_HEAD, STATE_INVALID, NOT_WRITABLE.', text()) });
 
-const SUMMARY_MEMBERS = {
+const STATE_MEMBERS = {
   taskId: TASK_UUID,
   clientRequestId: CLIENT_REQUEST_ID,
   taskType: TASK_TYPE,
   status: STATUS,
   metadata: anyObject(),
-  attachments: described(
-    'Those of the create in its order, then those of the executor.',
-    list(named<Attachment>('Attachment')),
-  ),
   attempt: described('Attempts that were begun.', integer(0)),
   attemptsLeft: described(
     'Attempts that may still fail or be lost before the task fails, the present one included. 0 when the task is over.',
@@ -75,13 +72,31 @@ const SUMMARY_MEMBERS = {
   ),
   progress: optional(described('Of the last TASK_PROGRESS; 100 with COMPLETED.', number(0, 100))),
   openSuspension: optional(described('While the question is open.', named<TypeOf<typeof QUESTION>>('TaskQuestion'))),
-  result: optional(described('Of TASK_COMPLETED: any JSON.', anyJson())),
   failure: optional(described('Of TASK_FAILED.', named<TypeOf<typeof FAILURE>>('TaskFailure'))),
   headEventId: HEAD_EVENT_ID,
   createdAt: timestamp(),
   updatedAt: timestamp(),
   startedAt: optional(timestamp()),
   finishedAt: optional(timestamp()),
+};
+const CHANGED_TASK = object(STATE_MEMBERS);
+/** A task in a feed of changes. */
+export type ChangedTask = TypeOf<typeof CHANGED_TASK>;
+export const TASK_CHANGE = {
+  cursor: described('Behind this change.', text({ maxLength: MAX_CHANGES_CURSOR_LENGTH })),
+  task: optional(described('The task as it is now.', named<ChangedTask>('ChangedTask'))),
+  taskId: optional(described('Instead of `task`.', TASK_UUID)),
+  removed: optional(described('The task does not exist any more.', constant(true))),
+  left: optional(described('The task does not match the filter. The client may not know it.', constant(true))),
+};
+
+const SUMMARY_MEMBERS = {
+  ...STATE_MEMBERS,
+  attachments: described(
+    'Those of the create in its order, then those of the executor.',
+    list(named<Attachment>('Attachment')),
+  ),
+  result: optional(described('Of TASK_COMPLETED: any JSON.', anyJson())),
 };
 const SUMMARY = object(SUMMARY_MEMBERS);
 
@@ -262,6 +277,12 @@ export const SCHEMAS = {
   TaskPage: object({
     items: list(named<TaskSummary>('TaskSummary')),
     nextCursor: described('Opaque; null on the last page.', nullable(text())),
+  }),
+  ChangedTask: CHANGED_TASK,
+  TaskChange: object(TASK_CHANGE),
+  ChangesPage: object({
+    changes: list(named<ObjectOf<typeof TASK_CHANGE>>('TaskChange')),
+    next: described('The cursor behind them.', text({ maxLength: MAX_CHANGES_CURSOR_LENGTH })),
   }),
   TaskAccepted: TASK_ACCEPTED,
   TaskCancellation: CANCELLATION,

@@ -100,7 +100,7 @@ const CHANNELS: Readonly<Record<string, Channel>> = {
       subscribeToTasks: {
         action: 'receive',
         summary: 'Ask for tasks, and for no more of them',
-        messages: ['multiplexSubscribe', 'multiplexUnsubscribe'],
+        messages: ['multiplexSubscribe', 'multiplexUnsubscribe', 'subscribeChanges', 'unsubscribeChanges'],
       },
       renewCredentials: {
         action: 'receive',
@@ -115,6 +115,10 @@ const CHANNELS: Readonly<Record<string, Channel>> = {
           'TASK_SNAPSHOT',
           'CAUGHT_UP',
           'SUBSCRIPTION_ENDED',
+          'CHANGES_CONFIRMED',
+          'CHANGE',
+          'CHANGES_CAUGHT_UP',
+          'CHANGES_ENDED',
           'ERROR',
           'AUTH_EXPIRING',
           'AUTHENTICATED',
@@ -143,6 +147,18 @@ const CHANNELS: Readonly<Record<string, Channel>> = {
         summary: 'Deliver its events',
         messages: ['TASK_SNAPSHOT', 'streamHeartbeat', ...EVENT_TYPES],
       },
+    },
+  },
+  changes: {
+    server: 'http',
+    title: 'Changes of tasks by Server-Sent Events',
+    address: '/api/v1/tasks/changes/stream',
+    description:
+      'A message is the `data:` of an event; its `id:` line is the cursor, also that of a heartbeat. The cursor is the ' +
+      'header `Last-Event-ID`, or the query parameter `after`. `/openapi.json` has the other parameters.',
+    bindings: {},
+    operations: {
+      streamChanges: { action: 'send', summary: 'Deliver changes', messages: ['changesHeartbeat', 'streamedChange'] },
     },
   },
 };
