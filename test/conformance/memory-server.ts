@@ -23,7 +23,10 @@ const MAX_WORKER_BODY_BYTES = 2 ** 22;
 const PRINTABLE = /^[\p{L}\p{M}\p{N}\p{P}\p{S}\p{Zs}\u200c\u200d]{1,255}$/u;
 const JSON_HEADERS = { 'Content-Type': 'application/json; charset=utf-8' };
 
-const FEATURES = ['bigIntegers', 'steps', 'outputSnapshots', 'beforeEventId', 'listByRequestId'];
+const FEATURES = [
+  ...['bigIntegers', 'steps', 'outputSnapshots', 'beforeEventId', 'listByRequestId'],
+  ...['workerFiles', 'eventKeys', 'heartbeats', 'leaseSeconds', 'signals'],
+];
 
 /** A request on its way to its answer. */
 export interface Exchange {
@@ -49,8 +52,6 @@ interface Route {
 }
 
 /** The protocol in memory: small, slow and correct. A mutant replaces a part of it. */
-const FEATURES = ['bigIntegers', 'steps', 'workerFiles', 'eventKeys', 'heartbeats', 'leaseSeconds', 'signals'];
-
 export class MemoryServer {
   readonly tasks: MemoryTasks;
   readonly streams: MemoryStreams;
