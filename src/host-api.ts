@@ -3,7 +3,7 @@
 // stable); everything else may change.
 
 // Who is calling.
-export type { AuthContext, Scope } from './auth/auth-context.js';
+export type { AuthContext, FollowTokenReach, Scope } from './auth/auth-context.js';
 export { AuthContextResolver } from './auth/auth-context-resolver.js';
 export { AccessDenied, NotAuthenticated } from './auth/auth.errors.js';
 

@@ -10,7 +10,9 @@ import { EndLostAttempts } from './end-lost-attempts.js';
 import { ExtendLease } from './extend-lease.js';
 import { ListTasks } from './list-tasks.js';
 import { MeasureBacklog } from './measure-backlog.js';
+import { QueueOrder } from './queue-order.js';
 import { ReadAttachment } from './read-attachment.js';
+import { ReadOutput } from './read-output.js';
 import { ReadTask } from './read-task.js';
 import { SubmitAction } from './submit-action.js';
 import { SubmitTask } from './submit-task.js';
@@ -21,10 +23,12 @@ const USE_CASES = [
   SubmitTask,
   CheckRoom,
   ReadTask,
+  ReadOutput,
   ReadAttachment,
   ListTasks,
   CancelTask,
   ClaimTasks,
+  QueueOrder,
   AppendEvents,
   AttachFile,
   EndAttempt,

@@ -44,6 +44,10 @@ export class MemoryTask {
   attemptBase = 0;
   /** The finished steps by their keys. */
   readonly steps = new Map<string, { readonly result: unknown; readonly eventId: string }>();
+  /** The events that keys name in this attempt. */
+  readonly keys = new Map<string, string>();
+  workerId = '';
+  leaseMs = 0;
   batchSeq = 0;
   batch = '';
   batchIds: readonly string[] = [];

@@ -77,7 +77,8 @@ describe('Requests made from the description of the API', () => {
 
   beforeAll(async () => {
     database = await createTestDatabase();
-    const env = { DATABASE_URL: database.appUrl, DATA_DIR: await temporaryDirectory() };
+    const keys = { FOLLOW_TOKEN_KEYS: '0123456789abcdef0123456789abcdef' };
+    const env = { DATABASE_URL: database.appUrl, DATA_DIR: await temporaryDirectory(), ...keys };
     service = await startService({ ...env, ...WITH_WORKERS, STREAMS_PER_PRINCIPAL: '0' }, { lifetime: 'file' });
     document = (await (await fetch(`${service.url}/openapi.json`)).json()) as OpenApi;
     ajv.addSchema({ $id: 'api', components: document.components });
@@ -161,7 +162,9 @@ describe('Requests made from the description of the API', () => {
     if (status < 300) return fits ? undefined : 'accepted a body that its schema does not allow';
     // No schema of a body can say that a header stands in for a member.
     const lacksKey = operation === 'POST /api/v1/tasks' && !('clientRequestId' in value);
-    return fits && !lacksKey ? 'refused a body that its schema allows' : undefined;
+    const ofOne = 'taskId' in value !== 'owner' in value;
+    const isUnclear = operation === 'POST /api/v1/follow-tokens' && !ofOne;
+    return fits && !lacksKey && !isUnclear ? 'refused a body that its schema allows' : undefined;
   }
 
   function validatorOf(schema: Schema): ValidateFunction {

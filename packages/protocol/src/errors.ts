@@ -15,6 +15,7 @@ export const ERROR_KINDS = {
   method_not_allowed: { status: 405, close: 'overloaded' },
   not_acceptable: { status: 406, close: 'overloaded' },
   conflict: { status: 409, close: 'cursorAhead' },
+  gone: { status: 410, close: 'badFrame' },
   too_large: { status: 413, close: 'overloaded' },
   unsupported: { status: 415, close: 'overloaded' },
   unsatisfiable: { status: 416, close: 'overloaded' },
@@ -69,6 +70,11 @@ export const ERRORS = {
   CURSOR_AHEAD: {
     kind: 'conflict',
     meaning: 'the cursor is greater than `details.headEventId`: it belongs to another task, or another installation',
+  },
+  CURSOR_EXPIRED: {
+    kind: 'gone',
+    meaning:
+      'what changed after the cursor of a [feed](#changes-get-taskschanges) is not known any more: list the tasks again',
   },
   PAYLOAD_TOO_LARGE: { kind: 'too_large', meaning: 'see [limits](#limits)' },
   UNSUPPORTED_MEDIA_TYPE: {

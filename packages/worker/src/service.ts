@@ -63,6 +63,11 @@ export class Service {
     return this.#features.includes(feature);
   }
 
+  /** What the last answer said, without asking; false where it was forgotten. */
+  knew(feature: Feature): boolean {
+    return this.#readAt > Number.NEGATIVE_INFINITY && this.#features.includes(feature);
+  }
+
   /** The next `knows` asks the service. */
   forgetFeatures(): void {
     this.#readAt = Number.NEGATIVE_INFINITY;

@@ -46,6 +46,8 @@ export class InlineLease implements LeaseHolder {
     askedAt: number,
     /** Called when an answer says that the owner wants the task to end. */
     private readonly cancelled: () => void,
+    /** Called when the handler is done, before the end of its attempt is stored. */
+    private readonly done: () => void,
   ) {
     this.leaseMs = uses.tasks.leaseSeconds * 1000;
     this.maxEventBytes = uses.tasks.maxEventPayloadBytes;
@@ -131,6 +133,7 @@ export class InlineLease implements LeaseHolder {
   }
 
   private async execute(ending: Command): Promise<void> {
+    this.done();
     const by = { principalId: SYSTEM_PRINCIPAL_ID };
     await translated(() => this.uses.endAttempt.execute(this.held.taskId, ending, by));
   }

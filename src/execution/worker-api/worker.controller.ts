@@ -22,7 +22,7 @@ import {
   ApiTags,
 } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
-import type { Answer, AttachReceipt, RenewedLease, Service, WorkerReceipt } from '#protocol/snapshots.js';
+import type { Answer, AttachReceipt, Renewal, RenewedLease, Service, WorkerReceipt } from '#protocol/snapshots.js';
 import { leaseTokenOf, Public } from '../../auth/route.decorators.js';
 import { ApiErrors } from '../../http/api-errors.decorator.js';
 import { answers, Takes, TakesHeaders, TakesIds, TakesQuery } from '../../http/api-schemas.js';
@@ -34,6 +34,8 @@ import { LiveReplicas } from '../../replicas/live-replicas.js';
 import { AttachFile } from '../../tasks/attach-file.js';
 import { EndAttempt, type Ended, type Ending } from '../../tasks/end-attempt.js';
 import { ExtendLease } from '../../tasks/extend-lease.js';
+import type { RenewedLease as Extended } from '../../tasks/store/renew-leases.js';
+import { taskIdFrom } from '#protocol/ids.js';
 import { TaskId } from '../../http/task-id.decorator.js';
 import { AppendWorkerEvents } from '../append-worker-events.js';
 import { ClaimForWorker } from './claim-for-worker.js';
@@ -41,16 +43,19 @@ import { bodyOf, declaredType } from './attached-body.js';
 import {
   AppendEventsDto,
   AttachFileDto,
+  AwaitSignalsDto,
   CancelledDto,
   ClaimDto,
   CompleteDto,
+  ExtendLeasesDto,
   FailDto,
   FinishStepDto,
   LeaseTokenDto,
   SuspendDto,
 } from './worker.dto.js';
 import { FinishWorkerStep } from '../finish-worker-step.js';
-import type { WorkerGrant } from '../worker-grant.js';
+import { type WorkerGrant, workerIdOf } from '../worker-grant.js';
+import { WorkerSignals } from '../worker-signals.js';
 import { Granted } from './granted.decorator.js';
 import { WorkerTokenGuard } from './worker-token.guard.js';
 
@@ -70,6 +75,7 @@ export class WorkerController {
     private readonly attachFile: AttachFile,
     private readonly extendLease: ExtendLease,
     private readonly endAttempt: EndAttempt,
+    private readonly workerSignals: WorkerSignals,
   ) {}
 
   @Get()
@@ -91,11 +97,43 @@ export class WorkerController {
     @Body() body: ClaimDto,
     @Res({ passthrough: true }) response: Response,
   ): Promise<string | StreamableFile> {
-    const left = new AbortController();
-    response.once('close', () => left.abort());
     // Inputs and answers leave as their stored text.
-    const leases = await this.claim.execute(body, grant, left.signal);
+    const leases = await this.claim.execute(body, grant, leftOf(response));
     return inPieces(around('{"leases":[', leases, writeObject, ']}'));
+  }
+
+  @Post('heartbeats')
+  @HttpCode(200)
+  @Takes('ExtendLeases')
+  @ApiOperation({ operationId: 'extendLeases', summary: 'Extend many leases' })
+  @ApiOkResponse(answers('RenewedLeases'))
+  async heartbeats(
+    @Granted() grant: WorkerGrant,
+    @Body() { leases }: ExtendLeasesDto,
+  ): Promise<Answer<'RenewedLeases'>> {
+    const held = leases.map(({ taskId, leaseToken }) => ({ taskId: taskIdFrom(taskId), leaseToken }));
+    const renewals = await this.extendLease.executeAll(held, grant);
+    return {
+      leases: held.map(({ taskId }, i): Renewal => {
+        const renewal = renewals[i];
+        if (renewal?.outcome === 'renewed') return { taskId, ...wireRenewed(renewal) };
+        return { taskId, code: renewal?.outcome === 'aside' ? 'TASK_ASIDE' : 'LEASE_LOST' };
+      }),
+    };
+  }
+
+  @Post('signals')
+  @HttpCode(200)
+  @Takes('AwaitSignals')
+  @ApiOperation({ operationId: 'awaitSignals', summary: 'Learn of cancellations, waiting while there is none' })
+  @ApiOkResponse(answers('Signals'))
+  async signals(
+    @Granted() grant: WorkerGrant,
+    @Body() { workerId, known, waitTimeoutMs }: AwaitSignalsDto,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<Answer<'Signals'>> {
+    const awaited = { workerId: workerIdOf(grant, workerId), grant, known: new Set(known.map(taskIdFrom)) };
+    return { signals: await this.workerSignals.wait(awaited, waitTimeoutMs, leftOf(response)) };
   }
 
   @Post('tasks/:taskId/events')
@@ -154,11 +192,7 @@ export class WorkerController {
   @ApiOperation({ operationId: 'extendLease', summary: 'Extend the lease' })
   @ApiOkResponse(answers('RenewedLease'))
   async heartbeat(@TaskId() taskId: string, @Body() { leaseToken }: LeaseTokenDto): Promise<RenewedLease> {
-    const { leaseExpiresAt, cancellationRequested, cancelReason } = await this.extendLease.execute({
-      taskId,
-      leaseToken,
-    });
-    return { leaseExpiresAt, cancellationRequested, ...(cancelReason !== null && { cancelReason }) };
+    return wireRenewed(await this.extendLease.execute({ taskId, leaseToken }));
   }
 
   @Post('tasks/:taskId/suspend')
@@ -234,6 +268,17 @@ export class WorkerController {
   private end(taskId: string, ending: Ending): Promise<Ended> {
     return this.endAttempt.execute(taskId, ending, { remembered: true });
   }
+}
+
+/** Aborts when the client hangs up. */
+function leftOf(response: Response): AbortSignal {
+  const left = new AbortController();
+  response.once('close', () => left.abort());
+  return left.signal;
+}
+
+function wireRenewed({ leaseExpiresAt, cancellationRequested, cancelReason }: Extended): RenewedLease {
+  return { leaseExpiresAt, cancellationRequested, ...(cancelReason !== null && { cancelReason }) };
 }
 
 /** The same key for a repeated call. It reveals nothing of the token. */
