@@ -122,13 +122,16 @@ const TOUCH: Statement = {
       t.cancel_requested_at IS NOT NULL AS "cancellationRequested"`,
 };
 
-/** @returns undefined when the lease has expired or is over, or the task is set aside: nothing may change then */
+/**
+ * `leaseSeconds`: of a token that names no length.
+ * @returns undefined when the lease has expired or is over, or the task is set aside: nothing may change then
+ */
 export async function touchHeldTask(
   tx: Queryable,
   held: HeldLease,
   leaseSeconds: number,
 ): Promise<Omit<RenewedLease, 'cancelReason'> | undefined> {
-  const values = [held.taskId, held.leaseToken, leaseSeconds];
+  const values = [held.taskId, held.leaseToken, leaseSecondsOf(held.leaseToken) ?? leaseSeconds];
   return (await tx.query<Omit<RenewedLease, 'cancelReason'>>(TOUCH, values))[0];
 }
 
