@@ -10,14 +10,14 @@ import { LiveReplicas } from '../replicas/live-replicas.js';
 import { BatchQueue } from './batch-queue.js';
 import { nextAttempt } from './domain/decide.js';
 import type { JsonText } from '../json/json-text.js';
-import { LiveLog } from './ports/live-log.js';
+import { hintOwner, LiveLog } from './ports/live-log.js';
 import { QueueOrder } from './queue-order.js';
 import { claimBatch, type ClaimedTask, lockWaitingTasks, type Slot, type WantedTasks } from './store/claim-batch.js';
 import { lockTasks } from './store/lock-tasks.js';
 import { readSteps, type StoredStep } from './store/steps.js';
 import { readAnswers } from './store/suspensions.js';
 import type { TaskIdentity } from './store/task-row.js';
-import { newLeaseToken } from './lease-token.js';
+import { leaseSecret, leaseToken } from './domain/lease-token.js';
 import { TaskWriter } from './task-writer.js';
 import { TasksConfig } from './tasks.config.js';
 import { TypeTurns } from './type-turns.js';
@@ -46,6 +46,8 @@ export interface Claimable {
   readonly tenants?: readonly string[] | undefined;
   /** Whether the caller knows steps. Else tasks with a finished step are not for it. */
   readonly steps?: boolean;
+  /** How long its leases last without a sign of life. Absent: LEASE_SECONDS. */
+  readonly leaseSeconds?: number | undefined;
 }
 
 interface ClaimRequest extends Required<Pick<Claimable, 'steps'>> {
@@ -54,6 +56,7 @@ interface ClaimRequest extends Required<Pick<Claimable, 'steps'>> {
   readonly taskTypes: readonly string[];
   readonly limit: number;
   readonly tenants: readonly string[] | undefined;
+  readonly leaseSeconds: number | undefined;
 }
 
 /** `failed`: of this caller alone. What others got in the same batch is theirs. */
@@ -96,10 +99,10 @@ export class ClaimTasks {
     worker: { readonly workerId: string; readonly principalId: string },
     taskTypes: readonly string[],
     limit: number,
-    { tenants, steps = false }: Claimable = {},
+    { tenants, steps = false, leaseSeconds }: Claimable = {},
   ): Promise<readonly Lease[]> {
     await this.order.load();
-    const request = { id: randomUUID(), worker, taskTypes, limit, tenants, steps };
+    const request = { id: randomUUID(), worker, taskTypes, limit, tenants, steps, leaseSeconds };
     const outcome = await this.#queue.push(request);
     if (outcome.outcome === 'failed') throw outcome.error;
     const { tasks } = outcome;
@@ -158,6 +161,7 @@ export class ClaimTasks {
       const slots = callers.map((caller) => this.slotFor(caller));
       const { tasks, events, unfit } = await claimBatch(this.database, wanted, slots);
       if (events.length > 0) this.liveLog.publish(events);
+      for (const { identity } of tasks.values()) hintOwner(this.liveLog, identity);
       const isEmpty = tasks.size === 0;
       if (unfit.length > 0) await this.setAside(unfit, isEmpty);
       if (isEmpty && (unfit.length > 0 || (await this.placed(wanted)))) continue;
@@ -197,8 +201,8 @@ export class ClaimTasks {
   private async claimSwept(request: ClaimRequest): Promise<ClaimOutcome> {
     for (;;) {
       const { found, written } = await this.writer.sweep(
-        (tx) => lockWaitingTasks(tx, this.wantedBy([request]), request.limit, this.config.leaseSeconds),
-        ({ task }) => ({ kind: 'claim', token: newLeaseToken(nextAttempt(task)) }),
+        (tx) => lockWaitingTasks(tx, this.wantedBy([request]), request.limit, this.leaseSecondsOf(request)),
+        ({ task }) => ({ kind: 'claim', token: leaseToken(nextAttempt(task), this.secretFor(request)) }),
         request.worker,
       );
       if (found > 0 && written.length === 0) continue;
@@ -224,8 +228,16 @@ export class ClaimTasks {
     return { taskTypes: types, idle: types.map((taskType) => this.#turns.idleOf(taskType)), tenants, steps };
   }
 
-  private slotFor({ worker }: ClaimRequest): Slot {
-    return { ...worker, secret: randomUUID(), leaseSeconds: this.config.leaseSeconds };
+  private slotFor(request: ClaimRequest): Slot {
+    return { ...request.worker, secret: this.secretFor(request), leaseSeconds: this.leaseSecondsOf(request) };
+  }
+
+  private secretFor({ leaseSeconds }: ClaimRequest): string {
+    return leaseSecret(randomUUID(), leaseSeconds);
+  }
+
+  private leaseSecondsOf({ leaseSeconds }: ClaimRequest): number {
+    return leaseSeconds ?? this.config.leaseSeconds;
   }
 
   private claimed(tasks: readonly ClaimedTask[]): ClaimOutcome {

@@ -4,6 +4,7 @@ import type { TaskAccepted } from '#protocol/snapshots.js';
 import { type AuthContext, ownerOf, principalKey } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { ConnectionQuota } from '../database/connection-quota.js';
+import { hintOwner, LiveLog } from './ports/live-log.js';
 import { TaskExecutor } from './ports/task-executor.js';
 import type { JsonText } from '../json/json-text.js';
 import { storyFrom, currentStory } from '../observability/correlation.js';
@@ -72,6 +73,7 @@ export class SubmitTask {
     private readonly database: Database,
     private readonly executor: TaskExecutor,
     private readonly order: QueueOrder,
+    private readonly liveLog: LiveLog,
     private readonly ownership: OwnershipPolicy,
     private readonly observer: Observer,
     private readonly metrics: MetricsSink,
@@ -167,9 +169,11 @@ export class SubmitTask {
     return this.database.transaction((tx) => insertWithFiles(tx, row, this.#maxOpenTasks, brought));
   }
 
-  private accepted({ taskId, taskType, clientRequestId }: NewTaskRow): TaskAccepted {
+  private accepted(row: NewTaskRow): TaskAccepted {
+    const { taskId, taskType, clientRequestId } = row;
     this.metrics.increment('task_starts_total');
     this.executor.submitted({ taskId, taskType });
+    hintOwner(this.liveLog, row);
     return { taskId, status: 'ACCEPTED', clientRequestId, deduplicated: false };
   }
 

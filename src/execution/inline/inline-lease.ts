@@ -1,13 +1,15 @@
 import type { Readable } from 'node:stream';
 import type { HandlerEvent } from '#handler/events.js';
 import { LeaseLost, Refused, Unavailable } from '#handler/holder-errors.js';
-import type { Ending, FinishedStep, LeaseHolder, StoredResult } from '#handler/lease-holder.js';
+import type { Ending, FileToAttach, FinishedStep, LeaseHolder, StoredResult } from '#handler/lease-holder.js';
 import type { Question } from '#handler/question.js';
 import type { ErrorKind } from '#protocol/errors.js';
+import type { Attachment } from '#protocol/snapshots.js';
 import { SYSTEM_PRINCIPAL_ID } from '../../auth/auth-context.js';
 import { Database } from '../../database/database.js';
 import { JsonText } from '../../json/json-text.js';
 import { TaskBridgeError } from '../../errors.js';
+import { AttachFile } from '../../tasks/attach-file.js';
 import type { Lease } from '../../tasks/claim-tasks.js';
 import { LeaseLost as LeaseOver, TaskAside } from '../../tasks/domain/tasks.errors.js';
 import { EndAttempt, type Ending as Command } from '../../tasks/end-attempt.js';
@@ -21,6 +23,7 @@ import { FinishWorkerStep } from '../finish-worker-step.js';
 export interface HeldWith {
   readonly appendEvents: AppendWorkerEvents;
   readonly finishStep: FinishWorkerStep;
+  readonly attachFile: AttachFile;
   readonly endAttempt: EndAttempt;
   readonly attachments: AttachmentStore;
   readonly database: Database;
@@ -28,7 +31,7 @@ export interface HeldWith {
 }
 
 /** The content is at fault. */
-const REFUSALS: readonly ErrorKind[] = ['invalid', 'unprocessable', 'too_large'];
+const REFUSALS: readonly ErrorKind[] = ['invalid', 'unprocessable', 'too_large', 'forbidden', 'unsupported'];
 
 /** The lease of an attempt that runs in this process: the use-cases of a remote worker, without HTTP. */
 export class InlineLease implements LeaseHolder {
@@ -86,6 +89,18 @@ export class InlineLease implements LeaseHolder {
     this.renewedAt(sentAt);
     if (cancellationRequested) this.cancelled();
     return { eventId: Number(eventId), resultJson: result.json };
+  }
+
+  async attach(file: FileToAttach): Promise<Attachment> {
+    const sentAt = performance.now();
+    const {
+      leaseExpiresAt: _,
+      cancellationRequested,
+      ...attachment
+    } = await translated(() => this.uses.attachFile.execute(this.held, file, SYSTEM_PRINCIPAL_ID));
+    this.renewedAt(sentAt);
+    if (cancellationRequested) this.cancelled();
+    return attachment;
   }
 
   async renew(): Promise<void> {

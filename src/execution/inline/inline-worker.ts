@@ -13,6 +13,7 @@ import { Log } from '../../observability/log.js';
 import { inSpan } from '../../observability/observer.js';
 import { Trouble } from '../../observability/trouble.js';
 import { Rounds } from '../../rounds.js';
+import { AttachFile } from '../../tasks/attach-file.js';
 import { ClaimTasks, type Lease } from '../../tasks/claim-tasks.js';
 import { EndAttempt } from '../../tasks/end-attempt.js';
 import { payloadOf } from '../../tasks/store/suspensions.js';
@@ -74,6 +75,7 @@ export class InlineWorker extends OwnLeases {
     private readonly claimTasks: ClaimTasks,
     appendEvents: AppendWorkerEvents,
     finishStep: FinishWorkerStep,
+    attachFile: AttachFile,
     endAttempt: EndAttempt,
     attachments: AttachmentStore,
     private readonly database: Database,
@@ -83,7 +85,7 @@ export class InlineWorker extends OwnLeases {
     private readonly drain: DrainState,
   ) {
     super();
-    this.#heldWith = { appendEvents, finishStep, endAttempt, attachments, database, tasks };
+    this.#heldWith = { appendEvents, finishStep, attachFile, endAttempt, attachments, database, tasks };
     this.#claimTrouble = new Trouble(log, 'inline_worker.claim_failed', 'inline_worker.claim_recovered');
   }
 
@@ -201,8 +203,11 @@ export class InlineWorker extends OwnLeases {
   private async renew(): Promise<void> {
     if (this.#running.size === 0) return;
     const sentAt = performance.now();
-    const renewed = await renewLeases(this.database, this.held(), this.tasks.leaseSeconds).catch(() => []);
-    for (const token of renewed) this.#running.get(token)?.lease.renewedAt(sentAt);
+    const held = this.held();
+    const renewals = await renewLeases(this.database, held, this.tasks.leaseSeconds).catch(() => []);
+    for (const [i, { leaseToken }] of held.entries()) {
+      if (renewals[i]?.outcome === 'renewed') this.#running.get(leaseToken)?.lease.renewedAt(sentAt);
+    }
   }
 
   /** Looks for cancellations that came in elsewhere, and for leases that are no longer ours. */
