@@ -206,9 +206,10 @@ describe('a migration of the online kind', () => {
     ['no step', 'SELECT 1;\n', /has no step/],
     ['a step with an odd name', '-- step: One!\nSELECT 1;\n', /is not named/],
   ])('with %s is refused before it connects', async (_what, steps, line) => {
-    const name = '0010_next.sql';
     const directory = await mkdtemp(join(tmpdir(), 'online-'));
-    for (const shipped of await readMigrations()) {
+    const all = await readMigrations();
+    const name = `${String(all.length + 1).padStart(4, '0')}_next.sql`;
+    for (const shipped of all) {
       await copyFile(join(MIGRATIONS_DIRECTORY, shipped.name), join(directory, shipped.name));
     }
     await writeFile(join(directory, name), `-- oldest-build: 1\n-- online\n${steps}`);
