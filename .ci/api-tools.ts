@@ -1,8 +1,8 @@
 // The linters and generators of packages/api-clients. They have a lockfile of their own, so the service installs without them.
 import { execFile, type ExecFileOptions } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { installLocked } from '../test/support/locked-folder.js';
 
 const run = promisify(execFile);
 const folder = fileURLToPath(new URL('../packages/api-clients/', import.meta.url));
@@ -17,17 +17,6 @@ export async function apiTool(name: string, args: readonly string[]): Promise<vo
 }
 
 /** Installs what the lockfile names, unless it is there. */
-export async function installApiTools(): Promise<void> {
-  const [wanted, there] = await Promise.all([
-    readFile(`${folder}package-lock.json`, 'utf8').then(versionsIn),
-    readFile(`${folder}node_modules/.package-lock.json`, 'utf8').then(versionsIn, () => undefined),
-  ]);
-  if (there !== wanted) await run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: folder });
-}
-
-/** Leaves optional packages out, because the machine decides which of them are installed. */
-function versionsIn(lockfile: string): string {
-  const { packages } = JSON.parse(lockfile) as Record<'packages', Record<string, { version: string; optional?: true }>>;
-  const needed = Object.entries(packages).filter(([path, { optional }]) => path !== '' && !optional);
-  return JSON.stringify(needed.map(([path, { version }]) => `${path} ${version}`).sort());
+export function installApiTools(): Promise<void> {
+  return installLocked(folder);
 }

@@ -26,6 +26,16 @@ export interface Goal {
   readonly stretch?: Limit;
   readonly ours: (stage: Stage) => Promise<Side>;
   readonly yardstick: (stage: Stage) => Promise<Side>;
+  /** The settings of the yardstick, where it is another product. Printed below the row. */
+  readonly settings?: string;
+  /** Other products, measured in the same repetitions and printed below the row. Nothing judges them. */
+  readonly beside?: readonly Beside[];
+}
+
+export interface Beside {
+  /** The name of the product with its settings. */
+  readonly settings: string;
+  readonly side: (stage: Stage) => Promise<Side>;
 }
 
 export function meets(limit: Limit, value: number): boolean {

@@ -15,10 +15,12 @@ export interface Outcome {
   /** Ours divided by the yardstick, repetition by repetition. */
   readonly ratio: { readonly median: number; readonly lowest: number; readonly highest: number };
   /** The same for another build, when there is one: its median, and the median of ours divided by it. */
-  readonly before?: Series & { readonly ratio: number };
+  readonly before?: Compared;
+  /** The same for each of the goal's `beside`. */
+  readonly beside?: Readonly<Record<string, Compared>>;
 }
 
-type Sides = Record<'ours' | 'yardstick', Side> & { readonly before?: Side };
+export type Compared = Series & { readonly ratio: number };
 
 /** Interleaved, with another order in each repetition, so that other load of the machine affects all sides. */
 export async function measure(
@@ -28,31 +30,37 @@ export async function measure(
   before?: Stage,
 ): Promise<Outcome> {
   said('setting up');
-  const sides: Sides = {
-    yardstick: await goal.yardstick(stage),
-    ours: await goal.ours(stage),
-    ...(before && { before: await goal.ours(before) }),
-  };
-  const names = Object.keys(sides) as (keyof Sides)[];
-  const found: Record<keyof Sides, Finding[]> = { ours: [], yardstick: [], before: [] };
+  const sides = new Map<string, Side>([
+    ['yardstick', await goal.yardstick(stage)],
+    ['ours', await goal.ours(stage)],
+  ]);
+  if (before) sides.set('before', await goal.ours(before));
+  for (const { settings, side } of goal.beside ?? []) sides.set(settings, await side(stage));
+  const names = [...sides.keys()];
+  const found = new Map<string, Finding[]>(names.map((name) => [name, []]));
   for (let n = 0; n < stage.sizes.repetitions; n += 1) {
     said(`repetition ${n + 1} of ${stage.sizes.repetitions}`);
     for (const at of names.keys()) {
-      const name = names[(n + at) % names.length] as keyof Sides;
-      const finding = await (sides[name] as Side)();
+      const name = names[(n + at) % names.length] as string;
+      const finding = await (sides.get(name) as Side)();
       if (!Number.isFinite(finding.figure)) throw new Error(`${name}: ${finding.figure} is no figure`);
-      found[name].push(finding);
+      found.get(name)?.push(finding);
     }
   }
-  const ratios = ratiosOf(found.ours, found.yardstick);
+  const of = (name: string) => found.get(name) as Finding[];
+  const compared = (name: string): Compared => ({
+    ...seriesOf(of(name)),
+    ratio: median(ratiosOf(of('ours'), of(name))),
+  });
+  const ratios = ratiosOf(of('ours'), of('yardstick'));
+  const { beside } = goal;
   return {
     goal: goal.name,
-    ours: seriesOf(found.ours),
-    yardstick: seriesOf(found.yardstick),
+    ours: seriesOf(of('ours')),
+    yardstick: seriesOf(of('yardstick')),
     ratio: { median: median(ratios), lowest: Math.min(...ratios), highest: Math.max(...ratios) },
-    ...(sides.before && {
-      before: { ...seriesOf(found.before), ratio: median(ratiosOf(found.ours, found.before)) },
-    }),
+    ...(before && { before: compared('before') }),
+    ...(beside && { beside: Object.fromEntries(beside.map(({ settings }) => [settings, compared(settings)])) }),
   };
 }
 

@@ -30,15 +30,23 @@ export function tableRow(goal: Goal, { ours, yardstick, ratio, before }: Outcome
   return `${row(cells)}${before ? `  ${short(before.ratio)} of the build before` : ''}`;
 }
 
-/** The medians of each side's further figures. */
-export function details({ ours, yardstick, before }: Outcome): string[] {
+/** The settings of the yardstick, the medians of each side's further figures, and what was measured beside. */
+export function details(goal: Goal, { ours, yardstick, before, beside = {} }: Outcome): string[] {
   const names = Object.keys(ours.repetitions[0] ?? {}).filter((name) => name !== 'figure');
   const middle = (side: Outcome['ours'], name: string) =>
     short(median(side.repetitions.map((found) => found[name] ?? Number.NaN)));
-  return names.map((name) => {
-    const earlier = before ? `, the build before ${middle(before, name)}` : '';
-    return `        ${name}: ${middle(ours, name)}, yardstick ${middle(yardstick, name)}${earlier}`;
-  });
+  return [
+    ...(goal.settings === undefined ? [] : [goal.settings]),
+    ...names.map((name) => {
+      const earlier = before ? `, the build before ${middle(before, name)}` : '';
+      return `${name}: ${middle(ours, name)}, yardstick ${middle(yardstick, name)}${earlier}`;
+    }),
+    ...Object.entries(beside).flatMap(([settings, other]) => [
+      settings,
+      `  ${short(other.median)} ${goal.unit}, ours is ${short(other.ratio)} of it`,
+      ...names.map((name) => `  ${name}: ${middle(other, name)}`),
+    ]),
+  ].map((line) => `        ${line}`);
 }
 
 /** The machine and the date, without which a figure means nothing. */

@@ -15,12 +15,18 @@ const AUTHORIZATION = `Authorization: Bearer ${WORKER_TOKEN}\r\n`;
 
 let created = 0;
 
-export async function create(connection: HttpConnection, owners = OWNERS): Promise<void> {
+const INPUT = { prompt: 'Summarise the attached report in three sentences.', temperature: 0.2, model: 'any' };
+
+export async function create(
+  connection: HttpConnection,
+  owners = OWNERS,
+  { taskType, input }: { readonly taskType: string; readonly input: object } = { taskType: 'bench.wait', input: INPUT },
+): Promise<void> {
   created += 1;
   const answer = await connection.post('/api/v1/tasks', `X-Principal-Id: owner-${created % owners}\r\n`, {
     clientRequestId: randomUUID(),
-    taskType: 'bench.wait',
-    input: { prompt: 'Summarise the attached report in three sentences.', temperature: 0.2, model: 'any' },
+    taskType,
+    input,
     metadata: { source: 'bench' },
   });
   expected(201, answer);

@@ -26,6 +26,8 @@ const { values } = parseArgs({
     repetitions: { type: 'string' },
     /** Seconds of one repetition of a rate. Profiles need more. */
     seconds: { type: 'string' },
+    /** Tasks of a drain. */
+    backlog: { type: 'string' },
     /** The folder of another build of the service, measured in the same run. */
     before: { type: 'string' },
     /** A folder for CPU profiles of the service. */
@@ -52,7 +54,8 @@ async function outcomeOf(goal: Goal): Promise<Outcome | { readonly goal: string;
   const sizes = values.smoke ? SMOKE : FULL;
   const repetitions = Number(values.repetitions ?? sizes.repetitions);
   const seconds = Number(values.seconds ?? sizes.seconds);
-  const stageFor = (folder: string) => new Stage({ ...sizes, repetitions, seconds }, folder, values.profiles);
+  const backlog = Number(values.backlog ?? sizes.backlog);
+  const stageFor = (folder: string) => new Stage({ ...sizes, repetitions, seconds, backlog }, folder, values.profiles);
   const stage = stageFor(build);
   const before = values.before === undefined ? undefined : stageFor(resolve(values.before));
   const open = [before, stage].filter((one) => one !== undefined);
@@ -77,7 +80,7 @@ async function run(goals: readonly Goal[]): Promise<boolean> {
   for (const goal of goals) {
     const outcome = await outcomeOf(goal);
     if ('void' in outcome) console.log(`${goal.name.padEnd(6)}VOID: ${outcome.void}`);
-    else console.log([tableRow(goal, outcome), ...details(outcome)].join('\n'));
+    else console.log([tableRow(goal, outcome), ...details(goal, outcome)].join('\n'));
     outcomes.push(outcome);
   }
   await writeFile(values.json, `${JSON.stringify({ ...circumstances(build), outcomes }, undefined, 1)}\n`);

@@ -14,6 +14,20 @@ export interface Sizes {
   readonly manyTasks: number;
   readonly idleWorkers: number;
   readonly returning: number;
+  /** Tasks of a drain, and of a drain by remote workers. */
+  readonly backlog: number;
+  readonly remoteTasks: number;
+  /** Owners of a drained backlog. */
+  readonly owners: number;
+  /** Tasks that wait beside a claim of one, and their owners. */
+  readonly waiting: number;
+  readonly waitingOwners: number;
+  /** Claims of one in a repetition. At most 50: the smaller queue has 100 tasks. */
+  readonly claims: number;
+  /** Streams of tokens to begin the search with, and the most. */
+  readonly streams: readonly [number, number];
+  /** Tasks with ten steps in a repetition. */
+  readonly stepTasks: number;
 }
 
 export const FULL: Sizes = {
@@ -29,6 +43,14 @@ export const FULL: Sizes = {
   manyTasks: 10_000,
   idleWorkers: 1_000,
   returning: 2_000,
+  backlog: 20_000,
+  remoteTasks: 3_000,
+  owners: 100,
+  waiting: 1_000_000,
+  waitingOwners: 10_000,
+  claims: 30,
+  streams: [100, 1_600],
+  stepTasks: 20,
 };
 
 /** All goals once and small: a test of the bench, without a meaning for speed. */
@@ -45,4 +67,12 @@ export const SMOKE: Sizes = {
   manyTasks: 20,
   idleWorkers: 10,
   returning: 10,
+  backlog: 60,
+  remoteTasks: 60,
+  owners: 4,
+  waiting: 300,
+  waitingOwners: 30,
+  claims: 3,
+  streams: [2, 4],
+  stepTasks: 1,
 };

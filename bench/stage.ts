@@ -2,12 +2,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import pg from 'pg';
 import { createTestDatabase, type TestDatabase } from '../test/support/postgres.js';
 import { startRedis, type TestRedis } from '../test/support/redis.js';
 import { startBuilt } from './built-service.js';
 import { Child } from './child.js';
 import type { Sizes } from './sizes.js';
-import { cpuSeconds, rssKiB } from './usage.js';
+import { installPeers } from './peers.js';
+import { cpuSeconds, familyCpuSeconds, postmasterPid, rssKiB } from './usage.js';
 
 const HOST_MODULE = fileURLToPath(new URL('host-module.mjs', import.meta.url));
 
@@ -25,6 +27,7 @@ export interface Served {
 /** Starts everything that a goal needs, and ends it. */
 export class Stage {
   readonly #endings: (() => Promise<unknown>)[] = [];
+  #postmaster: number | undefined;
 
   constructor(
     readonly sizes: Sizes,
@@ -38,6 +41,14 @@ export class Stage {
     const database = await createTestDatabase();
     this.atEnd(() => database.drop());
     return database;
+  }
+
+  /** A superuser's session. */
+  async connection({ superuserUrl }: TestDatabase): Promise<pg.Client> {
+    const client = new pg.Client({ connectionString: superuserUrl });
+    await client.connect();
+    this.atEnd(() => client.end());
+    return client;
   }
 
   child(program: string): Child {
@@ -59,9 +70,32 @@ export class Stage {
     return redis;
   }
 
-  /** Starts the service as `npm start` does, with Redis, remote workers, and a handler that appends on command. */
+  /** A program of bench/peers, whose packages are installed first where they are not. */
+  async peer(program: string): Promise<Child> {
+    await installPeers();
+    return this.child(`peers/${program}`);
+  }
+
+  /** Starts the service as `npm start` does, with Redis, remote workers, and the handlers of host-module.mjs. */
   async service(env: Readonly<Record<string, string>> = {}): Promise<Served> {
-    const [database, redis, folder] = [await this.database(), await this.redis(), await this.folder()];
+    const [served] = (await this.replicas(1, env)) as [Served];
+    return served;
+  }
+
+  /** Replicas of the service, with one database and one Redis. */
+  async replicas(count: number, env: Readonly<Record<string, string>> = {}): Promise<Served[]> {
+    const [database, redis] = [await this.database(), await this.redis()];
+    const served: Served[] = [];
+    while (served.length < count) served.push(await this.replica(database, redis, env));
+    return served;
+  }
+
+  private async replica(
+    database: TestDatabase,
+    redis: TestRedis,
+    env: Readonly<Record<string, string>>,
+  ): Promise<Served> {
+    const folder = await this.folder();
     const control = join(folder, 'control');
     const { url, pid, stop } = await startBuilt(this.build, folder, {
       env: {
@@ -76,6 +110,12 @@ export class Stage {
     });
     this.atEnd(stop);
     return { url, control, database, redis, cpuSeconds: () => cpuSeconds(pid), rssKiB: () => rssKiB(pid) };
+  }
+
+  /** The CPU of PostgreSQL, all databases and processes together. */
+  async postgresCpuSeconds({ superuserUrl }: TestDatabase): Promise<number> {
+    this.#postmaster ??= await postmasterPid(superuserUrl);
+    return familyCpuSeconds(this.#postmaster);
   }
 
   /** The same, without tasks. */

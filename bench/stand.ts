@@ -9,6 +9,7 @@ import { startRedis } from '../test/support/redis.js';
 import { startBuilt } from './built-service.js';
 import { Contender } from './contender.js';
 import { HttpConnection } from './http-connection.js';
+import { postmasterPid } from './usage.js';
 
 const DATABASE = 'bench';
 const CONNECTIONS = 16;
@@ -48,13 +49,12 @@ export class Stand {
       endings.add(() => cluster.stop());
       const redis = await startRedis();
       endings.add(() => redis.stop());
-      const { rows } = await connected(cluster.superuserUrl('postgres'), async (db) => {
+      const url = cluster.superuserUrl('postgres');
+      await connected(url, async (db) => {
         for (const setting of SETTINGS) await db.query(`ALTER SYSTEM SET ${setting}`);
-        return db.query<{ pid: string }>(
-          `SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1) AS pid, pg_reload_conf()`,
-        );
+        await db.query('SELECT pg_reload_conf()');
       });
-      return new Stand(cluster, Number(rows[0]?.pid), redis.url, endings);
+      return new Stand(cluster, await postmasterPid(url), redis.url, endings);
     } catch (error) {
       await endings.run();
       throw error;

@@ -28,6 +28,8 @@ export class Subscriber {
     target: Target,
     received: (subscriber: Subscriber, eventId: number) => void,
     broken: (why: string) => void,
+    /** Gets all that came, also what is no event. */
+    tap: (chunk: Buffer) => void = () => undefined,
   ) {
     this.last = target.lastEventId;
     const { hostname, port } = new URL(target.url);
@@ -54,6 +56,7 @@ export class Subscriber {
         }
       }
       ids.read(chunk);
+      tap(chunk);
     };
     this.#socket = connect({
       host: hostname,

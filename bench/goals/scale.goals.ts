@@ -6,7 +6,7 @@ import { median } from '../median.js';
 import type { Served, Stage } from '../stage.js';
 import type { Gathering } from '../swarm-process.js';
 import { connections, runningTasks } from '../tasks.js';
-import { rssKiB } from '../usage.js';
+import { redisCpuSeconds, rssKiB } from '../usage.js';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /** How long memory settles after the connections. */
@@ -138,13 +138,7 @@ function redisCpuInTurn(tasksOf: (stage: Stage) => number) {
   return async (stage: Stage): Promise<Side> => {
     const serving = await throughRedis(stage, tasksOf(stage));
     const drive = await inTurn(stage, serving);
-    const redisCpu = async () => {
-      const info = String(await serving.served.redis.cli('INFO', 'cpu'));
-      return [...info.matchAll(/^used_cpu_(?:sys|user):([\d.]+)/gm)].reduce(
-        (sum, [, seconds]) => sum + Number(seconds),
-        0,
-      );
-    };
+    const redisCpu = () => redisCpuSeconds(serving.served.redis);
     return async () => {
       const before = await redisCpu();
       const { deliveries } = await drive();

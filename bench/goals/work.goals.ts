@@ -39,7 +39,8 @@ async function overHttp(stage: Stage): Promise<Side> {
   };
 }
 
-async function withoutHttp(stage: Stage): Promise<Side> {
+/** W1's loop over the SQL. */
+export async function withoutHttp(stage: Stage): Promise<Side> {
   const database = await stage.database();
   const child = stage.child('yardsticks/bare-worker.ts');
   await child.call('start', database.appUrl);

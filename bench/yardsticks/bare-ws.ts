@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { answerCalls } from '../child.js';
 import { TEXT } from '../text.js';
+import { speak } from '../tokens.mjs';
 
 // The smallest server that has the events itself: one buffer for each event, sent to every socket of its task. It stores, checks
 // and resumes nothing.
@@ -19,18 +20,18 @@ interface Task {
 let tasks: Task[] = [];
 let byId = new Map<string, Task>();
 
-function publish(task: Task): void {
-  const event = nextEvent(task);
+function publish(task: Task, text = TEXT): void {
+  const event = nextEvent(task, text);
   for (const socket of task.sockets) socket.send(event, { binary: false });
   if (task.responses.length === 0) return;
   const framed = Buffer.concat([Buffer.from(`id: ${task.last}\ndata: `), event, Buffer.from('\n\n')]);
   for (const response of task.responses) response.write(framed);
 }
 
-function nextEvent(task: Task): Buffer {
+function nextEvent(task: Task, text: string): Buffer {
   task.last += 1;
   const { taskId, last: eventId } = task;
-  const payload = { message: TEXT, level: 'info' };
+  const payload = { message: text, level: 'info' };
   const createdAt = new Date().toISOString();
   return Buffer.from(JSON.stringify({ type: 'TASK_MESSAGE', taskId, eventId: String(eventId), createdAt, payload }));
 }
@@ -47,7 +48,7 @@ answerCalls({
   async start(taskIds: readonly string[], controlPath: string, history = 0): Promise<string> {
     tasks = taskIds.map((taskId) => ({ taskId, sockets: [], responses: [], last: 0, history: [] }));
     byId = new Map(tasks.map((task) => [task.taskId, task]));
-    for (const task of tasks) for (let n = 0; n < history; n += 1) task.history.push(nextEvent(task));
+    for (const task of tasks) for (let n = 0; n < history; n += 1) task.history.push(nextEvent(task, TEXT));
     const http = createServer(stream);
     new WebSocketServer({ server: http, perMessageDeflate: false }).on('connection', (socket) => {
       socket.on('error', () => undefined);
@@ -68,5 +69,13 @@ answerCalls({
     }).listen(controlPath);
     await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', 4096, resolve));
     return `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
+  },
+
+  /** Tokens of the first `below` tasks for `seconds`: see host-module.mjs. */
+  async tokens({ below, seconds, perSecond }: { below: number; seconds: number; perSecond: number }) {
+    const chosen = tasks.slice(0, below);
+    const tokens = Math.ceil(seconds * perSecond);
+    await Promise.all(chosen.map((task) => speak((token) => publish(task, token), tokens, perSecond)));
+    return { streams: chosen.length, tokens };
   },
 });

@@ -91,6 +91,11 @@ export const METRICS = {
     help: 'Age of the oldest ended task that is still stored',
     labels: [],
   },
+  oldest_xmin_age_transactions: {
+    kind: 'gauge',
+    help: 'How many transactions ago the oldest snapshot was taken that keeps PostgreSQL from removing dead rows',
+    labels: [],
+  },
   ready: {
     kind: 'gauge',
     help: '1 for each ready part; the part all is the answer of /ready',

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database.js';
+import { readXminAge } from '../database/xmin-age.js';
 import { within } from '../deadline.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { type Backlog, readBacklog } from './store/read-backlog.js';
@@ -8,7 +9,12 @@ import { type Backlog, readBacklog } from './store/read-backlog.js';
 const KEPT_MS = 2_000;
 const PATIENCE_MS = 1_000;
 
-const UNKNOWN: Backlog = {
+/** What the database alone can tell, for all replicas. */
+interface Measured extends Backlog {
+  readonly xminAge: number;
+}
+
+const UNKNOWN: Measured = {
   waiting: Number.NaN,
   running: Number.NaN,
   suspended: Number.NaN,
@@ -16,12 +22,13 @@ const UNKNOWN: Backlog = {
   oldestSeconds: Number.NaN,
   oldestClaimableSeconds: Number.NaN,
   oldestEndedSeconds: Number.NaN,
+  xminAge: Number.NaN,
 };
 
-/** Measures the waiting work and its age. The figures come from PostgreSQL, so they are the same on every replica. */
+/** Measures the waiting work and its age, and what holds back VACUUM. The figures come from PostgreSQL, so they are the same on every replica. */
 @Injectable()
 export class MeasureBacklog {
-  #underWay: Promise<Backlog> | undefined;
+  #underWay: Promise<Measured> | undefined;
   #validUntil = 0;
 
   constructor(
@@ -41,13 +48,18 @@ export class MeasureBacklog {
     this.metrics.set('oldest_non_terminal_age_seconds', backlog.oldestSeconds);
     this.metrics.set('oldest_claimable_age_seconds', backlog.oldestClaimableSeconds);
     this.metrics.set('oldest_ended_age_seconds', backlog.oldestEndedSeconds);
+    this.metrics.set('oldest_xmin_age_transactions', backlog.xminAge);
   }
 
-  private async read(): Promise<Backlog> {
+  private async read(): Promise<Measured> {
     try {
-      const backlog = await readBacklog(this.database);
+      const [backlog, xminAge] = await Promise.all([
+        readBacklog(this.database),
+        // An installation may have taken a view of PostgreSQL from this role.
+        readXminAge(this.database).catch(() => Number.NaN),
+      ]);
       this.#validUntil = performance.now() + KEPT_MS;
-      return backlog;
+      return { ...backlog, xminAge };
     } catch {
       // Readiness shows the outage, and writers get 503.
       return UNKNOWN;

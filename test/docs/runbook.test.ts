@@ -27,6 +27,8 @@ describe('Each query of the runbook', () => {
   let database: TestDatabase;
   let service: Service;
   let superuser: pg.Client;
+  /** Has an old snapshot. */
+  let reader: pg.Client;
   let client: Client;
   let worker: WorkerClient;
   /** The expected rows of each query, by its mark. */
@@ -53,6 +55,12 @@ describe('Each query of the runbook', () => {
 
     await create('runbook.waiting');
     expected['waiting tasks'] = [{ task_type: 'runbook.waiting', count: '1' }];
+
+    reader = new pg.Client({ connectionString: database.superuserUrl, application_name: 'a report' });
+    await reader.connect();
+    await reader.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+    const { rows: self } = await reader.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+    expected['oldest snapshots'] = [{ holder: `session ${self[0]?.pid}`, application_name: 'a report' }];
 
     const suspended = await create('runbook.old');
     await worker.suspend(await worker.lease('runbook.old'), question());
@@ -89,6 +97,7 @@ describe('Each query of the runbook', () => {
 
   afterAll(async () => {
     await service.stop();
+    await reader.end();
     await superuser.end();
     await database.drop();
   });

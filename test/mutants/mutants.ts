@@ -42,6 +42,17 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: { file: 'test/live-log/live-log-faults.test.ts', tests: 'drops events' },
   },
   {
+    name: 'nobody sees who keeps dead rows',
+    changes: [
+      {
+        file: 'src/database/xmin-age.ts',
+        from: 'greatest(age(a.backend_xmin), age(a.backend_xid)) AS age',
+        to: '0 AS age',
+      },
+    ],
+    caughtBy: { file: 'test/observability/metrics.test.ts', tests: 'keeps PostgreSQL from removing' },
+  },
+  {
     name: 'no head comparison',
     changes: [{ file: 'src/following/hub.ts', from: 'this.compareHeads().catch(', to: 'Promise.resolve().catch(' }],
     caughtBy: { file: 'test/live-log/live-log-faults.test.ts', tests: 'loses the last of' },

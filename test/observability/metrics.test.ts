@@ -177,6 +177,22 @@ describe('/metrics', () => {
     await until('they are over', (m) => m.of('tasks') === 0 && m.find('oldest_non_terminal_age_seconds') === 0);
   }, 60_000);
 
+  it('shows how long a reader keeps PostgreSQL from removing dead rows', async () => {
+    // More than the sessions of a busy service hold for a moment.
+    const many = 200;
+    const age = (m: Metrics) => m.of('oldest_xmin_age_transactions');
+    await connected(database.superuserUrl, async (reader) => {
+      await reader.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+      await reader.query('SELECT count(*) FROM taskbridge.proj_tasks');
+      await connected(database.superuserUrl, async (writer) => {
+        for (let n = 0; n < many; n += 1) await writer.query('SELECT pg_current_xact_id()');
+      });
+      await until('the reader is seen', (m) => age(m) >= many);
+      await reader.query('COMMIT');
+    });
+    await until('it has gone', (m) => age(m) < many);
+  }, 60_000);
+
   it('counts who goes on over a less capable transport, and nobody else', async () => {
     const fallbacks = (await scrape()).of('fallbacks_total');
     const taskId = (await client.create({ clientRequestId: uniqueId(), taskType: 'demo.sleep', input: { ms: 60_000 } }))

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { FULL } from '../../bench/sizes.js';
+import { Tally } from '../../bench/tally.mjs';
 import { cpuSeconds, familyCpuSeconds } from '../../bench/usage.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -18,6 +19,10 @@ interface Report {
     readonly ratio: { readonly median: number };
     readonly ours: { readonly repetitions: readonly { readonly figure: number }[] };
   }[];
+}
+
+interface SoakReport {
+  readonly samples: readonly { readonly phase: string; readonly xminAge: number }[];
 }
 
 interface PairedReport {
@@ -51,6 +56,7 @@ function program(file: string) {
 
 const bench = program('bench/run.ts');
 const paired = program('bench/paired.ts');
+const soak = program('bench/soak.ts');
 
 let folder: string;
 
@@ -75,6 +81,34 @@ describe('The bench', () => {
     }
   }, 120_000);
 
+  it('measures the queue beside the peers, and prints their settings', async () => {
+    const goals = ['G15', 'G16', 'G17b', 'G18b', 'G19', 'G20b', 'W4'];
+    const json = join(folder, 'queue.json');
+    const { code, stdout, stderr } = await bench('--smoke', '--only', goals.join(), '--json', json);
+    expect({ code, stderr: stderr.replace(/^installing the peers: npm ci in .*\n/, '') }).toEqual({
+      code: 0,
+      stderr: '',
+    });
+    expect(stdout).toMatch(/^ +graphile-worker 0\.18\.0: concurrentJobs:24,maxPoolSize:25$/m);
+    expect(stdout).toMatch(/^ +pg-boss 12\.38\.0: batchSize:500,burstWhenBatchFull:true\n +[\d.]+ tasks\/s, ours is /m);
+    expect(stdout).toMatch(/^ +bullmq 6\.7\.0: concurrency:50, appendonly:yes,appendfsync:always\n +[\d.]+ /m);
+    const { outcomes } = JSON.parse(await readFile(json, 'utf8')) as Report;
+    expect(outcomes.map(({ goal }) => goal)).toEqual(goals);
+    for (const { ratio } of outcomes) expect(ratio.median).toBeGreaterThan(0);
+  }, 300_000);
+
+  it('has a run void in which a task was lost, or ran twice', async () => {
+    const tally = new Tally(20);
+    for (const ran of ['a', 'b']) tally.ran(ran);
+    await tally.reaches(2);
+    await expect(tally.reaches(3)).rejects.toThrow('1 of 3 tasks never ran');
+    tally.ran('a');
+    await expect(tally.reaches(2)).rejects.toThrow('2 tasks ran of 2, 1 once more');
+    tally.begin();
+    for (const ran of ['a', 'b']) tally.ran(ran);
+    await tally.reaches(2);
+  });
+
   it('names the goals that there are when it is asked for another one, and measures nothing', async () => {
     const { code, stdout, stderr } = await bench('--only', 'G99');
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
@@ -85,11 +119,47 @@ describe('The bench', () => {
     const { code, stdout } = await bench('--list');
     expect(code).toBe(0);
     expect(stdout).toMatch(/^G1 +fan-out through Redis, steady, beside bare ws$/m);
-    for (let goal = 1; goal <= 14; goal += 1) expect(stdout).toMatch(new RegExp(`^G${goal} `, 'm'));
+    for (let goal = 1; goal <= 20; goal += 1) expect(stdout).toMatch(new RegExp(`^G${goal} `, 'm'));
   });
 
   it('repeats each side five times', () => {
     expect(FULL.repetitions).toBeGreaterThanOrEqual(5);
+  });
+});
+
+describe('The soak of the queue', () => {
+  /** Some seconds of churn. What it takes depends on the machine, so how long a claim takes is judged, and no reason to fail. */
+  const short = ['--queue', '--minutes', '0.08', '--every', '1', '--limit', '100'];
+  let json: string;
+
+  beforeAll(() => {
+    json = join(folder, 'soak.json');
+  });
+
+  it('finds the queue flat after the reader and VACUUM', async () => {
+    const { code, stdout, stderr } = await soak(...short, '--json', json);
+    expect({ code, stderr, stdout }).toEqual({ code: 0, stderr: '', stdout: expect.stringMatching(/^ok {2}dead/m) });
+    expect(stdout).toMatch(/^phase +s +claims\/s .*\nbefore /);
+    expect(stdout).toMatch(/\nok {2}dead rows .*\nok {2}claim p50 .*\nok {2}size of the indexes .*\n$/);
+    const { samples } = JSON.parse(await readFile(json, 'utf8')) as SoakReport;
+    const ages = (wanted: string) => samples.filter(({ phase }) => phase === wanted).map(({ xminAge }) => xminAge);
+    // The gauge sees the reader come and go.
+    expect(Math.max(...ages('reader'))).toBeGreaterThan(Math.max(...ages('before'), ...ages('after')));
+  }, 120_000);
+
+  it('fails while the reader stays: then VACUUM removes nothing, and the indexes grow', async () => {
+    const { code, stdout } = await soak(...short, '--keep-reader', '--json', json);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/^NO {2}dead rows that VACUUM left: \d{3,}, at most 50$/m);
+    expect(stdout).toMatch(/^NO {2}size of the indexes at the end, to that soon after the reader: /m);
+  }, 120_000);
+
+  it.each([
+    [[], '--queue says what to soak: npm run soak -- --queue'],
+    [['--queue', '--minutes', '0'], '--minutes takes a number above 0, not 0'],
+    [['--queue', '--every', 'often'], '--every takes a number above 0, not often'],
+  ])('refuses %j in one line', async (args, line) => {
+    expect(await soak(...args)).toEqual({ code: 1, stdout: '', stderr: `${line}\n` });
   });
 });
 

@@ -21,7 +21,10 @@ interface Manifest {
 }
 
 interface Lockfile {
-  readonly packages: Record<string, { readonly hasInstallScript?: boolean; readonly resolved?: string }>;
+  readonly packages: Record<
+    string,
+    { readonly version?: string; readonly hasInstallScript?: boolean; readonly resolved?: string }
+  >;
 }
 
 const manifest = JSON.parse(read('package.json')) as Manifest;
@@ -62,6 +65,22 @@ describe('package-lock.json', () => {
   it('names no host, so that it installs from whatever registry a machine uses', () => {
     const resolved = Object.values(lockfile.packages).flatMap((installed) => installed.resolved ?? []);
     expect(resolved).toEqual(['packages/no-phone-numbers']);
+  });
+});
+
+describe('bench/peers', () => {
+  const peers = JSON.parse(read('bench/peers/package.json')) as Pick<Manifest, 'dependencies' | 'overrides'>;
+  const locked = JSON.parse(read('bench/peers/package-lock.json')) as Lockfile;
+
+  it('pins every version exactly, names no host, and is no part of what the service installs', () => {
+    for (const [name, version] of Object.entries({ ...peers.dependencies, ...peers.overrides })) {
+      expect(version).toMatch(/^\d+\.\d+\.\d+$/);
+      expect(locked.packages[`node_modules/${name}`]?.version).toBe(version);
+    }
+    expect(Object.values(locked.packages).flatMap(({ resolved }) => resolved ?? [])).toEqual([]);
+    const installed = Object.keys(lockfile.packages);
+    const names = ['graphile-worker', 'pg-boss', 'bullmq'].map((name) => `node_modules/${name}`);
+    expect(names.filter((name) => installed.includes(name))).toEqual([]);
   });
 });
 
