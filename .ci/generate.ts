@@ -86,7 +86,15 @@ export function withProtocolTables(page: string, settings: Readonly<Record<strin
 }
 
 /** What the multiplex adds to the frames of one task. */
-const MULTIPLEX_FRAMES = ['CAUGHT_UP', 'SUBSCRIPTION_ENDED', 'ERROR', 'RECONNECT', 'multiplexHeartbeat'] as const;
+const MULTIPLEX_FRAMES = [
+  'CAUGHT_UP',
+  'SUBSCRIPTION_ENDED',
+  'ERROR',
+  'AUTH_EXPIRING',
+  'AUTHENTICATED',
+  'RECONNECT',
+  'multiplexHeartbeat',
+] as const;
 
 /** What a feed of changes adds. */
 const CHANGES_FRAMES = ['CHANGES_CONFIRMED', 'CHANGE', 'CHANGES_CAUGHT_UP', 'CHANGES_ENDED'] as const;

@@ -54,6 +54,17 @@ export const METRICS = {
     labels: ['use_case', 'outcome'],
     buckets: REQUEST_SECONDS,
   },
+  snapshot_output_seconds: {
+    kind: 'histogram',
+    help: 'From the request for a snapshot with output to its text, waiting for a turn included',
+    labels: [],
+    buckets: REQUEST_SECONDS,
+  },
+  snapshot_outputs_truncated_total: {
+    kind: 'counter',
+    help: 'Snapshots with output that lack older text',
+    labels: [],
+  },
   http_request_duration_seconds: {
     kind: 'histogram',
     help: 'HTTP requests to the end of their answer, by route template',
@@ -64,6 +75,12 @@ export const METRICS = {
     kind: 'counter',
     help: 'Calls of the attachment store that failed because it does not answer or has no room: put, open, remove',
     labels: ['operation'],
+  },
+  worker_signals_waiting: { kind: 'gauge', help: 'Calls of remote workers that wait for signals', labels: [] },
+  follow_tokens_refused: {
+    kind: 'gauge',
+    help: '1 while this replica cannot read which follow tokens were revoked; after 2 s it refuses all of them',
+    labels: [],
   },
   tasks_aside: {
     kind: 'gauge',

@@ -65,6 +65,8 @@ export abstract class StreamWriter extends Connection {
   }
 
   override look(now: number): void {
+    super.look(now);
+    if (this.why) return;
     const isSilent = !this.#hasSent && now - this.#silentSince >= (this.#beat?.everyMs ?? Infinity);
     if (isSilent || this.#hasSent) this.#silentSince = now;
     this.#hasSent = false;

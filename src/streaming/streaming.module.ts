@@ -18,9 +18,11 @@ import { LiveLogConfig } from '../live-log/live-log.config.js';
 import { InProcessLiveLog } from '../live-log/in-process-live-log.js';
 import { LiveLog } from '../tasks/ports/live-log.js';
 import { OpenSubscription } from '../following/open-subscription.js';
+import { PageBackwards } from '../following/page-backwards.js';
 import { PollEvents } from './poll-events.js';
 import { RedisLiveLog } from '../live-log/redis-live-log.js';
 import { Streams } from './streams.js';
+import { TasksModule } from '../tasks/tasks.module.js';
 import { Upgrades } from './web-socket/upgrades.js';
 import { TasksGateway } from './web-socket/web-socket.gateway.js';
 
@@ -36,6 +38,7 @@ export class StreamingModule {
     });
     return {
       module: StreamingModule,
+      imports: [TasksModule],
       global: true,
       controllers: [ChangesController, EventsController, AsyncApiController],
       providers: [
@@ -52,6 +55,7 @@ export class StreamingModule {
         Fallbacks,
         OpenSubscription,
         PollEvents,
+        PageBackwards,
         OriginPolicy,
         Upgrades,
         TasksGateway,

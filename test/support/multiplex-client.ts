@@ -75,7 +75,7 @@ export class MultiplexClient {
     tcp.uncork();
   }
 
-  subscribe(taskId: string, members: { lastEventId?: string | null; ref?: string } = {}): void {
+  subscribe(taskId: string, members: { lastEventId?: string | null; from?: string; ref?: string } = {}): void {
     this.send({ action: 'subscribe', taskId, ...members });
   }
 

@@ -38,6 +38,10 @@ export class ApiClient {
     return this.request('GET', `/api/v1/tasks/${taskId}`, { headers });
   }
 
+  snapshotWithOutput(taskId: string, include = 'output'): Promise<Answer<Snapshot>> {
+    return this.request('GET', `/api/v1/tasks/${taskId}${searchOf({ include })}`);
+  }
+
   list(query: Query): Promise<Answer<TaskList>> {
     return this.request('GET', `/api/v1/tasks${searchOf(query)}`);
   }

@@ -127,6 +127,7 @@ export const FAILURES = {
   RESULT_TOO_LARGE: 'The result exceeds its [limit](#limits).',
   RESULT_NOT_STORABLE: 'The handler was done, and its result cannot be stored.',
   EVENT_REFUSED: 'The handler made an event that cannot be stored.',
+  ATTACHMENT_REFUSED: 'The handler attached a file that was refused.',
   STEP_OVERLAP: 'A step of the handler put something out while another one was open.',
   STEP_REPEATED: 'The handler ran two steps under one key.',
   EVENT_LIMIT_EXCEEDED: 'The task has as many events as a task may have.',

@@ -1,5 +1,6 @@
 import { EVENT_SCHEMAS, EVENT_TYPES, EVENTS, type TaskEvent } from './events.js';
 import { FEATURE_NAMES } from './features.js';
+import { FOLLOW_TOKEN } from './follow-tokens.js';
 import { CLIENT_ACTION_ID, CLIENT_REQUEST_ID, EVENT_ID, HEAD_EVENT_ID, STEP_KEY, TASK_TYPE, TASK_UUID } from './ids.js';
 import {
   anyJson,
@@ -18,6 +19,7 @@ import {
   type ObjectOf,
   oneOf,
   optional,
+  record,
   text,
   timestamp,
   type TypeOf,
@@ -39,6 +41,9 @@ const ATTACHMENT_MEMBERS = {
   contentType: text(),
   sizeBytes: integer(0),
   sha256: described('Of the bytes, in lower-case hex.', text({ pattern: '^[0-9a-f]{64}$' })),
+  source: optional(
+    described('`worker`: the executor of the task attached it. Absent: the create had it.', oneOf('worker')),
+  ),
 };
 const ATTACHMENT = object(ATTACHMENT_MEMBERS);
 export type Attachment = TypeOf<typeof ATTACHMENT>;
@@ -87,11 +92,47 @@ export const TASK_CHANGE = {
 
 const SUMMARY_MEMBERS = {
   ...STATE_MEMBERS,
-  attachments: described('In the order in which the create had them.', list(named<Attachment>('Attachment'))),
+  attachments: described(
+    'Those of the create in its order, then those of the executor.',
+    list(named<Attachment>('Attachment')),
+  ),
   result: optional(described('Of TASK_COMPLETED: any JSON.', anyJson())),
 };
 const SUMMARY = object(SUMMARY_MEMBERS);
-const SNAPSHOT = object({ ...SUMMARY_MEMBERS, input: anyObject() });
+
+const SHOWN_CHANNEL = object({
+  data: described('The text as of `headEventId`.', text()),
+  settled: described('The text as of `settledEventId`. No later event voids it.', text()),
+  truncated: described('Whether the beginning of a text is missing.', boolean()),
+});
+export type ShownChannel = TypeOf<typeof SHOWN_CHANNEL>;
+
+/** What a snapshot has with `include=output`. */
+export const OUTPUT_MEMBERS = {
+  output: described('What counts, by channel. Absent channels have no text that counts.', record(SHOWN_CHANNEL)),
+  settledEventId: described(
+    'The boundary: the last finished step, without any the head when the attempt began. Later events void what is after it, at most.',
+    HEAD_EVENT_ID,
+  ),
+  outputAfterEventId: described('`output` is made of the events after this one; 0: of all.', HEAD_EVENT_ID),
+};
+export type ShownOutput = ObjectOf<typeof OUTPUT_MEMBERS>;
+
+const SNAPSHOT = object({
+  ...SUMMARY_MEMBERS,
+  input: anyObject(),
+  output: optional(OUTPUT_MEMBERS.output),
+  settledEventId: optional(OUTPUT_MEMBERS.settledEventId),
+  outputAfterEventId: optional(OUTPUT_MEMBERS.outputAfterEventId),
+});
+
+/** What a stream that begins with a snapshot sends first: the snapshot with output, without what may be larger than a frame. */
+export const SNAPSHOT_FRAME_MEMBERS = (() => {
+  const { metadata: _m, attachments: _a, result: _r, ...members } = SUMMARY_MEMBERS;
+  const whole = { aside: optional(ASIDE), openSuspension: optional(QUESTION), failure: optional(FAILURE) };
+  return { ...members, ...whole, ...OUTPUT_MEMBERS };
+})();
+
 /** A task in a list. */
 export type TaskSummary = TypeOf<typeof SUMMARY>;
 /** A task by itself. */
@@ -176,6 +217,12 @@ const SERVICE = object({
 });
 export type Service = TypeOf<typeof SERVICE>;
 
+const FOLLOW_TOKEN_GIVEN = object({
+  token: FOLLOW_TOKEN,
+  expiresAt: described('By the clock of the database.', timestamp()),
+});
+export type FollowToken = TypeOf<typeof FOLLOW_TOKEN_GIVEN>;
+
 const SIGN_OF_LEASE = { leaseExpiresAt: timestamp(), cancellationRequested: boolean() };
 const RECEIPT = object({
   eventIds: described('For each event of the batch; those that were stored as one have the same.', list(EVENT_ID)),
@@ -191,8 +238,26 @@ const STEP_RECEIPT = object({
   ...SIGN_OF_LEASE,
 });
 export type StepReceipt = TypeOf<typeof STEP_RECEIPT>;
+const ATTACH_RECEIPT = object({ ...ATTACHMENT_MEMBERS, ...SIGN_OF_LEASE });
+export type AttachReceipt = TypeOf<typeof ATTACH_RECEIPT>;
 const RENEWED = object({ ...SIGN_OF_LEASE, cancelReason: optional(text()) });
 export type RenewedLease = TypeOf<typeof RENEWED>;
+const RENEWAL = object({
+  taskId: TASK_UUID,
+  leaseExpiresAt: optional(described('Of a lease that was extended.', timestamp())),
+  cancellationRequested: optional(boolean()),
+  cancelReason: optional(text()),
+  code: optional(described('Why it was not extended.', oneOf('LEASE_LOST', 'TASK_ASIDE'))),
+});
+/** What became of one of many leases: extended with `leaseExpiresAt` and `cancellationRequested`, or not, with `code`. */
+export type Renewal = TypeOf<typeof RENEWAL>;
+const SIGNAL = object({
+  type: described('A worker ignores a type that it does not know.', text({ examples: ['cancel'] })),
+  taskId: TASK_UUID,
+  attempt: integer(1),
+  cancelReason: described('Of a cancellation.', text()),
+});
+export type Signal = TypeOf<typeof SIGNAL>;
 const SUSPENDED = object({ suspendId: text(), eventId: EVENT_ID });
 const ENDED = object({ eventId: EVENT_ID });
 const FAILED = object({ eventId: EVENT_ID, willRetry: boolean() });
@@ -231,11 +296,15 @@ export const SCHEMAS = {
     nextAfterEventId: optional(
       described('The cursor to use next; absent when there was none and nothing came.', HEAD_EVENT_ID),
     ),
-    hasMore: described('Whether there is more after this page already.', boolean()),
+    nextBeforeEventId: optional(
+      described('Of a page before an event: the `beforeEventId` to use next; absent when it is empty.', EVENT_ID),
+    ),
+    hasMore: described('Whether there is more already: after this page, or before it with `beforeEventId`.', boolean()),
     headEventId: HEAD_EVENT_ID,
     terminal: described('Whether the terminal event is in or before this page.', boolean()),
   }),
   SuspendAnswer: ANSWER,
+  FollowToken: FOLLOW_TOKEN_GIVEN,
   Service: SERVICE,
   Health: object({ status: constant('ok') }),
   Readiness: object({
@@ -248,7 +317,12 @@ export const SCHEMAS = {
   Leases: object({ leases: described('Empty after the wait.', list(named<Lease>('Lease'))) }),
   WorkerReceipt: RECEIPT,
   StepReceipt: STEP_RECEIPT,
+  AttachReceipt: ATTACH_RECEIPT,
   RenewedLease: RENEWED,
+  Renewal: RENEWAL,
+  RenewedLeases: object({ leases: described('In the order of the request.', list(named<Renewal>('Renewal'))) }),
+  Signal: SIGNAL,
+  Signals: object({ signals: described('Empty after the wait.', list(named<Signal>('Signal'))) }),
   TaskSuspension: SUSPENDED,
   TaskEnd: ENDED,
   AttemptFailure: FAILED,

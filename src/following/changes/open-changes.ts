@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { AuthContext } from '../../auth/auth-context.js';
-import { demandScope } from '../../auth/authentication.guard.js';
+import { demandFollowToken, demandScope } from '../../auth/authentication.guard.js';
 import { Database } from '../../database/database.js';
 import { Observer } from '../../observability/observer.js';
 import { readPresent } from '../../tasks/store/read-changes.js';
@@ -33,6 +33,7 @@ export class OpenChanges {
   execute(auth: AuthContext, wanted: WantedChanges, transport: Transport): Promise<ChangeSubscription> {
     return this.observer.query('follow_changes', { principalId: auth.subject, transport }, async () => {
       demandScope(auth, 'tasks:read');
+      demandFollowToken(auth, { right: 'read', forOwner: true });
       const scope = scopeFor(auth, wanted);
       const sent = wanted.after ? cursorFrom(wanted.after) : undefined;
       const channel = await this.hub.attach(scope);

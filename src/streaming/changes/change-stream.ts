@@ -53,6 +53,7 @@ export class ChangeStream {
         const { changes, next, isLast } = await subscription.read();
         for (const change of changes) {
           if (writer.isFull && !(await writer.drained())) return { why: 'slow_consumer' };
+          writer.judgeCredential();
           if (subscription.isClosed) return { why: 'unsubscribed' };
           writer.sendChange(changeJson(change), change.cursor);
           this.metrics.increment('changes_delivered_total', { transport: writer.transport });

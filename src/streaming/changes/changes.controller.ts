@@ -2,14 +2,14 @@ import { Controller, Get, Header, Query, Req, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import type { AuthContext } from '../../auth/auth-context.js';
-import { Caller, Requires } from '../../auth/route.decorators.js';
+import { Caller, OpenToFollowTokens, Requires } from '../../auth/route.decorators.js';
 import { Produces } from '../../http/accept.guard.js';
 import { ApiErrors } from '../../http/api-errors.decorator.js';
 import { answers, TakesHeaders, TakesQuery } from '../../http/api-schemas.js';
 import { OriginPolicy } from '../../http/origin-policy.js';
 import { arrayOf, JsonText, writeObject } from '../../json/json-text.js';
 import { goneSignal } from '../gone-signal.js';
-import { SSE_HEADERS } from '../sse-writer.js';
+import { sseHeadersFor } from '../sse-writer.js';
 import { StreamingConfig } from '../streaming.config.js';
 import { changeJson } from './change-json.js';
 import { PollChangesDto, StreamChangesDto } from './changes.dto.js';
@@ -30,6 +30,7 @@ export class ChangesController {
 
   @Get()
   @Requires('tasks:read')
+  @OpenToFollowTokens('read', { forOwner: true })
   @Header('Cache-Control', 'no-store')
   @Header('Content-Type', 'application/json; charset=utf-8')
   @ApiOperation({
@@ -51,6 +52,7 @@ export class ChangesController {
   @Get('stream')
   @Produces('text/event-stream')
   @Requires('tasks:read')
+  @OpenToFollowTokens('read', { forOwner: true, inQuery: true })
   @ApiOperation({ operationId: 'streamChanges', summary: 'Follow what changes among tasks (Server-Sent Events)' })
   @TakesQuery('streamChanges')
   @TakesHeaders('Last-Event-ID')
@@ -65,10 +67,11 @@ export class ChangesController {
     @Res() response: Response,
   ): Promise<void> {
     this.origins.check(request);
-    const after = request.headers['last-event-id']?.toString() ?? query.after;
-    const wanted = { ...query, ...(after !== undefined && { after }) };
+    const { token: _token, ...asked } = query;
+    const after = request.headers['last-event-id']?.toString() ?? asked.after;
+    const wanted = { ...asked, ...(after !== undefined && { after }) };
     await this.followChanges.execute(caller, wanted, 'sse', ({ subscription, feed }) => {
-      if (request.method === 'HEAD') response.writeHead(200, SSE_HEADERS).end();
+      if (request.method === 'HEAD') response.writeHead(200, sseHeadersFor(request)).end();
       else feed(new ChangesSseWriter(response, this.config.streamMaxBufferedBytes, subscription.next));
     });
   }

@@ -62,6 +62,11 @@ export class PollChangesDto extends ChangesDto {
 }
 
 export class StreamChangesDto extends ChangesDto {
+  /** A follow token, which the guard has judged. */
+  @Optional()
+  @IsString()
+  token?: string;
+
   @Optional()
   @IsString()
   @MaxLength(MAX_CHANGES_CURSOR_LENGTH)

@@ -43,7 +43,7 @@ export class FollowChanges {
       };
       const feed = (writer: ChangeWriter, over?: () => void) => {
         isFed = true;
-        this.changeStream.execute(subscription, this.streams.join(writer), () => {
+        this.changeStream.execute(subscription, this.streams.join(writer, caller), () => {
           release();
           over?.();
         });

@@ -23,14 +23,18 @@ export class PollChanges {
     waitTimeoutMs: number,
     left: AbortSignal,
   ): Promise<Pick<Changes, 'changes' | 'next'>> {
-    const connection = this.streams.join(new Connection('long_poll'));
+    const connection = this.streams.join(new Connection('long_poll'), caller);
     try {
       return await this.followChanges.execute(caller, wanted, connection.transport, async ({ subscription }) => {
         const leave = () => subscription.close();
         left.addEventListener('abort', leave);
         connection.atEnd(leave);
         const isAnswered = left.aborted || connection.why !== undefined;
+        const { next } = subscription;
         const page = await this.first(subscription, performance.now() + (isAnswered ? 0 : waitTimeoutMs));
+        // Judged behind the reading: nothing is read with credentials that have ended.
+        connection.judgeCredential();
+        if (connection.why === 'credentials_ended') return { changes: [], next };
         page.changes.forEach(() => this.metrics.increment('changes_delivered_total', { transport: 'long_poll' }));
         return page;
       });

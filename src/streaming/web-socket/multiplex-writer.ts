@@ -1,3 +1,4 @@
+import type { Credential } from '../../auth/credential.js';
 import { TaskNotFound } from '../../tasks/domain/tasks.errors.js';
 import { TaskBridgeError } from '../../errors.js';
 import type { ChangeWriter } from '../changes/change-stream.js';
@@ -21,6 +22,10 @@ export class MultiplexWriter extends WebSocketWriter implements ChangeWriter {
   /** The silence is that of the connection, so its heartbeat names no task. */
   override heartbeat(): void {
     this.sendJson({ type: 'HEARTBEAT', live: true });
+  }
+
+  protected override credentialExpires({ auth }: Credential): void {
+    if (auth.expiresAt) this.sendJson({ type: 'AUTH_EXPIRING', expiresAt: auth.expiresAt.toISOString() });
   }
 
   override refuse(error: unknown, frame?: ClientFrame): void {

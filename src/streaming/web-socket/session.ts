@@ -1,12 +1,16 @@
+import type { IncomingMessage } from 'node:http';
 import type { WebSocket } from 'ws';
 import type { AuthContext } from '../../auth/auth-context.js';
+import type { Callers } from '../../auth/callers.js';
 import type { DrainState } from '../../drain-state.js';
+import { TooManyRequests } from '../../errors.js';
 import { runInStory, type Story } from '../../observability/correlation.js';
 import { AlreadySubscribed, FrameRefused, NotSubscribed } from './web-socket.errors.js';
 import { SubscribeChangesFrameDto } from './changes-frames.dto.js';
-import { SubscribeFrameDto, UnsubscribeFrameDto } from './client-frames.dto.js';
+import { AuthenticateFrameDto, SubscribeFrameDto, UnsubscribeFrameDto } from './client-frames.dto.js';
 import type { FollowChanges } from '../changes/follow-changes.js';
 import type { FollowStream } from '../follow-stream.js';
+import { snapshotFrame } from '../../tasks/http/dto/task-snapshot.js';
 import { MultiplexWriter } from './multiplex-writer.js';
 import type { Streams } from '../streams.js';
 import type { WebSocketWriter } from './web-socket-writer.js';
@@ -37,13 +41,17 @@ export class Session {
   #changes: Following | undefined;
   #deadline: NodeJS.Timeout | undefined;
   #hasSubscribed = false;
+  #isRenewing = false;
 
   constructor(
     socket: WebSocket,
     private readonly writer: WebSocketWriter,
-    private readonly caller: Promise<AuthContext>,
+    /** The handshake. */
+    private readonly request: IncomingMessage,
+    private caller: Promise<AuthContext>,
     private readonly story: Story,
     private readonly parts: {
+      readonly callers: Callers;
       readonly followStream: FollowStream;
       readonly followChanges: FollowChanges;
       readonly streams: Streams;
@@ -54,6 +62,7 @@ export class Session {
     // Frames that a client sends before its authentication stay in the network's buffers.
     socket.pause();
     void caller
+      .then((auth) => writer.authorise(parts.callers.credentialOf(auth)))
       .catch((error: unknown) => this.refuse(error))
       .finally(() => {
         // The time counts from here: slow credentials are no fault of the client.
@@ -69,7 +78,7 @@ export class Session {
     this.subscribes();
     const earlier = this.#followed.get(frame.taskId);
     if (!this.writer.carriesMany) {
-      if (frame.ref !== undefined) throw new FrameRefused('multiplex_only');
+      if (frame.ref !== undefined || frame.from !== undefined) throw new FrameRefused('multiplex_only');
       if (this.#hasSubscribed) throw new FrameRefused('second_subscribe');
     }
     this.#hasSubscribed = true;
@@ -86,6 +95,15 @@ export class Session {
     if (!following || following.isLeft) return this.writer.refuse(new NotSubscribed(), frame);
     following.isLeft = true;
     following.leave();
+  }
+
+  /** Frames behind it count with the newer credentials. */
+  authenticate({ token }: AuthenticateFrameDto): void {
+    if (!this.writer.carriesMany) throw new FrameRefused('multiplex_only');
+    if (this.endsNow()) return;
+    if (this.#isRenewing) return this.writer.refuse(new TooManyRequests(1), {});
+    this.#isRenewing = true;
+    this.caller = this.renewed(token).finally(() => (this.#isRenewing = false));
   }
 
   subscribeChanges(frame: SubscribeChangesFrameDto): void {
@@ -113,20 +131,38 @@ export class Session {
     this.writer.refuse(error);
   }
 
+  /** Those that are no better change nothing. */
+  private async renewed(token: string): Promise<AuthContext> {
+    const earlier = await this.caller;
+    try {
+      const auth = await runInStory(this.story, () => this.parts.callers.renewed(this.request, token, earlier));
+      if (this.writer.why) return earlier;
+      this.writer.authorise(this.parts.callers.credentialOf(auth));
+      this.writer.authenticated(auth);
+      return auth;
+    } catch (error) {
+      this.writer.refuse(error, {});
+      return earlier;
+    }
+  }
+
   /** Resolves when the stream has begun. Never rejects. */
   private async follow(frame: SubscribeFrameDto, following: Following, earlier?: Following): Promise<void> {
-    const { taskId, lastEventId: cursor } = frame;
+    const { taskId, lastEventId: cursor, from } = frame;
     const over = () => this.over(taskId, following);
     try {
       const caller = await this.caller.catch(() => undefined);
       if (!caller || this.writer.why) return over();
+      this.parts.callers.judgeAgain(caller);
       // A left subscription may still be ending. Its end comes before the next beginning.
       const after = earlier && endOf(earlier);
-      const wanted = { caller, taskId, cursor, transport: this.writer.transport, ...(after && { after }) };
+      const wanted = { caller, taskId, cursor, from, transport: this.writer.transport, ...(after && { after }) };
       await runInStory(this.story, () =>
         this.parts.followStream.execute(wanted, ({ subscription, feed, leave }) => {
           following.leave = leave;
           this.writer.confirm(subscription);
+          const snapshot = subscription.takeSnapshot();
+          if (snapshot) this.writer.snapshot(snapshotFrame(snapshot));
           if (following.isLeft) leave();
           feed(this.writer, over);
         }),
@@ -184,6 +220,7 @@ export class Session {
   private endsNow(): boolean {
     if (this.parts.drain.has('streams end')) this.writer.end('draining');
     if (this.writer.isOverrun) this.writer.end('slow_consumer');
+    this.writer.judgeCredential();
     return this.writer.why !== undefined;
   }
 }

@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream';
 import type { WebSocket } from 'ws';
+import type { AuthContext } from '../../auth/auth-context.js';
 import type { Frame, FrameName } from '#protocol/frames.js';
 import type { Batch } from '../../following/batches.js';
 import { closeAfter, closeAfterError } from './close-codes.js';
@@ -55,6 +56,16 @@ export class WebSocketWriter extends StreamWriter {
     });
   }
 
+  /** Newer credentials count. */
+  authenticated({ expiresAt }: AuthContext): void {
+    this.sendJson({ type: 'AUTHENTICATED', ...(expiresAt && { expiresAt: expiresAt.toISOString() }) });
+  }
+
+  /** The task as it is where the subscription begins. */
+  snapshot(frame: string): void {
+    this.socket.send(frame);
+  }
+
   /** Refuses a frame, or without a frame the client. */
   refuse(error: unknown, _frame?: ClientFrame): void {
     const { code, reason } = closeAfterError(error);
@@ -68,6 +79,7 @@ export class WebSocketWriter extends StreamWriter {
 
   override look(now: number): void {
     super.look(now);
+    if (this.why) return;
     if (this.#pings.isLost(now)) this.end('lost');
     else this.#pings.send(now);
   }

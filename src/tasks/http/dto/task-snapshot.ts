@@ -1,6 +1,12 @@
+import type { Frame } from '#protocol/frames.js';
+import { MAX_SENT_FRAME_BYTES, SHOWN_OUTPUT } from '#protocol/limits.js';
 import type { ChangedTask, TaskSnapshot, TaskSummary } from '#protocol/snapshots.js';
 import { JsonText, type WithText, writeObject } from '../../../json/json-text.js';
+import type { OutputSoFar } from '../../domain/output-so-far.js';
 import type { TaskView } from '../../store/read-task-view.js';
+
+/** The members of the output but the texts, and the lines of SSE. */
+const AROUND_OUTPUT_BYTES = 256;
 
 const EMPTY = new JsonText('{}');
 
@@ -9,9 +15,22 @@ export function taskSummary(view: TaskView): string {
   return writeObject(summarised(view));
 }
 
-/** The JSON of a `TaskSnapshot`. */
-export function taskSnapshot(view: TaskView): string {
-  return writeObject({ ...summarised(view), input: view.input ?? EMPTY } satisfies WithText<TaskSnapshot>);
+/** The JSON of a `TaskSnapshot`, with output where it is given. */
+export function taskSnapshot(view: TaskView, output?: OutputSoFar): string {
+  return writeObject({
+    ...summarised(view),
+    input: view.input ?? EMPTY,
+    ...output?.within(SHOWN_OUTPUT.bytes).members,
+  } satisfies WithText<TaskSnapshot>);
+}
+
+/** The JSON of the frame TASK_SNAPSHOT. It leaves room for the lines of SSE. */
+export function snapshotFrame({ view, output }: { readonly view: TaskView; readonly output: OutputSoFar }): string {
+  const { metadata: _m, attachments: _a, result: _r, ...rest } = summarised(view);
+  const members = { type: 'TASK_SNAPSHOT' as const, ...rest };
+  const room = MAX_SENT_FRAME_BYTES - AROUND_OUTPUT_BYTES - Buffer.byteLength(writeObject(members));
+  const shown = output.within(Math.min(SHOWN_OUTPUT.bytes, room)).members;
+  return writeObject({ ...members, ...shown } satisfies WithText<Frame<'TASK_SNAPSHOT'>>);
 }
 
 /** The JSON of a `ChangedTask`: without input, result and attachments. */
