@@ -128,6 +128,7 @@ const ALL: readonly Mutant[] = [
   {
     name: 'ids that the next attempt uses again',
     breaks: 'promises.content-stays',
+    follows: ['workers.event-keys'],
     make: storing((task, type, store) => {
       if (type === 'TASK_RETRYING') task.log.length = task.attemptBase;
       return store();
@@ -136,7 +137,7 @@ const ALL: readonly Mutant[] = [
   {
     name: 'an id that the worker gets and no client',
     breaks: 'promises.ids',
-    follows: ['workers.append'],
+    follows: ['workers.append', 'workers.event-keys', 'workers.void-keys'],
     make: storing((task, type, store) => {
       const eventId = store();
       return type === 'TASK_OUTPUT' ? String(task.head + 1) : eventId;
@@ -614,7 +615,7 @@ const ALL: readonly Mutant[] = [
   {
     name: 'an answer that voids nothing',
     breaks: 'steps.resumed',
-    follows: ['events.payloads'],
+    follows: ['events.payloads', 'workers.void-keys'],
     make: ({ tasks }) => {
       tasks.isPutOutAgain = () => false;
     },
