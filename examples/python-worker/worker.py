@@ -1,5 +1,6 @@
 """A TaskBridge worker without an SDK: Python 3.9 or newer, standard library only. See README.md."""
-import concurrent.futures, datetime, http.client, json, os, signal, socket, sys, threading, time, urllib.error, urllib.request
+import concurrent.futures, datetime, http.client, json, os, signal, socket, sys, threading, time
+import urllib.error, urllib.parse, urllib.request
 
 URL = os.environ.get("TASKBRIDGE_URL", "http://127.0.0.1:3000") + "/worker/v1"
 HEADERS = {"Authorization": "Bearer " + os.environ["WORKER_TOKEN"], "Content-Type": "application/json"}
@@ -22,11 +23,12 @@ def features():
         return set()
 
 
-def post(path, body):
+def post(path, body, headers={}):
     """Repeats the call until it is answered; what was stored already is not stored again. Without a body: GET."""
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     while True:
         try:
-            request = urllib.request.Request(URL + path, None if body is None else json.dumps(body).encode(), HEADERS)
+            request = urllib.request.Request(URL + path, data, {**HEADERS, **headers})
             with urllib.request.urlopen(request, timeout=40) as response:
                 return json.loads(response.read() or b"{}")
         except urllib.error.HTTPError as error:
@@ -52,15 +54,23 @@ class Task:
         self.stores_steps, self.boundary = steps is not None, steps[-1]["key"] if steps else None
 
     def call(self, name, **members):
+        return self.send(name, {"leaseToken": self.lease["leaseToken"], **members})
+
+    def send(self, name, body, headers={}):
         path, proof = f"/tasks/{self.lease['taskId']}/", {"leaseToken": self.lease["leaseToken"]}
         try:
-            answer = post(path + name, {**proof, **members})
+            answer = post(path + name, body, headers)
         except LeaseLost:
             post(path + "heartbeat", proof)  # revives a lease that expired and that nobody took; else it is lost
-            answer = post(path + name, {**proof, **members})
+            answer = post(path + name, body, headers)
         if answer.get("cancellationRequested"):
             self.stop("cancelled")
         return answer
+
+    def attach(self, filename, content, media_type):
+        """A file of bytes for the owner of the task. Attach in a step: a later run does not attach it again."""
+        headers = {"X-Lease-Token": self.lease["leaseToken"], "Content-Type": media_type}
+        return self.send("attachments?filename=" + urllib.parse.quote(filename, safe=""), content, headers)["attachmentId"]
 
     def step(self, key, body):
         """The result of work that is done once: of this run, or of an earlier one."""
@@ -154,6 +164,16 @@ def add(task, given):
     return {"total": total, "attempt": task.lease["attempt"]}
 
 
+def table(task, given):
+    """Attaches a table with input.rows rows: a result that is larger than a step may have."""
+
+    def body(idempotency_key):
+        lines = [f"{number},{number * number}\n" for number in range(1, given["rows"] + 1)]
+        return task.attach("squares.csv", "".join(lines).encode(), "text/csv")
+
+    return {"attachmentId": task.step("table", body), "attempt": task.lease["attempt"]}
+
+
 def read(task, given):
     """Reads input.pages in threads. Each of them writes events of the task."""
 
@@ -166,7 +186,7 @@ def read(task, given):
     return {"pages": given.get("pages", 4)}
 
 
-HANDLERS = {"python.count": count, "python.add": add, "python.echo": echo, "python.read": read}
+HANDLERS = {"python.count": count, "python.add": add, "python.echo": echo, "python.read": read, "python.table": table}
 
 
 def on_sigterm(*_):

@@ -10,6 +10,7 @@ export interface StoredFile {
   readonly sizeBytes: number;
   readonly sha256: string;
   readonly bytes: Buffer;
+  readonly source?: 'worker';
 }
 
 export type Run =
@@ -73,7 +74,7 @@ export class MemoryTask {
     readonly taskType: string,
     readonly input: Json,
     readonly metadata: Json,
-    readonly files: readonly StoredFile[],
+    public files: readonly StoredFile[],
     readonly fingerprint: string,
   ) {}
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { storedJson } from '#protocol/exact-json.js';
 import { type Json, MemoryTask, type StoredFile } from './memory-task.js';
+import { textsOf } from '../support/texts.js';
 import { invalidMembers, Refusal } from './refusal.js';
 
 export interface Submission {
@@ -38,6 +39,7 @@ export interface Numbers {
 }
 
 const RETRY_MS = 50;
+const MAX_SHOWN = 256 * 1024;
 const MAX_PAYLOAD_BYTES = 64 * 1024;
 /** The bytes of the payload that carries a result. */
 const MAX_RESULT_BYTES = 2 ** 20 - 256;
@@ -373,6 +375,36 @@ export class MemoryTasks {
 
   isPutOutAgain({ log, attemptBase }: MemoryTask): boolean {
     return log.slice(attemptBase).some((raw) => /^{"type":"TASK_(OUTPUT|PROGRESS)"/.test(raw));
+  }
+
+  /** What a snapshot with output has besides. */
+  outputSoFar(task: MemoryTask): Json {
+    const head = this.textsAt(task, task.head);
+    const settled = this.textsAt(task, task.attemptBase);
+    const output = Object.entries(head).map(([channel, data]) => {
+      const [shown, base] = [this.shownOf(data), this.shownOf(settled[channel] ?? '')];
+      const truncated = shown !== data || base !== (settled[channel] ?? '');
+      return [channel, { data: shown, settled: base, truncated }] as const;
+    });
+    return {
+      output: Object.fromEntries(output),
+      settledEventId: String(task.attemptBase),
+      outputAfterEventId: '0',
+    };
+  }
+
+  textsAt({ log }: MemoryTask, head: number): Readonly<Record<string, string>> {
+    return textsOf(log.slice(0, head).map((raw) => JSON.parse(raw) as { type: string; payload: Json }));
+  }
+
+  /** The end of a long text. Half of the room is for each of the two texts. */
+  shownOf(text: string): string {
+    return text.slice(-MAX_SHOWN);
+  }
+
+  snapshotFrame(task: MemoryTask): Json {
+    const { metadata: _m, attachments: _a, result: _r, ...members } = task.summary(this.numbers.maxAttempts);
+    return { type: 'TASK_SNAPSHOT', ...members, ...this.outputSoFar(task) };
   }
 
   judge(task: MemoryTask, { suspendId, actionType }: Action): string {

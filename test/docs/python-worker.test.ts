@@ -80,6 +80,15 @@ describe('examples/python-worker', () => {
     ]);
   });
 
+  it('attaches a file in a step', async () => {
+    const body = { clientRequestId: uniqueId(), taskType: 'python.table', input: { rows: 20_000 } };
+    const { taskId } = (await client.create(body)).body;
+    const { result } = (await ended(taskId)).at(-1)?.payload as { result: { attachmentId: string } };
+    const path = `/api/v1/tasks/${taskId}/attachments/${result.attachmentId}`;
+    const { text, headers } = await client.request('GET', path);
+    expect([text.split('\n').length, headers.get('content-type')]).toEqual([20_001, 'text/csv']);
+  });
+
   it('loses no digit of an integer on the way', async () => {
     const input = '{"id":9007199254740993,"ids":[9223372036854775807,-9007199254740993],"tenth":0.1}';
     const { body } = await client.request<{ taskId: string }>('POST', '/api/v1/tasks', {

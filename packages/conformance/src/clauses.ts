@@ -4,6 +4,7 @@ import * as answering from './checks/answering.js';
 import { orderOfJudgements } from './checks/action-order.js';
 import * as browsers from './checks/browsers.js';
 import * as callers from './checks/callers.js';
+import * as changes from './checks/changes.js';
 import * as cancelling from './checks/cancelling.js';
 import * as creating from './checks/creating.js';
 import * as cursors from './checks/cursors.js';
@@ -13,7 +14,9 @@ import * as sse from './checks/event-streams.js';
 import * as features from './checks/features.js';
 import * as files from './checks/files.js';
 import * as following from './checks/following.js';
+import * as followTokens from './checks/follow-tokens.js';
 import * as http from './checks/http.js';
+import * as late from './checks/joining-late.js';
 import * as leases from './checks/leases.js';
 import * as limits from './checks/limits.js';
 import * as lists from './checks/lists.js';
@@ -39,6 +42,7 @@ const WORKERS = 'docs/workers.md';
 const TASK: readonly Need[] = ['task'];
 const WORKER: readonly Need[] = ['worker'];
 const NOTHING: readonly Need[] = [];
+const TOKENS: readonly Need[] = ['worker', 'follow-tokens'];
 
 /** Every clause that is checked, in the order of the documents. */
 export const CLAUSES: readonly Clause[] = [
@@ -161,6 +165,58 @@ export const CLAUSES: readonly Clause[] = [
       '`tasks:read` | read | | `tasks:write` | create, cancel, answer | | `tasks:upload` | attach files | | `tasks:admin` | read tasks of others',
       'how credentials carry scopes is a matter of the deployment',
     ],
+  ]),
+  ...under(PROTOCOL, 'Follow tokens', [
+    ['follow-tokens.shape', 'A token is up to 4 096 characters long.', TOKENS, followTokens.shape],
+    [
+      'follow-tokens.of-others',
+      'It has no power over tasks of others',
+      [...TOKENS, 'other-principal'],
+      followTokens.ofOthers,
+    ],
+    ['follow-tokens.header', 'any | `Authorization: Bearer <token>`', TOKENS, followTokens.byHeader],
+    ['follow-tokens.subprotocol', 'The service selects one of the latter two.', TOKENS, followTokens.bySubprotocol],
+    [
+      'follow-tokens.query',
+      'the query parameter `token` of `GET /tasks/{taskId}/events/stream`.',
+      TOKENS,
+      followTokens.byQuery,
+    ],
+    ['follow-tokens.query-elsewhere', 'No other route takes it.', TOKENS, followTokens.notByQuery],
+    [
+      'follow-tokens.forged',
+      'The token is forged, cut, over or revoked, or there are two. | 401 `AUTHENTICATION_ERROR`',
+      TOKENS,
+      followTokens.forged,
+    ],
+    [
+      'follow-tokens.two-principals',
+      'The request also proves another principal, or a lease. | 401 `AUTHENTICATION_ERROR`',
+      [...TOKENS, 'other-principal'],
+      followTokens.twoPrincipals,
+    ],
+    [
+      'follow-tokens.another-task',
+      'The token is for another task. | 404 `TASK_NOT_FOUND`, 4404',
+      TOKENS,
+      followTokens.anotherTask,
+    ],
+    [
+      'follow-tokens.rights',
+      '`may` lacks the right, or the token opens no such route. | 403 `ACCESS_DENIED`',
+      TOKENS,
+      followTokens.rights,
+    ],
+    [
+      'follow-tokens.revoked',
+      'Every replica refuses them within 2 s, and ends their streams.',
+      TOKENS,
+      followTokens.revoked,
+    ],
+  ]),
+  ...under(PROTOCOL, 'Credentials that end', [
+    ['credentials.ended', 'Nothing is read with them after that moment.', TOKENS, followTokens.ended],
+    ['credentials.renewed', 'Every subscription goes on, and no event is missed.', TOKENS, followTokens.renewed],
   ]),
   ...under(PROTOCOL, 'HTTP', [
     ['http.correlation-id', 'Every answer has `X-Correlation-Id`', NOTHING, http.correlationId],
@@ -327,6 +383,23 @@ export const CLAUSES: readonly Clause[] = [
       snapshots.entityTag,
     ],
   ]),
+  ...under(PROTOCOL, 'Output so far: `GET /tasks/{taskId}?include=output`', [
+    ['output.text', '`data` | The text as of `headEventId`.', WORKER, late.textSoFar],
+    ['output.settled', '`settledEventId` | The [boundary](#steps) at this moment.', WORKER, late.settled],
+    [
+      'output.tail',
+      'Where `truncated` is false, the text and the events after `headEventId` make up the same text as the whole log.',
+      WORKER,
+      late.snapshotAndTail,
+    ],
+    ['output.bounded', '512 KiB for the texts of all channels, as JSON.', WORKER, late.boundedText],
+    ['output.include', 'other values of `include` | 400 `INVALID_REQUEST`', WORKER, late.includes],
+    [
+      'output.too-many',
+      'snapshots with output wait for each other, so that they delay no event',
+      'it takes more load than a kit should make; the tests of TaskBridge do that',
+    ],
+  ]),
   ...under(PROTOCOL, 'List: `GET /tasks`', [
     ['list.newest-first', 'newest first', WORKER, lists.newestFirst],
     ['list.own', "The caller's own tasks", ['worker', 'other-principal'], lists.ownOnly],
@@ -336,9 +409,27 @@ export const CLAUSES: readonly Clause[] = [
       WORKER,
       lists.filters,
     ],
+    ['list.request', '`clientRequestId` | Only the task of this', WORKER, late.listedByRequest],
     ['list.parameters', '1 to 100. Default: 50.', NOTHING, lists.parametersOfList],
     ['list.without-input', 'snapshots without `input`', WORKER, lists.withoutInput],
     ['list.pages', 'A task that is created meanwhile neither repeats nor hides another task.', WORKER, lists.pages],
+  ]),
+  ...under(PROTOCOL, 'Changes: `GET /tasks/changes`', [
+    ['changes.each', 'States between two reads may be skipped, and no task is.', WORKER, changes.eachChange],
+    [
+      'changes.state',
+      'The [snapshot](#snapshot-get-taskstaskid) without `input`, `result` and `attachments`.',
+      WORKER,
+      changes.state,
+    ],
+    ['changes.own', "The feed has the caller's own tasks", ['worker', 'other-principal'], changes.ownOnly],
+    ['changes.left', 'Each changed task that does not match comes as `left`.', WORKER, changes.left],
+    ['changes.foreign-cursor', 'Another text is 400 `INVALID_CURSOR`.', NOTHING, changes.foreignCursor],
+    [
+      'changes.expired',
+      'It is 410 `CURSOR_EXPIRED` when it is older than 23 hours, or when the database was restored, has failed over or is another one.',
+      'it takes a restore of the database, which the tests of TaskBridge do',
+    ],
   ]),
   ...under(PROTOCOL, 'Events, by page: `GET /tasks/{taskId}/events`', [
     ['poll.page', '`hasMore` | More events are stored already.', TASK, paging.pageMembers],
@@ -364,6 +455,19 @@ export const CLAUSES: readonly Clause[] = [
       TASK,
       pollEnd.pollWithoutWait,
     ],
+    [
+      'poll.before',
+      'With `beforeEventId` the page has the last `maxEvents` events before that event, in order.',
+      TASK,
+      late.backwards,
+    ],
+    [
+      'poll.before-cursor',
+      'Greater: 409 `CURSOR_AHEAD`. Anything else: 400 `INVALID_CURSOR`.',
+      TASK,
+      late.backwardsCursor,
+    ],
+    ['poll.before-alone', 'With `afterEventId` or `waitTimeoutMs` it is 400', TASK, late.backwardsAlone],
     ['poll.head', 'A HEAD request is answered at once.', TASK, pollEnd.headOfPage],
   ]),
   ...under(PROTOCOL, 'Cancel: `POST /tasks/{taskId}/cancel`', [
@@ -472,6 +576,13 @@ export const CLAUSES: readonly Clause[] = [
       'it takes a stop of the service',
     ],
   ]),
+  ...under(PROTOCOL, 'Where a stream begins', [
+    ['sse.from-snapshot', '`snapshot` | With one block `event: snapshot`.', WORKER, late.sseFromSnapshot],
+    ['sse.from-now', '`now` | With the next event.', WORKER, late.sseFromNow],
+    ['sse.cursor-wins', '`Last-Event-ID` and `lastEventId` win over `from`', TASK, late.cursorWins],
+    ['sse.from-at-the-end', 'the response ends after the snapshot. `now`: 204.', TASK, late.fromAtTheEnd],
+    ['sse.from-other', 'another value | 400 `INVALID_REQUEST`', WORKER, late.otherBeginnings],
+  ]),
   ...under(PROTOCOL, 'What an EventSource does', [
     [
       'sse.in-browsers',
@@ -569,6 +680,18 @@ export const CLAUSES: readonly Clause[] = [
       'A client offers the subprotocol `taskbridge.multiplex.v1`. When the server selects it',
       NOTHING,
       multiplex.selected,
+    ],
+    [
+      'multiplex.from-snapshot',
+      'it comes once, right after `SUBSCRIPTION_CONFIRMED`',
+      WORKER,
+      late.multiplexFromSnapshot,
+    ],
+    [
+      'multiplex.from-alone',
+      'Without the subprotocol a frame with `from` is not understood.',
+      WORKER,
+      late.fromWithoutSubprotocol,
     ],
     ['multiplex.order', '`SUBSCRIPTION_CONFIRMED` | It begins a subscription.', TASK, multiplex.order],
     [
@@ -786,6 +909,9 @@ export const CLAUSES: readonly Clause[] = [
       steps.leasedSteps,
     ],
   ]),
+  ...under(WORKERS, 'Attach a file', [
+    ['workers.files', 'The same bytes again are the same file. Other bytes replace it.', WORKER, files.ofWorker],
+  ]),
   ...under(WORKERS, 'Hand it back', [
     [
       'workers.release',
@@ -837,6 +963,12 @@ export const CLAUSES: readonly Clause[] = [
       leases.fence,
     ],
     ['workers.one-lease-each', 'what waits in a worker, nobody else can run', WORKER, leases.oneLeaseEach],
+    [
+      'workers.files-fence',
+      'A worker whose lease was lost gets 409 `LEASE_LOST`, and nothing is attached.',
+      WORKER,
+      files.ofWorkerWithoutLease,
+    ],
     [
       'workers.attachments',
       "They are given to any request that has the lease's token as `X-Lease-Token`.",

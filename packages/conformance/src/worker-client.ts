@@ -1,5 +1,5 @@
 import type { JsonObject } from '../../protocol/src/json-schema.js';
-import type { Renewal, Service, Signal } from '../../protocol/src/snapshots.js';
+import type { Answer as Result, Renewal, Service, Signal } from '../../protocol/src/snapshots.js';
 import type { Answer, ApiClient, HeaderMap } from './api-client.js';
 import type { Lease, WorkerEvent } from './wire.js';
 
@@ -59,6 +59,17 @@ export class WorkerClient {
 
   events(held: Held, batchSeq: number, events: readonly WorkerEvent[]): Promise<Answer<{ eventIds: string[] }>> {
     return this.call(held, 'events', { batchSeq, events });
+  }
+
+  attach(
+    { taskId, leaseToken }: Held,
+    filename: string,
+    bytes: string,
+    type: string,
+  ): Promise<Answer<Result<'AttachReceipt'>>> {
+    const path = `/worker/v1/tasks/${taskId}/attachments?filename=${encodeURIComponent(filename)}`;
+    const headers = { ...this.#headers, 'X-Lease-Token': leaseToken, 'Content-Type': type };
+    return this.http.request('POST', path, { headers, body: bytes });
   }
 
   /** Any call on a task, whose members are JSON text. */

@@ -103,6 +103,12 @@ export const CURSOR = text({
   pattern: `^(0|[1-9][0-9]{0,${MAX_CURSOR_LENGTH - 1}})?$`,
 });
 
+/** What a client sends to page backwards: `headEventId` plus one begins at the end. */
+export const BEFORE_EVENT_ID = text({
+  description: 'Events before this one, the newest of them. From 1 to one more than `headEventId`.',
+  pattern: `^[1-9][0-9]{0,${MAX_CURSOR_LENGTH - 1}}$`,
+});
+
 /** UUIDs, names, e-mail addresses, `auth0|…` subjects. */
 export const PRINCIPAL_ID = text({ pattern: '^[A-Za-z0-9][A-Za-z0-9._:@|-]{0,127}$' });
 

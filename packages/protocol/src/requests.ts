@@ -1,5 +1,7 @@
 import { APPENDABLE_TYPES, APPENDED_SCHEMAS, type EventType, EVENTS } from './events.js';
+import { FOLLOW_RIGHT, FOLLOW_RIGHTS, FOLLOW_TOKEN_SECONDS } from './follow-tokens.js';
 import {
+  BEFORE_EVENT_ID,
   CLIENT_ACTION_ID,
   CLIENT_REQUEST_ID,
   CURSOR,
@@ -7,6 +9,7 @@ import {
   PRINCIPAL_ID,
   SENT_TASK_ID,
   STEP_KEY,
+  TASK_ID,
   TASK_TYPE,
   VISIBLE_ASCII,
   WORKER_FEATURE,
@@ -40,6 +43,8 @@ import {
   MAX_BATCH_EVENTS,
   MAX_BATCH_SEQ,
   MAX_CANCEL_REASON_LENGTH,
+  MAX_CHANGES_CURSOR_LENGTH,
+  MAX_PRINCIPAL_LENGTH,
   MAX_EVENTS,
   MAX_FAILURE_MESSAGE_LENGTH,
   MAX_HELD_LEASES,
@@ -58,6 +63,9 @@ import {
 import { eventName, TASK_STATUSES } from './snapshots.js';
 
 // What clients and workers send over HTTP. Unlike an answer, a body has no members but these.
+
+/** What a snapshot shows on request. */
+export const INCLUDED = ['output'] as const;
 
 const NAME = text({ minLength: 1, maxLength: MAX_NAME_LENGTH });
 const cancelReason = (absent: string) =>
@@ -107,6 +115,20 @@ export const REQUESTS = {
     actionType: described('One of `allowedActions` of the question.', NAME),
     payload: optional(described('What the handler gets.', anyObject())),
     metadata: optional(anyObject()),
+  }),
+  MintFollowToken: object({
+    taskId: optional(described('The task that the token opens. This member or `owner`, and not both.', TASK_ID)),
+    owner: optional(described('The token opens all tasks of the caller.', constant(true))),
+    may: described(
+      'What its holder may do. `read` is always given.',
+      list(FOLLOW_RIGHT, { minItems: 1, maxItems: FOLLOW_RIGHTS.length }),
+    ),
+    seconds: optional(
+      described(
+        'How long it lives; less where the credentials of the caller end before.',
+        ranged(FOLLOW_TOKEN_SECONDS),
+      ),
+    ),
   }),
   ClaimTasks: object({
     workerId: described('Names the worker in logs; unique among workers.', WORKER_ID),
@@ -201,11 +223,62 @@ export const REQUESTS = {
 
 export type RequestName = keyof typeof REQUESTS;
 
+/** Where a stream without a cursor may begin, other than with the first event. */
+export const BEGINNINGS = ['snapshot', 'now'] as const;
+export type Beginning = (typeof BEGINNINGS)[number];
+export const FROM = described(
+  'Where to begin without a cursor: `snapshot` with a TASK_SNAPSHOT and the events after it, `now` with the next event.',
+  oneOf(...BEGINNINGS),
+);
+
+export const CHANGES_CURSOR = text({ maxLength: MAX_CHANGES_CURSOR_LENGTH });
+/** What a feed shows. */
+export const CHANGES = {
+  after: optional(
+    described(
+      'The cursor of the last change that the client has, or `next`. Absent and empty mean from now on.',
+      CHANGES_CURSOR,
+    ),
+  ),
+  status: optional(described('Others come as `left`.', oneOf(...TASK_STATUSES))),
+  suspended: optional(described('Only tasks with, or without, an open question. Others come as `left`.', boolean())),
+  taskType: optional(TASK_TYPE),
+  tags: optional(described('Members of `metadata` that a task has, as strings.', anyObject())),
+  owner: optional(
+    described(
+      'Tasks of this principal. Needs `tasks:admin`, as the next two.',
+      text({ minLength: 1, maxLength: MAX_PRINCIPAL_LENGTH }),
+    ),
+  ),
+  tenant: optional(
+    described(
+      "All tasks of this tenant, or with `owner` that owner's there. Empty: those without a tenant.",
+      text({ maxLength: MAX_PRINCIPAL_LENGTH }),
+    ),
+  ),
+  all: optional(described('All tasks of the installation.', boolean())),
+} as const satisfies Members;
+
+const TAGS_IN_QUERY = optional(
+  described(
+    'Members of `metadata` that a task has: a JSON object of strings.',
+    text({ examples: ['{"order":"4711"}'] }),
+  ),
+);
+
+const TOKEN_IN_QUERY = optional(
+  described('A follow token, for clients that cannot send `Authorization`.', text()),
+);
+
 /** The parameters of queries, by operation. */
 export const QUERIES = {
+  readTask: {
+    include: optional(described('`output`: with the text that counts so far.', oneOf(...INCLUDED))),
+  },
   listTasks: {
     status: optional(oneOf(...TASK_STATUSES)),
     taskType: optional(TASK_TYPE),
+    clientRequestId: optional(described('Only the task of this request.', CLIENT_REQUEST_ID)),
     suspended: optional(described('Only tasks with, or without, an open question.', boolean())),
     createdAfter: optional(sentTimestamp()),
     createdBefore: optional(sentTimestamp()),
@@ -214,6 +287,7 @@ export const QUERIES = {
   },
   pollEvents: {
     afterEventId: optional(CURSOR),
+    beforeEventId: optional(BEFORE_EVENT_ID),
     waitTimeoutMs: optional(
       described(
         'How long to wait while there is nothing after the cursor, also at the terminal event.',
@@ -222,8 +296,25 @@ export const QUERIES = {
     ),
     maxEvents: optional(ranged(MAX_EVENTS)),
   },
+  attachFile: {
+    filename: described('A plain base name. The task has one file of its executor under a name.', NAME),
+  },
+  pollChanges: {
+    ...CHANGES,
+    tags: TAGS_IN_QUERY,
+    waitTimeoutMs: optional(
+      described('How long to wait while there is no change after the cursor.', ranged(POLL_WAIT_MS)),
+    ),
+  },
+  streamChanges: { ...CHANGES, tags: TAGS_IN_QUERY, token: TOKEN_IN_QUERY },
   streamEvents: {
     lastEventId: optional(described('For clients that cannot send `Last-Event-ID`, which wins.', CURSOR)),
+    from: optional(FROM),
+    token: TOKEN_IN_QUERY,
+  },
+  revokeTokens: {
+    taskId: optional(described('Tokens of any principal for this task. This or `owner`, and not both.', TASK_ID)),
+    owner: optional(described('All tokens that the caller minted.', constant('true'))),
   },
 } as const satisfies Readonly<Record<string, Members>>;
 
@@ -237,7 +328,10 @@ export const HEADERS = {
   'If-None-Match': described('Entity tags that the client has, or `*`.', text()),
   'If-Range': described('The entity tag that the range is for. With another one the whole file comes.', text()),
   Range: described('`bytes=` and one range.', text()),
-  'X-Lease-Token': described('For the worker that holds the lease: instead of a principal.', text()),
+  'X-Lease-Token': described(
+    'Of the lease, for the worker that holds it. For a download: instead of a principal.',
+    text(),
+  ),
   traceparent: described('W3C Trace Context: the trace that the request belongs to.', text()),
   'X-Principal-Id': described('The caller. The proxy in front of the service sends it, and no client.', PRINCIPAL_ID),
   'X-Principal-Scopes': described('What the caller may do, separated by spaces or commas. From the proxy.', text()),

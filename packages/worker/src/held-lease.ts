@@ -1,9 +1,9 @@
 import type { Readable } from 'node:stream';
 import { marked, storedJson } from '../../protocol/src/exact-json.js';
-import type { StepReceipt, WorkerReceipt } from '../../protocol/src/snapshots.js';
+import type { AttachReceipt, Attachment, StepReceipt, WorkerReceipt } from '../../protocol/src/snapshots.js';
 import type { HandlerEvent } from '../../handler/src/events.js';
 import { LeaseLost, Refused, Unavailable } from '../../handler/src/holder-errors.js';
-import type { Ending, FinishedStep, LeaseHolder, StoredResult } from '../../handler/src/lease-holder.js';
+import type { Ending, FileToAttach, FinishedStep, LeaseHolder, StoredResult } from '../../handler/src/lease-holder.js';
 import type { Question } from '../../handler/src/question.js';
 import { unlessUnknown } from './feature-call.js';
 import type { Beating, Heartbeats } from './heartbeats.js';
@@ -18,7 +18,7 @@ const PATIENCE = 2;
 /** Codes of refusals that say: the lease is over. `TASK_ASIDE`: the task waits for an operator of the service. */
 const OVER: ReadonlySet<string> = new Set(['LEASE_LOST', 'TASK_ASIDE']);
 /** The service names something in the call that it does not take. */
-const ABOUT_CONTENT: ReadonlySet<number> = new Set([400, 413, 422]);
+const ABOUT_CONTENT: ReadonlySet<number> = new Set([400, 403, 413, 415, 422]);
 
 /** The result keeps all digits of its numbers. */
 function storedResultIn(json: string): StoredResult & SignOfLease {
@@ -81,6 +81,21 @@ export class HeldLease implements LeaseHolder, Beating {
   async finishStep(batchSeq: number, { key, resultJson }: FinishedStep): Promise<StoredResult> {
     const more = `,"result":${resultJson}`;
     return this.call('steps', { batchSeq, key }, { more, read: storedResultIn, isOfSteps: true });
+  }
+
+  /** @throws Error where the service does not take files of workers yet: another attempt may find that it does */
+  async attach(file: FileToAttach): Promise<Attachment> {
+    if (this.#over) throw new LeaseLost();
+    try {
+      if (!(await this.service.knows('workerFiles'))) throw new Error('The service does not take files of workers.');
+      const answer = await this.service.upload<AttachReceipt>(this.lease, file);
+      this.heard(answer);
+      const { leaseExpiresAt: _, cancellationRequested: __, ...attachment } = answer.body;
+      return attachment;
+    } catch (error) {
+      const isUnknown = error instanceof ServiceRefused && error.status === 404;
+      throw this.translated(isUnknown ? new Unavailable(error.message, 0, error) : error);
+    }
   }
 
   async renew(): Promise<void> {

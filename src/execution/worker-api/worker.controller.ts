@@ -1,14 +1,37 @@
 import { createHash } from 'node:crypto';
-import { Body, Controller, Get, Header, HttpCode, Post, Res, StreamableFile, UseGuards } from '@nestjs/common';
-import { ApiBearerAuth, ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import type { Response } from 'express';
-import type { Answer, Renewal, RenewedLease, Service, WorkerReceipt } from '#protocol/snapshots.js';
-import { Public } from '../../auth/route.decorators.js';
+import {
+  Body,
+  Controller,
+  Get,
+  Header,
+  HttpCode,
+  Post,
+  Query,
+  Req,
+  Res,
+  StreamableFile,
+  UseGuards,
+} from '@nestjs/common';
+import {
+  ApiBearerAuth,
+  ApiBody,
+  ApiConsumes,
+  ApiNoContentResponse,
+  ApiOkResponse,
+  ApiOperation,
+  ApiTags,
+} from '@nestjs/swagger';
+import type { Request, Response } from 'express';
+import type { Answer, AttachReceipt, Renewal, RenewedLease, Service, WorkerReceipt } from '#protocol/snapshots.js';
+import { leaseTokenOf, Public } from '../../auth/route.decorators.js';
 import { ApiErrors } from '../../http/api-errors.decorator.js';
-import { answers, Takes, TakesIds } from '../../http/api-schemas.js';
+import { answers, Takes, TakesHeaders, TakesIds, TakesQuery } from '../../http/api-schemas.js';
+import { askForBody } from '../../http/json-edge.js';
+import { InvalidRequest } from '../../errors.js';
 import { around, inPieces } from '../../http/json-pieces.js';
 import { writeObject } from '../../json/json-text.js';
 import { LiveReplicas } from '../../replicas/live-replicas.js';
+import { AttachFile } from '../../tasks/attach-file.js';
 import { EndAttempt, type Ended, type Ending } from '../../tasks/end-attempt.js';
 import { ExtendLease } from '../../tasks/extend-lease.js';
 import type { RenewedLease as Extended } from '../../tasks/store/renew-leases.js';
@@ -16,8 +39,10 @@ import { taskIdFrom } from '#protocol/ids.js';
 import { TaskId } from '../../http/task-id.decorator.js';
 import { AppendWorkerEvents } from '../append-worker-events.js';
 import { ClaimForWorker } from './claim-for-worker.js';
+import { bodyOf, declaredType } from './attached-body.js';
 import {
   AppendEventsDto,
+  AttachFileDto,
   AwaitSignalsDto,
   CancelledDto,
   ClaimDto,
@@ -47,6 +72,7 @@ export class WorkerController {
     private readonly claim: ClaimForWorker,
     private readonly appendEvents: AppendWorkerEvents,
     private readonly finishStep: FinishWorkerStep,
+    private readonly attachFile: AttachFile,
     private readonly extendLease: ExtendLease,
     private readonly endAttempt: EndAttempt,
     private readonly workerSignals: WorkerSignals,
@@ -130,6 +156,33 @@ export class WorkerController {
   async steps(@TaskId() taskId: string, @Body() body: FinishStepDto): Promise<string> {
     // The result leaves as its stored text.
     return writeObject(await this.finishStep.execute(taskId, body));
+  }
+
+  @Post('tasks/:taskId/attachments')
+  @HttpCode(200)
+  @TakesIds('taskId')
+  @TakesQuery('attachFile')
+  @TakesHeaders('X-Lease-Token')
+  @ApiConsumes('application/octet-stream')
+  @ApiBody({ required: true, schema: { type: 'string', format: 'binary' } })
+  @ApiOperation({ operationId: 'attachFile', summary: 'Attach a file to the task: the body is its bytes' })
+  @ApiOkResponse(answers('AttachReceipt'))
+  async attachments(
+    @TaskId() taskId: string,
+    @Query() { filename }: AttachFileDto,
+    @Req() request: Request,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<AttachReceipt> {
+    const leaseToken = leaseTokenOf(request);
+    if (leaseToken === undefined) throw new InvalidRequest('The header X-Lease-Token is required.');
+    const mediaType = declaredType(request);
+    const { 'content-length': length } = request.headers;
+    const open = () => {
+      askForBody(request, response);
+      return bodyOf(request);
+    };
+    const file = { filename, mediaType, ...(length !== undefined && { sizeBytes: Number(length) }), open };
+    return this.attachFile.execute({ taskId, leaseToken }, file);
   }
 
   @Post('tasks/:taskId/heartbeat')

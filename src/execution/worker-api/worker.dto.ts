@@ -164,6 +164,14 @@ export class AppendEventsDto extends LeaseTokenDto {
   events!: AppendedEventDto[];
 }
 
+/** The query of an attachment. */
+export class AttachFileDto {
+  @IsString()
+  @MinLength(1)
+  @MaxLength(MAX_NAME_LENGTH)
+  filename!: string;
+}
+
 export class FinishStepDto extends LeaseTokenDto {
   @IsInt()
   @Min(1)

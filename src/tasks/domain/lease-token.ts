@@ -1,6 +1,10 @@
-/** Names the attempt, and the length of the lease where its claim chose one. `secret`: a random UUID, 122 bits. */
-export function leaseToken(attempt: number, secret: string, leaseSeconds?: number): string {
-  return `${attempt}.${secret}${leaseSeconds === undefined ? '' : `.${leaseSeconds}`}`;
+/** What follows the attempt in a lease token: a random UUID, 122 bits, and the length of the lease where its claim chose one. */
+export function leaseSecret(uuid: string, leaseSeconds?: number): string {
+  return leaseSeconds === undefined ? uuid : `${uuid}.${leaseSeconds}`;
+}
+
+export function leaseToken(attempt: number, secret: string): string {
+  return `${attempt}.${secret}`;
 }
 
 /** The attempt that a token names. The fence decides whether the token is valid. */

@@ -94,6 +94,45 @@ export async function checkLeases(db: Queryable, held: readonly HeldLease[]): Pr
   }));
 }
 
+export interface HeldTask {
+  readonly tenantId: string;
+  readonly ownerId: string;
+  readonly attempt: number;
+}
+
+const HELD = `t.task_id = $1 AND t.lease_token = $2 AND t.lease_expires_at > clock_timestamp() AND t.aside_code IS NULL`;
+
+/** Index: the primary key. Takes no lock. */
+const HELD_TASK: Statement = {
+  name: 'held-task',
+  text: `SELECT t.tenant_id AS "tenantId", t.owner_id AS "ownerId", t.attempt FROM taskbridge.proj_tasks t WHERE ${HELD}`,
+};
+
+/** @returns undefined when the lease has expired or is over, or the task is set aside */
+export async function heldTask(db: Queryable, held: HeldLease): Promise<HeldTask | undefined> {
+  return (await db.query<HeldTask>(HELD_TASK, [held.taskId, held.leaseToken]))[0];
+}
+
+/** For a change of the task that is no event: its snapshot has another version. Locks the row. Index: the primary key. */
+const TOUCH: Statement = {
+  name: 'touch-held-task',
+  text: `UPDATE taskbridge.proj_tasks t SET lease_expires_at = clock_timestamp() + make_interval(secs => $3),
+      updated_at = clock_timestamp(), revision = t.revision + 1
+    WHERE ${HELD}
+    RETURNING to_char(t.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "leaseExpiresAt",
+      t.cancel_requested_at IS NOT NULL AS "cancellationRequested"`,
+};
+
+/** @returns undefined when the lease has expired or is over, or the task is set aside: nothing may change then */
+export async function touchHeldTask(
+  tx: Queryable,
+  held: HeldLease,
+  leaseSeconds: number,
+): Promise<Omit<RenewedLease, 'cancelReason'> | undefined> {
+  const values = [held.taskId, held.leaseToken, leaseSeconds];
+  return (await tx.query<Omit<RenewedLease, 'cancelReason'>>(TOUCH, values))[0];
+}
+
 export interface RenewedLease {
   readonly leaseExpiresAt: string;
   readonly cancellationRequested: boolean;

@@ -12,6 +12,8 @@ export interface TaskChange {
   readonly events: readonly NewEvent[];
   /** Of a task that goes back to the queue; null: it may be claimed at once. */
   readonly notBefore: string | null;
+  /** The place of a task that goes back to the queue and may be claimed at once. */
+  readonly place: number;
   readonly workerId: string | null;
   /** The question that this change asks. */
   readonly suspendExpiresAt: string | null;
@@ -22,15 +24,16 @@ export interface TaskChange {
 
 /**
  * Projection and events in one statement, so there is no moment between them. The rows are locked by the caller. A new lease
- * token lasts `lease_seconds` from now. The expiry of an unchanged token stays.
+ * token lasts `lease_seconds` from now. The expiry of an unchanged token stays. A task that is due later gets its place then.
  */
 const WRITE: Statement = {
   name: 'write-tasks',
   text: `WITH change AS (
       SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::float8[], $5::int[], $6::int[], $7::bigint[],
         $8::int[], $9::int[], $10::text[], $11::timestamptz[], $12::text[], $14::text[], $25::text[], $26::text[],
-        $27::timestamptz[], $13::float8[]) AS c (task_id, status, head, progress, attempt, spent, attempt_base, lease_number, batch_seq,
-        lease_token, not_before, cancel_reason, worker_id, run, suspend_id, suspend_expires_at, lease_seconds)
+        $27::timestamptz[], $28::float8[], $13::float8[]) AS c (task_id, status, head, progress, attempt, spent, attempt_base,
+        lease_number, batch_seq, lease_token, not_before, cancel_reason, worker_id, run, suspend_id, suspend_expires_at, place,
+        lease_seconds)
     ), changed AS (
       UPDATE taskbridge.proj_tasks t SET
         status = c.status, head_event_id = c.head, progress = c.progress, attempt = c.attempt,
@@ -40,6 +43,8 @@ const WRITE: Statement = {
         resuming = c.run = 'resuming',
         claimable_at = CASE WHEN c.run IN ('queued', 'resuming')
           THEN coalesce(c.not_before, date_trunc('milliseconds', clock_timestamp())) END,
+        vtime = CASE WHEN c.run NOT IN ('queued', 'resuming') THEN t.vtime
+          WHEN coalesce(c.not_before <= clock_timestamp(), true) THEN c.place END,
         lease_expires_at = CASE WHEN c.lease_token = t.lease_token THEN t.lease_expires_at
           WHEN c.lease_token IS NOT NULL THEN clock_timestamp() + make_interval(secs => c.lease_seconds) END,
         lease_token = c.lease_token,
@@ -101,6 +106,7 @@ export async function writeTasks(
     task.map((t) => (t.run.state === 'queued' && t.run.resumes ? 'resuming' : t.run.state)),
     task.map((t) => (t.run.state === 'suspended' ? t.run.suspendId : null)),
     changes.map((change) => change.suspendExpiresAt),
+    changes.map((change) => change.place),
   ]);
   const createdAt = new Map(rows.map((row) => [`${row.task_id}/${row.event_id}`, row.created_at]));
   return events.map(
