@@ -206,7 +206,7 @@ describe('a migration of the online kind', () => {
     ['no step', 'SELECT 1;\n', /has no step/],
     ['a step with an odd name', '-- step: One!\nSELECT 1;\n', /is not named/],
   ])('with %s is refused before it connects', async (_what, steps, line) => {
-    const name = '0013_next.sql';
+    const name = '0012_next.sql';
     const directory = await mkdtemp(join(tmpdir(), 'online-'));
     for (const shipped of await readMigrations()) {
       await copyFile(join(MIGRATIONS_DIRECTORY, shipped.name), join(directory, shipped.name));
