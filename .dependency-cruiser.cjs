@@ -264,22 +264,30 @@ module.exports = {
     ),
     withinSrc(
       'following-knows-no-transport',
-      'A subscription is the same over every transport, and over every live log: it knows the log of a task and the port.',
+      'A subscription is the same over every transport, and over every live log: it knows the log of a task, its text and the port.',
       '^src/following/',
       [
         '^src/following/',
         '^src/tasks/(domain|store|ports)/',
         // The one place where a right to a task is judged.
         '^src/tasks/demand-task\\.ts$',
-        '^src/(auth|ownership)/',
+        '^src/tasks/read-output\\.ts$',
+        '^src/tasks/tasks\\.config\\.ts$',
+        '^src/(auth|ownership|replicas)/',
         '^src/database/[^/]+\\.ts$',
       ],
     ),
     withinSrc(
       'streaming-is-not-execution',
-      'Readers follow the log, for every writer; streams never learn how a task runs, and which live log there is.',
+      'Readers follow the log, for every writer, and may begin with a snapshot; streams never learn how a task runs, and which live log there is.',
       '^src/streaming/(?!streaming\\.module)',
-      ['^src/(streaming|following|auth|http)/', '^src/tasks/(domain|store)/', '^src/database/[^/]+\\.ts$'],
+      [
+        '^src/(streaming|following|auth|http)/',
+        '^src/tasks/(domain|store)/',
+        // A task has one form, in a snapshot, a list and a feed.
+        '^src/tasks/http/dto/task-snapshot\\.ts$',
+        '^src/database/[^/]+\\.ts$',
+      ],
     ),
     {
       name: 'streams-know-no-web-socket',

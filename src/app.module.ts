@@ -83,9 +83,10 @@ export class AppModule {
         OwnershipModule.register(hosted),
         UploadsModule.register(hosted),
         ReplicasModule,
+        // Its routes come first: they have a name where those of tasks have an id.
+        StreamingModule.register(hosted),
         TasksModule,
         FollowTokensModule,
-        StreamingModule.register(hosted),
         ExecutionModule,
         HealthModule.register({
           redisUrl: config.liveLog.redisUrl,

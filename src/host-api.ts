@@ -36,6 +36,8 @@ export { StoredEvent } from './tasks/domain/stored-event.js';
 
 // Tasks that run in the service.
 export {
+  type Attachment,
+  type FileBytes,
   type JsonObject,
   type StepContext,
   type StepOptions,

@@ -49,7 +49,7 @@ export class AuthenticationGuard implements CanActivate {
 }
 
 /** Routes that say nothing of follow tokens are closed to them. Other callers pass. @throws AccessDenied */
-function demandFollowToken({ followToken }: AuthContext, demand: FollowTokenDemand | undefined): void {
+export function demandFollowToken({ followToken }: AuthContext, demand: FollowTokenDemand | undefined): void {
   if (!followToken) return;
   if (!demand) throw new AccessDenied('A follow token does not open this.');
   if (!followToken.may.includes(demand.right)) throw new AccessDenied(`The follow token may not ${demand.right}.`);

@@ -164,6 +164,12 @@ export const SETTINGS = {
     default: '30',
     meaning: 'how long a lease lasts without a sign of life',
   },
+  MAX_LEASE_SECONDS: {
+    at: 'tasks.maxLeaseSeconds',
+    kind: integer(1, DAY),
+    default: '600',
+    meaning: 'the longest lease that the claim of a remote worker may ask for',
+  },
   CANCEL_GRACE_SECONDS: {
     at: 'tasks.cancelGraceSeconds',
     kind: integer(0, DAY),

@@ -14,6 +14,19 @@ export function parseCursor(text: string | null | undefined): number {
   return Number(text);
 }
 
+/** Whether it says where to begin: no cursor and an empty one do not. */
+export function isCursor(text: string | null | undefined): boolean {
+  return (text ?? '') !== '';
+}
+
+/** The event before which a page ends. @throws InvalidCursor */
+export function parseBefore(text: string): number {
+  const before = parseCursor(text);
+  if (before === 0)
+    throw new InvalidCursor('beforeEventId must be a decimal event id, from 1 to one more than headEventId.');
+  return before;
+}
+
 /** A cursor is checked, never ignored: a silent start from the beginning would repeat events to the client. */
 export function checkCursor(cursor: number, headEventId: number): void {
   if (cursor > headEventId) throw new CursorAhead(headEventId);

@@ -5,10 +5,12 @@ import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
 import { TransportDiagnosticsSink } from '../observability/transport-diagnostics-sink.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
-import { checkCursor, parseCursor } from './cursor.js';
+import type { Beginning } from '#protocol/requests.js';
+import { checkCursor, isCursor, parseCursor } from './cursor.js';
 import { demandTask } from '../tasks/demand-task.js';
 import { isOver } from '../tasks/domain/task.js';
 import { TaskNotFound } from '../tasks/domain/tasks.errors.js';
+import { ReadOutput } from '../tasks/read-output.js';
 import { readTaskHead } from '../tasks/store/read-task-view.js';
 import type { Channel } from './channel.js';
 import { Fallbacks } from './fallbacks.js';
@@ -26,18 +28,20 @@ export class OpenSubscription {
     private readonly observer: Observer,
     private readonly diagnostics: TransportDiagnosticsSink,
     private readonly fallbacks: Fallbacks,
+    private readonly readOutput: ReadOutput,
   ) {}
 
   /**
-   * The caller closes the subscription.
+   * The caller closes the subscription. A cursor wins over `from`.
    * @throws TaskNotFound when there is no such task that the caller may read
-   * @throws InvalidCursor, CursorAhead
+   * @throws InvalidCursor, CursorAhead; ServiceUnavailable when too many snapshots are being read
    */
   execute(
     auth: AuthContext,
     taskId: string,
     cursorText: string | null | undefined,
     transport: Transport,
+    from?: Beginning,
   ): Promise<Subscription> {
     return this.observer.query('follow_task', { principalId: auth.subject, taskId, transport }, async () => {
       demandScope(auth, 'tasks:read');
@@ -45,9 +49,11 @@ export class OpenSubscription {
       await demandTask(this.database, this.ownership, 'mayRead', auth, taskId);
       const channel = await this.hub.attach(taskId);
       try {
-        const task = await readTaskHead(this.database, taskId);
+        const beginning = isCursor(cursorText) ? undefined : from;
+        const snapshot = beginning === 'snapshot' ? await this.readOutput.withView(taskId) : undefined;
+        const task = snapshot?.view ?? (await readTaskHead(this.database, taskId));
         if (!task) throw new TaskNotFound();
-        const cursor = parseCursor(cursorText);
+        const cursor = beginning ? task.headEventId : parseCursor(cursorText);
         checkCursor(cursor, task.headEventId);
         channel.advanceTo(task.headEventId);
         if (cursor < task.headEventId) {
@@ -61,7 +67,7 @@ export class OpenSubscription {
         };
         // A task that was set aside has not ended, whatever its row says. Its streams stay open.
         const isEnded = isOver(task.status) && task.asideCode === null;
-        const subscription = new Subscription(channel, cursor, task.headEventId, isEnded, detach);
+        const subscription = new Subscription(channel, cursor, task.headEventId, isEnded, detach, snapshot);
         return subscription;
       } catch (error) {
         this.hub.detach(channel);

@@ -3,6 +3,7 @@ import { endsTask } from '#protocol/events.js';
 import { within } from '../deadline.js';
 import { TaskBridgeError } from '../errors.js';
 import { CursorAhead } from '../tasks/domain/tasks.errors.js';
+import type { TaskSoFar } from '../tasks/read-output.js';
 import type { StoredEvent } from '../tasks/domain/stored-event.js';
 import { type Batch, batches } from './batches.js';
 import type { Channel, HeadFollower } from './channel.js';
@@ -37,6 +38,8 @@ export class Subscription implements HeadFollower {
     readonly headEventId: number,
     taskIsOver: boolean,
     private readonly detach: (channel: Channel) => void,
+    /** The task at the cursor, for a client that begins with it. */
+    private snapshot?: TaskSoFar,
   ) {
     this.#over = taskIsOver && cursor === headEventId;
     channel.follow(this);
@@ -49,6 +52,13 @@ export class Subscription implements HeadFollower {
   /** Whether the terminal event is behind the cursor: nothing will follow. */
   get isOver(): boolean {
     return this.#over;
+  }
+
+  /** What the client gets before the first event. It is kept until it is taken. */
+  takeSnapshot(): TaskSoFar | undefined {
+    const { snapshot } = this;
+    this.snapshot = undefined;
+    return snapshot;
   }
 
   get lastEventId(): number {

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import type { Beginning } from '#protocol/requests.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { OpenSubscription } from '../following/open-subscription.js';
 import type { Subscription } from '../following/subscription.js';
@@ -12,6 +13,8 @@ export interface Wanted {
   readonly caller: AuthContext;
   readonly taskId: string;
   readonly cursor: string | null | undefined;
+  /** Where to begin without a cursor, other than with the first event. */
+  readonly from?: Beginning | undefined;
   readonly transport: Transport;
   /** An earlier stream that has to end first. The place is taken before this wait. */
   readonly after?: Promise<void>;
@@ -41,7 +44,7 @@ export class FollowStream {
    * @throws TooManyRequests, ServiceUnavailable, and the errors of opening a subscription
    */
   async execute<T>(
-    { caller, taskId, cursor, transport, after }: Wanted,
+    { caller, taskId, cursor, from, transport, after }: Wanted,
     begin: (followed: Followed) => T | Promise<T>,
   ): Promise<T> {
     const release = this.streams.admit(caller, transport);
@@ -49,7 +52,7 @@ export class FollowStream {
     let isFed = false;
     try {
       await after;
-      const subscription = await this.openSubscription.execute(caller, taskId, cursor, transport);
+      const subscription = await this.openSubscription.execute(caller, taskId, cursor, transport, from);
       leave = () => {
         subscription.close();
         release();

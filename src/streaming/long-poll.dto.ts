@@ -1,5 +1,6 @@
 import { Transform } from 'class-transformer';
-import { IsInt, IsString, Max, Min } from 'class-validator';
+import { IsIn, IsInt, IsString, Max, Min } from 'class-validator';
+import { type Beginning, BEGINNINGS } from '#protocol/requests.js';
 import { MAX_EVENTS, POLL_WAIT_MS } from '#protocol/limits.js';
 import { Optional } from '../http/optional.decorator.js';
 import { integerText } from '../http/query-text.js';
@@ -9,11 +10,16 @@ export class LongPollDto {
   @IsString()
   afterEventId?: string;
 
+  @Optional()
+  @IsString()
+  beforeEventId?: string;
+
+  @Optional()
   @Transform(integerText)
   @IsInt()
   @Min(POLL_WAIT_MS.minimum)
   @Max(POLL_WAIT_MS.maximum)
-  waitTimeoutMs: number = POLL_WAIT_MS.default;
+  waitTimeoutMs?: number;
 
   @Transform(integerText)
   @IsInt()
@@ -31,4 +37,8 @@ export class StreamQueryDto {
   @Optional()
   @IsString()
   token?: string;
+
+  @Optional()
+  @IsIn(BEGINNINGS)
+  from?: Beginning;
 }

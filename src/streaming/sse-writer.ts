@@ -33,7 +33,7 @@ export class SseWriter extends StreamWriter {
 
   constructor(
     private readonly response: ServerResponse,
-    override readonly taskId: string,
+    override readonly taskId: string | undefined,
     maxBufferedBytes: number,
   ) {
     super('sse', maxBufferedBytes);
@@ -59,6 +59,7 @@ export class SseWriter extends StreamWriter {
 
   /** Without an `id:` line, so it moves no cursor. It has its own type, so `onmessage` does not see it. */
   override heartbeat(): void {
+    if (this.taskId === undefined) return;
     const data: Frame<'streamHeartbeat'> = {
       type: 'HEARTBEAT',
       taskId: this.taskId,
@@ -66,7 +67,21 @@ export class SseWriter extends StreamWriter {
       createdAt: new Date().toISOString(),
       payload: { live: true },
     };
-    this.response.write(`event: heartbeat\ndata: ${JSON.stringify(data)}\n\n`);
+    this.writeText(`event: heartbeat\ndata: ${JSON.stringify(data)}\n\n`);
+  }
+
+  protected writeText(text: string): void {
+    if (!this.response.writableEnded) this.response.write(text);
+  }
+
+  /** The task as it is at this event. A client that reconnects resumes behind it. */
+  snapshot(eventId: number, frame: string): void {
+    this.response.write(`id: ${eventId}\nevent: snapshot\ndata: ${frame}\n\n`);
+  }
+
+  /** Moves the client's cursor without an event. */
+  position(eventId: number): void {
+    this.response.write(`id: ${eventId}\n\n`);
   }
 
   protected override write(batch: Batch): void {

@@ -41,6 +41,11 @@ export abstract class StreamWriter extends Connection {
 
   send(batch: Batch): void {
     this.write(batch);
+    this.noteSent();
+  }
+
+  /** Something that counts as an event was sent: the silence begins anew. */
+  protected noteSent(): void {
     this.#hasSent = true;
   }
 

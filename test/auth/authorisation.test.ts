@@ -29,6 +29,8 @@ const MATRIX = `
 GET /api/v1                                          401     401       401       200    200       200   200    403     200     200    401     401    401    200    403       200    200      200   200        401  401
 POST /api/v1/tasks                                   401     401       401       201    201       201   201    201     403     201    401     401    401    403    403       403    403      403   403        401  401
 GET /api/v1/tasks                                    401     401       401       200    200       200   200    403     200     200    401     401    401    200    403       403    403      200   403        401  401
+GET /api/v1/tasks/changes                            401     401       401       200    200       200   200    403     200     200    401     401    401    200    403       403    403      200   403        401  401
+GET /api/v1/tasks/changes/stream                     401     401       401       200    200       200   200    403     200     200    401     401    401    200    403       403    403      200   403        401  401
 GET /api/v1/tasks/:taskId                            401     401       401       404    404       404   200    403     200     200    401     401    401    200    403       200    200      200   404        401  401
 POST /api/v1/tasks/:taskId/cancel                    401     401       401       404    404       404   404    202     403     202    401     401    401    403    202       202    403      202   404        401  401
 POST /api/v1/tasks/:taskId/actions                   401     401       401       404    404       404   404    202     403     202    401     401    401    403    202       202    403      202   404        401  401
@@ -39,9 +41,12 @@ POST /api/v1/follow-tokens                           401     401       401      
 DELETE /api/v1/follow-tokens                         401     401       401       404    404       404   404    403     204     204    401     401    401    404    204       403    403      403   403        401  401
 GET /worker/v1                                       401     401       401       401    401       401   401    401     401     401    200     200    401    401    401       401    401      401   401        401  401
 POST /worker/v1/leases                               401     401       401       401    401       401   401    401     401     401    200     200    401    401    401       401    401      401   401        401  401
+POST /worker/v1/heartbeats                           401     401       401       401    401       401   401    401     401     401    200     200    401    401    401       401    401      401   401        401  401
+POST /worker/v1/signals                              401     401       401       401    401       401   401    401     401     401    200     200    401    401    401       401    401      401   401        401  401
 POST /worker/v1/tasks/:taskId/events                 401     401       401       401    401       401   401    401     401     401    200     409    401    401    401       401    401      401   401        401  401
 POST /worker/v1/tasks/:taskId/heartbeat              401     401       401       401    401       401   401    401     401     401    200     409    401    401    401       401    401      401   401        401  401
 POST /worker/v1/tasks/:taskId/steps                  401     401       401       401    401       401   401    401     401     401    200     409    401    401    401       401    401      401   401        401  401
+POST /worker/v1/tasks/:taskId/attachments           401     401       401       401    401       401   401    401     401     401    200     409    401    401    401       401    401      401   401        401  401
 POST /worker/v1/tasks/:taskId/suspend                401     401       401       401    401       401   401    401     401     401    200     409    401    401    401       401    401      401   401        401  401
 POST /worker/v1/tasks/:taskId/complete               401     401       401       401    401       401   401    401     401     401    200     409    401    401    401       401    401      401   401        401  401
 POST /worker/v1/tasks/:taskId/fail                   401     401       401       401    401       401   401    401     401     401    200     409    401    401    401       401    401      401   401        401  401
@@ -49,6 +54,10 @@ POST /worker/v1/tasks/:taskId/cancelled              401     401       401      
 POST /worker/v1/tasks/:taskId/release                401     401       401       401    401       401   401    401     401     401    204     409    401    401    401       401    401      401   401        401  401
 subscribe                                            401     401       401       4404   4404      4404  ok     4403    ok      ok     401     401    401    ok     4403      ok     ok       ok    4404       401  401
 subscribe, multiplex                                 401     401       401       e404   e404      e404  ok     e403    ok      ok     401     401    401    ok     e403      ok     ok       ok    e404       401  401
+subscribe_changes                                    401     401       401       4400   4400      4400  4400   4400    4400    4400   401     401    401    4400   4400      4400   4400     4400  4400       401  401
+subscribe_changes, multiplex                         401     401       401       ok     ok        ok    ok     e403    ok      ok     401     401    401    ok     e403      e403   e403     ok    e403       401  401
+unsubscribe_changes                                  401     401       401       4400   4400      4400  4400   4400    4400    4400   401     401    401    4400   4400      4400   4400     4400  4400       401  401
+unsubscribe_changes, multiplex                       401     401       401       none   none      none  none   none    none    none   401     401    401    none   none      none   none     none  none       401  401
 unsubscribe                                          401     401       401       4400   4400      4400  4400   4400    4400    4400   401     401    401    4400   4400      4400   4400     4400  4400       401  401
 unsubscribe, multiplex                               401     401       401       none   none      none  none   none    none    none   401     401    401    none   none      none   none     none  none       401  401
 authenticate                                         401     401       401       4400   4400      4400  4400   4400    4400    4400   401     401    401    4400   4400      4400   4400     4400  4400       401  401
@@ -146,12 +155,15 @@ const BODIES: Readonly<Record<string, (lease: Lease & { suspendId?: string }) =>
     actionType: 'approve',
   }),
   'POST /worker/v1/leases': () => ({ workerId: 'w', taskTypes: ['matrix.none'], maxTasks: 1, waitTimeoutMs: 0 }),
+  'POST /worker/v1/heartbeats': ({ taskId, leaseToken }) => ({ leases: [{ taskId, leaseToken }] }),
+  'POST /worker/v1/signals': () => ({ workerId: 'w', waitTimeoutMs: 0 }),
   'POST /worker/v1/tasks/:taskId/events': () => ({
     batchSeq: 1,
     events: [{ type: 'TASK_MESSAGE', payload: { message: 'm' } }],
   }),
   'POST /worker/v1/tasks/:taskId/heartbeat': () => ({}),
   'POST /worker/v1/tasks/:taskId/steps': () => ({ batchSeq: 1, key: 'load', result: null }),
+  'POST /worker/v1/tasks/:taskId/attachments': () => ({}),
   'POST /worker/v1/tasks/:taskId/suspend': () => question(),
   'POST /worker/v1/tasks/:taskId/complete': () => ({ result: null }),
   'POST /worker/v1/tasks/:taskId/fail': () => ({ code: 'C', message: 'm', retryable: false }),
@@ -274,13 +286,20 @@ async function outcome(name: string, about: Held, headers: Record<string, string
   const address = url + path.replace(':taskId', about.taskId).replace(':attachmentId', about.attachmentId);
   const body = BODIES[name]?.(about);
   if (method === 'DELETE') return deleted(`${address}?taskId=${about.taskId}`, headers);
+  // A feed without a cursor begins now, and would wait.
+  if (path.endsWith('/changes')) return statusOf(`${address}?waitTimeoutMs=0`, headers);
   if (body === undefined) return statusOf(address, headers);
   const leaseToken = path.startsWith('/worker/v1/tasks') && {
     leaseToken: headers['X-Lease-Token'] ?? about.leaseToken,
   };
-  const answer = await fetch(address, {
+  const isFile = name === 'POST /worker/v1/tasks/:taskId/attachments';
+  const answer = await fetch(address + (isFile ? '?filename=a' : ''), {
     method,
-    headers: { ...headers, 'Content-Type': 'application/json' },
+    headers: {
+      ...(isFile && { 'X-Lease-Token': about.leaseToken }),
+      ...headers,
+      'Content-Type': 'application/json',
+    },
     body: JSON.stringify({ ...body, ...leaseToken }),
   });
   await answer.arrayBuffer();
@@ -314,7 +333,8 @@ const HANDSHAKE = {
 };
 
 function frameText(kind: string, { taskId, tokens }: Held): string {
-  return JSON.stringify(kind === 'authenticate' ? { action: kind, token: tokens.task } : { action: kind, taskId });
+  const about = kind === 'authenticate' ? { token: tokens.task } : kind.endsWith('_changes') ? {} : { taskId };
+  return JSON.stringify({ action: kind, ...about });
 }
 
 async function plainFrame(kind: string, about: Held, headers: Record<string, string>, url: string): Promise<string> {

@@ -36,6 +36,7 @@ describe('the configuration', () => {
         maxEventsPerTask: 100_000,
         maxAttempts: 3,
         leaseSeconds: 30,
+        maxLeaseSeconds: 600,
         cancelGraceSeconds: 30,
         openTasksPerPrincipal: 10_000,
       },

@@ -23,6 +23,11 @@ const MAX_WORKER_BODY_BYTES = 2 ** 22;
 const PRINTABLE = /^[\p{L}\p{M}\p{N}\p{P}\p{S}\p{Zs}\u200c\u200d]{1,255}$/u;
 const JSON_HEADERS = { 'Content-Type': 'application/json; charset=utf-8' };
 
+const FEATURES = [
+  ...['bigIntegers', 'steps', 'outputSnapshots', 'beforeEventId', 'listByRequestId'],
+  ...['workerFiles', 'eventKeys', 'heartbeats', 'leaseSeconds', 'signals'],
+];
+
 /** A request on its way to its answer. */
 export interface Exchange {
   readonly request: IncomingMessage;
@@ -61,7 +66,11 @@ export class MemoryServer {
 
   constructor(clocks: Partial<Clocks> = {}) {
     this.tasks = new MemoryTasks({ leaseMs: LEASE_MS, maxAttempts: 3 });
-    this.streams = new MemoryStreams({ ...CLOCKS, ...clocks }, (principal, id) => this.tasks.owned(principal, id));
+    this.streams = new MemoryStreams(
+      { ...CLOCKS, ...clocks },
+      (principal, id) => this.tasks.owned(principal, id),
+      (task) => this.tasks.snapshotFrame(task),
+    );
   }
 
   /** Answers its URL. */
@@ -119,20 +128,31 @@ export class MemoryServer {
     {
       method: 'GET',
       path: /^\/api\/v1\/tasks$/,
-      query: ['status', 'taskType', 'suspended', 'createdAfter', 'createdBefore', 'limit', 'cursor'],
+      query: ['status', 'taskType', 'clientRequestId', 'suspended', 'createdAfter', 'createdBefore', 'limit', 'cursor'],
       answer: (exchange) => this.list(exchange),
     },
-    { method: 'GET', path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)$/, answer: (exchange) => this.snapshot(exchange) },
+    {
+      method: 'GET',
+      path: /^\/api\/v1\/tasks\/changes$/,
+      query: ['after', 'waitTimeoutMs', 'status', 'taskType'],
+      answer: (exchange) => this.changes(exchange),
+    },
+    {
+      method: 'GET',
+      path: /^\/api\/v1\/tasks\/(?!changes$)(?<taskId>[^/]+)$/,
+      query: ['include'],
+      answer: (exchange) => this.snapshot(exchange),
+    },
     {
       method: 'GET',
       path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/events$/,
-      query: ['afterEventId', 'maxEvents', 'waitTimeoutMs'],
+      query: ['afterEventId', 'beforeEventId', 'maxEvents', 'waitTimeoutMs'],
       answer: (exchange) => this.page(exchange),
     },
     {
       method: 'GET',
       path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/events\/stream$/,
-      query: ['lastEventId'],
+      query: ['lastEventId', 'from'],
       answer: (exchange) => this.stream(exchange),
     },
     {
@@ -147,6 +167,14 @@ export class MemoryServer {
       answer: (exchange) => this.download(exchange),
     },
     { method: 'POST', path: /^\/worker\/v1\/leases$/, answer: (exchange) => this.leases(exchange) },
+    { method: 'POST', path: /^\/worker\/v1\/heartbeats$/, answer: (exchange) => this.heartbeats(exchange) },
+    { method: 'POST', path: /^\/worker\/v1\/signals$/, answer: (exchange) => this.signals(exchange) },
+    {
+      method: 'POST',
+      path: /^\/worker\/v1\/tasks\/(?<taskId>[^/]+)\/attachments$/,
+      query: ['filename'],
+      answer: (exchange) => this.attach(exchange),
+    },
     {
       method: 'POST',
       path: /^\/worker\/v1\/tasks\/(?<taskId>[^/]+)\/(?<call>\w+)$/,
@@ -331,7 +359,11 @@ export class MemoryServer {
     const task = this.taskOf(exchange);
     const headers = { ETag: this.entityTag(task) };
     if (exchange.request.headers['if-none-match'] === headers.ETag) return { status: 304, headers };
-    return { status: 200, body: { ...task.summary(this.tasks.numbers.maxAttempts), input: task.input }, headers };
+    const include = exchange.url.searchParams.get('include');
+    if (include !== null && include !== 'output') throw invalidRequest();
+    const { maxAttempts } = this.tasks.numbers;
+    const output = include === null ? {} : this.tasks.outputSoFar(task);
+    return { status: 200, body: { ...task.summary(maxAttempts), input: task.input, ...output }, headers };
   }
 
   entityTag({ revision }: MemoryTask): string {
@@ -346,11 +378,14 @@ export class MemoryServer {
     const statuses = ['ACCEPTED', 'RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED'];
     if (status !== undefined && !statuses.includes(status)) throw invalidRequest();
     if (suspended !== undefined && !['true', 'false'].includes(suspended)) throw invalidRequest();
+    const request = query['clientRequestId'];
+    if (request !== undefined && !PRINTABLE.test(this.normal(request))) throw invalidRequest();
     const [after, before] = [time(query['createdAfter'], -Infinity), time(query['createdBefore'], Infinity)];
     const fits = this.ownTasks(owner).filter(
       (task) =>
         (status === undefined || task.status === status) &&
         (taskType === undefined || task.taskType === taskType) &&
+        (request === undefined || task.clientRequestId === this.normal(request)) &&
         (suspended === undefined || (task.openSuspension !== undefined) === (suspended === 'true')) &&
         task.createdAt.getTime() > after &&
         task.createdAt.getTime() < before,
@@ -366,6 +401,60 @@ export class MemoryServer {
         nextCursor: more ? (items.at(-1)?.taskId ?? null) : null,
       },
     };
+  }
+
+  /** What was last seen of each task, and the number of that change. */
+  readonly #changes = new Map<MemoryTask, { readonly state: string; readonly number: number }>();
+  #changeCount = 0;
+
+  /** Numbers the tasks that have changed since it was last called. */
+  noteChanges(): void {
+    for (const task of this.tasks.all) {
+      const { status, attempt, openSuspension, cancelReason } = task;
+      const state = JSON.stringify([status, attempt, openSuspension, cancelReason]);
+      if (this.#changes.get(task)?.state !== state) this.#changes.set(task, { state, number: ++this.#changeCount });
+    }
+  }
+
+  changeCursor(text: string | null): number {
+    if (text === null || text === '') return this.#changeCount;
+    if (!/^c\d{1,9}$/.test(text)) throw new Refusal(400, 'INVALID_CURSOR');
+    return Number(text.slice(1));
+  }
+
+  async changes(exchange: Exchange): Promise<Reply> {
+    const owner = this.caller(exchange);
+    const { searchParams } = exchange.url;
+    const [status, taskType] = [searchParams.get('status'), searchParams.get('taskType')];
+    const waitMs = integer(searchParams.get('waitTimeoutMs') ?? undefined, 25_000, 0, 60_000);
+    this.noteChanges();
+    const after = this.changeCursor(searchParams.get('after'));
+    for (const deadline = performance.now() + waitMs; ; await delay(5)) {
+      this.noteChanges();
+      const changed = this.ownChanges(owner)
+        .map((task) => ({ task, number: this.#changes.get(task)?.number ?? 0 }))
+        .filter(({ task, number }) => number > after && (taskType === null || task.taskType === taskType))
+        .sort((a, b) => a.number - b.number);
+      if (changed.length === 0 && performance.now() < deadline) continue;
+      const changes = changed.map(({ task, number }) => ({
+        cursor: `c${number}`,
+        ...(status === null || task.status === status ? { task: this.changedTask(task) } : this.left(task)),
+      }));
+      return { status: 200, body: { changes, next: `c${this.#changeCount}` } };
+    }
+  }
+
+  ownChanges(owner: string): MemoryTask[] {
+    return this.tasks.all.filter((task) => task.owner === owner);
+  }
+
+  left({ taskId }: MemoryTask): Json {
+    return { taskId, left: true };
+  }
+
+  changedTask(task: MemoryTask): Json {
+    const { attachments: _, result: __, ...state } = task.summary(this.tasks.numbers.maxAttempts);
+    return state;
   }
 
   ownTasks(owner: string): MemoryTask[] {
@@ -385,6 +474,9 @@ export class MemoryServer {
     const waitMs = integer(searchParams.get('waitTimeoutMs') ?? undefined, 25_000, 0, 60_000);
     const task = this.taskOf(exchange);
     const given = searchParams.get('afterEventId');
+    const before = searchParams.get('beforeEventId');
+    if (before !== null && (given !== null || searchParams.has('waitTimeoutMs'))) throw invalidRequest();
+    if (before !== null) return { status: 200, body: this.pageBefore(task, before, maxEvents) };
     const cursor = this.streams.cursor(given, task, 'poll');
     await this.waitForEvents(exchange, task, cursor, exchange.request.method === 'HEAD' ? 0 : waitMs);
     const events = this.streams
@@ -401,6 +493,27 @@ export class MemoryServer {
       `"terminal":${this.isTerminal(task, last)}`,
     ];
     return { status: 200, body: `{${members.join(',')}}` };
+  }
+
+  pageBefore(task: MemoryTask, before: string, maxEvents: number): string {
+    const end = this.endBefore(task, before);
+    const begin = Math.max(0, end - maxEvents);
+    const members = [
+      `"taskId":"${task.taskId}"`,
+      `"events":[${task.log.slice(begin, end).join(',')}]`,
+      ...(end > begin ? [`"nextAfterEventId":"${end}"`, `"nextBeforeEventId":"${begin + 1}"`] : []),
+      `"hasMore":${begin > 0}`,
+      `"headEventId":"${task.head}"`,
+      `"terminal":${this.isTerminal(task, end)}`,
+    ];
+    return `{${members.join(',')}}`;
+  }
+
+  /** How many events are before it. @throws Refusal */
+  endBefore({ head }: MemoryTask, before: string): number {
+    if (!/^[1-9][0-9]*$/.test(before)) throw new Refusal(400, 'INVALID_CURSOR');
+    if (Number(before) > head + 1) throw new Refusal(409, 'CURSOR_AHEAD', { headEventId: String(head) });
+    return Number(before) - 1;
   }
 
   nextAfter(next: string | undefined, _given: string | null): string | undefined {
@@ -426,8 +539,13 @@ export class MemoryServer {
     const { accept = '*/*' } = request.headers;
     if (!/text\/event-stream|\*\/\*/.test(accept)) throw new Refusal(406, 'NOT_ACCEPTABLE');
     const task = this.taskOf(exchange);
-    const cursor = request.headers['last-event-id']?.toString() ?? url.searchParams.get('lastEventId');
-    this.streams.sse(response, task, this.streams.cursor(cursor, task, 'sse'));
+    const sent = request.headers['last-event-id']?.toString() ?? url.searchParams.get('lastEventId');
+    const from = url.searchParams.get('from') ?? undefined;
+    if (from !== undefined && !['snapshot', 'now'].includes(from)) throw invalidRequest();
+    const begins = this.streams.begins(from, sent);
+    const cursor = begins === undefined ? this.streams.cursor(sent, task, 'sse') : task.head;
+    const snapshot = begins === 'snapshot' ? this.tasks.snapshotFrame(task) : undefined;
+    this.streams.sse(response, task, cursor, { begins, snapshot });
     return undefined;
   }
 
@@ -482,26 +600,51 @@ export class MemoryServer {
 
   service(exchange: Exchange): Reply {
     this.caller(exchange);
-    return { status: 200, body: { version: '0.0.0', features: ['bigIntegers', 'steps'] } };
+    return { status: 200, body: { version: '0.0.0', features: FEATURES } };
   }
 
   serviceForWorkers(exchange: Exchange): Reply {
     this.checkWorker(exchange);
-    return { status: 200, body: { version: '0.0.0', features: ['bigIntegers', 'steps'] } };
+    return { status: 200, body: { version: '0.0.0', features: FEATURES } };
   }
 
   async leases(exchange: Exchange): Promise<Reply> {
     this.checkWorker(exchange);
-    const { taskTypes, maxTasks = 1, waitTimeoutMs = 20_000, steps } = await this.bodyOf(exchange);
-    const claim = () => this.tasks.claim(taskTypes as string[], Number(maxTasks), steps === true);
-    const leases = claim();
-    return {
-      status: 200,
-      body: { leases: leases.length > 0 ? leases : await this.waitForWork(exchange, claim, Number(waitTimeoutMs)) },
-    };
+    const { taskTypes, maxTasks = 1, waitTimeoutMs = 20_000, ...more } = await this.bodyOf(exchange);
+    const { workerId, steps, leaseSeconds } = more;
+    const options = { workerId: String(workerId), steps: steps === true, leaseSeconds: leaseSeconds as number };
+    const claim = () => this.tasks.claim(taskTypes as string[], Number(maxTasks), options);
+    return { status: 200, body: { leases: await this.waitFor(exchange, claim, Number(waitTimeoutMs)) } };
   }
 
-  async waitForWork({ response }: Exchange, claim: () => Json[], waitMs: number): Promise<Json[]> {
+  async heartbeats(exchange: Exchange): Promise<Reply> {
+    this.checkWorker(exchange);
+    const { leases } = await this.bodyOf(exchange);
+    const answers = (leases as Json[]).map(({ taskId, leaseToken }) => this.renewal(String(taskId), leaseToken));
+    return { status: 200, body: { leases: answers } };
+  }
+
+  renewal(taskId: string, token: unknown): Json {
+    try {
+      this.tasks.held(taskId, token);
+      return { taskId, ...this.beat(taskId) };
+    } catch (error) {
+      if (error instanceof Refusal) return { taskId, code: error.code };
+      throw error;
+    }
+  }
+
+  async signals(exchange: Exchange): Promise<Reply> {
+    this.checkWorker(exchange);
+    const { workerId, known = [], waitTimeoutMs = 20_000 } = await this.bodyOf(exchange);
+    const cancelled = () => this.tasks.cancelledOf(String(workerId), known as string[]);
+    return { status: 200, body: { signals: await this.waitFor(exchange, cancelled, Number(waitTimeoutMs)) } };
+  }
+
+  /** What there is, or what comes up within the time. */
+  async waitFor({ response }: Exchange, found: () => Json[], waitMs: number): Promise<Json[]> {
+    const first = found();
+    if (first.length > 0) return first;
     const deadline = Date.now() + waitMs;
     for (;;) {
       const rest = deadline - Date.now();
@@ -513,9 +656,35 @@ export class MemoryServer {
       await delay(rest, undefined, { signal: over.signal }).catch(() => undefined);
       this.tasks.claims.delete(wake);
       response.off('close', wake);
-      const leases = response.destroyed ? [] : claim();
-      if (leases.length > 0) return leases;
+      const now = response.destroyed ? [] : found();
+      if (now.length > 0) return now;
     }
+  }
+
+  async attach(exchange: Exchange): Promise<Reply> {
+    this.checkWorker(exchange);
+    const { request, url, params } = exchange;
+    const bytes = await this.bytesOf(exchange);
+    const task = this.holder(params['taskId'] ?? '', request.headers['x-lease-token']);
+    const type = request.headers['content-type'] ?? UNTYPED;
+    const name = url.searchParams.get('filename') ?? '';
+    const made = {
+      ...(await this.fileOf(new File([new Uint8Array(bytes)], name, { type }))),
+      source: 'worker' as const,
+    };
+    const earlier = task.files.find(({ filename, source }) => filename === name && source === 'worker');
+    const stored = earlier && this.isSameFile(earlier, made) ? earlier : made;
+    task.files = [...task.files.filter((file) => file !== earlier), stored];
+    const { bytes: _, ...file } = stored;
+    return { status: 200, body: { ...file, ...this.beat(task.taskId) } };
+  }
+
+  holder(taskId: string, token: unknown): MemoryTask {
+    return this.tasks.held(taskId, token);
+  }
+
+  isSameFile(earlier: StoredFile, made: StoredFile): boolean {
+    return earlier.sha256 === made.sha256;
   }
 
   async workerCall(exchange: Exchange): Promise<Reply> {
@@ -524,7 +693,11 @@ export class MemoryServer {
     const body = await this.bodyOf(exchange, MAX_WORKER_BODY_BYTES);
     const { leaseToken, batchSeq, events } = body;
     if (call === 'events') {
-      const eventIds = this.tasks.append(taskId, leaseToken, Number(batchSeq), events as WorkerEvent[]);
+      const given = events as WorkerEvent[];
+      const eventIds =
+        batchSeq === undefined
+          ? this.tasks.appendKeyed(taskId, leaseToken, given)
+          : this.tasks.append(taskId, leaseToken, Number(batchSeq), given);
       return { status: 200, body: { eventIds, ...this.beat(taskId) } };
     }
     if (call === 'steps') {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
+import { storedJson } from '#protocol/exact-json.js';
 import type { WebSocket } from 'ws';
 import type { MemoryTask } from './memory-task.js';
 import { invalidRequest, Refusal } from './refusal.js';
@@ -38,6 +39,7 @@ export class MemoryStreams {
     readonly clocks: Clocks,
     /** @throws Refusal when there is no such task for the principal */
     readonly find: (principal: string, taskId: string) => MemoryTask,
+    readonly snapshotFrame: (task: MemoryTask) => object,
   ) {}
 
   /** @throws Refusal */
@@ -46,6 +48,11 @@ export class MemoryStreams {
     if (!MALFORMED.test(cursor)) throw new Refusal(400, 'INVALID_CURSOR');
     if (Number(cursor) > task.head) throw new Refusal(409, 'CURSOR_AHEAD', { headEventId: String(task.head) });
     return Number(cursor);
+  }
+
+  /** Where a stream begins, unless it is at a cursor. */
+  begins(from: string | undefined, cursor: string | null | undefined): string | undefined {
+    return (cursor ?? '') === '' ? from : undefined;
   }
 
   /** The next events of a stream. */
@@ -77,13 +84,20 @@ export class MemoryStreams {
     return stop;
   }
 
-  sse(response: ServerResponse, task: MemoryTask, cursor: number): void {
-    if (this.isAtTheEnd(task, cursor)) {
+  sse(
+    response: ServerResponse,
+    task: MemoryTask,
+    cursor: number,
+    { begins, snapshot }: { begins?: string | undefined; snapshot?: object | undefined } = {},
+  ): void {
+    if (!snapshot && this.isAtTheEnd(task, cursor)) {
       response.writeHead(204).end();
       return;
     }
     response.writeHead(200, { 'Content-Type': 'text/event-stream; charset=utf-8', 'Cache-Control': 'no-cache' });
     response.write('retry: 2000\n\n');
+    if (snapshot) response.write(this.sseSnapshot(cursor, snapshot));
+    else if (begins === 'now') response.write(`id: ${cursor}\n\n`);
     const beat = this.silence(() => response.write(this.sseHeartbeat(task)));
     const stream: Stream = {
       transport: 'sse',
@@ -104,6 +118,10 @@ export class MemoryStreams {
       clearTimeout(old);
       clearInterval(beat);
     });
+  }
+
+  sseSnapshot(cursor: number, snapshot: object): string {
+    return `id: ${cursor}\nevent: snapshot\ndata: ${storedJson(snapshot)}\n\n`;
   }
 
   isAtTheEnd(task: MemoryTask, cursor: number): boolean {
@@ -242,7 +260,8 @@ export class MemorySession {
     if (isBinary) throw new Refusal(400, 'BINARY');
     const frame = this.checked(data);
     if (frame.action === 'unsubscribe') return this.unsubscribe(frame.taskId);
-    if (!this.#carriesMany && (this.#hasSubscribed || frame.ref !== undefined)) throw invalidRequest();
+    if (!this.#carriesMany && (this.#hasSubscribed || frame.ref !== undefined || frame.from !== undefined))
+      throw invalidRequest();
     this.#hasSubscribed = true;
     this.#taskId = frame.taskId;
     if (this.following.has(frame.taskId)) {
@@ -250,7 +269,7 @@ export class MemorySession {
       return this.streams.subscribedTwice(this, frame.taskId);
     }
     try {
-      this.subscribe(frame.taskId, frame.lastEventId);
+      this.subscribe(frame.taskId, frame.lastEventId, frame.from);
     } catch (error) {
       if (!this.#carriesMany || !(error instanceof Refusal)) throw error;
       this.error(frame.taskId, error.code, frame.ref);
@@ -276,7 +295,7 @@ export class MemorySession {
       throw invalidRequest();
     }
     if (Array.isArray(frame) || (text.match(/"taskId"\s*:/g) ?? []).length !== 1) throw invalidRequest();
-    const { action, taskId: sent, lastEventId, ref, ...more } = frame;
+    const { action, taskId: sent, lastEventId, from, ref, ...more } = frame;
     const taskId = typeof sent === 'string' ? sent.toLowerCase() : sent;
     const fits =
       Object.keys(more).length === 0 &&
@@ -284,17 +303,26 @@ export class MemorySession {
       /^[A-Za-z0-9][\w.@-]{0,254}$/.test(taskId) &&
       (action === 'subscribe' || (action === 'unsubscribe' && this.#carriesMany && ref === undefined)) &&
       (lastEventId === undefined || lastEventId === null || typeof lastEventId === 'string') &&
+      (from === undefined || (action === 'subscribe' && ['snapshot', 'now'].includes(from as string))) &&
       (ref === undefined || typeof ref === 'string');
     if (!fits) throw invalidRequest();
-    return { action, taskId, lastEventId: lastEventId as string | null | undefined, ref: ref as string | undefined };
+    return {
+      action,
+      taskId,
+      lastEventId: lastEventId as string | null | undefined,
+      from: from as string | undefined,
+      ref: ref as string | undefined,
+    };
   }
 
-  private subscribe(taskId: string, lastEventId: string | null | undefined): void {
+  private subscribe(taskId: string, lastEventId: string | null | undefined, from: string | undefined): void {
     const { streams } = this;
     const transport = this.#carriesMany ? 'multiplex' : 'websocket';
     const task = streams.find(this.principal ?? '', taskId);
-    const cursor = streams.cursor(lastEventId, task, transport);
+    const begins = streams.begins(from, lastEventId);
+    const cursor = begins === undefined ? streams.cursor(lastEventId, task, transport) : task.head;
     this.send(streams.confirmation(task, cursor));
+    if (begins === 'snapshot') this.send(streams.snapshotFrame(task));
     let isOver = false;
     const stop = streams.follow({
       transport,

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { storedJson } from '#protocol/exact-json.js';
 import { type Json, MemoryTask, type StoredFile } from './memory-task.js';
+import { textsOf } from '../support/texts.js';
 import { invalidMembers, Refusal } from './refusal.js';
 
 export interface Submission {
@@ -22,6 +23,14 @@ export interface Action {
 export interface WorkerEvent {
   readonly type: string;
   readonly payload: Json;
+  readonly eventKey?: string;
+}
+
+/** What a claim may say besides its types. */
+export interface Claim {
+  readonly workerId: string;
+  readonly steps: boolean;
+  readonly leaseSeconds: number | undefined;
 }
 
 export interface Numbers {
@@ -30,6 +39,7 @@ export interface Numbers {
 }
 
 const RETRY_MS = 50;
+const MAX_SHOWN = 256 * 1024;
 const MAX_PAYLOAD_BYTES = 64 * 1024;
 /** The bytes of the payload that carries a result. */
 const MAX_RESULT_BYTES = 2 ** 20 - 256;
@@ -78,7 +88,7 @@ export class MemoryTasks {
     return task;
   }
 
-  claim(taskTypes: readonly string[], maxTasks: number, knowsSteps = false): Json[] {
+  claim(taskTypes: readonly string[], maxTasks: number, { workerId, steps: knowsSteps, leaseSeconds }: Claim): Json[] {
     const now = Date.now();
     const waiting = this.all.filter(
       (task) =>
@@ -87,10 +97,14 @@ export class MemoryTasks {
         task.run.from <= now &&
         this.suits(task, knowsSteps),
     );
-    return waiting.slice(0, maxTasks).map((task) => ({
-      ...this.lease(task),
-      ...(knowsSteps && { steps: [...task.steps].map(([key, { result }]) => ({ key, result })) }),
-    }));
+    return waiting.slice(0, maxTasks).map((task) => {
+      task.workerId = workerId;
+      task.leaseMs = leaseSeconds === undefined ? this.numbers.leaseMs : leaseSeconds * 1_000;
+      return {
+        ...this.lease(task),
+        ...(knowsSteps && { steps: [...task.steps].map(([key, { result }]) => ({ key, result })) }),
+      };
+    });
   }
 
   /** A worker that does not know steps would do finished ones again. */
@@ -101,9 +115,10 @@ export class MemoryTasks {
   lease(task: MemoryTask): Json {
     const resumes = task.run.state === 'waiting' && task.run.resumes;
     const token = this.newToken(task);
-    task.run = { state: 'leased', token, expiresAt: this.now + this.numbers.leaseMs };
+    this.extend(task, token);
     task.batchSeq = 0;
     if (!resumes) task.attempt += 1;
+    if (!resumes) task.keys.clear();
     task.revision += 1;
     if (task.head === 0) this.store(task, 'TASK_STARTED', {});
     if (!resumes && task.steps.size === 0) task.attemptBase = task.head;
@@ -140,7 +155,7 @@ export class MemoryTasks {
   }
 
   extend(task: MemoryTask, token: string): void {
-    task.run = { state: 'leased', token, expiresAt: this.now + this.numbers.leaseMs };
+    task.run = { state: 'leased', token, expiresAt: this.now + task.leaseMs };
   }
 
   append(taskId: string, token: unknown, batchSeq: number, events: readonly WorkerEvent[]): readonly string[] {
@@ -154,6 +169,36 @@ export class MemoryTasks {
     task.batch = batch;
     task.batchIds = this.storeBatch(task, checked);
     return task.batchIds;
+  }
+
+  /** Each event once by its key. */
+  appendKeyed(taskId: string, token: unknown, events: readonly WorkerEvent[]): readonly string[] {
+    const checked = events.map((event, index) => this.checked(event, index));
+    const task = this.held(taskId, token);
+    return checked.map(({ type, payload, eventKey = '' }) => {
+      const id = this.keyed(task, eventKey) ?? this.store(task, type, withAttempt(task, type, payload));
+      task.keys.set(eventKey, id);
+      return id;
+    });
+  }
+
+  /** The event that a key names. */
+  keyed(task: MemoryTask, key: string): string | undefined {
+    const id = task.keys.get(key);
+    return id === undefined || this.isVoid(task, id) ? undefined : id;
+  }
+
+  isVoid({ log }: MemoryTask, id: string): boolean {
+    if (!/^{"type":"TASK_(OUTPUT|PROGRESS)"/.test(log[Number(id) - 1] ?? '')) return false;
+    const voids = log.slice(Number(id)).map((raw) => /"supersedesAfterEventId":"(\d+)"/.exec(raw)?.[1]);
+    return voids.some((since) => since !== undefined && Number(since) < Number(id));
+  }
+
+  cancelledOf(workerId: string, known: readonly string[]): Json[] {
+    return this.all
+      .filter((task) => task.workerId === workerId && task.run.state === 'leased' && !known.includes(task.taskId))
+      .filter(({ cancelReason }) => cancelReason !== undefined)
+      .map(({ taskId, attempt, cancelReason }) => ({ type: 'cancel', taskId, attempt, cancelReason }));
   }
 
   checkOrder(task: MemoryTask, batchSeq: number): void {
@@ -300,6 +345,7 @@ export class MemoryTasks {
     if (task.isOver) return 'ALREADY_TERMINAL';
     task.cancelReason ??= reason;
     task.revision += 1;
+    this.wake();
     if (task.run.state !== 'leased') this.cancelled(task);
     return 'CANCELLATION_REQUESTED';
   }
@@ -329,6 +375,36 @@ export class MemoryTasks {
 
   isPutOutAgain({ log, attemptBase }: MemoryTask): boolean {
     return log.slice(attemptBase).some((raw) => /^{"type":"TASK_(OUTPUT|PROGRESS)"/.test(raw));
+  }
+
+  /** What a snapshot with output has besides. */
+  outputSoFar(task: MemoryTask): Json {
+    const head = this.textsAt(task, task.head);
+    const settled = this.textsAt(task, task.attemptBase);
+    const output = Object.entries(head).map(([channel, data]) => {
+      const [shown, base] = [this.shownOf(data), this.shownOf(settled[channel] ?? '')];
+      const truncated = shown !== data || base !== (settled[channel] ?? '');
+      return [channel, { data: shown, settled: base, truncated }] as const;
+    });
+    return {
+      output: Object.fromEntries(output),
+      settledEventId: String(task.attemptBase),
+      outputAfterEventId: '0',
+    };
+  }
+
+  textsAt({ log }: MemoryTask, head: number): Readonly<Record<string, string>> {
+    return textsOf(log.slice(0, head).map((raw) => JSON.parse(raw) as { type: string; payload: Json }));
+  }
+
+  /** The end of a long text. Half of the room is for each of the two texts. */
+  shownOf(text: string): string {
+    return text.slice(-MAX_SHOWN);
+  }
+
+  snapshotFrame(task: MemoryTask): Json {
+    const { metadata: _m, attachments: _a, result: _r, ...members } = task.summary(this.numbers.maxAttempts);
+    return { type: 'TASK_SNAPSHOT', ...members, ...this.outputSoFar(task) };
   }
 
   judge(task: MemoryTask, { suspendId, actionType }: Action): string {

@@ -128,6 +128,7 @@ const ALL: readonly Mutant[] = [
   {
     name: 'ids that the next attempt uses again',
     breaks: 'promises.content-stays',
+    follows: ['output.tail'],
     make: storing((task, type, store) => {
       if (type === 'TASK_RETRYING') task.log.length = task.attemptBase;
       return store();
@@ -136,7 +137,7 @@ const ALL: readonly Mutant[] = [
   {
     name: 'an id that the worker gets and no client',
     breaks: 'promises.ids',
-    follows: ['workers.append'],
+    follows: ['workers.append', 'sse.from-snapshot', 'sse.from-now', 'multiplex.from-snapshot'],
     make: storing((task, type, store) => {
       const eventId = store();
       return type === 'TASK_OUTPUT' ? String(task.head + 1) : eventId;
@@ -199,6 +200,22 @@ const ALL: readonly Mutant[] = [
     },
   },
   {
+    name: 'a file of a worker that is another one when it comes again',
+    breaks: 'workers.files',
+    make: (server) => {
+      server.isSameFile = () => false;
+    },
+  },
+  {
+    name: 'a file that is taken from a worker without the lease',
+    breaks: 'workers.files-fence',
+    make: (server) => {
+      const holder = server.holder.bind(server);
+      server.holder = (taskId, token) =>
+        server.tasks.all.find((task) => task.taskId === taskId) ?? holder(taskId, token);
+    },
+  },
+  {
     name: 'a file without a type that is text',
     breaks: 'create.untyped-file',
     make: (server) => {
@@ -221,6 +238,7 @@ const ALL: readonly Mutant[] = [
   {
     name: 'an SSE response that does not end',
     breaks: 'sse.end',
+    follows: ['sse.from-at-the-end'],
     make: ({ streams }) => {
       streams.endSse = () => undefined;
     },
@@ -228,6 +246,7 @@ const ALL: readonly Mutant[] = [
   {
     name: 'no 204 at the terminal event',
     breaks: 'sse.terminal-204',
+    follows: ['sse.from-at-the-end'],
     make: ({ streams }) => {
       streams.isAtTheEnd = () => false;
     },
@@ -271,6 +290,7 @@ const ALL: readonly Mutant[] = [
     name: 'ids of requests that are compared by their bytes',
     onlyInFull: true,
     breaks: 'request-id.normalised',
+    follows: ['list.request'],
     make: (server) => {
       server.normal = (text) => text;
     },
@@ -304,6 +324,7 @@ const ALL: readonly Mutant[] = [
     name: 'a page that is called terminal because the task is over',
     onlyInFull: true,
     breaks: 'poll.terminal',
+    follows: ['poll.before'],
     make: (server) => {
       server.isTerminal = ({ isOver }) => isOver;
     },
@@ -327,6 +348,46 @@ const ALL: readonly Mutant[] = [
     breaks: 'list.own',
     make: (server) => {
       server.ownTasks = () => [...server.tasks.all];
+    },
+  },
+  {
+    name: 'a feed that misses the end of a task',
+    breaks: 'changes.each',
+    make: (server) => {
+      const ownChanges = server.ownChanges.bind(server);
+      server.ownChanges = (owner) => ownChanges(owner).filter(({ isOver }) => !isOver);
+    },
+  },
+  {
+    name: 'a feed that shows attachments',
+    onlyInFull: true,
+    breaks: 'changes.state',
+    make: (server) => {
+      server.changedTask = (task) => task.summary(server.tasks.numbers.maxAttempts);
+    },
+  },
+  {
+    name: 'a feed that shows the tasks of all',
+    onlyInFull: true,
+    breaks: 'changes.own',
+    make: (server) => {
+      server.ownChanges = () => [...server.tasks.all];
+    },
+  },
+  {
+    name: 'a feed that shows what does not match',
+    onlyInFull: true,
+    breaks: 'changes.left',
+    make: (server) => {
+      server.left = (task) => ({ task: server.changedTask(task) });
+    },
+  },
+  {
+    name: 'a feed that takes any cursor',
+    onlyInFull: true,
+    breaks: 'changes.foreign-cursor',
+    make: (server) => {
+      server.changeCursor = (text) => Number(text?.slice(1)) || 0;
     },
   },
   {
@@ -533,6 +594,7 @@ const ALL: readonly Mutant[] = [
     name: 'a task that is caught up with twice',
     onlyInFull: true,
     breaks: 'multiplex.caught-up',
+    follows: ['multiplex.from-snapshot'],
     make: ({ streams }) => {
       const frames = streams.caughtUpFrames.bind(streams);
       streams.caughtUpFrames = (task) => [...frames(task), ...frames(task)];
@@ -600,7 +662,15 @@ const ALL: readonly Mutant[] = [
   {
     name: 'a step that makes nothing valid',
     breaks: 'steps.boundary',
-    follows: ['steps.retrying', 'steps.resumed'],
+    follows: [
+      'steps.retrying',
+      'steps.resumed',
+      'output.text',
+      'output.settled',
+      'output.tail',
+      'sse.from-snapshot',
+      'multiplex.from-snapshot',
+    ],
     make: ({ tasks }) => {
       const storeStep = tasks.storeStep.bind(tasks);
       tasks.storeStep = (task, key, result) => {
@@ -620,6 +690,56 @@ const ALL: readonly Mutant[] = [
     },
   },
   {
+    name: 'a text with what is void',
+    breaks: 'output.text',
+    make: ({ tasks }) => {
+      const textsAt = tasks.textsAt.bind(tasks);
+      tasks.textsAt = (task, head) => {
+        const isLost = (raw: string) => raw.startsWith('{"type":"TASK_RETRYING"');
+        return textsAt({ log: task.log.filter((raw) => !isLost(raw)) } as unknown as MemoryTask, head);
+      };
+    },
+  },
+  {
+    name: 'a settled text that is the present one',
+    breaks: 'output.settled',
+    follows: ['output.text', 'output.tail', 'sse.from-snapshot', 'multiplex.from-snapshot'],
+    make: ({ tasks }) => {
+      const textsAt = tasks.textsAt.bind(tasks);
+      tasks.textsAt = (task) => textsAt(task, task.head);
+    },
+  },
+  {
+    name: 'a text without a bound',
+    breaks: 'output.bounded',
+    make: ({ tasks }) => {
+      tasks.shownOf = (text) => text;
+    },
+  },
+  {
+    name: 'a snapshot by SSE that moves no cursor',
+    breaks: 'sse.from-snapshot',
+    follows: ['sse.from-at-the-end'],
+    make: ({ streams }) => {
+      streams.sseSnapshot = (_, snapshot) => `event: snapshot\ndata: ${storedJson(snapshot)}\n\n`;
+    },
+  },
+  {
+    name: 'a beginning that wins over a cursor',
+    breaks: 'sse.cursor-wins',
+    make: ({ streams }) => {
+      streams.begins = (from) => from;
+    },
+  },
+  {
+    name: 'a page backwards that begins with the event that it is before',
+    breaks: 'poll.before',
+    make: (server) => {
+      const endBefore = server.endBefore.bind(server);
+      server.endBefore = (task, before) => Math.min(task.head, endBefore(task, before) + 1);
+    },
+  },
+  {
     name: 'a new try that may void finished steps',
     breaks: 'steps.retrying',
     make: ({ tasks }) => {
@@ -631,6 +751,55 @@ const ALL: readonly Mutant[] = [
     breaks: 'workers.steps',
     make: ({ tasks }) => {
       tasks.suits = () => true;
+    },
+  },
+  {
+    name: 'keys that outlive their attempt',
+    breaks: 'workers.event-keys',
+    make: ({ tasks }) => {
+      const lease = tasks.lease.bind(tasks);
+      tasks.lease = (task) => {
+        const kept = [...task.keys];
+        const answer = lease(task);
+        for (const [key, id] of kept) task.keys.set(key, id);
+        return answer;
+      };
+    },
+  },
+  {
+    name: 'a key that goes on naming what is void',
+    breaks: 'workers.void-keys',
+    make: ({ tasks }) => {
+      tasks.isVoid = () => false;
+    },
+  },
+  {
+    name: 'heartbeats of which a lost one refuses all',
+    breaks: 'workers.heartbeats',
+    make: (server) => {
+      server.renewal = (taskId, token) => {
+        server.tasks.held(taskId, token);
+        return { taskId, ...server.beat(taskId) };
+      };
+    },
+  },
+  {
+    name: 'leases that are renewed by the length of all others',
+    breaks: 'workers.lease-seconds',
+    make: ({ tasks }) => {
+      tasks.extend = (task, token) => {
+        const isNew = task.run.state !== 'leased';
+        const lengthMs = isNew ? task.leaseMs : tasks.numbers.leaseMs;
+        task.run = { state: 'leased', token, expiresAt: tasks.now + lengthMs };
+      };
+    },
+  },
+  {
+    name: 'signals of known tasks',
+    breaks: 'workers.signals',
+    make: ({ tasks }) => {
+      const cancelledOf = tasks.cancelledOf.bind(tasks);
+      tasks.cancelledOf = (workerId) => cancelledOf(workerId, []);
     },
   },
   {

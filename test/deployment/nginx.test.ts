@@ -493,7 +493,8 @@ describe('nginx with the configuration of deploy/nginx', () => {
     it('limit bodies as the settings do', () => {
       // What the service adds for the fields of a form and its delimiters is more than one and less than two MiB.
       const uploads = standard('UPLOAD_MAX_TOTAL_BYTES') + 2 * MIB;
-      expect(numbers('client_max_body_size')).toEqual([standard('MAX_REQUEST_BODY_SIZE_BYTES'), uploads]);
+      const workerFile = standard('UPLOAD_MAX_FILE_BYTES') + MIB;
+      expect(numbers('client_max_body_size')).toEqual([standard('MAX_REQUEST_BODY_SIZE_BYTES'), uploads, workerFile]);
     });
 
     it('wait longer than the service is silent', async () => {

@@ -22,6 +22,7 @@ import {
 import { anyObject, integer, type JsonSchema, list, nullable, object, problemIn, text } from '#protocol/json-schema.js';
 import { QUERIES, REQUESTS } from '#protocol/requests.js';
 import { SCHEMAS } from '#protocol/snapshots.js';
+import { PollChangesDto, StreamChangesDto } from '../../src/streaming/changes/changes.dto.js';
 import { LongPollDto, StreamQueryDto } from '../../src/streaming/long-poll.dto.js';
 import * as worker from '../../src/execution/worker-api/worker.dto.js';
 import { MintFollowTokenDto } from '../../src/follow-tokens/mint-follow-token.dto.js';
@@ -35,6 +36,7 @@ import { appendedEvent } from '../../src/tasks/domain/event-payloads.js';
 import { newEvent } from '../../src/tasks/domain/task-event.js';
 import { CancelTaskDto } from '../../src/tasks/http/dto/cancel-task.dto.js';
 import { CreateTaskDto } from '../../src/tasks/http/dto/create-task.dto.js';
+import { ReadTaskDto } from '../../src/tasks/http/dto/read-task.dto.js';
 import { ListTasksDto } from '../../src/tasks/http/dto/list-tasks.dto.js';
 import { SubmitActionDto } from '../../src/tasks/http/dto/submit-action.dto.js';
 import { ChangedProgram } from '../support/changed-program.js';
@@ -64,6 +66,8 @@ describe('The table of requests', () => {
     ['SubmitAction', SubmitActionDto],
     ['MintFollowToken', MintFollowTokenDto],
     ['ClaimTasks', worker.ClaimDto],
+    ['ExtendLeases', worker.ExtendLeasesDto],
+    ['AwaitSignals', worker.AwaitSignalsDto],
     ['ProveLease', worker.LeaseTokenDto],
     ['AppendEvents', worker.AppendEventsDto],
     ['FinishStep', worker.FinishStepDto],
@@ -96,7 +100,11 @@ describe('The table of requests', () => {
   });
 
   it.each([
+    ['readTask', ReadTaskDto],
     ['listTasks', ListTasksDto],
+    ['attachFile', worker.AttachFileDto],
+    ['pollChanges', PollChangesDto],
+    ['streamChanges', StreamChangesDto],
     ['pollEvents', LongPollDto],
     ['streamEvents', StreamQueryDto],
     ['revokeTokens', RevokeFollowTokensDto],

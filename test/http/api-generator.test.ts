@@ -130,8 +130,8 @@ describe('Requests made from the description of the API', () => {
     const [, path = ''] = operation.split(' ');
     const { requestBody, responses } = document.paths[path]?.[method.toLowerCase()] as Operation;
     if (status >= 500) return `answered ${status}`;
-    const judged =
-      requestBody && judgedOtherwise(request, requestBody.content['application/json']?.schema ?? {}, status);
+    const json = requestBody?.content['application/json'];
+    const judged = json && judgedOtherwise(request, json.schema, status);
     if (judged !== undefined) return judged;
     const response = responses[status];
     if (response === undefined) return `answered ${status}, which is not described`;
@@ -279,6 +279,7 @@ function ofOperation(
         [{ type: 'TASK_OUTPUT', payload: { channel: 'c', op: 'append', data: 'd' } }],
       ),
       suspendId: fc.constantFrom(facts['suspendId'] ?? 'question', ...(asDescribed ? [] : ['another'])),
+      filename: fc.constantFrom('a.txt', 'b.csv'),
       afterEventId: FEW_TIMES,
       lastEventId: FEW_TIMES,
       cursor: anyText,
@@ -294,7 +295,7 @@ function ofOperation(
           .map((values) => values.reduce((filled, [name, value]) => filled.replace(`{${name}}`, value), path)),
         query: queryOf(query, components.schemas, known, asDescribed),
         body: bodyValue === undefined ? fc.constant(undefined) : bodyText(bodyValue, asDescribed),
-        headers: headersOf(path, bodyValue !== undefined, asDescribed),
+        headers: headersOf(path, bodyValue !== undefined, asDescribed, facts['leaseToken']),
       })
       .map(({ path: filled, query: text, body, headers }) => ({
         operation: `${method} ${path}`,
@@ -365,7 +366,12 @@ function bodyText(body: fc.Arbitrary<unknown>, asDescribed: boolean): fc.Arbitra
   );
 }
 
-function headersOf(path: string, hasBody: boolean, asDescribed: boolean): fc.Arbitrary<Record<string, string>> {
+function headersOf(
+  path: string,
+  hasBody: boolean,
+  asDescribed: boolean,
+  leaseToken = '',
+): fc.Arbitrary<Record<string, string>> {
   const often = (usual: Record<string, string>, ...others: Record<string, string>[]) =>
     fc.oneof(
       { weight: 8, arbitrary: fc.constant(usual) },
@@ -412,7 +418,9 @@ function headersOf(path: string, hasBody: boolean, asDescribed: boolean): fc.Arb
     { 'Content-Encoding': 'gzip' },
     { Expect: 'surprise' },
   );
-  return fc.tuple(who, type, more).map((parts) => Object.assign({}, ...parts) as Record<string, string>);
+  // A file has its lease in a header, since its body is the bytes.
+  const lease = path.endsWith('}/attachments') ? often({ 'X-Lease-Token': leaseToken }, {}) : fc.constant({});
+  return fc.tuple(who, type, lease, more).map((parts) => Object.assign({}, ...parts) as Record<string, string>);
 }
 
 /** A stream is read to its head only: it may have no end. */

@@ -11,6 +11,8 @@ import { Observer } from '../../src/observability/observer.js';
 import { TransportDiagnosticsSink } from '../../src/observability/transport-diagnostics-sink.js';
 import { OwnershipPolicy } from '../../src/ownership/ownership-policy.js';
 import { CancelTask } from '../../src/tasks/cancel-task.js';
+import { ReadOutput } from '../../src/tasks/read-output.js';
+import { TasksConfig } from '../../src/tasks/tasks.config.js';
 import { createTestDatabase } from '../support/postgres.js';
 import { createReplica, OWNER, type Replica, waitingTask } from '../support/replica.js';
 import { nextEvents } from '../support/next-events.js';
@@ -18,12 +20,12 @@ import { nextEvents } from '../support/next-events.js';
 /** Lets something happen between the answer of PostgreSQL and its caller. */
 class SteppingDatabase extends Database {
   afterAnswer: (answers: number) => Promise<unknown> = () => Promise.resolve();
-  #answers = 0;
+  answers = 0;
 
   override async query<Row extends object>(statement: Statement, values?: readonly unknown[]): Promise<readonly Row[]> {
     const rows = await super.query<Row>(statement, values);
-    this.#answers += 1;
-    await this.afterAnswer(this.#answers);
+    this.answers += 1;
+    await this.afterAnswer(this.answers);
     return rows;
   }
 }
@@ -62,11 +64,13 @@ describe('A subscription that is being opened', () => {
         replica.get(Observer),
         replica.get(TransportDiagnosticsSink),
         new Fallbacks(replica.get(MetricsSink)),
+        replica.get(ReadOutput),
       );
       const cancel = () => replica.get(CancelTask).execute(OWNER, taskId);
       let isCancelled = false;
+      const from = stepping.answers;
       stepping.afterAnswer = async (answers) => {
-        if (answers !== when) return;
+        if (answers !== from + when) return;
         isCancelled = true;
         await cancel();
       };
@@ -74,6 +78,35 @@ describe('A subscription that is being opened', () => {
       const next = nextEvents(subscription);
       if (!isCancelled) await cancel();
       expect((await next)?.map(({ type }) => type)).toEqual(['TASK_CANCELLED']);
+      subscription.close();
+    },
+    5_000,
+  );
+
+  // The owner, the task as it is, and the read of its text, of which this task has none.
+  it.each([1, 2])(
+    'begins so that what is committed right after answer %d of PostgreSQL is in the snapshot or follows it',
+    async (when) => {
+      const taskId = await waitingTask(replica.database);
+      const open = new OpenSubscription(
+        hub,
+        stepping,
+        replica.get(OwnershipPolicy),
+        replica.get(Observer),
+        replica.get(TransportDiagnosticsSink),
+        new Fallbacks(replica.get(MetricsSink)),
+        new ReadOutput(stepping, replica.get(TasksConfig), replica.get(MetricsSink)),
+      );
+      const from = stepping.answers;
+      stepping.afterAnswer = async (answers) => {
+        if (answers === from + when) await replica.get(CancelTask).execute(OWNER, taskId);
+      };
+      const subscription = await open.execute(OWNER, taskId, undefined, 'sse', 'snapshot');
+      const head = subscription.takeSnapshot()?.view.headEventId;
+      expect(head).toBe(when === 1 ? 1 : 0);
+      const next = head === 0 ? (await nextEvents(subscription))?.map(({ type }) => type) : ['TASK_CANCELLED'];
+      expect(next).toEqual(['TASK_CANCELLED']);
+      expect(subscription.takeSnapshot()).toBeUndefined();
       subscription.close();
     },
     5_000,

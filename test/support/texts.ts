@@ -1,4 +1,4 @@
-interface Said {
+export interface Said {
   readonly type: string;
   readonly payload: Readonly<Record<string, unknown>>;
 }
@@ -11,12 +11,12 @@ export function textsOf(events: readonly Said[]): Readonly<Record<string, string
     if (since !== undefined) valid = valid.filter(({ id }) => id <= Number(since));
     valid.push({ id: index + 1, event });
   });
-  const texts: Record<string, string> = {};
+  const texts = new Map<string, string>();
   for (const { event } of valid) {
     if (event.type !== 'TASK_OUTPUT') continue;
     const { channel, op, data } = event.payload;
     const name = String(channel);
-    texts[name] = (op === 'replace' ? '' : (texts[name] ?? '')) + String(data);
+    texts.set(name, (op === 'replace' ? '' : (texts.get(name) ?? '')) + String(data));
   }
-  return texts;
+  return Object.fromEntries(texts);
 }

@@ -1,6 +1,6 @@
 import type { JsonObject } from '../../protocol/src/json-schema.js';
 import type { Service } from '../../protocol/src/snapshots.js';
-import type { Action, Created, Page, Snapshot, TaskList } from './wire.js';
+import type { ChangesPage, Action, Created, Page, Snapshot, TaskList } from './wire.js';
 
 export type HeaderMap = Readonly<Record<string, string>>;
 
@@ -38,8 +38,16 @@ export class ApiClient {
     return this.request('GET', `/api/v1/tasks/${taskId}`, { headers });
   }
 
+  snapshotWithOutput(taskId: string, include = 'output'): Promise<Answer<Snapshot>> {
+    return this.request('GET', `/api/v1/tasks/${taskId}${searchOf({ include })}`);
+  }
+
   list(query: Query): Promise<Answer<TaskList>> {
     return this.request('GET', `/api/v1/tasks${searchOf(query)}`);
+  }
+
+  changes(query: Query): Promise<Answer<ChangesPage>> {
+    return this.request('GET', `/api/v1/tasks/changes${searchOf(query)}`);
   }
 
   page(taskId: string, query: Query, signal?: AbortSignal): Promise<Answer<Page>> {

@@ -4,6 +4,7 @@ import * as answering from './checks/answering.js';
 import { orderOfJudgements } from './checks/action-order.js';
 import * as browsers from './checks/browsers.js';
 import * as callers from './checks/callers.js';
+import * as changes from './checks/changes.js';
 import * as cancelling from './checks/cancelling.js';
 import * as creating from './checks/creating.js';
 import * as cursors from './checks/cursors.js';
@@ -15,6 +16,7 @@ import * as files from './checks/files.js';
 import * as following from './checks/following.js';
 import * as followTokens from './checks/follow-tokens.js';
 import * as http from './checks/http.js';
+import * as late from './checks/joining-late.js';
 import * as leases from './checks/leases.js';
 import * as limits from './checks/limits.js';
 import * as lists from './checks/lists.js';
@@ -26,6 +28,7 @@ import * as pollEnd from './checks/poll-at-the-end.js';
 import * as snapshots from './checks/snapshots.js';
 import * as spellings from './checks/spellings.js';
 import * as steps from './checks/steps.js';
+import * as additions from './checks/worker-additions.js';
 import * as sockets from './checks/web-sockets.js';
 
 type Row =
@@ -380,6 +383,23 @@ export const CLAUSES: readonly Clause[] = [
       snapshots.entityTag,
     ],
   ]),
+  ...under(PROTOCOL, 'Output so far: `GET /tasks/{taskId}?include=output`', [
+    ['output.text', '`data` | The text as of `headEventId`.', WORKER, late.textSoFar],
+    ['output.settled', '`settledEventId` | The [boundary](#steps) at this moment.', WORKER, late.settled],
+    [
+      'output.tail',
+      'Where `truncated` is false, the text and the events after `headEventId` make up the same text as the whole log.',
+      WORKER,
+      late.snapshotAndTail,
+    ],
+    ['output.bounded', '512 KiB for the texts of all channels, as JSON.', WORKER, late.boundedText],
+    ['output.include', 'other values of `include` | 400 `INVALID_REQUEST`', WORKER, late.includes],
+    [
+      'output.too-many',
+      'snapshots with output wait for each other, so that they delay no event',
+      'it takes more load than a kit should make; the tests of TaskBridge do that',
+    ],
+  ]),
   ...under(PROTOCOL, 'List: `GET /tasks`', [
     ['list.newest-first', 'newest first', WORKER, lists.newestFirst],
     ['list.own', "The caller's own tasks", ['worker', 'other-principal'], lists.ownOnly],
@@ -389,9 +409,27 @@ export const CLAUSES: readonly Clause[] = [
       WORKER,
       lists.filters,
     ],
+    ['list.request', '`clientRequestId` | Only the task of this', WORKER, late.listedByRequest],
     ['list.parameters', '1 to 100. Default: 50.', NOTHING, lists.parametersOfList],
     ['list.without-input', 'snapshots without `input`', WORKER, lists.withoutInput],
     ['list.pages', 'A task that is created meanwhile neither repeats nor hides another task.', WORKER, lists.pages],
+  ]),
+  ...under(PROTOCOL, 'Changes: `GET /tasks/changes`', [
+    ['changes.each', 'States between two reads may be skipped, and no task is.', WORKER, changes.eachChange],
+    [
+      'changes.state',
+      'The [snapshot](#snapshot-get-taskstaskid) without `input`, `result` and `attachments`.',
+      WORKER,
+      changes.state,
+    ],
+    ['changes.own', "The feed has the caller's own tasks", ['worker', 'other-principal'], changes.ownOnly],
+    ['changes.left', 'Each changed task that does not match comes as `left`.', WORKER, changes.left],
+    ['changes.foreign-cursor', 'Another text is 400 `INVALID_CURSOR`.', NOTHING, changes.foreignCursor],
+    [
+      'changes.expired',
+      'It is 410 `CURSOR_EXPIRED` when it is older than 23 hours, or when the database was restored, has failed over or is another one.',
+      'it takes a restore of the database, which the tests of TaskBridge do',
+    ],
   ]),
   ...under(PROTOCOL, 'Events, by page: `GET /tasks/{taskId}/events`', [
     ['poll.page', '`hasMore` | More events are stored already.', TASK, paging.pageMembers],
@@ -417,6 +455,19 @@ export const CLAUSES: readonly Clause[] = [
       TASK,
       pollEnd.pollWithoutWait,
     ],
+    [
+      'poll.before',
+      'With `beforeEventId` the page has the last `maxEvents` events before that event, in order.',
+      TASK,
+      late.backwards,
+    ],
+    [
+      'poll.before-cursor',
+      'Greater: 409 `CURSOR_AHEAD`. Anything else: 400 `INVALID_CURSOR`.',
+      TASK,
+      late.backwardsCursor,
+    ],
+    ['poll.before-alone', 'With `afterEventId` or `waitTimeoutMs` it is 400', TASK, late.backwardsAlone],
     ['poll.head', 'A HEAD request is answered at once.', TASK, pollEnd.headOfPage],
   ]),
   ...under(PROTOCOL, 'Cancel: `POST /tasks/{taskId}/cancel`', [
@@ -525,6 +576,13 @@ export const CLAUSES: readonly Clause[] = [
       'it takes a stop of the service',
     ],
   ]),
+  ...under(PROTOCOL, 'Where a stream begins', [
+    ['sse.from-snapshot', '`snapshot` | With one block `event: snapshot`.', WORKER, late.sseFromSnapshot],
+    ['sse.from-now', '`now` | With the next event.', WORKER, late.sseFromNow],
+    ['sse.cursor-wins', '`Last-Event-ID` and `lastEventId` win over `from`', TASK, late.cursorWins],
+    ['sse.from-at-the-end', 'the response ends after the snapshot. `now`: 204.', TASK, late.fromAtTheEnd],
+    ['sse.from-other', 'another value | 400 `INVALID_REQUEST`', WORKER, late.otherBeginnings],
+  ]),
   ...under(PROTOCOL, 'What an EventSource does', [
     [
       'sse.in-browsers',
@@ -622,6 +680,18 @@ export const CLAUSES: readonly Clause[] = [
       'A client offers the subprotocol `taskbridge.multiplex.v1`. When the server selects it',
       NOTHING,
       multiplex.selected,
+    ],
+    [
+      'multiplex.from-snapshot',
+      'it comes once, right after `SUBSCRIPTION_CONFIRMED`',
+      WORKER,
+      late.multiplexFromSnapshot,
+    ],
+    [
+      'multiplex.from-alone',
+      'Without the subprotocol a frame with `from` is not understood.',
+      WORKER,
+      late.fromWithoutSubprotocol,
     ],
     ['multiplex.order', '`SUBSCRIPTION_CONFIRMED` | It begins a subscription.', TASK, multiplex.order],
     [
@@ -803,6 +873,12 @@ export const CLAUSES: readonly Clause[] = [
   ]),
   ...under(WORKERS, 'Be alive', [
     ['workers.heartbeat', 'A worker that has nothing to say sends a heartbeat', WORKER, leases.heartbeatExtends],
+    [
+      'workers.heartbeats',
+      'The answer has one item for each lease, in the order of the request.',
+      WORKER,
+      additions.manyHeartbeats,
+    ],
   ]),
   ...under(WORKERS, 'Ask', [
     [
@@ -833,6 +909,9 @@ export const CLAUSES: readonly Clause[] = [
       steps.leasedSteps,
     ],
   ]),
+  ...under(WORKERS, 'Attach a file', [
+    ['workers.files', 'The same bytes again are the same file. Other bytes replace it.', WORKER, files.ofWorker],
+  ]),
   ...under(WORKERS, 'Hand it back', [
     [
       'workers.release',
@@ -841,7 +920,30 @@ export const CLAUSES: readonly Clause[] = [
       leases.released,
     ],
   ]),
+  ...under(WORKERS, 'Write from several places', [
+    [
+      'workers.event-keys',
+      'A key that is known gets the id of its event, whatever the content.',
+      WORKER,
+      additions.eventKeys,
+    ],
+  ]),
+  ...under(WORKERS, 'Learn of a cancellation at once', [
+    ['workers.signals', 'One call for the whole worker brings it at once', WORKER, additions.signals],
+  ]),
   ...under(WORKERS, 'The rules', [
+    [
+      'workers.lease-seconds',
+      'Every accepted call renews such a lease by its own length.',
+      WORKER,
+      additions.leaseSeconds,
+    ],
+    [
+      'workers.void-keys',
+      'A key whose progress or output became void names nothing any more: that event is stored anew.',
+      WORKER,
+      additions.voidKeys,
+    ],
     [
       'workers.lease-expires',
       'Then the attempt is over, whatever the worker believes. The next attempt begins, with `TASK_RETRYING` in the log.',
@@ -861,6 +963,12 @@ export const CLAUSES: readonly Clause[] = [
       leases.fence,
     ],
     ['workers.one-lease-each', 'what waits in a worker, nobody else can run', WORKER, leases.oneLeaseEach],
+    [
+      'workers.files-fence',
+      'A worker whose lease was lost gets 409 `LEASE_LOST`, and nothing is attached.',
+      WORKER,
+      files.ofWorkerWithoutLease,
+    ],
     [
       'workers.attachments',
       "They are given to any request that has the lease's token as `X-Lease-Token`.",

@@ -13,6 +13,8 @@ import {
   timestamp,
 } from './json-schema.js';
 import { MAX_REF_LENGTH } from './limits.js';
+import { CHANGES, CHANGES_CURSOR, FROM } from './requests.js';
+import { SNAPSHOT_FRAME_MEMBERS, TASK_CHANGE } from './snapshots.js';
 
 /** The subprotocol that a client offers to follow many tasks on one connection. */
 export const MULTIPLEX = 'taskbridge.multiplex.v1';
@@ -41,7 +43,13 @@ export const FRAMES = {
   },
   multiplexSubscribe: {
     summary: 'Follow one more task.',
-    members: { action: constant('subscribe'), taskId: TASK_ID, lastEventId: optional(CURSOR), ref: optional(REF) },
+    members: {
+      action: constant('subscribe'),
+      taskId: TASK_ID,
+      lastEventId: optional(CURSOR),
+      from: optional(FROM),
+      ref: optional(REF),
+    },
   },
   multiplexUnsubscribe: {
     summary: 'Follow a task no longer. Answered by SUBSCRIPTION_ENDED, or by an ERROR where it is not followed.',
@@ -57,6 +65,38 @@ export const FRAMES = {
       ),
     },
   },
+  subscribeChanges: {
+    summary: 'Follow what changes among tasks. One feed a connection.',
+    members: { action: constant('subscribe_changes'), ...CHANGES, ref: optional(REF) },
+  },
+  unsubscribeChanges: {
+    summary: 'Follow the feed no longer. Answered by CHANGES_ENDED, or by an ERROR where there is none.',
+    members: { action: constant('unsubscribe_changes') },
+  },
+  CHANGES_CONFIRMED: {
+    summary: 'The first frame of a feed. Changes after the cursor `next` follow.',
+    members: { type: constant('CHANGES_CONFIRMED'), next: CHANGES_CURSOR },
+  },
+  CHANGE: {
+    summary: 'A task has changed, was removed, or does not match the filter.',
+    members: { type: constant('CHANGE'), ...TASK_CHANGE },
+  },
+  CHANGES_CAUGHT_UP: {
+    summary: 'The client has all changes that were stored. `next` is its cursor.',
+    members: { type: constant('CHANGES_CAUGHT_UP'), next: CHANGES_CURSOR },
+  },
+  CHANGES_ENDED: {
+    summary: 'The last frame of a feed.',
+    members: { type: constant('CHANGES_ENDED'), reason: constant('unsubscribed') },
+  },
+  streamedChange: {
+    summary: 'The data of an event of a feed. The same without `type`.',
+    members: TASK_CHANGE,
+  },
+  changesHeartbeat: {
+    summary: 'The data of an `event: heartbeat` of a feed. Its `id:` line is the cursor, too.',
+    members: { type: constant('HEARTBEAT'), next: CHANGES_CURSOR, live: constant(true) },
+  },
   SUBSCRIPTION_CONFIRMED: {
     summary: 'The first frame of a subscription. Events after the cursor follow.',
     members: {
@@ -66,6 +106,11 @@ export const FRAMES = {
       live: constant(true),
       headEventId: HEAD_EVENT_ID,
     },
+  },
+  TASK_SNAPSHOT: {
+    summary:
+      'With `from: snapshot`: the snapshot with output, without `input`, `metadata`, `attachments` and `result`.',
+    members: { type: constant('TASK_SNAPSHOT'), ...SNAPSHOT_FRAME_MEMBERS },
   },
   CAUGHT_UP: {
     summary: 'The client has everything that was stored when it subscribed. What follows is live.',

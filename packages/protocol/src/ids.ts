@@ -63,6 +63,25 @@ export const STEP_KEY = text({
   examples: ['load', 'item#3', 'draft@2'],
 });
 
+/** An event of an attempt, as the attempt names it. */
+export const EVENT_KEY = text({
+  title: '1 to 128 visible ASCII characters',
+  pattern: '^[\\x21-\\x7e]{1,128}$',
+  examples: ['writer-3/17'],
+});
+
+/** A program, and what it can. */
+export const WORKER_VERSION = text({
+  title: '1 to 64 visible ASCII characters',
+  pattern: '^[\\x21-\\x7e]{1,64}$',
+  examples: ['1.4.2'],
+});
+export const WORKER_FEATURE = text({
+  title: '1 to 64 letters and digits',
+  pattern: '^[A-Za-z0-9]{1,64}$',
+  examples: ['steps', 'eventKeys'],
+});
+
 export const EVENT_ID = text({
   title: 'an event id',
   description: "The place in the task's log: decimal, from 1, without a gap.",
@@ -82,6 +101,12 @@ export const MAX_CURSOR_LENGTH = 255;
 export const CURSOR = text({
   description: 'The last event id that the client has; absent, empty and 0 mean from the start.',
   pattern: `^(0|[1-9][0-9]{0,${MAX_CURSOR_LENGTH - 1}})?$`,
+});
+
+/** What a client sends to page backwards: `headEventId` plus one begins at the end. */
+export const BEFORE_EVENT_ID = text({
+  description: 'Events before this one, the newest of them. From 1 to one more than `headEventId`.',
+  pattern: `^[1-9][0-9]{0,${MAX_CURSOR_LENGTH - 1}}$`,
 });
 
 /** UUIDs, names, e-mail addresses, `auth0|…` subjects. */

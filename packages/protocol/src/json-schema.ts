@@ -27,7 +27,8 @@ export interface JsonSchema {
   readonly maxItems?: number;
   readonly properties?: Readonly<Record<string, JsonSchema>>;
   readonly required?: readonly string[];
-  readonly additionalProperties?: boolean;
+  /** A schema: that of every member, whatever its name. */
+  readonly additionalProperties?: boolean | JsonSchema;
   readonly oneOf?: readonly JsonSchema[];
   /** OpenAPI's own: which of `oneOf` it is. */
   readonly discriminator?: { readonly propertyName: string; readonly mapping: Readonly<Record<string, string>> };
@@ -130,11 +131,18 @@ export function object<M extends Members>(members: M): Shape<ObjectOf<M>> {
   };
 }
 
+/** An object whose members have names of the sender's choice, and one shape. */
+export const record = <T>(shape: Shape<T>): Shape<Readonly<Record<string, T>>> => ({
+  type: 'object',
+  additionalProperties: shape,
+});
+
 /** The same for clients: they ignore members that they do not know, so members may be added. */
 export function opened({ additionalProperties, items, properties, ...schema }: JsonSchema): JsonSchema {
   return {
     ...schema,
     ...(additionalProperties === true && { additionalProperties }),
+    ...(typeof additionalProperties === 'object' && { additionalProperties: opened(additionalProperties) }),
     ...(items && { items: opened(items) }),
     ...(properties && {
       properties: Object.fromEntries(Object.entries(properties).map(([name, member]) => [name, opened(member)])),
@@ -158,6 +166,8 @@ const LONGEST_NAME = 64;
  */
 export function problemIn(schema: JsonSchema, value: unknown): Problem | undefined {
   if (!fits(schema, value)) return { path: '', problem: `must be ${expected(schema)}` };
+  if (typeof schema.additionalProperties === 'object')
+    return problemInRecord(schema.additionalProperties, value as JsonObject);
   if (schema.properties !== undefined) return problemInMembers(schema, schema.properties, value as JsonObject);
   return schema.items !== undefined && Array.isArray(value) ? problemInElements(schema.items, value) : undefined;
 }
@@ -177,6 +187,14 @@ function problemInMembers(
     if (members[name] === undefined && !required.includes(name)) continue;
     const problem = problemIn(properties[name] ?? {}, members[name]);
     if (problem) return within(name, problem);
+  }
+  return undefined;
+}
+
+function problemInRecord(shape: JsonSchema, members: JsonObject): Problem | undefined {
+  for (const [name, member] of Object.entries(members)) {
+    const problem = problemIn(shape, member);
+    if (problem) return within(name.slice(0, LONGEST_NAME), problem);
   }
   return undefined;
 }

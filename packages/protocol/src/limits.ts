@@ -33,6 +33,12 @@ export const MAX_FAILURE_MESSAGE_LENGTH = 8_192;
 export const MAX_WORKER_ID_LENGTH = 128;
 export const MAX_LEASE_TOKEN_LENGTH = 128;
 export const MAX_LIST_CURSOR_LENGTH = 200;
+/** The cursor of a feed of changes. */
+export const MAX_CHANGES_CURSOR_LENGTH = 1_024;
+/** Tags that a feed may ask for. */
+export const MAX_TAGS = 16;
+/** The id of a principal or a tenant. */
+export const MAX_PRINCIPAL_LENGTH = 128;
 export const MAX_ALLOWED_ACTIONS = 100;
 export const LONGEST_RETRY_AFTER_MS = 24 * 60 * 60 * 1_000;
 
@@ -49,10 +55,20 @@ export const LIST_LIMIT: Range = { minimum: 1, maximum: 100, default: 50 };
 export const MAX_EVENTS: Range = { minimum: 1, maximum: 500, default: 100 };
 export const POLL_WAIT_MS: Range = { minimum: 0, maximum: 60_000, default: 25_000 };
 
+/** What a snapshot with output reads of the log, and how much text it shows. */
+export const SHOWN_OUTPUT = { events: 5_000, readBytes: 4 * MIB, bytes: 512 * KIB };
+
 /** The most types that a claim names. */
 export const MAX_TASK_TYPES = 100;
 export const MAX_TASKS: Range = { minimum: 1, maximum: 50, default: 1 };
 export const CLAIM_WAIT_MS: Range = { minimum: 0, maximum: 30_000, default: 20_000 };
+/** The length of a lease that a claim may ask for; a setting may bound it further. */
+export const LEASE_SECONDS = { minimum: 1, maximum: 86_400 };
+/** What a claim says that the worker can. */
+export const MAX_WORKER_FEATURES = 32;
+/** The most leases that one call extends, and the most tasks that a call for signals knows to be cancelled. */
+export const MAX_HELD_LEASES = 500;
+export const SIGNALS_WAIT_MS: Range = { minimum: 0, maximum: 30_000, default: 20_000 };
 
 interface LimitRow {
   readonly what: string;
@@ -68,8 +84,12 @@ interface LimitRow {
 export const LIMITS: readonly LimitRow[] = [
   { what: 'JSON body', setting: 'MAX_REQUEST_BODY_SIZE_BYTES', unit: 'bytes' },
   { what: 'one attachment', setting: 'UPLOAD_MAX_FILE_BYTES', unit: 'bytes' },
-  { what: 'the attachments of a task', setting: 'UPLOAD_MAX_TOTAL_BYTES', unit: 'bytes' },
-  { what: 'attachments of a task', setting: 'UPLOAD_MAX_FILES' },
+  {
+    what: 'the attachments of a create; and those of the executor of a task',
+    setting: 'UPLOAD_MAX_TOTAL_BYTES',
+    unit: 'bytes',
+  },
+  { what: 'attachments of a create; and of the executor of a task', setting: 'UPLOAD_MAX_FILES' },
   { what: 'the attachments of an owner', setting: 'UPLOAD_QUOTA_BYTES', unit: 'bytes' },
   { what: 'frame from a client', bytes: MAX_FRAME_BYTES },
   {
@@ -85,6 +105,16 @@ export const LIMITS: readonly LimitRow[] = [
   },
   { what: 'result of a task, as the payload that carries it, as it is stored', bytes: MAX_RESULT_BYTES },
   { what: 'result of a step, as it is stored', bytes: MAX_STEP_RESULT_BYTES },
+  {
+    what: 'the texts of the output in a snapshot, `data` and `settled` together, as JSON',
+    bytes: SHOWN_OUTPUT.bytes,
+    more: 'older text is cut, and `truncated` is true',
+  },
+  {
+    what: 'payloads that are read for it, of the newest events',
+    bytes: SHOWN_OUTPUT.readBytes,
+    more: `at most ${SHOWN_OUTPUT.events} events`,
+  },
   { what: 'events of a task', setting: 'MAX_EVENTS_PER_TASK', more: 'then it fails with `EVENT_LIMIT_EXCEEDED`' },
   {
     what: 'open streams of a principal on one replica, and its long-polls that wait for an event',

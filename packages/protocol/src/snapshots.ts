@@ -16,12 +16,15 @@ import {
   nullable,
   number,
   object,
+  type ObjectOf,
   oneOf,
   optional,
+  record,
   text,
   timestamp,
   type TypeOf,
 } from './json-schema.js';
+import { MAX_CHANGES_CURSOR_LENGTH } from './limits.js';
 
 // What the HTTP routes answer. A schema with a name is one of OpenAPI's components, and others refer to it.
 
@@ -38,6 +41,9 @@ const ATTACHMENT_MEMBERS = {
   contentType: text(),
   sizeBytes: integer(0),
   sha256: described('Of the bytes, in lower-case hex.', text({ pattern: '^[0-9a-f]{64}$' })),
+  source: optional(
+    described('`worker`: the executor of the task attached it. Absent: the create had it.', oneOf('worker')),
+  ),
 };
 const ATTACHMENT = object(ATTACHMENT_MEMBERS);
 export type Attachment = TypeOf<typeof ATTACHMENT>;
@@ -46,13 +52,12 @@ const QUESTION = object(EVENTS.TASK_SUSPENDED.payload);
 const FAILURE = object(EVENTS.TASK_FAILED.payload);
 const ASIDE = object({ code: described('Such as EVENT_ABOVE_HEAD, STATE_INVALID, NOT_WRITABLE.', text()) });
 
-const SUMMARY_MEMBERS = {
+const STATE_MEMBERS = {
   taskId: TASK_UUID,
   clientRequestId: CLIENT_REQUEST_ID,
   taskType: TASK_TYPE,
   status: STATUS,
   metadata: anyObject(),
-  attachments: described('In the order in which the create had them.', list(named<Attachment>('Attachment'))),
   attempt: described('Attempts that were begun.', integer(0)),
   attemptsLeft: described(
     'Attempts that may still fail or be lost before the task fails, the present one included. 0 when the task is over.',
@@ -67,7 +72,6 @@ const SUMMARY_MEMBERS = {
   ),
   progress: optional(described('Of the last TASK_PROGRESS; 100 with COMPLETED.', number(0, 100))),
   openSuspension: optional(described('While the question is open.', named<TypeOf<typeof QUESTION>>('TaskQuestion'))),
-  result: optional(described('Of TASK_COMPLETED: any JSON.', anyJson())),
   failure: optional(described('Of TASK_FAILED.', named<TypeOf<typeof FAILURE>>('TaskFailure'))),
   headEventId: HEAD_EVENT_ID,
   createdAt: timestamp(),
@@ -75,8 +79,60 @@ const SUMMARY_MEMBERS = {
   startedAt: optional(timestamp()),
   finishedAt: optional(timestamp()),
 };
+const CHANGED_TASK = object(STATE_MEMBERS);
+/** A task in a feed of changes. */
+export type ChangedTask = TypeOf<typeof CHANGED_TASK>;
+export const TASK_CHANGE = {
+  cursor: described('Behind this change.', text({ maxLength: MAX_CHANGES_CURSOR_LENGTH })),
+  task: optional(described('The task as it is now.', named<ChangedTask>('ChangedTask'))),
+  taskId: optional(described('Instead of `task`.', TASK_UUID)),
+  removed: optional(described('The task does not exist any more.', constant(true))),
+  left: optional(described('The task does not match the filter. The client may not know it.', constant(true))),
+};
+
+const SUMMARY_MEMBERS = {
+  ...STATE_MEMBERS,
+  attachments: described(
+    'Those of the create in its order, then those of the executor.',
+    list(named<Attachment>('Attachment')),
+  ),
+  result: optional(described('Of TASK_COMPLETED: any JSON.', anyJson())),
+};
 const SUMMARY = object(SUMMARY_MEMBERS);
-const SNAPSHOT = object({ ...SUMMARY_MEMBERS, input: anyObject() });
+
+const SHOWN_CHANNEL = object({
+  data: described('The text as of `headEventId`.', text()),
+  settled: described('The text as of `settledEventId`. No later event voids it.', text()),
+  truncated: described('Whether the beginning of a text is missing.', boolean()),
+});
+export type ShownChannel = TypeOf<typeof SHOWN_CHANNEL>;
+
+/** What a snapshot has with `include=output`. */
+export const OUTPUT_MEMBERS = {
+  output: described('What counts, by channel. Absent channels have no text that counts.', record(SHOWN_CHANNEL)),
+  settledEventId: described(
+    'The boundary: the last finished step, without any the head when the attempt began. Later events void what is after it, at most.',
+    HEAD_EVENT_ID,
+  ),
+  outputAfterEventId: described('`output` is made of the events after this one; 0: of all.', HEAD_EVENT_ID),
+};
+export type ShownOutput = ObjectOf<typeof OUTPUT_MEMBERS>;
+
+const SNAPSHOT = object({
+  ...SUMMARY_MEMBERS,
+  input: anyObject(),
+  output: optional(OUTPUT_MEMBERS.output),
+  settledEventId: optional(OUTPUT_MEMBERS.settledEventId),
+  outputAfterEventId: optional(OUTPUT_MEMBERS.outputAfterEventId),
+});
+
+/** What a stream that begins with a snapshot sends first: the snapshot with output, without what may be larger than a frame. */
+export const SNAPSHOT_FRAME_MEMBERS = (() => {
+  const { metadata: _m, attachments: _a, result: _r, ...members } = SUMMARY_MEMBERS;
+  const whole = { aside: optional(ASIDE), openSuspension: optional(QUESTION), failure: optional(FAILURE) };
+  return { ...members, ...whole, ...OUTPUT_MEMBERS };
+})();
+
 /** A task in a list. */
 export type TaskSummary = TypeOf<typeof SUMMARY>;
 /** A task by itself. */
@@ -182,8 +238,26 @@ const STEP_RECEIPT = object({
   ...SIGN_OF_LEASE,
 });
 export type StepReceipt = TypeOf<typeof STEP_RECEIPT>;
+const ATTACH_RECEIPT = object({ ...ATTACHMENT_MEMBERS, ...SIGN_OF_LEASE });
+export type AttachReceipt = TypeOf<typeof ATTACH_RECEIPT>;
 const RENEWED = object({ ...SIGN_OF_LEASE, cancelReason: optional(text()) });
 export type RenewedLease = TypeOf<typeof RENEWED>;
+const RENEWAL = object({
+  taskId: TASK_UUID,
+  leaseExpiresAt: optional(described('Of a lease that was extended.', timestamp())),
+  cancellationRequested: optional(boolean()),
+  cancelReason: optional(text()),
+  code: optional(described('Why it was not extended.', oneOf('LEASE_LOST', 'TASK_ASIDE'))),
+});
+/** What became of one of many leases: extended with `leaseExpiresAt` and `cancellationRequested`, or not, with `code`. */
+export type Renewal = TypeOf<typeof RENEWAL>;
+const SIGNAL = object({
+  type: described('A worker ignores a type that it does not know.', text({ examples: ['cancel'] })),
+  taskId: TASK_UUID,
+  attempt: integer(1),
+  cancelReason: described('Of a cancellation.', text()),
+});
+export type Signal = TypeOf<typeof SIGNAL>;
 const SUSPENDED = object({ suspendId: text(), eventId: EVENT_ID });
 const ENDED = object({ eventId: EVENT_ID });
 const FAILED = object({ eventId: EVENT_ID, willRetry: boolean() });
@@ -204,6 +278,12 @@ export const SCHEMAS = {
     items: list(named<TaskSummary>('TaskSummary')),
     nextCursor: described('Opaque; null on the last page.', nullable(text())),
   }),
+  ChangedTask: CHANGED_TASK,
+  TaskChange: object(TASK_CHANGE),
+  ChangesPage: object({
+    changes: list(named<ObjectOf<typeof TASK_CHANGE>>('TaskChange')),
+    next: described('The cursor behind them.', text({ maxLength: MAX_CHANGES_CURSOR_LENGTH })),
+  }),
   TaskAccepted: TASK_ACCEPTED,
   TaskCancellation: CANCELLATION,
   ActionResult: ACTION_RESULT,
@@ -216,7 +296,10 @@ export const SCHEMAS = {
     nextAfterEventId: optional(
       described('The cursor to use next; absent when there was none and nothing came.', HEAD_EVENT_ID),
     ),
-    hasMore: described('Whether there is more after this page already.', boolean()),
+    nextBeforeEventId: optional(
+      described('Of a page before an event: the `beforeEventId` to use next; absent when it is empty.', EVENT_ID),
+    ),
+    hasMore: described('Whether there is more already: after this page, or before it with `beforeEventId`.', boolean()),
     headEventId: HEAD_EVENT_ID,
     terminal: described('Whether the terminal event is in or before this page.', boolean()),
   }),
@@ -234,7 +317,12 @@ export const SCHEMAS = {
   Leases: object({ leases: described('Empty after the wait.', list(named<Lease>('Lease'))) }),
   WorkerReceipt: RECEIPT,
   StepReceipt: STEP_RECEIPT,
+  AttachReceipt: ATTACH_RECEIPT,
   RenewedLease: RENEWED,
+  Renewal: RENEWAL,
+  RenewedLeases: object({ leases: described('In the order of the request.', list(named<Renewal>('Renewal'))) }),
+  Signal: SIGNAL,
+  Signals: object({ signals: described('Empty after the wait.', list(named<Signal>('Signal'))) }),
   TaskSuspension: SUSPENDED,
   TaskEnd: ENDED,
   AttemptFailure: FAILED,

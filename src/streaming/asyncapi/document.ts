@@ -100,7 +100,7 @@ const CHANNELS: Readonly<Record<string, Channel>> = {
       subscribeToTasks: {
         action: 'receive',
         summary: 'Ask for tasks, and for no more of them',
-        messages: ['multiplexSubscribe', 'multiplexUnsubscribe'],
+        messages: ['multiplexSubscribe', 'multiplexUnsubscribe', 'subscribeChanges', 'unsubscribeChanges'],
       },
       renewCredentials: {
         action: 'receive',
@@ -112,8 +112,13 @@ const CHANNELS: Readonly<Record<string, Channel>> = {
         summary: 'Deliver their events',
         messages: [
           'SUBSCRIPTION_CONFIRMED',
+          'TASK_SNAPSHOT',
           'CAUGHT_UP',
           'SUBSCRIPTION_ENDED',
+          'CHANGES_CONFIRMED',
+          'CHANGE',
+          'CHANGES_CAUGHT_UP',
+          'CHANGES_ENDED',
           'ERROR',
           'AUTH_EXPIRING',
           'AUTHENTICATED',
@@ -130,12 +135,30 @@ const CHANNELS: Readonly<Record<string, Channel>> = {
     address: '/api/v1/tasks/{taskId}/events/stream',
     description:
       'A message is the `data:` of an event; its `id:` line is the eventId. The cursor is the header `Last-Event-ID`, or ' +
-      'the query parameter `lastEventId`. The query parameter `token` may be a follow token. The response ends after the terminal event; a request whose cursor is there is ' +
+      'the query parameter `lastEventId`. Without a cursor, `from=snapshot` begins with an `event: snapshot`, whose `id:` line is ' +
+      'its `headEventId`, and `from=now` with the next event. The query parameter `token` may be a follow token. The response ends ' +
+      'after the terminal event; a request whose cursor is there is ' +
       'answered with 204. See `/openapi.json` for what a refused request is answered with.',
     parameters: { taskId: { description: `Matches ${TASK_ID.pattern}` } },
     bindings: {},
     operations: {
-      streamTask: { action: 'send', summary: 'Deliver its events', messages: ['streamHeartbeat', ...EVENT_TYPES] },
+      streamTask: {
+        action: 'send',
+        summary: 'Deliver its events',
+        messages: ['TASK_SNAPSHOT', 'streamHeartbeat', ...EVENT_TYPES],
+      },
+    },
+  },
+  changes: {
+    server: 'http',
+    title: 'Changes of tasks by Server-Sent Events',
+    address: '/api/v1/tasks/changes/stream',
+    description:
+      'A message is the `data:` of an event; its `id:` line is the cursor, also that of a heartbeat. The cursor is the ' +
+      'header `Last-Event-ID`, or the query parameter `after`. `/openapi.json` has the other parameters.',
+    bindings: {},
+    operations: {
+      streamChanges: { action: 'send', summary: 'Deliver changes', messages: ['changesHeartbeat', 'streamedChange'] },
     },
   },
 };

@@ -1,5 +1,6 @@
 import { IsIn, IsString, Matches, MaxLength, MinLength, ValidateIf } from 'class-validator';
 import { MAX_SHOWN_TOKEN_LENGTH } from '#protocol/frames.js';
+import { type Beginning, BEGINNINGS } from '#protocol/requests.js';
 import { MAX_CURSOR_LENGTH, patternOf, TASK_ID, taskIdFrom } from '#protocol/ids.js';
 import { MAX_REF_LENGTH } from '#protocol/limits.js';
 import { ReadAs } from '../../http/body-shape.js';
@@ -22,6 +23,11 @@ export class SubscribeFrameDto {
   @IsString()
   @MaxLength(MAX_CURSOR_LENGTH)
   lastEventId?: string | null;
+
+  /** With the multiplex subprotocol: where to begin without a cursor. */
+  @Optional()
+  @IsIn(BEGINNINGS)
+  from?: Beginning;
 
   /** With the multiplex subprotocol: what an error about this frame will repeat. */
   @Optional()

@@ -1,13 +1,14 @@
 import type { Credential } from '../../auth/credential.js';
 import { TaskNotFound } from '../../tasks/domain/tasks.errors.js';
 import { TaskBridgeError } from '../../errors.js';
+import type { ChangeWriter } from '../changes/change-stream.js';
 import type { StreamEnd } from '../connection.js';
 import { comeBackAfterMs } from '../return-time.js';
 import type { Subscription } from '../../following/subscription.js';
 import { type ClientFrame, WebSocketWriter } from './web-socket-writer.js';
 
 /** The same frames, and further ones that say for one task what a close code says for a connection. */
-export class MultiplexWriter extends WebSocketWriter {
+export class MultiplexWriter extends WebSocketWriter implements ChangeWriter {
   override readonly carriesMany = true;
 
   override get taskId(): undefined {
@@ -37,6 +38,25 @@ export class MultiplexWriter extends WebSocketWriter {
       this.sendJson({ type: 'SUBSCRIPTION_ENDED', taskId, reason: why });
     else if (why === 'removed') this.sendError(new TaskNotFound(), { taskId });
     else if (why === 'failed') this.sendError(undefined, { taskId });
+    else this.end(why);
+  }
+
+  confirmChanges(next: string): void {
+    this.sendJson({ type: 'CHANGES_CONFIRMED', next });
+  }
+
+  sendChange(json: string): void {
+    this.sendText(`{"type":"CHANGE",${json.slice(1)}`);
+    this.noteSent();
+  }
+
+  changesCaughtUp(next: string): void {
+    this.sendJson({ type: 'CHANGES_CAUGHT_UP', next });
+  }
+
+  changesEnded(why: StreamEnd, error?: unknown): void {
+    if (why === 'unsubscribed') this.sendJson({ type: 'CHANGES_ENDED', reason: why });
+    else if (why === 'failed') this.sendError(error, {});
     else this.end(why);
   }
 

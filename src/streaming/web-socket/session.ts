@@ -6,8 +6,12 @@ import type { DrainState } from '../../drain-state.js';
 import { TooManyRequests } from '../../errors.js';
 import { runInStory, type Story } from '../../observability/correlation.js';
 import { AlreadySubscribed, FrameRefused, NotSubscribed } from './web-socket.errors.js';
+import { SubscribeChangesFrameDto } from './changes-frames.dto.js';
 import { AuthenticateFrameDto, SubscribeFrameDto, UnsubscribeFrameDto } from './client-frames.dto.js';
+import type { FollowChanges } from '../changes/follow-changes.js';
 import type { FollowStream } from '../follow-stream.js';
+import { snapshotFrame } from '../../tasks/http/dto/task-snapshot.js';
+import { MultiplexWriter } from './multiplex-writer.js';
 import type { Streams } from '../streams.js';
 import type { WebSocketWriter } from './web-socket-writer.js';
 
@@ -33,6 +37,8 @@ export function sessionOf(socket: WebSocket): Session | undefined {
 /** Handles the frames that a client sends on its WebSocket, in the order in which they arrive. */
 export class Session {
   readonly #followed = new Map<string, Following>();
+  /** The feed of changes. */
+  #changes: Following | undefined;
   #deadline: NodeJS.Timeout | undefined;
   #hasSubscribed = false;
   #isRenewing = false;
@@ -47,6 +53,7 @@ export class Session {
     private readonly parts: {
       readonly callers: Callers;
       readonly followStream: FollowStream;
+      readonly followChanges: FollowChanges;
       readonly streams: Streams;
       readonly drain: DrainState;
     },
@@ -67,12 +74,11 @@ export class Session {
   }
 
   subscribe(frame: SubscribeFrameDto): void {
-    clearTimeout(this.#deadline);
-    this.#deadline = undefined;
     if (this.endsNow()) return;
+    this.subscribes();
     const earlier = this.#followed.get(frame.taskId);
     if (!this.writer.carriesMany) {
-      if (frame.ref !== undefined) throw new FrameRefused('multiplex_only');
+      if (frame.ref !== undefined || frame.from !== undefined) throw new FrameRefused('multiplex_only');
       if (this.#hasSubscribed) throw new FrameRefused('second_subscribe');
     }
     this.#hasSubscribed = true;
@@ -100,6 +106,26 @@ export class Session {
     this.caller = this.renewed(token).finally(() => (this.#isRenewing = false));
   }
 
+  subscribeChanges(frame: SubscribeChangesFrameDto): void {
+    const { writer } = this;
+    if (!(writer instanceof MultiplexWriter)) throw new FrameRefused('multiplex_only');
+    if (this.endsNow()) return;
+    this.subscribes();
+    if (this.#changes && !this.#changes.isLeft) return writer.refuse(new AlreadySubscribed(), frame);
+    const earlier = this.#changes;
+    const following: Following = { isLeft: false, leave: () => undefined, isOver: false };
+    this.#changes = following;
+    void this.followChanges(writer, frame, following, earlier);
+  }
+
+  unsubscribeChanges(): void {
+    if (!this.writer.carriesMany) throw new FrameRefused('multiplex_only');
+    if (this.endsNow()) return;
+    if (!this.#changes || this.#changes.isLeft) return this.writer.refuse(new NotSubscribed(), {});
+    this.#changes.isLeft = true;
+    this.#changes.leave();
+  }
+
   /** Ends the connection with the error's close code. */
   refuse(error: unknown): void {
     this.writer.refuse(error);
@@ -122,7 +148,7 @@ export class Session {
 
   /** Resolves when the stream has begun. Never rejects. */
   private async follow(frame: SubscribeFrameDto, following: Following, earlier?: Following): Promise<void> {
-    const { taskId, lastEventId: cursor } = frame;
+    const { taskId, lastEventId: cursor, from } = frame;
     const over = () => this.over(taskId, following);
     try {
       const caller = await this.caller.catch(() => undefined);
@@ -130,11 +156,13 @@ export class Session {
       this.parts.callers.judgeAgain(caller);
       // A left subscription may still be ending. Its end comes before the next beginning.
       const after = earlier && endOf(earlier);
-      const wanted = { caller, taskId, cursor, transport: this.writer.transport, ...(after && { after }) };
+      const wanted = { caller, taskId, cursor, from, transport: this.writer.transport, ...(after && { after }) };
       await runInStory(this.story, () =>
         this.parts.followStream.execute(wanted, ({ subscription, feed, leave }) => {
           following.leave = leave;
           this.writer.confirm(subscription);
+          const snapshot = subscription.takeSnapshot();
+          if (snapshot) this.writer.snapshot(snapshotFrame(snapshot));
           if (following.isLeft) leave();
           feed(this.writer, over);
         }),
@@ -143,6 +171,43 @@ export class Session {
       over();
       this.writer.refuse(error, frame);
     }
+  }
+
+  /** Resolves when the feed has begun. Never rejects. */
+  private async followChanges(
+    writer: MultiplexWriter,
+    { action: _, ref, ...wanted }: SubscribeChangesFrameDto,
+    following: Following,
+    earlier?: Following,
+  ): Promise<void> {
+    const over = () => {
+      following.isOver = true;
+      following.next?.();
+      if (this.#changes === following) this.#changes = undefined;
+    };
+    try {
+      const caller = await this.caller.catch(() => undefined);
+      // A feed that was left may still be ending. Its end comes before the next beginning.
+      if (earlier) await endOf(earlier);
+      if (!caller || writer.why) return over();
+      await runInStory(this.story, () =>
+        this.parts.followChanges.execute(caller, wanted, writer.transport, ({ subscription, feed }) => {
+          following.leave = () => subscription.close();
+          writer.confirmChanges(subscription.next);
+          if (following.isLeft) subscription.close();
+          feed(writer, over);
+        }),
+      );
+    } catch (error) {
+      over();
+      writer.refuse(error, { ...(ref !== undefined && { ref }) });
+    }
+  }
+
+  /** The client has said what it wants. */
+  private subscribes(): void {
+    clearTimeout(this.#deadline);
+    this.#deadline = undefined;
   }
 
   private over(taskId: string, following: Following): void {

@@ -13,7 +13,13 @@ import { FrameRefused } from './web-socket.errors.js';
 
 /** The event of frames that no handler may see. No client can name it, because only the parser makes events. */
 export const REFUSED = 'refused';
-const ACTIONS: ReadonlySet<unknown> = new Set(['subscribe', 'unsubscribe', 'authenticate']);
+const ACTIONS: ReadonlySet<unknown> = new Set([
+  'subscribe',
+  'unsubscribe',
+  'subscribe_changes',
+  'unsubscribe_changes',
+  'authenticate',
+]);
 
 const BAD_HANDSHAKE: SocketRefusal = {
   status: 400,

@@ -13,10 +13,11 @@ import type { Subscription } from '../../following/subscription.js';
 /** What the service sends besides events. */
 type ServiceFrame = {
   [N in FrameName]: Frame<N> extends { readonly type: string } ? Frame<N> : never;
-}[Exclude<FrameName, 'streamHeartbeat'>];
+}[Exclude<FrameName, 'streamHeartbeat' | 'changesHeartbeat' | 'streamedChange' | 'CHANGE'>];
 
 /** The members of a frame that its answer repeats. */
 export interface ClientFrame {
+  /** Absent in frames about a feed of changes. */
   readonly taskId?: string;
   readonly ref?: string;
 }
@@ -60,6 +61,11 @@ export class WebSocketWriter extends StreamWriter {
     this.sendJson({ type: 'AUTHENTICATED', ...(expiresAt && { expiresAt: expiresAt.toISOString() }) });
   }
 
+  /** The task as it is where the subscription begins. */
+  snapshot(frame: string): void {
+    this.socket.send(frame);
+  }
+
   /** Refuses a frame, or without a frame the client. */
   refuse(error: unknown, _frame?: ClientFrame): void {
     const { code, reason } = closeAfterError(error);
@@ -89,7 +95,11 @@ export class WebSocketWriter extends StreamWriter {
   }
 
   protected sendJson(frame: ServiceFrame): void {
-    this.socket.send(JSON.stringify(frame));
+    this.sendText(JSON.stringify(frame));
+  }
+
+  protected sendText(frame: string): void {
+    this.socket.send(frame);
   }
 }
 

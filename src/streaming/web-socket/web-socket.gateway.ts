@@ -14,8 +14,10 @@ import { DrainState } from '../../drain-state.js';
 import { EdgeValidationPipe } from '../../http/validation.pipe.js';
 import { storyFrom } from '../../observability/correlation.js';
 import { StreamingConfig } from '../streaming.config.js';
+import { SubscribeChangesFrameDto, UnsubscribeChangesFrameDto } from './changes-frames.dto.js';
 import { AuthenticateFrameDto, SubscribeFrameDto, UnsubscribeFrameDto } from './client-frames.dto.js';
 import { MultiplexWriter } from './multiplex-writer.js';
+import { FollowChanges } from '../changes/follow-changes.js';
 import { FollowStream } from '../follow-stream.js';
 import { Session, sessionOf } from './session.js';
 import { Streams } from '../streams.js';
@@ -31,6 +33,7 @@ export class TasksGateway implements OnGatewayConnection<WebSocket> {
   constructor(
     private readonly upgrades: Upgrades,
     readonly followStream: FollowStream,
+    readonly followChanges: FollowChanges,
     readonly streams: Streams,
     readonly drain: DrainState,
     readonly callers: Callers,
@@ -62,6 +65,22 @@ export class TasksGateway implements OnGatewayConnection<WebSocket> {
     @MessageBody(EdgeValidationPipe) frame: AuthenticateFrameDto,
   ): void {
     sessionOf(socket)?.authenticate(frame);
+  }
+
+  @SubscribeMessage('subscribe_changes')
+  subscribeChanges(
+    @ConnectedSocket() socket: WebSocket,
+    @MessageBody(EdgeValidationPipe) frame: SubscribeChangesFrameDto,
+  ): void {
+    sessionOf(socket)?.subscribeChanges(frame);
+  }
+
+  @SubscribeMessage('unsubscribe_changes')
+  unsubscribeChanges(
+    @ConnectedSocket() socket: WebSocket,
+    @MessageBody(EdgeValidationPipe) _frame: UnsubscribeChangesFrameDto,
+  ): void {
+    sessionOf(socket)?.unsubscribeChanges();
   }
 
   @SubscribeMessage(REFUSED)

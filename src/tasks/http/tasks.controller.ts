@@ -33,10 +33,12 @@ import { CancelTask } from '../cancel-task.js';
 import { CancelTaskDto } from './dto/cancel-task.dto.js';
 import { SubmitActionDto } from './dto/submit-action.dto.js';
 import { CreateTaskDto } from './dto/create-task.dto.js';
+import { ReadTaskDto } from './dto/read-task.dto.js';
 import { ListTasksDto } from './dto/list-tasks.dto.js';
 import { taskSnapshot, taskSummary } from './dto/task-snapshot.js';
 import { IdempotencyKey, type SentKey } from './idempotency-key.js';
 import { ListTasks } from '../list-tasks.js';
+import { ReadOutput } from '../read-output.js';
 import { ReadTask } from '../read-task.js';
 import { SubmitAction } from '../submit-action.js';
 import { type Submission, SubmitTask } from '../submit-task.js';
@@ -56,6 +58,7 @@ export class TasksController {
   constructor(
     private readonly submitTask: SubmitTask,
     private readonly readTask: ReadTask,
+    private readonly readOutput: ReadOutput,
     private readonly listTasks: ListTasks,
     private readonly cancelTask: CancelTask,
     private readonly submitAction: SubmitAction,
@@ -113,6 +116,7 @@ export class TasksController {
   @Header('Content-Type', 'application/json; charset=utf-8')
   @ApiOperation({ operationId: 'readTask', summary: 'Read a task as it is now' })
   @TakesIds('taskId')
+  @TakesQuery('readTask')
   @TakesHeaders('If-None-Match')
   @ApiOkResponse({ ...answers('TaskSnapshot', 'The task'), headers: ETAG })
   @ApiResponse({ status: 304, description: 'As If-None-Match has it' })
@@ -120,6 +124,7 @@ export class TasksController {
   async read(
     @Caller() caller: AuthContext,
     @TaskId() taskId: string,
+    @Query() query: ReadTaskDto,
     @Req() request: Request,
     @Res({ passthrough: true }) response: Response,
   ): Promise<string | undefined> {
@@ -132,7 +137,7 @@ export class TasksController {
       response.status(304);
       return undefined;
     }
-    return taskSnapshot(view);
+    return taskSnapshot(view, query.include && (await this.readOutput.execute(view)));
   }
 
   @Post(':taskId/cancel')

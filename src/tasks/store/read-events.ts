@@ -15,6 +15,19 @@ const PAGE: Statement = {
     FROM taskbridge.events WHERE task_id = $1 AND event_id > $2 AND ${UP_TO_HEAD} ORDER BY event_id LIMIT $3`,
 };
 
+const PAGE_BEFORE: Statement = {
+  name: 'read-events-before',
+  text: `SELECT event_id, type, payload::text AS payload, ${CREATED_AT}
+    FROM taskbridge.events WHERE task_id = $1 AND event_id < $2 AND ${UP_TO_HEAD} ORDER BY event_id DESC LIMIT $3`,
+};
+
+interface EventRow {
+  event_id: string;
+  type: string;
+  payload: string;
+  created_at: string;
+}
+
 /** Up to `limit` events after the cursor, in order. They are committed. */
 export async function readEvents(
   db: Queryable,
@@ -22,12 +35,23 @@ export async function readEvents(
   afterEventId: number,
   limit: number,
 ): Promise<readonly StoredEvent[]> {
-  const rows = await db.query<{ event_id: string; type: string; payload: string; created_at: string }>(PAGE, [
-    taskId,
-    afterEventId,
-    limit,
-  ]);
-  return rows.map((row) => new StoredEvent(taskId, Number(row.event_id), row.type, row.created_at, row.payload));
+  const rows = await db.query<EventRow>(PAGE, [taskId, afterEventId, limit]);
+  return rows.map((row) => eventIn(taskId, row));
+}
+
+/** The last `limit` events before this one, in order. */
+export async function readEventsBefore(
+  db: Queryable,
+  taskId: string,
+  beforeEventId: number,
+  limit: number,
+): Promise<readonly StoredEvent[]> {
+  const rows = await db.query<EventRow>(PAGE_BEFORE, [taskId, beforeEventId, limit]);
+  return rows.map((row) => eventIn(taskId, row)).reverse();
+}
+
+function eventIn(taskId: string, { event_id, type, created_at, payload }: EventRow): StoredEvent {
+  return new StoredEvent(taskId, Number(event_id), type, created_at, payload);
 }
 
 /** The head and the status of a task. */

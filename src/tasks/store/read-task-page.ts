@@ -7,6 +7,7 @@ export interface TaskFilter {
   readonly status?: string;
   readonly taskType?: string;
   readonly suspended?: boolean;
+  readonly clientRequestId?: string;
   /** RFC 3339, both; exclusive. */
   readonly createdAfter?: string;
   readonly createdBefore?: string;
@@ -15,16 +16,19 @@ export interface TaskFilter {
 }
 
 /** Index: proj_tasks_newest_first; keyset, so that tasks created meanwhile neither repeat nor hide others. */
-const LIST: Statement = {
-  name: 'list-tasks',
+const listOf = (name: string, more = ''): Statement => ({
+  name,
   text: `SELECT ${VIEW_COLUMNS}, NULL AS input FROM taskbridge.proj_tasks t ${VIEW_JOINS}
     WHERE t.tenant_id = $1 AND t.owner_id = $2
       AND ($3::text IS NULL OR t.status = $3) AND ($4::text IS NULL OR t.task_type = $4)
       AND ($5::boolean IS NULL OR (t.suspend_id IS NOT NULL) = $5)
       AND ($6::timestamptz IS NULL OR t.created_at > $6) AND ($7::timestamptz IS NULL OR t.created_at < $7)
-      AND ($8::timestamptz IS NULL OR (t.created_at, t.task_id) < ($8, $9::uuid))
+      AND ($8::timestamptz IS NULL OR (t.created_at, t.task_id) < ($8, $9::uuid)) ${more}
     ORDER BY t.created_at DESC, t.task_id DESC LIMIT $10`,
-};
+});
+const LIST = listOf('list-tasks');
+/** Index: proj_tasks_client_request. */
+const LIST_OF_REQUEST = listOf('list-task-of-request', 'AND t.client_request_id = $11');
 
 /** `maxAttempts`: of tasks that have none of their own. */
 export async function listTaskViews(
@@ -33,7 +37,7 @@ export async function listTaskViews(
   limit: number,
   maxAttempts: number,
 ): Promise<readonly TaskView[]> {
-  const rows = await db.query<ViewRow>(LIST, [
+  const rows = await db.query<ViewRow>(filter.clientRequestId === undefined ? LIST : LIST_OF_REQUEST, [
     filter.tenantId,
     filter.ownerId,
     filter.status ?? null,
@@ -44,6 +48,7 @@ export async function listTaskViews(
     filter.after?.createdAt ?? null,
     filter.after?.taskId ?? null,
     limit,
+    ...(filter.clientRequestId === undefined ? [] : [filter.clientRequestId]),
   ]);
   return rows.map((row) => taskView(row, maxAttempts));
 }

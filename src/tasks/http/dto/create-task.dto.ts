@@ -6,16 +6,22 @@ import { Optional } from '../../../http/optional.decorator.js';
 
 export const A_TASK_TYPE = patternOf(TASK_TYPE);
 
-export class CreateTaskDto {
-  @ReadAs((sent) => (typeof sent === 'string' ? (clientRequestIdFrom(sent) ?? sent) : sent))
-  @Optional()
-  @ValidateBy({
+/** In the form in which it is stored, if it has one. */
+export const normalRequestId = <T>(sent: T) => (typeof sent === 'string' ? (clientRequestIdFrom(sent) ?? sent) : sent);
+
+export const IsClientRequestId = () =>
+  ValidateBy({
     name: 'isClientRequestId',
     validator: {
       validate: (value) => typeof value === 'string' && clientRequestIdFrom(value) === value,
       defaultMessage: () => `$property must be ${CLIENT_REQUEST_ID.title}`,
     },
-  })
+  });
+
+export class CreateTaskDto {
+  @ReadAs(normalRequestId)
+  @Optional()
+  @IsClientRequestId()
   clientRequestId?: string;
 
   @IsString()

@@ -5,7 +5,7 @@ import { TASK_STATUSES, type TaskStatus } from '#protocol/snapshots.js';
 import { Optional } from '../../../http/optional.decorator.js';
 import { integerText } from '../../../http/query-text.js';
 import { Timestamp } from '../../../http/timestamp.decorator.js';
-import { A_TASK_TYPE } from './create-task.dto.js';
+import { A_TASK_TYPE, IsClientRequestId, normalRequestId } from './create-task.dto.js';
 
 export class ListTasksDto {
   @Optional()
@@ -16,6 +16,11 @@ export class ListTasksDto {
   @IsString()
   @Matches(A_TASK_TYPE)
   taskType?: string;
+
+  @Transform(({ value }) => normalRequestId(value))
+  @Optional()
+  @IsClientRequestId()
+  clientRequestId?: string;
 
   @Optional()
   @IsBoolean()

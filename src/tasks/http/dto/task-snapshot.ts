@@ -1,6 +1,12 @@
-import type { TaskSnapshot, TaskSummary } from '#protocol/snapshots.js';
+import type { Frame } from '#protocol/frames.js';
+import { MAX_SENT_FRAME_BYTES, SHOWN_OUTPUT } from '#protocol/limits.js';
+import type { ChangedTask, TaskSnapshot, TaskSummary } from '#protocol/snapshots.js';
 import { JsonText, type WithText, writeObject } from '../../../json/json-text.js';
+import type { OutputSoFar } from '../../domain/output-so-far.js';
 import type { TaskView } from '../../store/read-task-view.js';
+
+/** The members of the output but the texts, and the lines of SSE. */
+const AROUND_OUTPUT_BYTES = 256;
 
 const EMPTY = new JsonText('{}');
 
@@ -9,26 +15,47 @@ export function taskSummary(view: TaskView): string {
   return writeObject(summarised(view));
 }
 
-/** The JSON of a `TaskSnapshot`. */
-export function taskSnapshot(view: TaskView): string {
-  return writeObject({ ...summarised(view), input: view.input ?? EMPTY } satisfies WithText<TaskSnapshot>);
+/** The JSON of a `TaskSnapshot`, with output where it is given. */
+export function taskSnapshot(view: TaskView, output?: OutputSoFar): string {
+  return writeObject({
+    ...summarised(view),
+    input: view.input ?? EMPTY,
+    ...output?.within(SHOWN_OUTPUT.bytes).members,
+  } satisfies WithText<TaskSnapshot>);
+}
+
+/** The JSON of the frame TASK_SNAPSHOT. It leaves room for the lines of SSE. */
+export function snapshotFrame({ view, output }: { readonly view: TaskView; readonly output: OutputSoFar }): string {
+  const { metadata: _m, attachments: _a, result: _r, ...rest } = summarised(view);
+  const members = { type: 'TASK_SNAPSHOT' as const, ...rest };
+  const room = MAX_SENT_FRAME_BYTES - AROUND_OUTPUT_BYTES - Buffer.byteLength(writeObject(members));
+  const shown = output.within(Math.min(SHOWN_OUTPUT.bytes, room)).members;
+  return writeObject({ ...members, ...shown } satisfies WithText<Frame<'TASK_SNAPSHOT'>>);
+}
+
+/** The JSON of a `ChangedTask`: without input, result and attachments. */
+export function changedTask(view: TaskView): string {
+  return writeObject(stateOf(view));
 }
 
 function summarised(view: TaskView): WithText<TaskSummary> {
+  const { attachments, result } = view;
+  return { ...stateOf(view), attachments, ...(result && { result }) };
+}
+
+function stateOf(view: TaskView): WithText<ChangedTask> {
   return {
     taskId: view.identity.taskId,
     clientRequestId: view.identity.clientRequestId,
     taskType: view.identity.taskType,
     status: view.status,
     metadata: view.metadata ?? EMPTY,
-    attachments: view.attachments,
     attempt: view.attempt,
     attemptsLeft: view.attemptsLeft,
     cancellationRequested: view.cancellationRequested,
     ...(view.asideCode !== null && { aside: { code: view.asideCode } }),
     ...(view.progress !== null && { progress: view.progress }),
     ...(view.openSuspension && { openSuspension: view.openSuspension }),
-    ...(view.result && { result: view.result }),
     ...(view.failure && { failure: view.failure }),
     headEventId: String(view.headEventId),
     createdAt: view.createdAt.toISOString(),
