@@ -61,7 +61,7 @@ it('0.1.0 and this build claim from one queue, each task once, and neither starv
       .body.leases;
     expect(
       (await (sides[giver]?.worker as WorkerClient).release({ taskId, leaseToken: first?.leaseToken ?? '' })).status,
-    ).toBe(200);
+    ).toBe(204);
     const [second] = (await (sides[taker]?.worker as WorkerClient).claim({ taskTypes: [own], waitTimeoutMs: 5_000 }))
       .body.leases;
     expect(second).toMatchObject({ taskId, attempt: 2 });

@@ -266,9 +266,7 @@ const TAGS_IN_QUERY = optional(
   ),
 );
 
-const TOKEN_IN_QUERY = optional(
-  described('A follow token, for clients that cannot send `Authorization`.', text()),
-);
+const TOKEN_IN_QUERY = optional(described('A follow token, for clients that cannot send `Authorization`.', text()));
 
 /** The parameters of queries, by operation. */
 export const QUERIES = {
