@@ -805,7 +805,7 @@ const ALL: readonly Mutant[] = [
   {
     name: 'a stale lease that is accepted',
     breaks: 'workers.fence',
-    follows: ['workers.lease-expires', 'workers.heartbeat'],
+    follows: ['workers.lease-expires', 'workers.heartbeat', 'workers.files-fence'],
     make: ({ tasks }) => {
       const tokens = new Map<string, MemoryTask>();
       const newToken = tasks.newToken.bind(tasks);
