@@ -124,6 +124,20 @@ describe.each(Object.entries(FEED_READERS))('A feed by %s', (transport, Transpor
     }
   });
 
+  it('says what it missed behind the cursor of a change, without a further hint', async () => {
+    const client = newPrincipal(service.url);
+    const reader = await follow(client);
+    const first = await waiting(client);
+    await reader.until('it is there', () => first in reader.states);
+    // Between two pages: the rest of what the client had seen, and more behind it.
+    const cursor = reader.changes.at(-1)?.cursor;
+    reader.drop();
+    const later = await waiting(client);
+    const again = await follow(client, {}, cursor);
+    await again.until('the later one is there', () => later in again.states, 900);
+    again.drop();
+  });
+
   it('says what has left the filter, and drops what never was in it', async () => {
     const client = newPrincipal(service.url);
     const filters: Wanted[] = [{ status: 'ACCEPTED' }, { suspended: transport === 'websocket' ? false : 'false' }];

@@ -120,6 +120,14 @@ describe('each index of the online migration and of the new tables', () => {
       `SELECT task_id FROM taskbridge.proj_tasks WHERE tenant_id = '' AND owner_id = 'o' AND changed_xid >= '9' ORDER BY changed_xid LIMIT 9`,
     ],
     [
+      'proj_tasks_changed_all',
+      `SELECT task_id FROM taskbridge.proj_tasks WHERE changed_xid >= '9' ORDER BY changed_xid LIMIT 9`,
+    ],
+    [
+      'proj_removed_tasks_all',
+      `SELECT task_id FROM taskbridge.proj_removed_tasks WHERE removed_xid >= '9' ORDER BY removed_xid LIMIT 9`,
+    ],
+    [
       'proj_tasks_unplaced',
       'SELECT FROM taskbridge.proj_tasks t WHERE t.vtime IS NULL AND t.claimable_at <= now() ORDER BY t.claimable_at LIMIT 9',
     ],

@@ -96,6 +96,28 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: { file: 'test/live-log/hints.test.ts', tests: 'cuts its connections|a Redis that is back' },
   },
   {
+    name: 'a feed that forgets what was open',
+    changes: [
+      {
+        file: 'src/following/changes/snapshot.ts',
+        from: "const open = list === '' ? [] : list.split(',').map(BigInt);",
+        to: 'const open: bigint[] = [];',
+      },
+    ],
+    caughtBy: { file: 'test/changes/lost-nothing.test.ts', tests: 'a COMMIT is held|a prepared transaction' },
+  },
+  {
+    name: 'a feed that rests at an earlier target',
+    changes: [
+      {
+        file: 'src/following/changes/change-subscription.ts',
+        from: 'isRoundOver && cursor.target === undefined;',
+        to: 'isRoundOver;',
+      },
+    ],
+    caughtBy: { file: 'test/changes/changes.test.ts', tests: 'says what it missed' },
+  },
+  {
     name: 'a publisher that is silent about what it lost',
     changes: [
       {
