@@ -2,7 +2,7 @@
  * The directions of imports. Each rule says why it exists; a rule that is in the way is changed here, in the open, with
  * its reason, never worked around. Rooms from the lowest to the highest:
  *
- *   json, auth < observability < database, http < replicas < ownership < uploads < tasks < live-log, following < streaming
+ *   json, auth < observability < database, http < replicas < ownership < uploads < tasks < follow-tokens, live-log, following < streaming
  *   < execution < health < app.module < boot < main
  *
  * Within tasks: domain < store, ports < use-cases < http. A module wires its room, and so may import all of it.
@@ -246,6 +246,17 @@ module.exports = {
       '^src/database/[^/]+\\.ts$',
     ]),
     withinSrc(
+      'follow-tokens-are-minted-apart',
+      'auth judges a token, and streams read with it: minting needs tasks and their owners, and no stream.',
+      '^src/follow-tokens/',
+      [
+        '^src/(follow-tokens|auth|http|ownership)/',
+        '^src/tasks/(domain|store)/',
+        '^src/tasks/demand-task\\.ts$',
+        '^src/database/[^/]+\\.ts$',
+      ],
+    ),
+    withinSrc(
       'live-log-knows-its-port',
       'It carries committed events between replicas, and knows neither who wrote them nor who reads them.',
       '^src/live-log/',
@@ -258,8 +269,11 @@ module.exports = {
       [
         '^src/following/',
         '^src/tasks/(domain|store|ports)/',
+        // The one place where a right to a task is judged.
+        '^src/tasks/demand-task\\.ts$',
         '^src/tasks/read-output\\.ts$',
-        '^src/(auth|ownership)/',
+        '^src/tasks/tasks\\.config\\.ts$',
+        '^src/(auth|ownership|replicas)/',
         '^src/database/[^/]+\\.ts$',
       ],
     ),
@@ -270,6 +284,7 @@ module.exports = {
       [
         '^src/(streaming|following|auth|http)/',
         '^src/tasks/(domain|store)/',
+        // A task has one form, in a snapshot, a list and a feed.
         '^src/tasks/http/dto/task-snapshot\\.ts$',
         '^src/database/[^/]+\\.ts$',
       ],

@@ -71,11 +71,8 @@ export function withProtocolTables(page: string, settings: Readonly<Record<strin
       '--- | --- | ---',
       ...Object.values(CLOSE_CODES).map(({ code, why, client }) => `${code} | ${why} | ${client}`),
     ],
-    frames: [
-      'frame | meaning',
-      '--- | ---',
-      ...MULTIPLEX_FRAMES.map((name) => `${frameText(name)} | ${FRAMES[name].summary}`),
-    ],
+    frames: framesTable(MULTIPLEX_FRAMES),
+    'frames of changes': framesTable(CHANGES_FRAMES),
     errors: [
       'status | code | when',
       '--- | --- | ---',
@@ -89,7 +86,18 @@ export function withProtocolTables(page: string, settings: Readonly<Record<strin
 }
 
 /** What the multiplex adds to the frames of one task. */
-const MULTIPLEX_FRAMES = ['CAUGHT_UP', 'SUBSCRIPTION_ENDED', 'ERROR', 'RECONNECT', 'multiplexHeartbeat'] as const;
+const MULTIPLEX_FRAMES = [
+  'CAUGHT_UP',
+  'SUBSCRIPTION_ENDED',
+  'ERROR',
+  'AUTH_EXPIRING',
+  'AUTHENTICATED',
+  'RECONNECT',
+  'multiplexHeartbeat',
+] as const;
+
+/** What a feed of changes adds. */
+const CHANGES_FRAMES = ['CHANGES_CONFIRMED', 'CHANGE', 'CHANGES_CAUGHT_UP', 'CHANGES_ENDED'] as const;
 
 function payloadText(members: Members): string {
   const texts = Object.entries(members).map(([name, member]) => {
@@ -103,7 +111,11 @@ function payloadText(members: Members): string {
   return texts.join('; ');
 }
 
-function frameText(name: (typeof MULTIPLEX_FRAMES)[number]): string {
+function framesTable(names: readonly (keyof typeof FRAMES)[]): readonly string[] {
+  return ['frame | meaning', '--- | ---', ...names.map((name) => `${frameText(name)} | ${FRAMES[name].summary}`)];
+}
+
+function frameText(name: keyof typeof FRAMES): string {
   const members = Object.entries(FRAMES[name].members as Members).map(([member, shape]) => {
     if ('optional' in shape) return `"${member}"?`;
     return shape.const === undefined ? `"${member}"` : `"${member}":${JSON.stringify(shape.const)}`;

@@ -49,7 +49,7 @@ export const FULL: Sizes = {
   waiting: 1_000_000,
   waitingOwners: 10_000,
   claims: 30,
-  streams: [100, 1_600],
+  streams: [100, 800],
   stepTasks: 20,
 };
 

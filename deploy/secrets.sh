@@ -14,7 +14,8 @@ umask 022
 put() {
   [ -e "$1" ] || printf '%s\n' "$2" >"$1"
 }
-for name in postgres_password owner_password app_password retention_password auth_proxy_secret worker_token grafana_password; do
+for name in postgres_password owner_password app_password retention_password auth_proxy_secret worker_token follow_token_key \
+  grafana_password; do
   # Letters and digits: some become part of a URL, one of a line of nginx's.
   put "$name" "$(openssl rand -hex 24)"
 done

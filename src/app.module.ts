@@ -6,6 +6,7 @@ import { AuthConfig } from './auth/auth.config.js';
 import { AuthModule } from './auth/auth.module.js';
 import type { Database } from './database/database.js';
 import { DrainState } from './drain-state.js';
+import { FollowTokensModule } from './follow-tokens/follow-tokens.module.js';
 import { DatabaseModule } from './database/database.module.js';
 import { StreamingConfig } from './streaming/streaming.config.js';
 import { StreamingModule } from './streaming/streaming.module.js';
@@ -82,8 +83,10 @@ export class AppModule {
         OwnershipModule.register(hosted),
         UploadsModule.register(hosted),
         ReplicasModule,
-        TasksModule,
+        // Its routes come first: they have a name where those of tasks have an id.
         StreamingModule.register(hosted),
+        TasksModule,
+        FollowTokensModule,
         ExecutionModule,
         HealthModule.register({
           redisUrl: config.liveLog.redisUrl,

@@ -3,7 +3,7 @@
 // stable); everything else may change.
 
 // Who is calling.
-export type { AuthContext, Scope } from './auth/auth-context.js';
+export type { AuthContext, FollowTokenReach, Scope } from './auth/auth-context.js';
 export { AuthContextResolver } from './auth/auth-context-resolver.js';
 export { AccessDenied, NotAuthenticated } from './auth/auth.errors.js';
 
@@ -36,6 +36,8 @@ export { StoredEvent } from './tasks/domain/stored-event.js';
 
 // Tasks that run in the service.
 export {
+  type Attachment,
+  type FileBytes,
   type JsonObject,
   type StepContext,
   type StepOptions,

@@ -1,5 +1,6 @@
 import { asOwner } from './boot/owner-command.js';
 import type { Queryable } from './database/queryable.js';
+import { OLD_INDEXES } from './database/migrations/old-indexes.js';
 import { freeHeldTasks, tasksThatBlockARollback } from './tasks/store/rollback-rows.js';
 
 const AT_A_TIME = 500;
@@ -10,6 +11,13 @@ const STATEMENT_TIMEOUT_MS = 600_000;
 await asOwner({ name: 'rollback', does: 'change tasks', statementTimeoutMs: STATEMENT_TIMEOUT_MS }, async (db) => {
   const freed = await freeAll(db);
   if (freed > 0) console.log(`freed ${freed} held ${freed === 1 ? 'task' : 'tasks'}`);
+  // 0.1.0 claims without them, and reads the whole table for each claim.
+  for (const [name, on] of Object.entries(OLD_INDEXES)) {
+    await db.query(
+      { name, text: `CREATE INDEX CONCURRENTLY IF NOT EXISTS ${name} ON taskbridge.proj_tasks ${on}` },
+      [],
+    );
+  }
   const blocking = await tasksThatBlockARollback(db);
   for (const { taskId, asideCode, executor } of blocking) {
     const why =

@@ -1,10 +1,9 @@
 import { Client, uniqueId } from '../../test/support/client.js';
-import { connected } from '../../test/support/fold.js';
-import type { TestDatabase } from '../../test/support/postgres.js';
 import { eventually } from '../../test/support/service.js';
 import type { Finding, Goal, Side } from '../goal.js';
 import { median } from '../median.js';
 import type { Stage } from '../stage.js';
+import { written } from '../written.js';
 
 /** Calls of one task of these types: see host-module.mjs. */
 const CALLS = 10;
@@ -39,17 +38,6 @@ async function timesOf(client: Client, taskType: string): Promise<readonly numbe
   });
   if (took.length !== CALLS) throw new Error(`${took.length} calls were stored, of ${CALLS}`);
   return took;
-}
-
-/** Transactions that wrote, and the bytes of their log, of the whole server: nothing else uses it. */
-function written({ superuserUrl }: TestDatabase): Promise<{ commits: number; walBytes: number }> {
-  return connected(superuserUrl, async (db) => {
-    const { rows } = await db.query<{ commits: number; bytes: number }>(
-      `SELECT pg_snapshot_xmax(pg_current_snapshot())::text::float8 AS commits,
-        pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8 AS bytes`,
-    );
-    return { commits: rows[0]?.commits ?? Number.NaN, walBytes: rows[0]?.bytes ?? Number.NaN };
-  });
 }
 
 export const STEPS: readonly Goal[] = [

@@ -1,9 +1,10 @@
 """A TaskBridge worker without an SDK: Python 3.9 or newer, standard library only. See README.md."""
-import datetime, http.client, json, os, signal, socket, sys, threading, time, urllib.error, urllib.request
+import concurrent.futures, datetime, http.client, json, os, signal, socket, sys, threading, time
+import urllib.error, urllib.parse, urllib.request
 
 URL = os.environ.get("TASKBRIDGE_URL", "http://127.0.0.1:3000") + "/worker/v1"
 HEADERS = {"Authorization": "Bearer " + os.environ["WORKER_TOKEN"], "Content-Type": "application/json"}
-running, stopping = None, False
+running, stopping, known = None, False, set()
 
 
 class LeaseLost(Exception):
@@ -14,19 +15,20 @@ class Stop(Exception):
     """Its argument is the call that ends the attempt: cancelled or release."""
 
 
-def knows_steps():
-    """Whether all replicas of the service store steps. A release without this route knows none."""
+def features():
+    """What all replicas of the service know. A release without this route knows nothing."""
     try:
-        return "steps" in post("", None)["features"]
+        return set(post("", None)["features"])
     except RuntimeError:
-        return False
+        return set()
 
 
-def post(path, body):
+def post(path, body, headers={}):
     """Repeats the call until it is answered; what was stored already is not stored again. Without a body: GET."""
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     while True:
         try:
-            request = urllib.request.Request(URL + path, None if body is None else json.dumps(body).encode(), HEADERS)
+            request = urllib.request.Request(URL + path, data, {**HEADERS, **headers})
             with urllib.request.urlopen(request, timeout=40) as response:
                 return json.loads(response.read() or b"{}")
         except urllib.error.HTTPError as error:
@@ -45,21 +47,30 @@ def post(path, body):
 class Task:
     def __init__(self, lease):
         self.lease, self.batch_seq, self.is_over, self.told = lease, 0, False, threading.Event()
+        self.one_at_a_time = threading.Lock()
         self.why = "cancelled" if lease["cancellationRequested"] else None
         steps = lease.get("steps")
         self.finished = {step["key"]: step["result"] for step in steps or []}
         self.stores_steps, self.boundary = steps is not None, steps[-1]["key"] if steps else None
 
     def call(self, name, **members):
+        return self.send(name, {"leaseToken": self.lease["leaseToken"], **members})
+
+    def send(self, name, body, headers={}):
         path, proof = f"/tasks/{self.lease['taskId']}/", {"leaseToken": self.lease["leaseToken"]}
         try:
-            answer = post(path + name, {**proof, **members})
+            answer = post(path + name, body, headers)
         except LeaseLost:
             post(path + "heartbeat", proof)  # revives a lease that expired and that nobody took; else it is lost
-            answer = post(path + name, {**proof, **members})
+            answer = post(path + name, body, headers)
         if answer.get("cancellationRequested"):
             self.stop("cancelled")
         return answer
+
+    def attach(self, filename, content, media_type):
+        """A file of bytes for the owner of the task. Attach in a step: a later run does not attach it again."""
+        headers = {"X-Lease-Token": self.lease["leaseToken"], "Content-Type": media_type}
+        return self.send("attachments?filename=" + urllib.parse.quote(filename, safe=""), content, headers)["attachmentId"]
 
     def step(self, key, body):
         """The result of work that is done once: of this run, or of an earlier one."""
@@ -80,6 +91,14 @@ class Task:
         self.batch_seq += 1
         self.call("events", batchSeq=self.batch_seq, events=[{"type": kind, "payload": event} for kind, event in events])
 
+    def say(self, key, kind, event):
+        """From any thread: stored once under its key, also when the call is repeated."""
+        if "eventKeys" in known:
+            self.call("events", events=[{"eventKey": key, "type": kind, "payload": event}])
+        else:
+            with self.one_at_a_time:
+                self.append((kind, event))
+
     def stop(self, why):
         self.why = self.why or why
         self.told.set()
@@ -93,7 +112,7 @@ class Task:
     def heartbeats(self):
         """Every accepted call extends the lease; this one while the handler has nothing to say."""
         expires_at = datetime.datetime.fromisoformat(self.lease["leaseExpiresAt"].replace("Z", "+00:00"))
-        interval = min(10.0, max(0.3, (expires_at.timestamp() - time.time()) / 3))
+        interval = max(0.3, (expires_at.timestamp() - time.time()) / 3)
         while not self.is_over:
             time.sleep(interval)
             try:
@@ -145,7 +164,29 @@ def add(task, given):
     return {"total": total, "attempt": task.lease["attempt"]}
 
 
-HANDLERS = {"python.count": count, "python.add": add, "python.echo": echo}
+def table(task, given):
+    """Attaches a table with input.rows rows: a result that is larger than a step may have."""
+
+    def body(idempotency_key):
+        lines = [f"{number},{number * number}\n" for number in range(1, given["rows"] + 1)]
+        return task.attach("squares.csv", "".join(lines).encode(), "text/csv")
+
+    return {"attachmentId": task.step("table", body), "attempt": task.lease["attempt"]}
+
+
+def read(task, given):
+    """Reads input.pages in threads. Each of them writes events of the task."""
+
+    def page(number):
+        task.told.wait(given.get("everyMs", 50) / 1000)
+        task.say(f"page/{number}", "TASK_MESSAGE", {"message": f"page {number} is read"})
+
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        list(threads.map(page, range(1, given.get("pages", 4) + 1)))
+    return {"pages": given.get("pages", 4)}
+
+
+HANDLERS = {"python.count": count, "python.add": add, "python.echo": echo, "python.read": read, "python.table": table}
 
 
 def on_sigterm(*_):
@@ -156,11 +197,44 @@ def on_sigterm(*_):
     running.stop("release")  # another worker goes on at once
 
 
+def listen():
+    """Brings a cancellation at once. Otherwise the next call under the lease says it."""
+    while not stopping:
+        task, asked_at = running, time.monotonic()
+        if task is None or "signals" not in known:
+            time.sleep(0.5)
+            continue
+        heard = [task.lease["taskId"]] if task.why == "cancelled" else []
+        try:
+            signals = post("/signals", {"workerId": worker_id, "known": heard, "waitTimeoutMs": 20000})["signals"]
+        except RuntimeError:
+            signals = []
+        for told in signals:
+            if running and told["taskId"] == running.lease["taskId"] and told["type"] == "cancel":
+                running.stop("cancelled")
+        if time.monotonic() - asked_at < 10:  # a replica that drains, or a signal of a task that is over
+            time.sleep(0.5)
+
+
+def claim():
+    """What not every release takes in a claim is sent where all replicas know it."""
+    global known
+    known = features()
+    body = {"workerId": worker_id, "taskTypes": list(HANDLERS), "maxTasks": 1, "waitTimeoutMs": 20000}
+    if "steps" in known:
+        body["steps"] = True
+    if "leaseSeconds" in known and "LEASE_SECONDS" in os.environ:
+        body["leaseSeconds"] = int(os.environ["LEASE_SECONDS"])
+    if "registration" in known:
+        body.update(version="example/1", features=["eventKeys", "signals", "steps"])
+    return post("/leases", body)["leases"]
+
+
 signal.signal(signal.SIGTERM, on_sigterm)
 worker_id = f"python:{socket.gethostname()}:{os.getpid()}"
-claim = {"workerId": worker_id, "taskTypes": list(HANDLERS), "maxTasks": 1, "waitTimeoutMs": 20000}
+threading.Thread(target=listen, daemon=True).start()
 while not stopping:
-    for lease in post("/leases", {**claim, **({"steps": True} if knows_steps() else {})})["leases"]:
+    for lease in claim():
         running = Task(lease)
         try:
             running.run(HANDLERS[lease["taskType"]])

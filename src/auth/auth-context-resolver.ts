@@ -12,4 +12,10 @@ export abstract class AuthContextResolver {
    * @throws NotAuthenticated when the request names no caller, or does not prove it
    */
   abstract resolve(request: IncomingMessage): AuthContext | Promise<AuthContext>;
+
+  /**
+   * Whether credentials that `resolve` accepted still count. A resolver need not have it. It is asked every 30 s for each open
+   * connection, and for holders of follow tokens with what their token carries. `false` ends the connection.
+   */
+  isStillValid?(auth: AuthContext): boolean | Promise<boolean>;
 }

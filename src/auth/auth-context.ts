@@ -1,3 +1,5 @@
+import type { FollowRight } from '#protocol/follow-tokens.js';
+
 /** The principal of requests that need not name one. No header or token may claim it. */
 export const SYSTEM_PRINCIPAL_ID = '00000000-0000-0000-0000-000000000000';
 
@@ -28,6 +30,19 @@ export interface AuthContext {
   readonly appId?: string;
   /** Further facts that a host's resolver shares with its policies. */
   readonly attributes: Readonly<Record<string, unknown>>;
+  /** When the credentials end, by the clock of this process. Streams end then. Absent: they last as long as a stream may. */
+  readonly expiresAt?: Date;
+  /** Present for the holder of a follow token, who acts as the principal that minted it. No resolver gives it. */
+  readonly followToken?: FollowTokenReach;
+}
+
+/** How far a follow token reaches. */
+export interface FollowTokenReach {
+  /** The one task. Absent: all tasks that the principal owns. */
+  readonly taskId?: string;
+  readonly may: readonly FollowRight[];
+  /** By the database's clock, in milliseconds since 1970. */
+  readonly issuedAt: number;
 }
 
 /** Whose tasks and files those of the caller are. The tenant is empty when the caller has none. */

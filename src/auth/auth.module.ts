@@ -4,6 +4,7 @@ import { unlessHosted, type Hosted } from '../hosted.js';
 import { AuthContextResolver } from './auth-context-resolver.js';
 import { AuthenticationGuard } from './authentication.guard.js';
 import { Callers } from './callers.js';
+import { FollowTokens } from './follow-tokens.js';
 import { ProxyHeaderResolver } from './proxy-header-resolver.js';
 import { ProxyProof } from './proxy-proof.js';
 
@@ -15,8 +16,8 @@ export class AuthModule {
     return {
       module: AuthModule,
       global: true,
-      providers: [...ports, Callers, ProxyProof, { provide: APP_GUARD, useClass: AuthenticationGuard }],
-      exports: [...ports, Callers, ProxyProof],
+      providers: [...ports, Callers, FollowTokens, ProxyProof, { provide: APP_GUARD, useClass: AuthenticationGuard }],
+      exports: [...ports, Callers, FollowTokens, ProxyProof],
     };
   }
 }

@@ -1,4 +1,4 @@
-import type { Server } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { SwaggerModule } from '@nestjs/swagger';
@@ -13,6 +13,7 @@ import { drainNotice } from '../http/drain-notice.js';
 import { jsonEdge } from '../http/json-edge.js';
 import { OriginPolicy } from '../http/origin-policy.js';
 import { securityHeaders } from '../http/security-headers.js';
+import { takesFile } from '../execution/worker-api/attached-body.js';
 import { AccessLog } from '../observability/access-log.js';
 import { nestLogger } from '../observability/nest-logger.js';
 import { OpsGate } from '../observability/ops-gate.js';
@@ -67,9 +68,10 @@ export async function createApplication(parts: Wiring): Promise<NestExpressAppli
   app.use(demandHost);
   app.enableCors(crossOrigin(app.get(OriginPolicy)));
   app.use(named('upgrades', upgrades.middleware));
+  const takesForm = takesUploads(app.get(AttachmentStore));
   const edge = {
     maxBytes: parts.config.http.maxRequestBodyBytes,
-    allowMultipart: takesUploads(app.get(AttachmentStore)),
+    leavesBody: (req: IncomingMessage) => takesForm(req) || takesFile(req),
   };
   app.use(named('jsonEdge', jsonEdge(edge)));
   app.useWebSocketAdapter(new WebSocketAdapter(app, upgrades));

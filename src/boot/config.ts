@@ -88,6 +88,13 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     values.WORKER_TOKENS.some(({ token }) => values.AUTH_PROXY_SECRET.includes(token)),
     'must not repeat a secret of AUTH_PROXY_SECRET',
   );
+  // Otherwise a proxy or a worker could sign tokens of any principal.
+  const shown = [...values.AUTH_PROXY_SECRET, ...values.WORKER_TOKENS.map(({ token }) => token)];
+  rule(
+    'FOLLOW_TOKEN_KEYS',
+    values.FOLLOW_TOKEN_KEYS.some((key) => shown.includes(key)),
+    'must not repeat a secret of AUTH_PROXY_SECRET or a token of WORKER_TOKENS',
+  );
   rule(
     'OPS_PORT',
     values.OPS_PORT !== undefined && values.OPS_PORT !== 0 && values.OPS_PORT === values.PORT,

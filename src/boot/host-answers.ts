@@ -26,7 +26,7 @@ export const yesOrNo: Check<boolean> = (answer, complain) => {
 };
 
 export const authContext: Check<AuthContext> = (answer, complain) => {
-  const { subject, scopes, tenantId, appId, attributes } = fields<AuthContext>(answer, 'an AuthContext');
+  const { subject, scopes, tenantId, appId, attributes, expiresAt } = fields<AuthContext>(answer, 'an AuthContext');
   if (typeof subject !== 'string') throw new Nonsense(`subject is ${kindOf(subject)} where text belongs`);
   // The caller is refused for it, as for the other names that are none.
   if (!isName(subject)) complain('subject is empty, too long, or has characters that no name has');
@@ -37,8 +37,18 @@ export const authContext: Check<AuthContext> = (answer, complain) => {
     ...optionalName('tenantId', tenantId),
     ...optionalName('appId', appId),
     attributes: (attributes ?? {}) as AuthContext['attributes'],
+    ...ending(expiresAt),
   });
 };
+
+/** Copied, because a `Date` can be changed. */
+function ending(expiresAt: unknown): Pick<AuthContext, 'expiresAt'> {
+  if (expiresAt === undefined || expiresAt === null) return {};
+  if (!(expiresAt instanceof Date)) throw new Nonsense(`expiresAt is ${kindOf(expiresAt)} where a Date belongs`);
+  const time = Date.prototype.getTime.call(expiresAt);
+  if (Number.isNaN(time)) throw new Nonsense('expiresAt is an invalid Date');
+  return { expiresAt: new Date(time) };
+}
 
 function optionalName<Key extends string>(key: Key, value: unknown): { [K in Key]?: string } {
   if (value === undefined || value === null || value === '') return {};

@@ -1,5 +1,6 @@
 import type { InjectionToken } from '@nestjs/common';
 import type { TaskHandler, TaskHandlers } from '#handler/task-handler.js';
+import type { AuthContext } from '../auth/auth-context.js';
 import { AuthContextResolver } from '../auth/auth-context-resolver.js';
 import { InProcessLiveLog } from '../live-log/in-process-live-log.js';
 import { LiveLog, type LiveLogFollower } from '../tasks/ports/live-log.js';
@@ -30,6 +31,10 @@ type Wrap = (host: unknown, faults: HostFaults) => object;
 
 const resolver: Guard<AuthContextResolver> = (calls) => ({
   resolve: (request) => calls.ask('resolve', [request], authContext),
+  // A resolver without it says so by its absence.
+  ...(calls.has('isStillValid') && {
+    isStillValid: (auth: AuthContext) => calls.ask('isStillValid', [auth], yesOrNo),
+  }),
 });
 
 const ownership: Guard<OwnershipPolicy> = (calls) => ({

@@ -20,6 +20,7 @@ const TRACED = /^\/(api|worker)\/v1\//;
 const TAGS = {
   tasks: 'Create tasks, read them, cancel them, answer their questions.',
   events: 'Follow a task to its end. `/asyncapi.json` describes what arrives on a stream.',
+  'follow tokens': 'Let a page follow what its backend created, without the credentials of the backend.',
   workers: 'Execute tasks outside of the service.',
   service: 'What the replicas of the service know.',
   operations: 'Whether the service is alive, and ready.',
@@ -61,6 +62,13 @@ function outline(ways: Ways): Omit<OpenAPIObject, 'paths'> {
     .setVersion('1.0')
     .setLicense('Apache-2.0', 'https://www.apache.org/licenses/LICENSE-2.0')
     .addServer('/', 'This service')
+    .addSecurity('followToken', { type: 'http', scheme: 'bearer', description: 'A follow token.' })
+    .addSecurity('followTokenInQuery', {
+      type: 'apiKey',
+      in: 'query',
+      name: 'token',
+      description: 'A follow token, for an `EventSource`.',
+    })
     .addSecurity('workerToken', { type: 'http', scheme: 'bearer', description: 'A token of `WORKER_TOKENS`.' });
   for (const [name, description] of Object.entries(TAGS)) builder.addTag(name, description);
   for (const scheme of new Set([...(ways ?? []).flat(), 'leaseToken' as const])) {

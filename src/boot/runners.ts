@@ -2,6 +2,8 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import { InlineWorker } from '../execution/inline/inline-worker.js';
 import { Reaper } from '../execution/reaper.js';
 import { WaitingClaims } from '../execution/waiting-claims.js';
+import { RevocationWatch } from '../follow-tokens/revocation-watch.js';
+import { ChangesHub } from '../following/changes/changes-hub.js';
 import { Hub } from '../following/hub.js';
 import { LiveReplicas } from '../replicas/live-replicas.js';
 import { LiveLog } from '../tasks/ports/live-log.js';
@@ -24,8 +26,11 @@ export function runnersOf(app: NestExpressApplication, port: Port, ops: OpsServe
     { stop: () => ops.stop() },
     app.get(LiveLog),
     app.get(Hub),
+    app.get(ChangesHub),
     // What all replicas know is known before the first request, and this one counts until its last answer.
     app.get(LiveReplicas),
+    // No token counts before it is known which were revoked.
+    app.get(RevocationWatch),
     { start: () => ops.start() },
     { start: () => port.open(), stop: () => port.close() },
     app.get(UploadSweeper),

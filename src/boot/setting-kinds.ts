@@ -74,6 +74,15 @@ export function secret(minLength: number): Kind<string> {
   };
 }
 
+/** Random text has as many different characters. */
+const LEAST_DIFFERENT_CHARACTERS = 10;
+
+/** A secret that nobody types. What a person makes up could be guessed from one signature, without asking the service. */
+export const signingKey: Kind<string> = {
+  accepts: `of 32 or more visible ASCII characters, ${LEAST_DIFFERENT_CHARACTERS} or more of them different`,
+  parse: (value) => (new Set(value).size >= LEAST_DIFFERENT_CHARACTERS ? secret(32).parse(value) : undefined),
+};
+
 /** Names of DNS, IPv4, IPv6 in brackets. A URL may have a host such as `*.example.com`, which no browser ever sends. */
 const ORIGIN = /^https?:\/\/([a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])(:\d+)?$/;
 

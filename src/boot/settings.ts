@@ -15,6 +15,7 @@ import {
   postgresUrl,
   redisUrl,
   secret,
+  signingKey,
   text,
 } from './setting-kinds.js';
 import { workerTokenFile, workerTokens } from './worker-tokens.js';
@@ -163,6 +164,12 @@ export const SETTINGS = {
     default: '30',
     meaning: 'how long a lease lasts without a sign of life',
   },
+  MAX_LEASE_SECONDS: {
+    at: 'tasks.maxLeaseSeconds',
+    kind: integer(1, DAY),
+    default: '600',
+    meaning: 'the longest lease that the claim of a remote worker may ask for',
+  },
   CANCEL_GRACE_SECONDS: {
     at: 'tasks.cancelGraceSeconds',
     kind: integer(0, DAY),
@@ -188,6 +195,12 @@ export const SETTINGS = {
     kind: commaList(secret(16)),
     unset: 'the service accepts principal headers without proof, but no scope over tasks of others',
     meaning: '`X-Auth-Proxy-Secret` must equal one of these',
+  },
+  FOLLOW_TOKEN_KEYS: {
+    at: 'auth.followTokenKeys',
+    kind: commaList(signingKey),
+    unset: 'there are no follow tokens',
+    meaning: 'the first signs follow tokens and all verify them; the same on every replica (`openssl rand -hex 32`)',
   },
   OWNERSHIP_POLICY: {
     at: 'ownership.policy',

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { text as textOf } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type JsonObject, type StepContext, TaskFailure, type TaskHandlers } from '#handler/task-handler.js';
 import { JsonText } from '../json/json-text.js';
@@ -28,6 +29,21 @@ export const DEMO_HANDLERS: TaskHandlers = {
       await step('part', body, { index });
     }
     return { steps };
+  },
+
+  'demo.file': async (input, { attach, attachments, signal, step }) => {
+    const lines = count(input, 'lines', 10_000, 100_000);
+    const pauseMs = count(input, 'pauseMs', 200, 60_000);
+    let made: string | undefined;
+    const { attachmentId } = await step('lines', () => {
+      made = Array.from({ length: lines }, (_, n) => `line ${n + 1}\n`).join('');
+      return attach('lines.txt', made);
+    });
+    await delay(pauseMs, undefined, { signal });
+    // A run after a crash did not make the text: it reads the file.
+    const stored = attachments.find((file) => file.attachmentId === attachmentId);
+    const known = made ?? (stored && (await textOf(await stored.open()))) ?? '';
+    return { attachmentId, lines: known.split('\n').length - 1 };
   },
 
   'demo.echo': (input, { rawJson }) => exactTreeOf(new JsonText(rawJson(input))),

@@ -3,6 +3,8 @@ import { TasksModule } from '../tasks/tasks.module.js';
 import { AppendWorkerEvents } from './append-worker-events.js';
 import { FinishWorkerStep } from './finish-worker-step.js';
 import { WorkerReach } from './worker-reach.js';
+import { WorkerRegistry } from './worker-registry.js';
+import { WorkerSignals } from './worker-signals.js';
 import { ClaimForWorker } from './worker-api/claim-for-worker.js';
 import { Handlers } from './handlers.js';
 import { InlineWorker } from './inline/inline-worker.js';
@@ -29,6 +31,8 @@ import { WorkerTokenGuard } from './worker-api/worker-token.guard.js';
     AppendWorkerEvents,
     FinishWorkerStep,
     WorkerReach,
+    WorkerRegistry,
+    WorkerSignals,
     WorkerTokenGuard,
     { provide: TaskExecutor, useClass: LeaseExecutor },
   ],

@@ -6,7 +6,7 @@ import { JsonText, type WithText } from '../json/json-text.js';
 import { Observer } from '../observability/observer.js';
 import { AppendEvents } from '../tasks/append-events.js';
 import { stepEvent } from '../tasks/domain/event-payloads.js';
-import { attemptOf } from '../tasks/lease-token.js';
+import { attemptOf } from '../tasks/domain/lease-token.js';
 
 export interface WorkerStep {
   readonly leaseToken: string;

@@ -2,10 +2,13 @@ import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database.js';
 import { DrainState } from '../drain-state.js';
 import { Rounds } from '../rounds.js';
+import { QueueOrder } from '../tasks/queue-order.js';
 import { waitingTaskTypes } from '../tasks/store/lock-tasks.js';
 
-/** How soon a waiting claim finds a task of another replica, or one whose backoff is over. */
-const LOOK_MS = 500;
+/** How soon a task gets its place in the queue that has none: one whose backoff is over, or one of release 0.1.0. */
+const PLACE_MS = 250;
+/** A waiting claim looks in every second of these rounds: it finds tasks of other replicas. */
+const LOOK_EVERY = 2;
 
 interface Waiter {
   readonly taskTypes: ReadonlySet<string>;
@@ -24,23 +27,25 @@ interface Waiter {
 @Injectable()
 export class WaitingClaims {
   readonly #waiters = new Set<Waiter>();
-  readonly #looks = new Rounds(
-    () => this.look(),
-    () => LOOK_MS,
+  readonly #rounds = new Rounds(
+    () => this.round(),
+    () => PLACE_MS,
   );
+  #count = 0;
 
   constructor(
     private readonly database: Database,
+    private readonly order: QueueOrder,
     private readonly drain: DrainState,
   ) {}
 
   start(): void {
-    this.#looks.start();
+    this.#rounds.start();
   }
 
   async stop(): Promise<void> {
     this.drain.reach('work ends');
-    const stopped = this.#looks.stop();
+    const stopped = this.#rounds.stop();
     for (const waiter of [...this.#waiters]) waiter.wake(false);
     await stopped;
   }
@@ -87,6 +92,14 @@ export class WaitingClaims {
       waiter.wake(true);
       if (!waiter.isForSome) return;
     }
+  }
+
+  private async round(): Promise<void> {
+    // PostgreSQL may be away. The next round does what this one did not.
+    const placed = await this.order.round().catch(() => []);
+    for (const taskType of placed) this.notify(taskType);
+    this.#count += 1;
+    if (this.#count % LOOK_EVERY === 0) await this.look();
   }
 
   private async look(): Promise<void> {

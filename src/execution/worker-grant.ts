@@ -20,7 +20,7 @@ export function isLimited({ types, tenants }: WorkerGrant): boolean {
   return types !== undefined || tenants !== undefined;
 }
 
-export function covers({ types, tenants }: WorkerGrant, task: TaskIdentity): boolean {
+export function covers({ types, tenants }: WorkerGrant, task: Pick<TaskIdentity, 'taskType' | 'tenantId'>): boolean {
   return (types?.includes(task.taskType) ?? true) && (tenants?.includes(task.tenantId) ?? true);
 }
 

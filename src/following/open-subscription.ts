@@ -5,13 +5,13 @@ import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
 import { TransportDiagnosticsSink } from '../observability/transport-diagnostics-sink.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
-import type { Beginning } from '#protocol/frames.js';
+import type { Beginning } from '#protocol/requests.js';
 import { checkCursor, isCursor, parseCursor } from './cursor.js';
+import { demandTask } from '../tasks/demand-task.js';
 import { isOver } from '../tasks/domain/task.js';
 import { TaskNotFound } from '../tasks/domain/tasks.errors.js';
 import { ReadOutput } from '../tasks/read-output.js';
 import { readTaskHead } from '../tasks/store/read-task-view.js';
-import { isTaskId } from '../tasks/domain/task-id.js';
 import type { Channel } from './channel.js';
 import { Fallbacks } from './fallbacks.js';
 import { Hub } from './hub.js';
@@ -45,9 +45,8 @@ export class OpenSubscription {
   ): Promise<Subscription> {
     return this.observer.query('follow_task', { principalId: auth.subject, taskId, transport }, async () => {
       demandScope(auth, 'tasks:read');
-      // The owner is read first: a stranger's task is not followed, however long the policy takes.
-      const named = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
-      if (!named || !(await this.ownership.mayRead(auth, named.identity))) throw new TaskNotFound();
+      // Before the attachment: a stranger's task is not followed, however long the policy takes.
+      await demandTask(this.database, this.ownership, 'mayRead', auth, taskId);
       const channel = await this.hub.attach(taskId);
       try {
         const beginning = isCursor(cursorText) ? undefined : from;

@@ -9,6 +9,7 @@ const MEANING = {
   404: 'No such task for this caller',
   406: 'The client accepts no answer of the type there is',
   409: 'The request does not go with what is stored',
+  410: 'What follows the cursor is not known any more',
   413: 'The body is too large',
   415: 'The body is not of a supported type',
   416: 'The range begins behind the end',

@@ -9,7 +9,7 @@ const ALLOWED: CorsOptions = {
   // The origin of the request, never `*`, because requests carry cookies.
   origin: true,
   credentials: true,
-  methods: ['GET', 'HEAD', 'POST'],
+  methods: ['GET', 'HEAD', 'POST', 'DELETE'],
   allowedHeaders: [
     'Authorization',
     'Content-Type',

@@ -6,8 +6,8 @@ import { isClosing, lingerAfterAnswer } from './lingering-close.js';
 export interface JsonEdgeOptions {
   /** A larger body is refused, before it is sent if its length is announced. */
   readonly maxBytes: number;
-  /** The requests whose `multipart/form-data` is left on the wire for the route to read. Defaults to none. */
-  readonly allowMultipart?: (req: IncomingMessage) => boolean;
+  /** The requests whose body is left on the wire for the route to read. Defaults to none. */
+  readonly leavesBody?: (req: IncomingMessage) => boolean;
 }
 
 type EdgeRequest = IncomingMessage & { body?: unknown };
@@ -67,7 +67,7 @@ export function jsonEdge(options: JsonEdgeOptions) {
     const refusal = refusalByHeaders(req, options);
     if (refusal) return refuse(refusal);
     // The reader asks for the body when it decides to read it.
-    if (isMultipart(req)) return next();
+    if (options.leavesBody?.(req)) return next();
     askForBody(req, res);
     readBody(req, options.maxBytes, (body) => {
       if (body === undefined) return refuse(new PayloadTooLarge(options.maxBytes));
@@ -100,7 +100,7 @@ function refusalByHeaders(req: IncomingMessage, options: JsonEdgeOptions): TaskB
   if ((headers['content-encoding'] || 'identity').toLowerCase() !== 'identity') {
     return new UnsupportedMediaType('A body may not be compressed');
   }
-  if (isMultipart(req) && options.allowMultipart?.(req)) return undefined;
+  if (options.leavesBody?.(req)) return undefined;
   if (!JSON_IN_UTF8.test(headers['content-type'] ?? '')) {
     return new UnsupportedMediaType('The body has to be application/json in UTF-8');
   }

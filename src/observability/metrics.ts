@@ -25,6 +25,11 @@ export const METRICS = {
   cancels_total: { kind: 'counter', help: 'Accepted requests to cancel a task', labels: [] },
   actions_total: { kind: 'counter', help: 'Actions by the status of their answer', labels: ['status'] },
   streams_active: { kind: 'gauge', help: 'Clients that follow a task right now', labels: ['transport'] },
+  changes_delivered_total: {
+    kind: 'counter',
+    help: 'Changes of tasks written to followers of feeds',
+    labels: ['transport'],
+  },
   append_seconds: {
     kind: 'histogram',
     help: 'From the arrival of events to their commit',
@@ -70,6 +75,12 @@ export const METRICS = {
     kind: 'counter',
     help: 'Calls of the attachment store that failed because it does not answer or has no room: put, open, remove',
     labels: ['operation'],
+  },
+  worker_signals_waiting: { kind: 'gauge', help: 'Calls of remote workers that wait for signals', labels: [] },
+  follow_tokens_refused: {
+    kind: 'gauge',
+    help: '1 while this replica cannot read which follow tokens were revoked; after 2 s it refuses all of them',
+    labels: [],
   },
   tasks_aside: {
     kind: 'gauge',

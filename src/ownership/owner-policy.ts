@@ -26,6 +26,13 @@ export function owns(auth: AuthContext, task: OwnedTask): boolean {
   return ownerId === task.ownerId && tenantId === task.tenantId;
 }
 
+/** Whether the caller's follow token is for the task. A caller without such a token is for the policy alone to judge. */
+export function reaches(auth: AuthContext, task: OwnedTask): boolean {
+  if (!auth.followToken) return true;
+  const { taskId } = auth.followToken;
+  return taskId === undefined ? owns(auth, task) : taskId === task.taskId;
+}
+
 /** The scope of operators: it reads tasks of every tenant and controls none. */
 export function readsAll(auth: AuthContext): boolean {
   return auth.scopes.has('tasks:admin');

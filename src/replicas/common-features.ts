@@ -1,6 +1,5 @@
-import { VERSION } from '../build.js';
 import { type Feature, FEATURE_NAMES } from '#protocol/features.js';
-import type { Seen } from './replica-rows.js';
+import type { Seen, SeenReplica } from './replica-rows.js';
 
 /** Sessions of 0.1.0 have this name. Later builds add theirs: `taskbridge/0.2.0`. */
 const SESSION_OF_0_1_0 = 'taskbridge';
@@ -12,16 +11,17 @@ export interface CommonFeatures {
 }
 
 /** What this replica and all others that live know. A build that is seen by a session only, and by no row, knows nothing. */
-export function commonFeatures({ replicas, sessions }: Seen): CommonFeatures {
-  const builds = new Set([VERSION, ...replicas.map(({ build }) => build)]);
+export function commonFeatures(me: SeenReplica, { replicas, sessions }: Seen): CommonFeatures {
+  const builds = new Set([me.build, ...replicas.map(({ build }) => build)]);
   const silent = sessions
     .map((name) => (name === SESSION_OF_0_1_0 ? '0.1.0' : buildOf(name)))
     .filter((build) => !builds.has(build))
     .map((build) => ({ build, features: [] as readonly string[] }));
   const others = [...replicas, ...silent];
-  const lacking = others.filter(({ features }) => FEATURE_NAMES.some((name) => !features.includes(name)));
+  const mine = FEATURE_NAMES.filter((name) => me.features.includes(name));
+  const lacking = others.filter(({ features }) => mine.some((name) => !features.includes(name)));
   return {
-    features: FEATURE_NAMES.filter((name) => others.every(({ features }) => features.includes(name))),
+    features: mine.filter((name) => others.every(({ features }) => features.includes(name))),
     lacking: [...new Set(lacking.map(({ build }) => build))].sort(),
   };
 }

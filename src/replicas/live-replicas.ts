@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { type Feature, FEATURE_NAMES } from '#protocol/features.js';
 import type { Service } from '#protocol/snapshots.js';
+import { FollowTokens } from '../auth/follow-tokens.js';
 import { VERSION } from '../build.js';
 import { Database } from '../database/database.js';
 import { Log } from '../observability/log.js';
@@ -13,8 +14,6 @@ import { removeReplica, showAndSeeReplicas } from './replica-rows.js';
 const EVERY_MS = 5_000;
 /** Without news for this long, another release may have begun to serve. */
 const TRUSTED_MS = 15_000;
-
-const ME = { build: VERSION, features: FEATURE_NAMES };
 
 /** Shows the others that this replica lives, and knows what all of them know. One query in 5 s, for any number of readers. */
 @Injectable()
@@ -30,6 +29,7 @@ export class LiveReplicas {
 
   constructor(
     private readonly database: Database,
+    private readonly followTokens: FollowTokens,
     private readonly log: Log,
   ) {
     this.#trouble = new Trouble(log, 'replicas.failed', 'replicas.recovered');
@@ -60,7 +60,9 @@ export class LiveReplicas {
 
   private async round(): Promise<void> {
     try {
-      const common = commonFeatures(await showAndSeeReplicas(this.database, this.#id, ME));
+      const features = FEATURE_NAMES.filter((name) => name !== 'followTokens' || this.followTokens.areOn);
+      const me = { build: VERSION, features };
+      const common = commonFeatures(me, await showAndSeeReplicas(this.database, this.#id, me));
       if (JSON.stringify(common) !== JSON.stringify(this.#common)) this.log.info(common, 'features.changed');
       this.#common = common;
       this.#trustedUntil = performance.now() + TRUSTED_MS;

@@ -1,7 +1,7 @@
 import { Controller, Get, Header } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Answer } from '#protocol/snapshots.js';
-import { Requires } from '../auth/route.decorators.js';
+import { OpenToFollowTokens, Requires } from '../auth/route.decorators.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
 import { answers } from '../http/api-schemas.js';
 import { LiveReplicas } from './live-replicas.js';
@@ -13,6 +13,7 @@ export class ServiceController {
 
   @Get()
   @Requires('tasks:read')
+  @OpenToFollowTokens('read')
   @Header('Cache-Control', 'no-store')
   @ApiOperation({ operationId: 'readService', summary: 'The version, and what all replicas know' })
   @ApiOkResponse(answers('Service'))

@@ -1,3 +1,4 @@
+import type { Credential } from '../auth/credential.js';
 import type { Transport } from '../following/transport.js';
 
 /** Why a stream, or the connection that carries it, ended. */
@@ -9,6 +10,8 @@ export type StreamEnd =
   | 'lost'
   | 'slow_consumer'
   | 'max_age'
+  /** The credentials ended: by their time, by a revocation, or by the host's word. */
+  | 'credentials_ended'
   | 'draining'
   | 'no_subscribe'
   /** The client broke the protocol, or lacks the right to what it asked for. */
@@ -21,6 +24,8 @@ export type StreamEnd =
 export class Connection {
   readonly #farewells = new Set<() => void>();
   #why: StreamEnd | undefined;
+  #credential: Credential | undefined;
+  #isExpiring = false;
 
   constructor(readonly transport: Transport) {}
 
@@ -40,8 +45,30 @@ export class Connection {
     this.#farewells.delete(farewell);
   }
 
+  /** It lives no longer than these credentials. Later ones replace them. */
+  authorise(credential: Credential | undefined): void {
+    this.#credential = credential;
+    this.#isExpiring = false;
+  }
+
+  /** Ends it when its credentials have ended. Called before each delivery: nothing is read after that moment. */
+  judgeCredential(): void {
+    if (this.#credential?.isOver) this.end('credentials_ended');
+  }
+
   /** Called a few times a second, and does the work that is due. `now` is `performance.now()`. */
-  look(_now: number): void {}
+  look(now: number): void {
+    const credential = this.#credential;
+    if (!credential) return;
+    credential.look(now);
+    this.judgeCredential();
+    if (this.#isExpiring || this.#why || !credential.isExpiring) return;
+    this.#isExpiring = true;
+    this.credentialExpires(credential);
+  }
+
+  /** Its credentials end soon. Called once for each. */
+  protected credentialExpires(_credential: Credential): void {}
 
   /** Only the first call counts. */
   end(why: StreamEnd): void {

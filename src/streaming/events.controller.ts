@@ -4,7 +4,7 @@ import type { Request, Response } from 'express';
 import { POLL_WAIT_MS } from '#protocol/limits.js';
 import type { Answer } from '#protocol/snapshots.js';
 import type { AuthContext } from '../auth/auth-context.js';
-import { Caller, Requires } from '../auth/route.decorators.js';
+import { Caller, OpenToFollowTokens, Requires } from '../auth/route.decorators.js';
 import { Produces } from '../http/accept.guard.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
 import { answers, TakesHeaders, TakesIds, TakesQuery } from '../http/api-schemas.js';
@@ -17,8 +17,9 @@ import { StreamingConfig } from './streaming.config.js';
 import { LongPollDto, StreamQueryDto } from './long-poll.dto.js';
 import { FollowStream } from './follow-stream.js';
 import { PageBackwards } from '../following/page-backwards.js';
+import { goneSignal } from './gone-signal.js';
 import { PollEvents } from './poll-events.js';
-import { SSE_HEADERS, SseWriter } from './sse-writer.js';
+import { sseHeadersFor, SseWriter } from './sse-writer.js';
 
 @ApiTags('events')
 @ApiErrors(400, 401, 403, 404, 406, 409, 429, 503)
@@ -34,6 +35,7 @@ export class EventsController {
 
   @Get()
   @Requires('tasks:read')
+  @OpenToFollowTokens('read')
   @Header('Cache-Control', 'no-store')
   @Header('Content-Type', 'application/json; charset=utf-8')
   @ApiOperation({
@@ -76,6 +78,7 @@ export class EventsController {
   @Get('stream')
   @Produces('text/event-stream')
   @Requires('tasks:read')
+  @OpenToFollowTokens('read', { inQuery: true })
   @ApiOperation({ operationId: 'streamEvents', summary: 'Follow a task to its end (Server-Sent Events)' })
   @TakesIds('taskId')
   @TakesQuery('streamEvents')
@@ -99,7 +102,7 @@ export class EventsController {
       const snapshot = subscription.takeSnapshot();
       // 204 makes an EventSource stop. It reconnects after a stream that ended, and not after 204.
       if (subscription.isOver && !snapshot) response.status(204).end();
-      else if (request.method === 'HEAD') response.writeHead(200, SSE_HEADERS).end();
+      else if (request.method === 'HEAD') response.writeHead(200, sseHeadersFor(request)).end();
       else {
         const writer = new SseWriter(response, taskId, this.config.streamMaxBufferedBytes);
         if (snapshot) writer.snapshot(subscription.lastEventId, snapshotFrame(snapshot));
@@ -116,11 +119,4 @@ function checkAlone({ afterEventId, waitTimeoutMs }: LongPollDto): void {
   if (afterEventId !== undefined) throw new InvalidRequest('beforeEventId and afterEventId exclude each other.');
   if (waitTimeoutMs !== undefined)
     throw new InvalidRequest('A page before an event does not wait: leave waitTimeoutMs out.');
-}
-
-/** Aborts when the client is gone before the response was finished. */
-function goneSignal(response: Response): AbortSignal {
-  const gone = new AbortController();
-  response.once('close', () => gone.abort());
-  return gone.signal;
 }

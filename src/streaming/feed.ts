@@ -46,6 +46,8 @@ export class Feed {
     try {
       if (writer.why) this.end(writer.why);
       while (this.#state === 'flows') {
+        writer.judgeCredential();
+        if (writer.why) return this.end(writer.why);
         if (writer.isFull) return this.after(this.room());
         const taken = subscription.take();
         if (taken === null) this.end(subscription.isOver ? 'terminal' : 'unsubscribed');

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { Beginning } from '#protocol/frames.js';
+import type { Beginning } from '#protocol/requests.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { OpenSubscription } from '../following/open-subscription.js';
 import type { Subscription } from '../following/subscription.js';
@@ -58,7 +58,7 @@ export class FollowStream {
         release();
       };
       const feed = (writer: StreamWriter, over?: () => void) => {
-        this.feedStream.execute(subscription, this.streams.join(writer), () => {
+        this.feedStream.execute(subscription, this.streams.join(writer, caller), () => {
           release();
           over?.();
         });

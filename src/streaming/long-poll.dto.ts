@@ -1,6 +1,6 @@
 import { Transform } from 'class-transformer';
 import { IsIn, IsInt, IsString, Max, Min } from 'class-validator';
-import { type Beginning, BEGINNINGS } from '#protocol/frames.js';
+import { type Beginning, BEGINNINGS } from '#protocol/requests.js';
 import { MAX_EVENTS, POLL_WAIT_MS } from '#protocol/limits.js';
 import { Optional } from '../http/optional.decorator.js';
 import { integerText } from '../http/query-text.js';
@@ -32,6 +32,11 @@ export class StreamQueryDto {
   @Optional()
   @IsString()
   lastEventId?: string;
+
+  /** A follow token, which the guard has judged. */
+  @Optional()
+  @IsString()
+  token?: string;
 
   @Optional()
   @IsIn(BEGINNINGS)

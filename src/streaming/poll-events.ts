@@ -42,7 +42,7 @@ export class PollEvents {
     query: { readonly afterEventId?: string; readonly waitTimeoutMs: number; readonly maxEvents: number },
     left: AbortSignal,
   ): Promise<EventPage> {
-    const connection = this.streams.join(new Connection('long_poll'));
+    const connection = this.streams.join(new Connection('long_poll'), caller);
     const { promise: isOver, resolve: leave } = Promise.withResolvers<void>();
     left.addEventListener('abort', () => leave());
     connection.atEnd(leave);
@@ -51,7 +51,10 @@ export class PollEvents {
       subscription = await this.openSubscription.execute(caller, taskId, query.afterEventId, connection.transport);
       const isAnswered = left.aborted || connection.why !== undefined || subscription.isBehind;
       if (!isAnswered && query.waitTimeoutMs > 0) await this.wait(caller, subscription, query.waitTimeoutMs, isOver);
-      return await this.page(subscription, query.maxEvents);
+      const page = await this.page(subscription, query.maxEvents);
+      // Judged behind the reading: nothing is read with credentials that have ended.
+      connection.judgeCredential();
+      return connection.why === 'credentials_ended' ? nothingOf(subscription) : page;
     } finally {
       subscription?.close();
       connection.end('terminal');
@@ -99,4 +102,9 @@ export class PollEvents {
       terminal: isOver || endsTask(last?.type ?? ''),
     };
   }
+}
+
+/** The credentials of the caller have ended: it gets what it knows. */
+function nothingOf({ headEventId, isOver }: Pick<EventPage, 'headEventId'> & { readonly isOver: boolean }): EventPage {
+  return { events: [], hasMore: false, headEventId, terminal: isOver };
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import type { Frame } from '#protocol/frames.js';
+import type { AuthenticatedRequest } from '../auth/authentication.guard.js';
 import type { Batch } from '../following/batches.js';
 import type { StreamEnd } from './connection.js';
 import { SSE_CHUNKS, SSE_FRAMES } from './frames.js';
@@ -12,11 +13,16 @@ const RETRY_MS = 2_000;
 /** How long a client may take to read the end of its response before the connection is cut. */
 const LINGER_MS = 10_000;
 
-export const SSE_HEADERS = {
+const SSE_HEADERS = {
   'Content-Type': 'text/event-stream; charset=utf-8',
   'Cache-Control': 'no-cache, no-transform',
   'X-Accel-Buffering': 'no',
 } as const;
+
+/** What a follow token opened is kept nowhere: the token may stand in its address. */
+export function sseHeadersFor({ auth }: AuthenticatedRequest): Readonly<Record<string, string>> {
+  return { ...SSE_HEADERS, ...(auth?.followToken && { 'Cache-Control': 'no-store, no-transform' }) };
+}
 
 /**
  * Server-Sent Events on the raw response. Events go past it to its socket, as whole chunks between those that Node writes. Node
@@ -27,7 +33,7 @@ export class SseWriter extends StreamWriter {
 
   constructor(
     private readonly response: ServerResponse,
-    override readonly taskId: string,
+    override readonly taskId: string | undefined,
     maxBufferedBytes: number,
   ) {
     super('sse', maxBufferedBytes);
@@ -39,7 +45,7 @@ export class SseWriter extends StreamWriter {
 
   private begin(): void {
     const { response } = this;
-    response.writeHead(200, SSE_HEADERS);
+    response.writeHead(200, sseHeadersFor(response.req as AuthenticatedRequest));
     // The headers leave alone, in one packet with what follows: Node keeps their text until the first write joins it.
     response.cork();
     response.flushHeaders();
@@ -53,6 +59,7 @@ export class SseWriter extends StreamWriter {
 
   /** Without an `id:` line, so it moves no cursor. It has its own type, so `onmessage` does not see it. */
   override heartbeat(): void {
+    if (this.taskId === undefined) return;
     const data: Frame<'streamHeartbeat'> = {
       type: 'HEARTBEAT',
       taskId: this.taskId,
@@ -60,7 +67,11 @@ export class SseWriter extends StreamWriter {
       createdAt: new Date().toISOString(),
       payload: { live: true },
     };
-    this.response.write(`event: heartbeat\ndata: ${JSON.stringify(data)}\n\n`);
+    this.writeText(`event: heartbeat\ndata: ${JSON.stringify(data)}\n\n`);
+  }
+
+  protected writeText(text: string): void {
+    if (!this.response.writableEnded) this.response.write(text);
   }
 
   /** The task as it is at this event. A client that reconnects resumes behind it. */

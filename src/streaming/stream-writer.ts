@@ -41,6 +41,11 @@ export abstract class StreamWriter extends Connection {
 
   send(batch: Batch): void {
     this.write(batch);
+    this.noteSent();
+  }
+
+  /** Something that counts as an event was sent: the silence begins anew. */
+  protected noteSent(): void {
     this.#hasSent = true;
   }
 
@@ -60,6 +65,8 @@ export abstract class StreamWriter extends Connection {
   }
 
   override look(now: number): void {
+    super.look(now);
+    if (this.why) return;
     const isSilent = !this.#hasSent && now - this.#silentSince >= (this.#beat?.everyMs ?? Infinity);
     if (isSilent || this.#hasSent) this.#silentSince = now;
     this.#hasSent = false;

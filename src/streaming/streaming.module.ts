@@ -2,7 +2,13 @@ import { Module, type DynamicModule } from '@nestjs/common';
 import { unlessHosted, type Hosted } from '../hosted.js';
 import { OriginPolicy } from '../http/origin-policy.js';
 import { Log } from '../observability/log.js';
+import { ChangesHub } from '../following/changes/changes-hub.js';
+import { OpenChanges } from '../following/changes/open-changes.js';
 import { AsyncApiController } from './asyncapi/asyncapi.controller.js';
+import { ChangeStream } from './changes/change-stream.js';
+import { ChangesController } from './changes/changes.controller.js';
+import { FollowChanges } from './changes/follow-changes.js';
+import { PollChanges } from './changes/poll-changes.js';
 import { EventsController } from './events.controller.js';
 import { Fallbacks } from '../following/fallbacks.js';
 import { FeedStream } from './feed-stream.js';
@@ -34,10 +40,15 @@ export class StreamingModule {
       module: StreamingModule,
       imports: [TasksModule],
       global: true,
-      controllers: [EventsController, AsyncApiController],
+      controllers: [ChangesController, EventsController, AsyncApiController],
       providers: [
         ...ports,
         Hub,
+        ChangesHub,
+        OpenChanges,
+        ChangeStream,
+        FollowChanges,
+        PollChanges,
         Streams,
         FeedStream,
         FollowStream,
@@ -49,7 +60,7 @@ export class StreamingModule {
         Upgrades,
         TasksGateway,
       ],
-      exports: [...ports, Hub, Streams, OriginPolicy, Upgrades],
+      exports: [...ports, Hub, ChangesHub, Streams, OriginPolicy, Upgrades],
     };
   }
 }

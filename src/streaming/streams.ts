@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { type AuthContext, principalKey } from '../auth/auth-context.js';
+import { Callers } from '../auth/callers.js';
 import { DrainState } from '../drain-state.js';
 import { ServiceUnavailable, TooManyRequests } from '../errors.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
@@ -25,11 +26,16 @@ export class Streams {
     private readonly config: StreamingConfig,
     private readonly metrics: MetricsSink,
     private readonly drainState: DrainState,
+    private readonly callers: Callers,
   ) {}
 
-  /** From now on the connection has an age limit, is looked at, and ends with a drain. A second call changes nothing. */
-  join<C extends Connection>(connection: C): C {
+  /**
+   * From now on the connection has an age limit, is looked at, and ends with a drain. A second call changes nothing.
+   * @param caller whose it is, where that is known already
+   */
+  join<C extends Connection>(connection: C, caller?: AuthContext): C {
     if (this.#connections.has(connection)) return connection;
+    if (caller) connection.authorise(this.callers.credentialOf(caller));
     this.#connections.set(connection, performance.now() + this.maxAgeMs());
     this.#looking ??= setInterval(() => this.look(), LOOK_MS);
     connection.atEnd(() => this.leave(connection));

@@ -9,13 +9,14 @@ import { MetricsSink } from '../observability/metrics-sink.js';
 import { BatchQueue, type Locked } from './batch-queue.js';
 import { IdempotencyConflict, LeaseLost } from './domain/tasks.errors.js';
 import { appendBatch, type AppendOutcome, type AppendRequest } from './store/append-batch.js';
+import { insertEventKeys, readEventKeys, type StoredKeys } from './store/event-keys.js';
 import { lockTask } from './store/lock-tasks.js';
 import { readBatch } from './store/read-batch.js';
 import { insertStep, readStep, type StoredStep } from './store/steps.js';
 import type { TaskRecord } from './store/task-row.js';
 import { renewLease } from './store/renew-leases.js';
 import type { StoredEvent } from './domain/stored-event.js';
-import { TaskWriter } from './task-writer.js';
+import { TaskWriter, type Written } from './task-writer.js';
 import { TasksConfig } from './tasks.config.js';
 
 /** About as many events as PostgreSQL stores in some seconds. */
@@ -23,7 +24,9 @@ const MAX_WAITING_EVENTS = 20_000;
 /** A larger batch is no faster, and makes all its requests wait longer. */
 const MAX_BATCH_EVENTS = 500;
 
-export type StepRequest = AppendRequest & Required<Pick<AppendRequest, 'step'>>;
+/** A batch with a number. */
+type NumberedRequest = AppendRequest & Required<Pick<AppendRequest, 'batchSeq'>>;
+export type StepRequest = NumberedRequest & Required<Pick<AppendRequest, 'step'>>;
 
 export interface StepReceipt extends Omit<AppendReceipt, 'events'> {
   readonly step: StoredStep;
@@ -34,6 +37,10 @@ export interface AppendReceipt {
   /** By the database clock; every accepted batch extends the lease. */
   readonly leaseExpiresAt: string;
   readonly cancellationRequested: boolean;
+}
+
+interface KeyedRecord extends TaskRecord {
+  readonly stored: StoredKeys;
 }
 
 interface StepRecord extends TaskRecord {
@@ -62,7 +69,10 @@ export class AppendEvents {
    * @throws TooMuchWaiting, DatabaseUnavailable when it may be tried again with the same `batchSeq`
    */
   async execute(request: AppendRequest): Promise<AppendReceipt> {
-    return (await this.stored(request)) ?? this.explain(request);
+    const stored = await this.stored(request);
+    if (stored) return stored;
+    const { batchSeq } = request;
+    return batchSeq === undefined ? this.explainKeyed(request) : this.explain({ ...request, batchSeq });
   }
 
   /**
@@ -100,7 +110,7 @@ export class AppendEvents {
   }
 
   /** The statement reports only that it stored nothing. The domain decides the reason and the consequence. */
-  private async explain(request: AppendRequest): Promise<AppendReceipt> {
+  private async explain(request: NumberedRequest): Promise<AppendReceipt> {
     const { taskId, leaseToken: token, batchSeq, events, principalId } = request;
     const [written] = await this.writer.write(
       (tx) => lockTask(tx, taskId),
@@ -118,6 +128,29 @@ export class AppendEvents {
     }
     if (written.events.some((event) => endsTask(event.type))) throw new LeaseLost();
     return { events: written.events, ...(await this.renewed(request)) };
+  }
+
+  private async explainKeyed(request: AppendRequest): Promise<AppendReceipt> {
+    const { taskId, leaseToken: token, events, principalId } = request;
+    const keys = events.map(({ key }) => key ?? '');
+    const addedBy = ({ record: { stored }, events: added }: Written<KeyedRecord>): StoredKeys =>
+      new Map(keys.filter((key) => !stored.has(key)).map((key, i) => [key, added[i]?.eventId ?? 0]));
+    const isEnd = (change: Written) => change.events.some(({ type }) => endsTask(type));
+    const [written] = await this.writer.write<KeyedRecord>(
+      async (tx) => {
+        const [record] = await lockTask(tx, taskId);
+        return record ? [{ ...record, stored: await readEventKeys(tx, taskId, record.task.attempt, keys) }] : [];
+      },
+      ({ stored }) => ({ kind: 'append_keyed', token, events, storedKeys: new Set(stored.keys()) }),
+      principalId === undefined ? {} : { principalId },
+      async (tx, [change]) => {
+        if (!change || isEnd(change) || change.events.length === 0) return;
+        await insertEventKeys(tx, taskId, change.after.attempt, addedBy(change));
+      },
+    );
+    if (!written || isEnd(written)) throw new LeaseLost();
+    const named = new Map([...written.record.stored, ...addedBy(written)]);
+    return { events: keys.map((key) => ({ eventId: named.get(key) ?? 0 })), ...(await this.renewed(request)) };
   }
 
   private async explainStep(request: StepRequest): Promise<StepReceipt> {

@@ -120,13 +120,13 @@ export class BatchQueue<Request, Outcome extends { readonly outcome: string }> {
     }
   }
 
-  /** A batch that PostgreSQL refuses is halved until the refused request is alone. */
+  /** A batch that is refused as a whole is halved until the refused request is alone. */
   private async storeOrSplit(batch: readonly Waiting<Request, Outcome>[]): Promise<void> {
     try {
       const outcomes = await this.store(batch.map(({ request }) => request));
       outcomes.forEach((outcome, index) => this.settle(batch[index] as Waiting<Request, Outcome>, outcome));
     } catch (error) {
-      if (batch.length === 1 || error instanceof TaskBridgeError) {
+      if (batch.length === 1 || isOutage(error)) {
         for (const waiting of batch) this.release(waiting).reject(error);
         return;
       }
@@ -154,4 +154,9 @@ export class BatchQueue<Request, Outcome extends { readonly outcome: string }> {
     this.#busyKeys.delete(this.batching.keyOf(waiting.request));
     return waiting;
   }
+}
+
+/** Nothing in the batch is at fault. */
+function isOutage(error: unknown): boolean {
+  return error instanceof TaskBridgeError && error.kind === 'unavailable';
 }

@@ -43,7 +43,7 @@ export class CancelTask {
       note({ outcome: status, ...(stored && { eventId: String(stored.eventId) }) });
       if (status === 'CANCELLATION_REQUESTED') {
         this.metrics.increment('cancels_total');
-        this.executor.cancelled({ taskId });
+        this.executor.cancelled({ taskId, workerId: written.record.workerId });
       }
       return { taskId, status };
     });

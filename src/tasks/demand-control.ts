@@ -3,9 +3,7 @@ import { demandScope } from '../auth/authentication.guard.js';
 import type { Queryable } from '../database/queryable.js';
 import { owns } from '../ownership/owner-policy.js';
 import type { OwnershipPolicy } from '../ownership/ownership-policy.js';
-import { isTaskId } from './domain/task-id.js';
-import { TaskNotFound } from './domain/tasks.errors.js';
-import { readTaskHead } from './store/read-task-view.js';
+import { demandTask } from './demand-task.js';
 
 /**
  * The policy is asked before the row is locked, because it may be slow. The owner of a task never changes.
@@ -18,7 +16,6 @@ export async function demandControl(
   auth: AuthContext,
   taskId: string,
 ): Promise<void> {
-  const head = isTaskId(taskId) ? await readTaskHead(db, taskId) : undefined;
-  if (!head || !(await ownership.mayControl(auth, head.identity))) throw new TaskNotFound();
-  if (owns(auth, head.identity)) demandScope(auth, 'tasks:write');
+  const { identity } = await demandTask(db, ownership, 'mayControl', auth, taskId);
+  if (owns(auth, identity)) demandScope(auth, 'tasks:write');
 }

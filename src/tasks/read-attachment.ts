@@ -6,9 +6,9 @@ import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { AttachmentStore, type ByteRange } from '../uploads/attachment-store.js';
-import { AttachmentNotFound, LeaseLost, TaskNotFound } from './domain/tasks.errors.js';
+import { demandTask } from './demand-task.js';
+import { AttachmentNotFound, LeaseLost } from './domain/tasks.errors.js';
 import { findAttachment } from './store/attachments.js';
-import { readTaskHead } from './store/read-task-view.js';
 import { checkLeases } from './store/renew-leases.js';
 import { isTaskId } from './domain/task-id.js';
 
@@ -34,8 +34,7 @@ export class ReadAttachment {
    */
   execute(auth: AuthContext, taskId: string, attachmentId: string): Promise<OpenableAttachment> {
     return this.observer.query('read_attachment', { principalId: auth.subject, taskId }, async () => {
-      const head = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
-      if (!head || !(await this.ownership.mayRead(auth, head.identity))) throw new TaskNotFound();
+      await demandTask(this.database, this.ownership, 'mayRead', auth, taskId);
       return this.find(taskId, attachmentId);
     });
   }

@@ -3,9 +3,9 @@ import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
+import { demandTask } from './demand-task.js';
 import { TaskNotFound } from './domain/tasks.errors.js';
-import { readTaskHead, readTaskView, type TaskView } from './store/read-task-view.js';
-import { isTaskId } from './domain/task-id.js';
+import { readTaskView, type TaskView } from './store/read-task-view.js';
 import { TasksConfig } from './tasks.config.js';
 
 /** One task as it is now. */
@@ -21,9 +21,7 @@ export class ReadTask {
   /** @throws TaskNotFound when there is no such task that the caller may read */
   execute(auth: AuthContext, taskId: string): Promise<TaskView> {
     return this.observer.query('read_task', { principalId: auth.subject, taskId }, async () => {
-      // The owner is read first. Reading the whole task takes time, which would reveal the task to a stranger.
-      const head = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
-      if (!head || !(await this.ownership.mayRead(auth, head.identity))) throw new TaskNotFound();
+      await demandTask(this.database, this.ownership, 'mayRead', auth, taskId);
       const view = await readTaskView(this.database, taskId, this.config.maxAttempts);
       if (!view) throw new TaskNotFound();
       return view;

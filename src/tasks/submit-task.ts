@@ -4,6 +4,7 @@ import type { TaskAccepted } from '#protocol/snapshots.js';
 import { type AuthContext, ownerOf, principalKey } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { ConnectionQuota } from '../database/connection-quota.js';
+import { hintOwner, LiveLog } from './ports/live-log.js';
 import { TaskExecutor } from './ports/task-executor.js';
 import type { JsonText } from '../json/json-text.js';
 import { storyFrom, currentStory } from '../observability/correlation.js';
@@ -16,6 +17,7 @@ import { BatchQueue } from './batch-queue.js';
 import { CreationForbidden, IdempotencyConflict, TooManyOpenTasks, UnknownTaskType } from './domain/tasks.errors.js';
 import { comparable, fingerprintOfTask, fingerprintsOfTask, type TaskFingerprints } from './fingerprints.js';
 import { insertWithFiles } from './insert-with-files.js';
+import { QueueOrder } from './queue-order.js';
 import { findByClientRequest, type EarlierTask, type InsertOutcome, type NewTaskRow } from './store/insert-task.js';
 import { insertTasks } from './store/insert-tasks.js';
 import { readContent } from './store/read-content.js';
@@ -70,6 +72,8 @@ export class SubmitTask {
   constructor(
     private readonly database: Database,
     private readonly executor: TaskExecutor,
+    private readonly order: QueueOrder,
+    private readonly liveLog: LiveLog,
     private readonly ownership: OwnershipPolicy,
     private readonly observer: Observer,
     private readonly metrics: MetricsSink,
@@ -140,9 +144,13 @@ export class SubmitTask {
     // One or two rounds. More only when retention removes the earlier task, or tasks end, between two statements.
     for (;;) {
       if (known) {
-        const row = rowOf(key, submission, fingerprints);
+        await this.order.load();
+        const row = rowOf(key, submission, fingerprints, this.order.earliest({ ...key, taskType }));
         const inserted = await this.insert(row, submission, inTurn);
-        if (inserted.outcome === 'inserted') return this.accepted({ ...row, taskId: inserted.taskId });
+        if (inserted.outcome === 'inserted') {
+          this.order.placed(row, inserted.place);
+          return this.accepted({ ...row, taskId: inserted.taskId });
+        }
       }
       const earlier = await findByClientRequest(this.#lookups, key);
       if (earlier) return this.repeated(earlier, clientRequestId, fingerprints);
@@ -161,9 +169,11 @@ export class SubmitTask {
     return this.database.transaction((tx) => insertWithFiles(tx, row, this.#maxOpenTasks, brought));
   }
 
-  private accepted({ taskId, taskType, clientRequestId }: NewTaskRow): TaskAccepted {
+  private accepted(row: NewTaskRow): TaskAccepted {
+    const { taskId, taskType, clientRequestId } = row;
     this.metrics.increment('task_starts_total');
     this.executor.submitted({ taskId, taskType });
+    hintOwner(this.liveLog, row);
     return { taskId, status: 'ACCEPTED', clientRequestId, deduplicated: false };
   }
 
@@ -194,6 +204,7 @@ function rowOf(
   key: RequestKey,
   { taskType, input, metadata }: Submission,
   { whole, content }: TaskFingerprints,
+  earliestPlace: number,
 ): NewTaskRow {
   const { correlationId, traceparent } = currentStory() ?? storyFrom(undefined);
   return {
@@ -206,6 +217,7 @@ function rowOf(
     metadataJson: metadata?.json ?? null,
     correlationId,
     traceparent,
+    earliestPlace,
   };
 }
 

@@ -4,11 +4,12 @@ import { isFaultOfData } from '../database/database.errors.js';
 import { Database, type Transaction } from '../database/database.js';
 import type { Queryable } from '../database/queryable.js';
 import { type Aside, type Fault, putAside, logAside } from './put-aside.js';
-import { LiveLog } from './ports/live-log.js';
+import { hintOwner, LiveLog } from './ports/live-log.js';
 import { linkToStory } from '../observability/correlation.js';
 import { Log } from '../observability/log.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { TaskBridgeError } from '../errors.js';
+import { QueueOrder } from './queue-order.js';
 import { TasksConfig } from './tasks.config.js';
 import { decide, type Command, type Decision } from './domain/decide.js';
 import { isOver, type Task } from './domain/task.js';
@@ -62,6 +63,7 @@ export class TaskWriter {
   constructor(
     private readonly database: Database,
     private readonly liveLog: LiveLog,
+    private readonly order: QueueOrder,
     private readonly config: TasksConfig,
     private readonly metrics: MetricsSink,
     private readonly log: Log,
@@ -82,7 +84,7 @@ export class TaskWriter {
       return await this.published(async (tx) => {
         const records = await lock(tx);
         const decided = records.map((record) => ({ record, ...this.decided(record, command(record)) }));
-        const result = writtenOf(decided, await this.store(tx, decided, actor));
+        const result = writtenOf(decided, await this.store(tx, decided, () => actor));
         await beside?.(tx, result);
         return result;
       });
@@ -102,7 +104,7 @@ export class TaskWriter {
     actor: Actor,
   ): Promise<Swept<Record>> {
     const store = async (tx: Transaction, decided: readonly Decided<Record>[]): Promise<Stored<Record>> => ({
-      events: await this.store(tx, decided, actor),
+      events: await this.store(tx, decided, () => actor),
       faults: [],
     });
     try {
@@ -111,6 +113,38 @@ export class TaskWriter {
       if (!isFaultOfData(error)) throw error;
       return this.swept(lock, command, (tx, decided) => this.storeInHalves(tx, decided, actor));
     }
+  }
+
+  /**
+   * The same for calls that have nothing to do with each other: each task has its own command and actor. What `decide` refuses is the
+   * answer to that one call, and the others are written.
+   */
+  async writeEach<Record extends TaskRecord>(
+    lock: (tx: Queryable) => Promise<readonly Record[]>,
+    command: (record: Record) => Command | null,
+    actorOf: (record: Record) => Actor,
+    beside: (tx: Queryable, written: readonly Written<Record>[]) => Promise<void>,
+  ): Promise<ReadonlyMap<string, Written<Record> | TaskBridgeError>> {
+    const refused = new Map<string, TaskBridgeError>();
+    const written = await this.database.transaction(async (tx) => {
+      refused.clear();
+      const decided: Decided<Record>[] = [];
+      for (const record of await lock(tx)) {
+        try {
+          decided.push({ record, ...this.decided(record, command(record)) });
+        } catch (error) {
+          if (!(error instanceof TaskBridgeError)) throw error;
+          refused.set(record.identity.taskId, error);
+        }
+      }
+      const result = writtenOf(decided, await this.store(tx, decided, actorOf));
+      await beside(tx, result);
+      return result;
+    });
+    this.publish(written);
+    const answers = new Map<string, Written<Record> | TaskBridgeError>(refused);
+    for (const one of written) answers.set(one.record.identity.taskId, one);
+    return answers;
   }
 
   /** @throws TaskAside when the task is set aside, now or before */
@@ -122,6 +156,7 @@ export class TaskWriter {
       const faults = records.map((record) => ({ record, error }));
       return putAside(tx, faults, (code) => code !== 'NOT_WRITABLE');
     });
+    for (const { record } of faulty) hintOwner(this.liveLog, record.identity);
     logAside(this.log, faulty);
     if (faulty.length > 0) throw new TaskAside();
   }
@@ -154,6 +189,7 @@ export class TaskWriter {
         stored.events,
       );
     });
+    for (const { record } of aside) hintOwner(this.liveLog, record.identity);
     logAside(this.log, aside);
     return { found, written };
   }
@@ -163,21 +199,26 @@ export class TaskWriter {
   ): Promise<readonly Written<Record>[]> {
     const written = await this.database.transaction(work);
     for (const { record, after } of written) if (after !== record.task) linkToStory(record.traceparent);
-    const events = written.flatMap((w) => w.events);
-    for (const { type } of events) if (type === 'TASK_FAILED') this.metrics.increment('task_failures_total');
-    if (events.length > 0) this.liveLog.publish(events);
+    this.publish(written);
     return written;
   }
 
+  private publish(written: readonly Written[]): void {
+    const events = written.flatMap((w) => w.events);
+    for (const { type } of events) if (type === 'TASK_FAILED') this.metrics.increment('task_failures_total');
+    if (events.length > 0) this.liveLog.publish(events);
+    for (const { record, after } of written) if (after !== record.task) hintOwner(this.liveLog, record.identity);
+  }
+
   /** Writes projection, events and questions of the changed tasks. */
-  private async store(
+  private async store<Record extends TaskRecord>(
     tx: Queryable,
-    decided: readonly Decided<TaskRecord>[],
-    actor: Actor,
+    decided: readonly Decided<Record>[],
+    actorOf: (record: Record) => Actor,
   ): Promise<readonly StoredEvent[]> {
     const changed = decided.filter((d) => d.task !== d.record.task);
     if (changed.length === 0) return [];
-    const changes = changed.map((d) => this.change(d, actor));
+    const changes = changed.map((d) => this.change(d, actorOf(d.record)));
     const events = await writeTasks(tx, changes, this.config.leaseSeconds);
     for (const { record, task, events: decidedEvents } of changed) {
       await projectQuestion(tx, record.identity.taskId, record.task, task, decidedEvents);
@@ -194,7 +235,7 @@ export class TaskWriter {
     const [first] = decided;
     if (!first) return { events: [], faults: [] };
     try {
-      return { events: await tx.undoable(() => this.store(tx, decided, actor)), faults: [] };
+      return { events: await tx.undoable(() => this.store(tx, decided, () => actor)), faults: [] };
     } catch (error) {
       if (!isFaultOfData(error)) throw error;
       if (decided.length === 1) return { events: [], faults: [{ record: first.record, error }] };
@@ -232,6 +273,7 @@ export class TaskWriter {
       task,
       events,
       notBefore,
+      place: this.order.now(record.identity.taskType),
       suspendExpiresAt: expiryOf(events),
       workerId: task.run.state === 'leased' ? (actor.workerId ?? null) : null,
       principalId: actor.principalId ?? `worker:${record.workerId ?? ''}`,

@@ -8,6 +8,8 @@ export abstract class TasksConfig {
   abstract readonly maxAttempts: number;
   /** How long a lease lasts without a sign of life. From LEASE_SECONDS. Defaults to 30. */
   abstract readonly leaseSeconds: number;
+  /** The longest lease that a claim may ask for. From MAX_LEASE_SECONDS. Defaults to 600. */
+  abstract readonly maxLeaseSeconds: number;
   /** How long a running task may take to obey a cancellation. From CANCEL_GRACE_SECONDS. Defaults to 30. */
   abstract readonly cancelGraceSeconds: number;
   /** Tasks of one owner that are not over; 0 is no cap. From OPEN_TASKS_PER_PRINCIPAL. Defaults to 10000. */

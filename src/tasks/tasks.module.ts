@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { AttachFile } from './attach-file.js';
 import { AppendEvents } from './append-events.js';
 import { AttachmentsController } from './http/attachments.controller.js';
 import { CancelTask } from './cancel-task.js';
@@ -9,6 +10,7 @@ import { EndLostAttempts } from './end-lost-attempts.js';
 import { ExtendLease } from './extend-lease.js';
 import { ListTasks } from './list-tasks.js';
 import { MeasureBacklog } from './measure-backlog.js';
+import { QueueOrder } from './queue-order.js';
 import { ReadAttachment } from './read-attachment.js';
 import { ReadOutput } from './read-output.js';
 import { ReadTask } from './read-task.js';
@@ -26,7 +28,9 @@ const USE_CASES = [
   ListTasks,
   CancelTask,
   ClaimTasks,
+  QueueOrder,
   AppendEvents,
+  AttachFile,
   EndAttempt,
   EndLostAttempts,
   ExtendLease,

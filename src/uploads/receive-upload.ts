@@ -1,24 +1,16 @@
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import { pipeline, type Readable } from 'node:stream';
 import { Injectable } from '@nestjs/common';
 import type { AuthContext } from '../auth/auth-context.js';
-import { Database } from '../database/database.js';
 import { HttpConfig } from '../http/http.config.js';
 import { PayloadTooLarge } from '../errors.js';
 import type { JsonText } from '../json/json-text.js';
 import { Observer } from '../observability/observer.js';
-import { AttachmentStore } from './attachment-store.js';
 import { DiscardUploads } from './discard-uploads.js';
-import { FileMeter } from './file-meter.js';
-import { normalisedFilename } from './filename.js';
 import { FormFields, type FormLayout } from './form-fields.js';
-import { agreedType, foundType, sniffedType } from './media-type.js';
-import { type FileClaim, readMultipart } from './multipart-reader.js';
-import { beginUpload } from './upload-ledger.js';
+import { readMultipart } from './multipart-reader.js';
+import { budgetOf, StoreFile } from './store-file.js';
 import { type UploadAllowance, UploadPolicy } from './upload-policy.js';
 import type { UploadedFile } from './uploaded-file.js';
-import { UploadInvalid } from './uploads.errors.js';
 
 /** More than any of our forms has, so a client learns which of its fields is unknown. */
 const MAX_FIELDS = 16;
@@ -46,9 +38,8 @@ export interface Admission {
 export class ReceiveUpload {
   constructor(
     private readonly policy: UploadPolicy,
-    private readonly store: AttachmentStore,
+    private readonly storeFile: StoreFile,
     private readonly discard: DiscardUploads,
-    private readonly database: Database,
     private readonly http: HttpConfig,
     private readonly observer: Observer,
   ) {}
@@ -88,11 +79,11 @@ export class ReceiveUpload {
       await readMultipart(request, limits, {
         field: (name, text) => fields.take(name, text),
         file: async (name, claim, bytes) => {
-          const attachmentId = randomUUID();
+          const attachmentId = this.storeFile.newId();
           const position = attachmentIds.push(attachmentId) - 1;
           fields.takeFile(name, claim.filename);
           await admission.beforeFile(fields.values);
-          files[position] = await this.take(attachmentId, claim, bytes, budget);
+          files[position] = await this.storeFile.execute(attachmentId, claim, bytes, budget);
         },
       });
       await this.policy.check(auth, files);
@@ -103,44 +94,7 @@ export class ReceiveUpload {
     }
   }
 
-  private async take(
-    attachmentId: string,
-    { filename: given, mimeType }: FileClaim,
-    bytes: Readable,
-    budget: (chunkBytes: number, sizeBytes: number) => void,
-  ): Promise<UploadedFile> {
-    const meter = new FileMeter(budget);
-    // A fault on the way fails the meter, and so the store, which rejects with it.
-    pipeline(bytes, meter, () => undefined);
-    try {
-      await beginUpload(this.database, attachmentId);
-      await this.store.put(attachmentId, meter);
-    } catch (error) {
-      meter.destroy();
-      throw error;
-    }
-    const { sizeBytes, sample } = meter;
-    const filename = normalisedFilename(given);
-    const sniffed = await sniffedType(sample);
-    const isDeclared = mimeType !== undefined;
-    const contentType = isDeclared ? agreedType(mimeType, sniffed, sample) : foundType(filename, sniffed, sample);
-    if (contentType === undefined) throw new UploadInvalid('The bytes of a file are not of its declared type.');
-    const file = { attachmentId, filename, contentType, sizeBytes, sha256: meter.sha256() };
-    return isDeclared ? file : { ...file, earlierType: 'text/plain' };
-  }
-
   private maxBodyBytes({ maxFiles, maxTotalBytes }: UploadAllowance): number {
     return maxTotalBytes + this.http.maxRequestBodyBytes + (maxFiles + MAX_FIELDS) * AROUND_A_PART_BYTES;
   }
-}
-
-/** The budget of all files of one body together. */
-function budgetOf({ maxFileBytes, maxTotalBytes }: UploadAllowance): (chunkBytes: number, sizeBytes: number) => void {
-  let totalBytes = 0;
-  return (chunkBytes, sizeBytes) => {
-    totalBytes += chunkBytes;
-    if (sizeBytes > maxFileBytes)
-      throw new PayloadTooLarge(maxFileBytes, `A file is larger than ${maxFileBytes} bytes`);
-    if (totalBytes > maxTotalBytes) throw new PayloadTooLarge(maxTotalBytes, 'The files are too large together');
-  };
 }

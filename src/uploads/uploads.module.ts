@@ -9,6 +9,7 @@ import { LimitsPolicy } from './limits-policy.js';
 import { NoAttachmentStore } from './no-attachment-store.js';
 import { ObservedAttachmentStore } from './observed-attachment-store.js';
 import { ReceiveUpload } from './receive-upload.js';
+import { StoreFile } from './store-file.js';
 import { UploadPolicy } from './upload-policy.js';
 import { UploadSweeper } from './upload-sweeper.js';
 import { UploadsConfig } from './uploads.config.js';
@@ -25,8 +26,8 @@ export class UploadsModule {
     return {
       module: UploadsModule,
       global: true,
-      providers: [ReceiveUpload, DiscardUploads, UploadSweeper, ...ports],
-      exports: [ReceiveUpload, DiscardUploads, UploadSweeper, ...ports],
+      providers: [StoreFile, ReceiveUpload, DiscardUploads, UploadSweeper, ...ports],
+      exports: [StoreFile, ReceiveUpload, DiscardUploads, UploadSweeper, ...ports],
     };
   }
 }

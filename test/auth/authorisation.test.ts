@@ -1,6 +1,7 @@
 import { get } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { NestExpressApplication } from '@nestjs/platform-express';
+import { signed } from '../../src/auth/follow-token-text.js';
 import { createApplication } from '../../src/boot/application.js';
 import { readConfig } from '../../src/boot/config.js';
 import { Database } from '../../src/database/database.js';
@@ -24,36 +25,49 @@ import { type Lease, question, WITH_WORKERS, WORKER_TOKEN, WorkerClient } from '
  * open question.
  */
 const MATRIX = `
-                                                     nobody  no proof  reserved  other  namesake  mate  mate*  writer  reader  owner  worker  stale  lease  admin  operator
-GET /api/v1                                          401     401       401       200    200       200   200    403     200     200    401     401    401    200    403
-POST /api/v1/tasks                                   401     401       401       201    201       201   201    201     403     201    401     401    401    403    403
-GET /api/v1/tasks                                    401     401       401       200    200       200   200    403     200     200    401     401    401    200    403
-GET /api/v1/tasks/:taskId                            401     401       401       404    404       404   200    403     200     200    401     401    401    200    403
-POST /api/v1/tasks/:taskId/cancel                    401     401       401       404    404       404   404    202     403     202    401     401    401    403    202
-POST /api/v1/tasks/:taskId/actions                   401     401       401       404    404       404   404    202     403     202    401     401    401    403    202
-GET /api/v1/tasks/:taskId/events                     401     401       401       404    404       404   200    403     200     200    401     401    401    200    403
-GET /api/v1/tasks/:taskId/events/stream              401     401       401       404    404       404   200    403     200     200    401     401    401    200    403
-GET /api/v1/tasks/:taskId/attachments/:attachmentId  401     401       401       404    404       404   200    403     200     200    200     409    200    200    403
-GET /worker/v1                                       401     401       401       401    401       401   401    401     401     401    200     200    401    401    401
-POST /worker/v1/leases                               401     401       401       401    401       401   401    401     401     401    200     200    401    401    401
-POST /worker/v1/tasks/:taskId/events                 401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
-POST /worker/v1/tasks/:taskId/heartbeat              401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
-POST /worker/v1/tasks/:taskId/steps                  401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
-POST /worker/v1/tasks/:taskId/suspend                401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
-POST /worker/v1/tasks/:taskId/complete               401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
-POST /worker/v1/tasks/:taskId/fail                   401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
-POST /worker/v1/tasks/:taskId/cancelled              401     401       401       401    401       401   401    401     401     401    200     409    401    401    401
-POST /worker/v1/tasks/:taskId/release                401     401       401       401    401       401   401    401     401     401    204     409    401    401    401
-subscribe                                            401     401       401       4404   4404      4404  ok     4403    ok      ok     401     401    401    ok     4403
-subscribe, multiplex                                 401     401       401       e404   e404      e404  ok     e403    ok      ok     401     401    401    ok     e403
-unsubscribe                                          401     401       401       4400   4400      4400  4400   4400    4400    4400   401     401    401    4400   4400
-unsubscribe, multiplex                               401     401       401       none   none      none  none   none    none    none   401     401    401    none   none
-refused                                              401     401       401       4400   4400      4400  4400   4400    4400    4400   401     401    401    4400   4400
-refused, multiplex                                   401     401       401       4400   4400      4400  4400   4400    4400    4400   401     401    401    4400   4400
-GET /health                                          200     200       200       200    200       200   200    200     200     200    200     200    200    200    200
-GET /ready                                           200     200       200       200    200       200   200    200     200     200    200     200    200    200    200
-GET /metrics                                         200     200       200       200    200       200   200    200     200     200    200     200    200    200    200
-GET /asyncapi.json                                   200     200       200       200    200       200   200    200     200     200    200     200    200    200    200
+                                                     nobody  no proof  reserved  other  namesake  mate  mate*  writer  reader  owner  worker  stale  lease  admin  operator  token  reading  own   elsewhere  bad  two
+GET /api/v1                                          401     401       401       200    200       200   200    403     200     200    401     401    401    200    403       200    200      200   200        401  401
+POST /api/v1/tasks                                   401     401       401       201    201       201   201    201     403     201    401     401    401    403    403       403    403      403   403        401  401
+GET /api/v1/tasks                                    401     401       401       200    200       200   200    403     200     200    401     401    401    200    403       403    403      200   403        401  401
+GET /api/v1/tasks/changes                            401     401       401       200    200       200   200    403     200     200    401     401    401    200    403       403    403      200   403        401  401
+GET /api/v1/tasks/changes/stream                     401     401       401       200    200       200   200    403     200     200    401     401    401    200    403       403    403      200   403        401  401
+GET /api/v1/tasks/:taskId                            401     401       401       404    404       404   200    403     200     200    401     401    401    200    403       200    200      200   404        401  401
+POST /api/v1/tasks/:taskId/cancel                    401     401       401       404    404       404   404    202     403     202    401     401    401    403    202       202    403      202   404        401  401
+POST /api/v1/tasks/:taskId/actions                   401     401       401       404    404       404   404    202     403     202    401     401    401    403    202       202    403      202   404        401  401
+GET /api/v1/tasks/:taskId/events                     401     401       401       404    404       404   200    403     200     200    401     401    401    200    403       200    200      200   404        401  401
+GET /api/v1/tasks/:taskId/events/stream              401     401       401       404    404       404   200    403     200     200    401     401    401    200    403       200    200      200   404        401  401
+GET /api/v1/tasks/:taskId/attachments/:attachmentId  401     401       401       404    404       404   200    403     200     200    200     409    200    200    403       200    200      200   404        401  401
+POST /api/v1/follow-tokens                           401     401       401       404    404       404   201    403     201     201    401     401    401    404    403       403    403      403   403        401  401
+DELETE /api/v1/follow-tokens                         401     401       401       404    404       404   404    403     204     204    401     401    401    404    204       403    403      403   403        401  401
+GET /worker/v1                                       401     401       401       401    401       401   401    401     401     401    200     200    401    401    401       401    401      401   401        401  401
+POST /worker/v1/leases                               401     401       401       401    401       401   401    401     401     401    200     200    401    401    401       401    401      401   401        401  401
+POST /worker/v1/heartbeats                           401     401       401       401    401       401   401    401     401     401    200     200    401    401    401       401    401      401   401        401  401
+POST /worker/v1/signals                              401     401       401       401    401       401   401    401     401     401    200     200    401    401    401       401    401      401   401        401  401
+POST /worker/v1/tasks/:taskId/events                 401     401       401       401    401       401   401    401     401     401    200     409    401    401    401       401    401      401   401        401  401
+POST /worker/v1/tasks/:taskId/heartbeat              401     401       401       401    401       401   401    401     401     401    200     409    401    401    401       401    401      401   401        401  401
+POST /worker/v1/tasks/:taskId/steps                  401     401       401       401    401       401   401    401     401     401    200     409    401    401    401       401    401      401   401        401  401
+POST /worker/v1/tasks/:taskId/attachments           401     401       401       401    401       401   401    401     401     401    200     409    401    401    401       401    401      401   401        401  401
+POST /worker/v1/tasks/:taskId/suspend                401     401       401       401    401       401   401    401     401     401    200     409    401    401    401       401    401      401   401        401  401
+POST /worker/v1/tasks/:taskId/complete               401     401       401       401    401       401   401    401     401     401    200     409    401    401    401       401    401      401   401        401  401
+POST /worker/v1/tasks/:taskId/fail                   401     401       401       401    401       401   401    401     401     401    200     409    401    401    401       401    401      401   401        401  401
+POST /worker/v1/tasks/:taskId/cancelled              401     401       401       401    401       401   401    401     401     401    200     409    401    401    401       401    401      401   401        401  401
+POST /worker/v1/tasks/:taskId/release                401     401       401       401    401       401   401    401     401     401    204     409    401    401    401       401    401      401   401        401  401
+subscribe                                            401     401       401       4404   4404      4404  ok     4403    ok      ok     401     401    401    ok     4403      ok     ok       ok    4404       401  401
+subscribe, multiplex                                 401     401       401       e404   e404      e404  ok     e403    ok      ok     401     401    401    ok     e403      ok     ok       ok    e404       401  401
+subscribe_changes                                    401     401       401       4400   4400      4400  4400   4400    4400    4400   401     401    401    4400   4400      4400   4400     4400  4400       401  401
+subscribe_changes, multiplex                         401     401       401       ok     ok        ok    ok     e403    ok      ok     401     401    401    ok     e403      e403   e403     ok    e403       401  401
+unsubscribe_changes                                  401     401       401       4400   4400      4400  4400   4400    4400    4400   401     401    401    4400   4400      4400   4400     4400  4400       401  401
+unsubscribe_changes, multiplex                       401     401       401       none   none      none  none   none    none    none   401     401    401    none   none      none   none     none  none       401  401
+unsubscribe                                          401     401       401       4400   4400      4400  4400   4400    4400    4400   401     401    401    4400   4400      4400   4400     4400  4400       401  401
+unsubscribe, multiplex                               401     401       401       none   none      none  none   none    none    none   401     401    401    none   none      none   none     none  none       401  401
+authenticate                                         401     401       401       4400   4400      4400  4400   4400    4400    4400   401     401    401    4400   4400      4400   4400     4400  4400       401  401
+authenticate, multiplex                              401     401       401       e401   e401      e401  e401   e401    e401    e401   401     401    401    e401   e401      ok     ok       e401  e401       401  401
+refused                                              401     401       401       4400   4400      4400  4400   4400    4400    4400   401     401    401    4400   4400      4400   4400     4400  4400       401  401
+refused, multiplex                                   401     401       401       4400   4400      4400  4400   4400    4400    4400   401     401    401    4400   4400      4400   4400     4400  4400       401  401
+GET /health                                          200     200       200       200    200       200   200    200     200     200    200     200    200    200    200       200    200      200   200        200  200
+GET /ready                                           200     200       200       200    200       200   200    200     200     200    200     200    200    200    200       200    200      200   200        200  200
+GET /metrics                                         200     200       200       200    200       200   200    200     200     200    200     200    200    200    200       200    200      200   200        200  200
+GET /asyncapi.json                                   200     200       200       200    200       200   200    200     200     200    200     200    200    200    200       200    200      200   200        200  200
 `;
 
 const SECRET = 'secret-of-the-proxy-0123456789';
@@ -68,8 +82,21 @@ const proven = (id: string, tenant: string, more: Record<string, string> = {}) =
 const scopes = (list: string) => proven(OWNER, TENANT, { 'X-Principal-Scopes': list });
 const asWorker = { Authorization: `Bearer ${WORKER_TOKEN}` };
 
+const KEY = '0123456789abcdef0123456789abcdef';
+const bearer = (token: string) => ({ Authorization: `Bearer ${token}` });
+/** What tokens of the owner for the task say, except for what a test is about. */
+const claims = (taskId: string) => ({
+  subject: OWNER,
+  tenantId: TENANT,
+  attributes: {},
+  taskId,
+  may: ['read', 'answer', 'cancel'] as const,
+  issuedAt: Date.now(),
+  expiresAt: Date.now() + 60_000,
+});
+
 /** A caller: all ways to act as it, which have to give the same result. `mate*` is `mate` where the tenant may read. */
-const CALLERS: Readonly<Record<string, (lease: Lease) => readonly Record<string, string>[]>> = {
+const CALLERS: Readonly<Record<string, (lease: Held) => readonly Record<string, string>[]>> = {
   nobody: () => [{}],
   'no proof': () => [
     { ...proven(OWNER, TENANT), 'X-Auth-Proxy-Secret': `${SECRET}!` },
@@ -95,10 +122,31 @@ const CALLERS: Readonly<Record<string, (lease: Lease) => readonly Record<string,
   admin: () => [proven('admin', 'elsewhere', { 'X-Principal-Scopes': 'tasks:admin' })],
   // Controls all, of every tenant, and reads none.
   operator: () => [proven('operator', 'elsewhere', { 'X-Principal-Scopes': 'tasks:operate' })],
+  // The holders of follow tokens that the owner minted: for the task, to read it, for all tasks, for another task.
+  token: ({ tokens }) => [bearer(tokens.task), { ...bearer(tokens.task), ...proven(OWNER, TENANT) }],
+  reading: ({ tokens }) => [bearer(tokens.reading)],
+  own: ({ tokens }) => [bearer(tokens.own)],
+  elsewhere: ({ tokens }) => [bearer(tokens.elsewhere)],
+  bad: ({ taskId, tokens }) => [
+    bearer(`${tokens.task.slice(0, -1)}${tokens.task.endsWith('A') ? 'B' : 'A'}`),
+    bearer(tokens.task.slice(0, -1)),
+    bearer(signed(claims(taskId), KEY.replace('0', 'x'))),
+    bearer(signed({ ...claims(taskId), expiresAt: Date.now() - 1 }, KEY)),
+    // The owner revoked everything that was minted before the test.
+    bearer(signed({ ...claims(taskId), issuedAt: revokedAt }, KEY)),
+    { Authorization: `Bearer ${tokens.task}, Bearer ${tokens.task}` },
+  ],
+  two: ({ tokens, leaseToken }) => [
+    { ...bearer(tokens.task), ...proven('other', 'elsewhere') },
+    { ...bearer(tokens.task), ...proven(OWNER, 'elsewhere') },
+    { ...bearer(tokens.own), ...proven('admin', 'elsewhere', { 'X-Principal-Scopes': 'tasks:admin' }) },
+    { ...bearer(tokens.own), ...proven('mate', TENANT), 'X-Lease-Token': leaseToken },
+  ],
 };
 
 /** The members of a call besides its caller. The worker's calls take the lease token from the header above into their body. */
 const BODIES: Readonly<Record<string, (lease: Lease & { suspendId?: string }) => object>> = {
+  'POST /api/v1/follow-tokens': ({ taskId }) => ({ taskId, may: ['read'] }),
   'POST /api/v1/tasks': () => ({ clientRequestId: uniqueId(), taskType: 'matrix.idle' }),
   'POST /api/v1/tasks/:taskId/cancel': () => ({}),
   'POST /api/v1/tasks/:taskId/actions': ({ suspendId }) => ({
@@ -107,12 +155,15 @@ const BODIES: Readonly<Record<string, (lease: Lease & { suspendId?: string }) =>
     actionType: 'approve',
   }),
   'POST /worker/v1/leases': () => ({ workerId: 'w', taskTypes: ['matrix.none'], maxTasks: 1, waitTimeoutMs: 0 }),
+  'POST /worker/v1/heartbeats': ({ taskId, leaseToken }) => ({ leases: [{ taskId, leaseToken }] }),
+  'POST /worker/v1/signals': () => ({ workerId: 'w', waitTimeoutMs: 0 }),
   'POST /worker/v1/tasks/:taskId/events': () => ({
     batchSeq: 1,
     events: [{ type: 'TASK_MESSAGE', payload: { message: 'm' } }],
   }),
   'POST /worker/v1/tasks/:taskId/heartbeat': () => ({}),
   'POST /worker/v1/tasks/:taskId/steps': () => ({ batchSeq: 1, key: 'load', result: null }),
+  'POST /worker/v1/tasks/:taskId/attachments': () => ({}),
   'POST /worker/v1/tasks/:taskId/suspend': () => question(),
   'POST /worker/v1/tasks/:taskId/complete': () => ({ result: null }),
   'POST /worker/v1/tasks/:taskId/fail': () => ({ code: 'C', message: 'm', retryable: false }),
@@ -120,7 +171,16 @@ const BODIES: Readonly<Record<string, (lease: Lease & { suspendId?: string }) =>
   'POST /worker/v1/tasks/:taskId/release': () => ({}),
 };
 
-type Held = Lease & { readonly attachmentId: string; readonly suspendId?: string };
+interface Held extends Lease {
+  readonly attachmentId: string;
+  readonly suspendId?: string;
+  readonly tokens: {
+    readonly task: string;
+    readonly reading: string;
+    readonly own: string;
+    readonly elsewhere: string;
+  };
+}
 type Row = { readonly name: string; readonly cells: Readonly<Record<string, string>> };
 
 const [columns = [], ...lines] = MATRIX.trim()
@@ -135,6 +195,8 @@ let database: TestDatabase;
 let service: Service;
 /** The same, but that the tenant may read. */
 let shared: Service;
+/** When the owner revoked all of its follow tokens, before it minted those of the tests. */
+let revokedAt: number;
 
 beforeAll(async () => {
   database = await createTestDatabase();
@@ -143,12 +205,19 @@ beforeAll(async () => {
     DATA_DIR: await temporaryDirectory(),
     REQUIRE_AUTHENTICATED_PRINCIPAL: 'true',
     AUTH_PROXY_SECRET: SECRET,
+    FOLLOW_TOKEN_KEYS: KEY,
     ...WITH_WORKERS,
   };
   [service, shared] = await Promise.all([
     startService(env, { lifetime: 'file' }),
     startService({ ...env, OWNERSHIP_POLICY: 'tenant' }, { lifetime: 'file' }),
   ]);
+  revokedAt = Date.now();
+  const revoked = await fetch(`${service.url}/api/v1/follow-tokens?owner=true`, {
+    method: 'DELETE',
+    headers: proven(OWNER, TENANT),
+  });
+  expect(revoked.status).toBe(204);
 }, 60_000);
 
 afterAll(async () => {
@@ -169,9 +238,43 @@ async function leased(asked: boolean): Promise<Held> {
   const worker = new WorkerClient(service.url);
   const lease = await worker.lease(taskType);
   const [{ attachmentId }] = lease.attachments as [{ attachmentId: string }];
-  if (!asked) return { ...lease, attachmentId };
+  const held = { ...lease, attachmentId, tokens: await tokensFor(lease.taskId) };
+  if (!asked) return held;
   const { suspendId } = (await worker.suspend(lease)).body;
-  return { ...lease, attachmentId, suspendId };
+  return { ...held, suspendId };
+}
+
+async function tokensFor(taskId: string): Promise<Held['tokens']> {
+  const all = ['read', 'answer', 'cancel'];
+  const minted = async (body: object) => {
+    const answer = await fetch(`${service.url}/api/v1/follow-tokens`, {
+      method: 'POST',
+      headers: { ...proven(OWNER, TENANT), 'Content-Type': 'application/json' },
+      body: JSON.stringify({ seconds: 900, ...body }),
+    });
+    expect(answer.status).toBe(201);
+    return ((await answer.json()) as { token: string }).token;
+  };
+  another ??= await waiting();
+  return {
+    task: await minted({ taskId, may: all }),
+    reading: await minted({ taskId, may: ['read'] }),
+    own: await minted({ owner: true, may: all }),
+    elsewhere: await minted({ taskId: another, may: all }),
+  };
+}
+
+/** A task of the owner to which the tests do nothing. */
+let another: string | undefined;
+
+async function waiting(): Promise<string> {
+  const created = await fetch(`${service.url}/api/v1/tasks`, {
+    method: 'POST',
+    headers: { ...proven(OWNER, TENANT), 'Content-Type': 'application/json' },
+    body: JSON.stringify({ clientRequestId: uniqueId(), taskType: 'matrix.waiting' }),
+  });
+  expect(created.status).toBe(201);
+  return ((await created.json()) as { taskId: string }).taskId;
 }
 
 /** What one caller gets for one row about this task. */
@@ -182,17 +285,29 @@ async function outcome(name: string, about: Held, headers: Record<string, string
   const [method = '', path = ''] = name.split(' ');
   const address = url + path.replace(':taskId', about.taskId).replace(':attachmentId', about.attachmentId);
   const body = BODIES[name]?.(about);
+  if (method === 'DELETE') return deleted(`${address}?taskId=${about.taskId}`, headers);
+  // A feed without a cursor begins now, and would wait.
+  if (path.endsWith('/changes')) return statusOf(`${address}?waitTimeoutMs=0`, headers);
   if (body === undefined) return statusOf(address, headers);
   const leaseToken = path.startsWith('/worker/v1/tasks') && {
     leaseToken: headers['X-Lease-Token'] ?? about.leaseToken,
   };
-  const answer = await fetch(address, {
+  const isFile = name === 'POST /worker/v1/tasks/:taskId/attachments';
+  const answer = await fetch(address + (isFile ? '?filename=a' : ''), {
     method,
-    headers: { ...headers, 'Content-Type': 'application/json' },
+    headers: {
+      ...(isFile && { 'X-Lease-Token': about.leaseToken }),
+      ...headers,
+      'Content-Type': 'application/json',
+    },
     body: JSON.stringify({ ...body, ...leaseToken }),
   });
   await answer.arrayBuffer();
   return String(answer.status);
+}
+
+async function deleted(address: string, headers: Record<string, string>): Promise<string> {
+  return String((await fetch(address, { method: 'DELETE', headers })).status);
 }
 
 /** Reads no body, because a stream has no end. */
@@ -217,8 +332,9 @@ const HANDSHAKE = {
   'Sec-WebSocket-Key': 'AAAAAAAAAAAAAAAAAAAAAA==',
 };
 
-function frameText(kind: string, { taskId }: Held): string {
-  return JSON.stringify({ action: kind, taskId });
+function frameText(kind: string, { taskId, tokens }: Held): string {
+  const about = kind === 'authenticate' ? { token: tokens.task } : kind.endsWith('_changes') ? {} : { taskId };
+  return JSON.stringify({ action: kind, ...about });
 }
 
 async function plainFrame(kind: string, about: Held, headers: Record<string, string>, url: string): Promise<string> {
@@ -248,7 +364,9 @@ async function multiplexFrame(
     const { code } = JSON.parse(raw) as { code?: string };
     return type !== 'ERROR'
       ? 'ok'
-      : ({ TASK_NOT_FOUND: 'e404', ACCESS_DENIED: 'e403', NOT_SUBSCRIBED: 'none' }[code ?? ''] ?? raw);
+      : ({ TASK_NOT_FOUND: 'e404', ACCESS_DENIED: 'e403', NOT_SUBSCRIBED: 'none', AUTHENTICATION_ERROR: 'e401' }[
+          code ?? ''
+        ] ?? raw);
   } catch (error) {
     if (client.closed === undefined) throw error;
     return String(client.closed.code);

@@ -29,13 +29,14 @@ describe('the configuration', () => {
     expect(readConfig({})).toEqual({
       environment: { name: 'local', productionLike: false },
       database: { dataDirectory: '.taskbridge', poolMax: 10, bootWaitSeconds: 30 },
-      auth: { requireAuthenticatedPrincipal: false, proxySecrets: [] },
+      auth: { requireAuthenticatedPrincipal: false, proxySecrets: [], followTokenKeys: [] },
       ownership: { policy: 'owner' },
       tasks: {
         maxEventPayloadBytes: 65_536,
         maxEventsPerTask: 100_000,
         maxAttempts: 3,
         leaseSeconds: 30,
+        maxLeaseSeconds: 600,
         cancelGraceSeconds: 30,
         openTasksPerPrincipal: 10_000,
       },
@@ -183,6 +184,15 @@ describe('a refusal', () => {
       'WORKER_TOKENS',
       ['short-and-secret', `${TOKEN},`, `${TOKEN},short-and-secret`, `${TOKEN} with a space`, `${TOKEN}é`],
     ],
+    [
+      'FOLLOW_TOKEN_KEYS',
+      [
+        '0123456789abcdef0123456789abcde',
+        'a'.repeat(64),
+        'change-me'.repeat(8),
+        `${'0123456789abcdef'.repeat(2)},short`,
+      ],
+    ],
     ['AUTH_PROXY_SECRET', ['fifteen-chars..', 'sixteen-or-more!,,sixteen-or-more!']],
     ['ALLOWED_ORIGINS', ['*', 'null', 'https://a.example/', 'https://a.example/path', 'a.example', 'ftp://a.example']],
     ['DATABASE_URL', ['mysql://db/x', 'db.example/taskbridge', 'postgres:/db/x', 'postgres://', 'host=db user=app']],
@@ -233,6 +243,13 @@ describe('a refusal', () => {
   it('of a worker token that is also the proof of the proxy protects the proxy', () => {
     expect(linesOf({ AUTH_PROXY_SECRET: TOKEN, WORKER_TOKENS: `${TOKEN}0,${TOKEN}` })).toEqual([
       'WORKER_TOKENS: must not repeat a secret of AUTH_PROXY_SECRET',
+    ]);
+  });
+
+  it.each([['AUTH_PROXY_SECRET'], ['WORKER_TOKENS']])('of a key of follow tokens that is also in %s', (name) => {
+    const key = '0123456789abcdef'.repeat(2);
+    expect(linesOf({ [name]: key, FOLLOW_TOKEN_KEYS: `${TOKEN}-another-key-0123456789,${key}` })).toEqual([
+      'FOLLOW_TOKEN_KEYS: must not repeat a secret of AUTH_PROXY_SECRET or a token of WORKER_TOKENS',
     ]);
   });
 });

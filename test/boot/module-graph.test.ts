@@ -227,7 +227,13 @@ describe('The description of the API', () => {
 
   it('says what proves a caller', () => {
     const { securitySchemes } = document.components;
-    expect(Object.keys(securitySchemes).sort()).toEqual(['leaseToken', 'principal', 'workerToken']);
+    expect(Object.keys(securitySchemes).sort()).toEqual([
+      'followToken',
+      'followTokenInQuery',
+      'leaseToken',
+      'principal',
+      'workerToken',
+    ]);
     for (const { name, operation } of operations) {
       const expected = PUBLIC_ROUTES.includes(name)
         ? []
@@ -241,11 +247,19 @@ describe('The description of the API', () => {
   it.each([
     [
       'a proxy that has to prove itself',
-      { requireAuthenticatedPrincipal: true, proxySecrets: ['s'] },
+      { requireAuthenticatedPrincipal: true, proxySecrets: ['s'], followTokenKeys: [] },
       [['principal', 'proxySecret']],
     ],
-    ['callers without a principal', { requireAuthenticatedPrincipal: false, proxySecrets: [] }, [['principal'], []]],
-    ['both', { requireAuthenticatedPrincipal: false, proxySecrets: ['s'] }, [['principal', 'proxySecret'], []]],
+    [
+      'callers without a principal',
+      { requireAuthenticatedPrincipal: false, proxySecrets: [], followTokenKeys: [] },
+      [['principal'], []],
+    ],
+    [
+      'both',
+      { requireAuthenticatedPrincipal: false, proxySecrets: ['s'], followTokenKeys: [] },
+      [['principal', 'proxySecret'], []],
+    ],
   ])('says of a service with %s how callers come in', (_, auth, ways) => {
     const security = openApi(app, auth).paths['/api/v1/tasks']?.post?.security ?? [];
     expect(security.map((way) => Object.keys(way))).toEqual(ways);

@@ -103,6 +103,7 @@ describe('The conformance kit', () => {
       ...WITH_WORKERS,
       REQUIRE_AUTHENTICATED_PRINCIPAL: 'true',
       AUTH_PROXY_SECRET: PROXY_SECRET,
+      FOLLOW_TOKEN_KEYS: '0123456789abcdef0123456789abcdef',
     };
     [service, young] = await Promise.all([
       startService({ ...env, HEARTBEAT_SECONDS: '2', LEASE_SECONDS: '15' }, { lifetime: 'file' }),

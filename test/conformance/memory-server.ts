@@ -23,7 +23,10 @@ const MAX_WORKER_BODY_BYTES = 2 ** 22;
 const PRINTABLE = /^[\p{L}\p{M}\p{N}\p{P}\p{S}\p{Zs}\u200c\u200d]{1,255}$/u;
 const JSON_HEADERS = { 'Content-Type': 'application/json; charset=utf-8' };
 
-const FEATURES = ['bigIntegers', 'steps', 'outputSnapshots', 'beforeEventId', 'listByRequestId'];
+const FEATURES = [
+  ...['bigIntegers', 'steps', 'outputSnapshots', 'beforeEventId', 'listByRequestId'],
+  ...['workerFiles', 'eventKeys', 'heartbeats', 'leaseSeconds', 'signals'],
+];
 
 /** A request on its way to its answer. */
 export interface Exchange {
@@ -130,7 +133,13 @@ export class MemoryServer {
     },
     {
       method: 'GET',
-      path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)$/,
+      path: /^\/api\/v1\/tasks\/changes$/,
+      query: ['after', 'waitTimeoutMs', 'status', 'taskType'],
+      answer: (exchange) => this.changes(exchange),
+    },
+    {
+      method: 'GET',
+      path: /^\/api\/v1\/tasks\/(?!changes$)(?<taskId>[^/]+)$/,
       query: ['include'],
       answer: (exchange) => this.snapshot(exchange),
     },
@@ -158,6 +167,14 @@ export class MemoryServer {
       answer: (exchange) => this.download(exchange),
     },
     { method: 'POST', path: /^\/worker\/v1\/leases$/, answer: (exchange) => this.leases(exchange) },
+    { method: 'POST', path: /^\/worker\/v1\/heartbeats$/, answer: (exchange) => this.heartbeats(exchange) },
+    { method: 'POST', path: /^\/worker\/v1\/signals$/, answer: (exchange) => this.signals(exchange) },
+    {
+      method: 'POST',
+      path: /^\/worker\/v1\/tasks\/(?<taskId>[^/]+)\/attachments$/,
+      query: ['filename'],
+      answer: (exchange) => this.attach(exchange),
+    },
     {
       method: 'POST',
       path: /^\/worker\/v1\/tasks\/(?<taskId>[^/]+)\/(?<call>\w+)$/,
@@ -386,6 +403,60 @@ export class MemoryServer {
     };
   }
 
+  /** What was last seen of each task, and the number of that change. */
+  readonly #changes = new Map<MemoryTask, { readonly state: string; readonly number: number }>();
+  #changeCount = 0;
+
+  /** Numbers the tasks that have changed since it was last called. */
+  noteChanges(): void {
+    for (const task of this.tasks.all) {
+      const { status, attempt, openSuspension, cancelReason } = task;
+      const state = JSON.stringify([status, attempt, openSuspension, cancelReason]);
+      if (this.#changes.get(task)?.state !== state) this.#changes.set(task, { state, number: ++this.#changeCount });
+    }
+  }
+
+  changeCursor(text: string | null): number {
+    if (text === null || text === '') return this.#changeCount;
+    if (!/^c\d{1,9}$/.test(text)) throw new Refusal(400, 'INVALID_CURSOR');
+    return Number(text.slice(1));
+  }
+
+  async changes(exchange: Exchange): Promise<Reply> {
+    const owner = this.caller(exchange);
+    const { searchParams } = exchange.url;
+    const [status, taskType] = [searchParams.get('status'), searchParams.get('taskType')];
+    const waitMs = integer(searchParams.get('waitTimeoutMs') ?? undefined, 25_000, 0, 60_000);
+    this.noteChanges();
+    const after = this.changeCursor(searchParams.get('after'));
+    for (const deadline = performance.now() + waitMs; ; await delay(5)) {
+      this.noteChanges();
+      const changed = this.ownChanges(owner)
+        .map((task) => ({ task, number: this.#changes.get(task)?.number ?? 0 }))
+        .filter(({ task, number }) => number > after && (taskType === null || task.taskType === taskType))
+        .sort((a, b) => a.number - b.number);
+      if (changed.length === 0 && performance.now() < deadline) continue;
+      const changes = changed.map(({ task, number }) => ({
+        cursor: `c${number}`,
+        ...(status === null || task.status === status ? { task: this.changedTask(task) } : this.left(task)),
+      }));
+      return { status: 200, body: { changes, next: `c${this.#changeCount}` } };
+    }
+  }
+
+  ownChanges(owner: string): MemoryTask[] {
+    return this.tasks.all.filter((task) => task.owner === owner);
+  }
+
+  left({ taskId }: MemoryTask): Json {
+    return { taskId, left: true };
+  }
+
+  changedTask(task: MemoryTask): Json {
+    const { attachments: _, result: __, ...state } = task.summary(this.tasks.numbers.maxAttempts);
+    return state;
+  }
+
   ownTasks(owner: string): MemoryTask[] {
     return this.tasks.all.filter((task) => task.owner === owner);
   }
@@ -539,16 +610,41 @@ export class MemoryServer {
 
   async leases(exchange: Exchange): Promise<Reply> {
     this.checkWorker(exchange);
-    const { taskTypes, maxTasks = 1, waitTimeoutMs = 20_000, steps } = await this.bodyOf(exchange);
-    const claim = () => this.tasks.claim(taskTypes as string[], Number(maxTasks), steps === true);
-    const leases = claim();
-    return {
-      status: 200,
-      body: { leases: leases.length > 0 ? leases : await this.waitForWork(exchange, claim, Number(waitTimeoutMs)) },
-    };
+    const { taskTypes, maxTasks = 1, waitTimeoutMs = 20_000, ...more } = await this.bodyOf(exchange);
+    const { workerId, steps, leaseSeconds } = more;
+    const options = { workerId: String(workerId), steps: steps === true, leaseSeconds: leaseSeconds as number };
+    const claim = () => this.tasks.claim(taskTypes as string[], Number(maxTasks), options);
+    return { status: 200, body: { leases: await this.waitFor(exchange, claim, Number(waitTimeoutMs)) } };
   }
 
-  async waitForWork({ response }: Exchange, claim: () => Json[], waitMs: number): Promise<Json[]> {
+  async heartbeats(exchange: Exchange): Promise<Reply> {
+    this.checkWorker(exchange);
+    const { leases } = await this.bodyOf(exchange);
+    const answers = (leases as Json[]).map(({ taskId, leaseToken }) => this.renewal(String(taskId), leaseToken));
+    return { status: 200, body: { leases: answers } };
+  }
+
+  renewal(taskId: string, token: unknown): Json {
+    try {
+      this.tasks.held(taskId, token);
+      return { taskId, ...this.beat(taskId) };
+    } catch (error) {
+      if (error instanceof Refusal) return { taskId, code: error.code };
+      throw error;
+    }
+  }
+
+  async signals(exchange: Exchange): Promise<Reply> {
+    this.checkWorker(exchange);
+    const { workerId, known = [], waitTimeoutMs = 20_000 } = await this.bodyOf(exchange);
+    const cancelled = () => this.tasks.cancelledOf(String(workerId), known as string[]);
+    return { status: 200, body: { signals: await this.waitFor(exchange, cancelled, Number(waitTimeoutMs)) } };
+  }
+
+  /** What there is, or what comes up within the time. */
+  async waitFor({ response }: Exchange, found: () => Json[], waitMs: number): Promise<Json[]> {
+    const first = found();
+    if (first.length > 0) return first;
     const deadline = Date.now() + waitMs;
     for (;;) {
       const rest = deadline - Date.now();
@@ -560,9 +656,35 @@ export class MemoryServer {
       await delay(rest, undefined, { signal: over.signal }).catch(() => undefined);
       this.tasks.claims.delete(wake);
       response.off('close', wake);
-      const leases = response.destroyed ? [] : claim();
-      if (leases.length > 0) return leases;
+      const now = response.destroyed ? [] : found();
+      if (now.length > 0) return now;
     }
+  }
+
+  async attach(exchange: Exchange): Promise<Reply> {
+    this.checkWorker(exchange);
+    const { request, url, params } = exchange;
+    const bytes = await this.bytesOf(exchange);
+    const task = this.holder(params['taskId'] ?? '', request.headers['x-lease-token']);
+    const type = request.headers['content-type'] ?? UNTYPED;
+    const name = url.searchParams.get('filename') ?? '';
+    const made = {
+      ...(await this.fileOf(new File([new Uint8Array(bytes)], name, { type }))),
+      source: 'worker' as const,
+    };
+    const earlier = task.files.find(({ filename, source }) => filename === name && source === 'worker');
+    const stored = earlier && this.isSameFile(earlier, made) ? earlier : made;
+    task.files = [...task.files.filter((file) => file !== earlier), stored];
+    const { bytes: _, ...file } = stored;
+    return { status: 200, body: { ...file, ...this.beat(task.taskId) } };
+  }
+
+  holder(taskId: string, token: unknown): MemoryTask {
+    return this.tasks.held(taskId, token);
+  }
+
+  isSameFile(earlier: StoredFile, made: StoredFile): boolean {
+    return earlier.sha256 === made.sha256;
   }
 
   async workerCall(exchange: Exchange): Promise<Reply> {
@@ -571,7 +693,11 @@ export class MemoryServer {
     const body = await this.bodyOf(exchange, MAX_WORKER_BODY_BYTES);
     const { leaseToken, batchSeq, events } = body;
     if (call === 'events') {
-      const eventIds = this.tasks.append(taskId, leaseToken, Number(batchSeq), events as WorkerEvent[]);
+      const given = events as WorkerEvent[];
+      const eventIds =
+        batchSeq === undefined
+          ? this.tasks.appendKeyed(taskId, leaseToken, given)
+          : this.tasks.append(taskId, leaseToken, Number(batchSeq), given);
       return { status: 200, body: { eventIds, ...this.beat(taskId) } };
     }
     if (call === 'steps') {

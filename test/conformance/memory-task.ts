@@ -10,6 +10,7 @@ export interface StoredFile {
   readonly sizeBytes: number;
   readonly sha256: string;
   readonly bytes: Buffer;
+  readonly source?: 'worker';
 }
 
 export type Run =
@@ -43,6 +44,10 @@ export class MemoryTask {
   attemptBase = 0;
   /** The finished steps by their keys. */
   readonly steps = new Map<string, { readonly result: unknown; readonly eventId: string }>();
+  /** The events that keys name in this attempt. */
+  readonly keys = new Map<string, string>();
+  workerId = '';
+  leaseMs = 0;
   batchSeq = 0;
   batch = '';
   batchIds: readonly string[] = [];
@@ -69,7 +74,7 @@ export class MemoryTask {
     readonly taskType: string,
     readonly input: Json,
     readonly metadata: Json,
-    readonly files: readonly StoredFile[],
+    public files: readonly StoredFile[],
     readonly fingerprint: string,
   ) {}
 

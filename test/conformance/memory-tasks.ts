@@ -23,6 +23,14 @@ export interface Action {
 export interface WorkerEvent {
   readonly type: string;
   readonly payload: Json;
+  readonly eventKey?: string;
+}
+
+/** What a claim may say besides its types. */
+export interface Claim {
+  readonly workerId: string;
+  readonly steps: boolean;
+  readonly leaseSeconds: number | undefined;
 }
 
 export interface Numbers {
@@ -80,7 +88,7 @@ export class MemoryTasks {
     return task;
   }
 
-  claim(taskTypes: readonly string[], maxTasks: number, knowsSteps = false): Json[] {
+  claim(taskTypes: readonly string[], maxTasks: number, { workerId, steps: knowsSteps, leaseSeconds }: Claim): Json[] {
     const now = Date.now();
     const waiting = this.all.filter(
       (task) =>
@@ -89,10 +97,14 @@ export class MemoryTasks {
         task.run.from <= now &&
         this.suits(task, knowsSteps),
     );
-    return waiting.slice(0, maxTasks).map((task) => ({
-      ...this.lease(task),
-      ...(knowsSteps && { steps: [...task.steps].map(([key, { result }]) => ({ key, result })) }),
-    }));
+    return waiting.slice(0, maxTasks).map((task) => {
+      task.workerId = workerId;
+      task.leaseMs = leaseSeconds === undefined ? this.numbers.leaseMs : leaseSeconds * 1_000;
+      return {
+        ...this.lease(task),
+        ...(knowsSteps && { steps: [...task.steps].map(([key, { result }]) => ({ key, result })) }),
+      };
+    });
   }
 
   /** A worker that does not know steps would do finished ones again. */
@@ -103,9 +115,10 @@ export class MemoryTasks {
   lease(task: MemoryTask): Json {
     const resumes = task.run.state === 'waiting' && task.run.resumes;
     const token = this.newToken(task);
-    task.run = { state: 'leased', token, expiresAt: this.now + this.numbers.leaseMs };
+    this.extend(task, token);
     task.batchSeq = 0;
     if (!resumes) task.attempt += 1;
+    if (!resumes) task.keys.clear();
     task.revision += 1;
     if (task.head === 0) this.store(task, 'TASK_STARTED', {});
     if (!resumes && task.steps.size === 0) task.attemptBase = task.head;
@@ -142,7 +155,7 @@ export class MemoryTasks {
   }
 
   extend(task: MemoryTask, token: string): void {
-    task.run = { state: 'leased', token, expiresAt: this.now + this.numbers.leaseMs };
+    task.run = { state: 'leased', token, expiresAt: this.now + task.leaseMs };
   }
 
   append(taskId: string, token: unknown, batchSeq: number, events: readonly WorkerEvent[]): readonly string[] {
@@ -156,6 +169,36 @@ export class MemoryTasks {
     task.batch = batch;
     task.batchIds = this.storeBatch(task, checked);
     return task.batchIds;
+  }
+
+  /** Each event once by its key. */
+  appendKeyed(taskId: string, token: unknown, events: readonly WorkerEvent[]): readonly string[] {
+    const checked = events.map((event, index) => this.checked(event, index));
+    const task = this.held(taskId, token);
+    return checked.map(({ type, payload, eventKey = '' }) => {
+      const id = this.keyed(task, eventKey) ?? this.store(task, type, withAttempt(task, type, payload));
+      task.keys.set(eventKey, id);
+      return id;
+    });
+  }
+
+  /** The event that a key names. */
+  keyed(task: MemoryTask, key: string): string | undefined {
+    const id = task.keys.get(key);
+    return id === undefined || this.isVoid(task, id) ? undefined : id;
+  }
+
+  isVoid({ log }: MemoryTask, id: string): boolean {
+    if (!/^{"type":"TASK_(OUTPUT|PROGRESS)"/.test(log[Number(id) - 1] ?? '')) return false;
+    const voids = log.slice(Number(id)).map((raw) => /"supersedesAfterEventId":"(\d+)"/.exec(raw)?.[1]);
+    return voids.some((since) => since !== undefined && Number(since) < Number(id));
+  }
+
+  cancelledOf(workerId: string, known: readonly string[]): Json[] {
+    return this.all
+      .filter((task) => task.workerId === workerId && task.run.state === 'leased' && !known.includes(task.taskId))
+      .filter(({ cancelReason }) => cancelReason !== undefined)
+      .map(({ taskId, attempt, cancelReason }) => ({ type: 'cancel', taskId, attempt, cancelReason }));
   }
 
   checkOrder(task: MemoryTask, batchSeq: number): void {
@@ -302,6 +345,7 @@ export class MemoryTasks {
     if (task.isOver) return 'ALREADY_TERMINAL';
     task.cancelReason ??= reason;
     task.revision += 1;
+    this.wake();
     if (task.run.state !== 'leased') this.cancelled(task);
     return 'CANCELLATION_REQUESTED';
   }

@@ -200,6 +200,22 @@ const ALL: readonly Mutant[] = [
     },
   },
   {
+    name: 'a file of a worker that is another one when it comes again',
+    breaks: 'workers.files',
+    make: (server) => {
+      server.isSameFile = () => false;
+    },
+  },
+  {
+    name: 'a file that is taken from a worker without the lease',
+    breaks: 'workers.files-fence',
+    make: (server) => {
+      const holder = server.holder.bind(server);
+      server.holder = (taskId, token) =>
+        server.tasks.all.find((task) => task.taskId === taskId) ?? holder(taskId, token);
+    },
+  },
+  {
     name: 'a file without a type that is text',
     breaks: 'create.untyped-file',
     make: (server) => {
@@ -332,6 +348,46 @@ const ALL: readonly Mutant[] = [
     breaks: 'list.own',
     make: (server) => {
       server.ownTasks = () => [...server.tasks.all];
+    },
+  },
+  {
+    name: 'a feed that misses the end of a task',
+    breaks: 'changes.each',
+    make: (server) => {
+      const ownChanges = server.ownChanges.bind(server);
+      server.ownChanges = (owner) => ownChanges(owner).filter(({ isOver }) => !isOver);
+    },
+  },
+  {
+    name: 'a feed that shows attachments',
+    onlyInFull: true,
+    breaks: 'changes.state',
+    make: (server) => {
+      server.changedTask = (task) => task.summary(server.tasks.numbers.maxAttempts);
+    },
+  },
+  {
+    name: 'a feed that shows the tasks of all',
+    onlyInFull: true,
+    breaks: 'changes.own',
+    make: (server) => {
+      server.ownChanges = () => [...server.tasks.all];
+    },
+  },
+  {
+    name: 'a feed that shows what does not match',
+    onlyInFull: true,
+    breaks: 'changes.left',
+    make: (server) => {
+      server.left = (task) => ({ task: server.changedTask(task) });
+    },
+  },
+  {
+    name: 'a feed that takes any cursor',
+    onlyInFull: true,
+    breaks: 'changes.foreign-cursor',
+    make: (server) => {
+      server.changeCursor = (text) => Number(text?.slice(1)) || 0;
     },
   },
   {
@@ -695,6 +751,55 @@ const ALL: readonly Mutant[] = [
     breaks: 'workers.steps',
     make: ({ tasks }) => {
       tasks.suits = () => true;
+    },
+  },
+  {
+    name: 'keys that outlive their attempt',
+    breaks: 'workers.event-keys',
+    make: ({ tasks }) => {
+      const lease = tasks.lease.bind(tasks);
+      tasks.lease = (task) => {
+        const kept = [...task.keys];
+        const answer = lease(task);
+        for (const [key, id] of kept) task.keys.set(key, id);
+        return answer;
+      };
+    },
+  },
+  {
+    name: 'a key that goes on naming what is void',
+    breaks: 'workers.void-keys',
+    make: ({ tasks }) => {
+      tasks.isVoid = () => false;
+    },
+  },
+  {
+    name: 'heartbeats of which a lost one refuses all',
+    breaks: 'workers.heartbeats',
+    make: (server) => {
+      server.renewal = (taskId, token) => {
+        server.tasks.held(taskId, token);
+        return { taskId, ...server.beat(taskId) };
+      };
+    },
+  },
+  {
+    name: 'leases that are renewed by the length of all others',
+    breaks: 'workers.lease-seconds',
+    make: ({ tasks }) => {
+      tasks.extend = (task, token) => {
+        const isNew = task.run.state !== 'leased';
+        const lengthMs = isNew ? task.leaseMs : tasks.numbers.leaseMs;
+        task.run = { state: 'leased', token, expiresAt: tasks.now + lengthMs };
+      };
+    },
+  },
+  {
+    name: 'signals of known tasks',
+    breaks: 'workers.signals',
+    make: ({ tasks }) => {
+      const cancelledOf = tasks.cancelledOf.bind(tasks);
+      tasks.cancelledOf = (workerId) => cancelledOf(workerId, []);
     },
   },
   {

@@ -70,8 +70,8 @@ it('a claim reads what is next in line, however many tasks wait', async () => {
   await connected(database.superuserUrl, async (db) => {
     await db.query(
       `INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, status, claimable_at,
-        correlation_id)
-      SELECT gen_random_uuid(), '', 'owner-' || n % 4, n, '', 'test.queue', 'ACCEPTED', clock_timestamp(), gen_random_uuid()
+        vtime, correlation_id)
+      SELECT gen_random_uuid(), '', 'owner-' || n % 4, n, '', 'test.queue', 'ACCEPTED', clock_timestamp(), n / 4, gen_random_uuid()
       FROM generate_series(1, $1::int) AS n`,
       [waiting],
     );
@@ -118,6 +118,20 @@ describe('each index of the online migration and of the new tables', () => {
     [
       'proj_tasks_changed',
       `SELECT task_id FROM taskbridge.proj_tasks WHERE tenant_id = '' AND owner_id = 'o' AND changed_xid >= '9' ORDER BY changed_xid LIMIT 9`,
+    ],
+    [
+      'proj_tasks_unplaced',
+      'SELECT FROM taskbridge.proj_tasks t WHERE t.vtime IS NULL AND t.claimable_at <= now() ORDER BY t.claimable_at LIMIT 9',
+    ],
+    [
+      'proj_tasks_places',
+      `SELECT max(vtime) FROM taskbridge.proj_tasks WHERE tenant_id = '' AND owner_id = 'o' AND task_type = 't' AND priority = 5
+        AND finished_at IS NULL`,
+    ],
+    [
+      'proj_tasks_ownerless',
+      `SELECT FROM taskbridge.proj_tasks WHERE finished_at IS NULL AND claimable_at IS NULL AND lease_token IS NULL
+        AND suspend_id IS NULL AND aside_code IS NULL AND hold_key IS NULL LIMIT 9`,
     ],
     [
       'proj_attachments_shared',

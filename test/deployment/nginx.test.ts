@@ -63,7 +63,12 @@ describe('nginx with the configuration of deploy/nginx', () => {
     database = await createTestDatabase();
     const env = { DATABASE_URL: database.appUrl, ...WITH_WORKERS, AUTH_PROXY_SECRET: SECRET, ALLOWED_ORIGINS: PAGE };
     service = await startService(
-      { ...env, REQUIRE_AUTHENTICATED_PRINCIPAL: 'true', LOG_LEVEL: 'debug' },
+      {
+        ...env,
+        REQUIRE_AUTHENTICATED_PRINCIPAL: 'true',
+        FOLLOW_TOKEN_KEYS: '0123456789abcdef0123456789abcdef',
+        LOG_LEVEL: 'debug',
+      },
       { lifetime: 'file' },
     );
     nginx = await startNginx({ upstream: service.url, secret: SECRET, users: USERS, scopes: { carol: 'tasks:read' } });
@@ -168,6 +173,94 @@ describe('nginx with the configuration of deploy/nginx', () => {
       expect(await own.ended).toMatchObject({ kind: 'close', code: 1000 });
       const nobody = followWebSocket(nginx.url, taskId, null, IDENTITY);
       expect(await nobody.ended).toMatchObject({ kind: 'status', code: 401 });
+    });
+  });
+
+  describe('the holder of a follow token', () => {
+    const tokens: string[] = [];
+    const mint = async (by: Client, body: object) => {
+      const answer = await by.post<{ token: string }>('/api/v1/follow-tokens', { may: ['read'], ...body });
+      expect(answer.status).toBe(201);
+      tokens.push(answer.body.token);
+      return answer.body.token;
+    };
+    const offering = (token: string, headers: Record<string, string> = {}) => {
+      const address = `${nginx.url.replace('http', 'ws')}/api/v1/tasks/ws`;
+      return new WebSocket(address, ['taskbridge.v1', `taskbridge.token.${token}`], { headers });
+    };
+
+    it('needs no password, wherever the token is', async () => {
+      const taskId = await create(alice);
+      const token = await mint(alice, { taskId });
+      const bearer = { Authorization: `Bearer ${token}` };
+      expect((await fetch(`${nginx.url}/api/v1/tasks/${taskId}`, { headers: bearer })).status).toBe(200);
+      const stream = await fetch(`${nginx.url}/api/v1/tasks/${taskId}/events/stream?token=${token}`, {
+        headers: { Accept: 'text/event-stream' },
+      });
+      expect(stream.status).toBe(200);
+      expect(await stream.text()).toContain('TASK_STARTED');
+      const socket = offering(token);
+      await once(socket, 'open');
+      expect(socket.protocol).toBe('taskbridge.v1');
+      socket.terminate();
+    });
+
+    it('is nobody else, whatever it sends beside it', async () => {
+      const taskId = await create(alice);
+      const token = await mint(alice, { taskId });
+      const path = `/api/v1/tasks/${taskId}`;
+      const spoofed = { ...IDENTITY, 'X-Principal-Id': 'mallory' };
+      expect(
+        (await fetch(nginx.url + path, { headers: { ...spoofed, Authorization: `Bearer ${token}` } })).status,
+      ).toBe(200);
+      // A browser sends the password of the page by itself. It goes no further.
+      const stream = await fetch(`${nginx.url}${path}/events/stream?token=${token}`, {
+        headers: { Authorization: basic('mallory') },
+      });
+      expect(stream.status).toBe(200);
+      await stream.body?.cancel();
+      const socket = offering(token, { Authorization: basic('mallory') });
+      await once(socket, 'open');
+      socket.terminate();
+    });
+
+    it('gets nothing by something that only looks like a token', async () => {
+      const taskId = await create(alice);
+      const path = `/api/v1/tasks/${taskId}`;
+      const token = await mint(alice, { taskId });
+      const asked = (address: string, headers: Record<string, string> = {}) =>
+        fetch(nginx.url + address, { headers: { ...IDENTITY, ...headers } }).then(({ status }) => status);
+      expect(await asked(path, { Authorization: 'Bearer tbf1.e30.AAAA' })).toBe(401);
+      expect(await asked(path, { Authorization: 'Bearer another' })).toBe(401);
+      expect(await asked(`${path}?token=${token}`)).toBe(401);
+      expect(await asked(`${path}/events/stream?token=tbf1.x`)).toBe(401);
+      expect(await asked(`${path}/events/stream?Token=${token}`)).toBe(401);
+      expect(await asked('/openapi.json', { Authorization: `Bearer ${token}` })).toBe(401);
+      expect(await asked('/metrics', { Authorization: `Bearer ${token}` })).toBe(404);
+      expect(await asked('/worker/v1', { Authorization: `Bearer ${token}` })).toBe(401);
+      expect(await asked('/api/v1/tasks', { 'Sec-WebSocket-Protocol': `taskbridge.token.${token}` })).toBe(401);
+    });
+
+    it('finds its token in no log, also when the service is gone, and no other query', async () => {
+      const gone = await startNginx({ upstream: 'http://127.0.0.1:1', secret: SECRET, users: USERS });
+      const taskId = await create(alice);
+      const token = await mint(alice, { taskId });
+      const path = `/api/v1/tasks/${taskId}/events/stream`;
+      for (const accept of ['text/event-stream', '*/*']) {
+        const headers = { Accept: accept, Referer: `http://app.example/?token=${token}` };
+        await fetch(`${gone.url}${path}?token=${token}`, { headers }).then((answer) => answer.text());
+      }
+      const socket = offering(token);
+      await once(socket, 'open');
+      socket.terminate();
+      await alice.request('GET', '/api/v1/tasks?limit=13');
+      await fetch(`${nginx.url}${path}?token=${token}x`).then((answer) => answer.text());
+      for (const log of [gone.log(), nginx.log(), service.stdout()]) {
+        for (const one of tokens) expect(log).not.toContain(one.split('.')[2]);
+        expect(log).not.toMatch(/token=|limit=13/);
+      }
+      expect(nginx.log()).toMatch(/"GET \/api\/v1\/tasks HTTP\/1.1" 200 /);
+      expect(gone.log()).toContain(`"GET ${path} HTTP/1.1" `);
     });
   });
 
@@ -400,7 +493,8 @@ describe('nginx with the configuration of deploy/nginx', () => {
     it('limit bodies as the settings do', () => {
       // What the service adds for the fields of a form and its delimiters is more than one and less than two MiB.
       const uploads = standard('UPLOAD_MAX_TOTAL_BYTES') + 2 * MIB;
-      expect(numbers('client_max_body_size')).toEqual([standard('MAX_REQUEST_BODY_SIZE_BYTES'), uploads]);
+      const workerFile = standard('UPLOAD_MAX_FILE_BYTES') + MIB;
+      expect(numbers('client_max_body_size')).toEqual([standard('MAX_REQUEST_BODY_SIZE_BYTES'), uploads, workerFile]);
     });
 
     it('wait longer than the service is silent', async () => {

@@ -21,6 +21,7 @@ import { InlineWorker } from '../../src/execution/inline/inline-worker.js';
 import { Reaper } from '../../src/execution/reaper.js';
 import { WaitingClaims } from '../../src/execution/waiting-claims.js';
 import { createLogger } from '../../src/observability/log.js';
+import { RevocationWatch } from '../../src/follow-tokens/revocation-watch.js';
 import { LiveReplicas } from '../../src/replicas/live-replicas.js';
 import { UploadSweeper } from '../../src/uploads/upload-sweeper.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
@@ -42,7 +43,16 @@ function tableOf(head: string): string[][] {
 }
 
 /** What runs on its own, under the names of the page. */
-const RUNNERS = { LiveLog: InProcessLiveLog, Hub, LiveReplicas, Reaper, UploadSweeper, WaitingClaims, InlineWorker };
+const RUNNERS = {
+  LiveLog: InProcessLiveLog,
+  Hub,
+  LiveReplicas,
+  RevocationWatch,
+  Reaper,
+  UploadSweeper,
+  WaitingClaims,
+  InlineWorker,
+};
 
 describe('docs/architecture.md', () => {
   let test: TestDatabase;

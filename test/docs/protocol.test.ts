@@ -22,8 +22,11 @@ import {
 import { anyObject, integer, type JsonSchema, list, nullable, object, problemIn, text } from '#protocol/json-schema.js';
 import { QUERIES, REQUESTS } from '#protocol/requests.js';
 import { SCHEMAS } from '#protocol/snapshots.js';
+import { PollChangesDto, StreamChangesDto } from '../../src/streaming/changes/changes.dto.js';
 import { LongPollDto, StreamQueryDto } from '../../src/streaming/long-poll.dto.js';
 import * as worker from '../../src/execution/worker-api/worker.dto.js';
+import { MintFollowTokenDto } from '../../src/follow-tokens/mint-follow-token.dto.js';
+import { RevokeFollowTokensDto } from '../../src/follow-tokens/revoke-follow-tokens.dto.js';
 import { shapeOf } from '../../src/http/body-shape.js';
 import { RequestValidationError } from '../../src/errors.js';
 import { checkedBody } from '../../src/json/json-body.js';
@@ -61,7 +64,10 @@ describe('The table of requests', () => {
     ['CreateTask', CreateTaskDto],
     ['CancelTask', CancelTaskDto],
     ['SubmitAction', SubmitActionDto],
+    ['MintFollowToken', MintFollowTokenDto],
     ['ClaimTasks', worker.ClaimDto],
+    ['ExtendLeases', worker.ExtendLeasesDto],
+    ['AwaitSignals', worker.AwaitSignalsDto],
     ['ProveLease', worker.LeaseTokenDto],
     ['AppendEvents', worker.AppendEventsDto],
     ['FinishStep', worker.FinishStepDto],
@@ -96,8 +102,12 @@ describe('The table of requests', () => {
   it.each([
     ['readTask', ReadTaskDto],
     ['listTasks', ListTasksDto],
+    ['attachFile', worker.AttachFileDto],
+    ['pollChanges', PollChangesDto],
+    ['streamChanges', StreamChangesDto],
     ['pollEvents', LongPollDto],
     ['streamEvents', StreamQueryDto],
+    ['revokeTokens', RevokeFollowTokensDto],
   ] as const)('has the parameters of the query of %s', (name, dto) => {
     expect(Object.keys(QUERIES[name]).sort()).toEqual(Object.keys(shapeOf(dto)).sort());
   });

@@ -18,8 +18,8 @@ describe('examples/python-worker', () => {
   let worker: WorkerProcess;
 
   const env = () => ({ DATABASE_URL: database.appUrl, ...WORKER_ENV, LEASE_SECONDS: '3' });
-  const start = () => {
-    const variables = { PATH: process.env['PATH'], TASKBRIDGE_URL: service.url, WORKER_TOKEN };
+  const start = (more: Record<string, string> = {}) => {
+    const variables = { PATH: process.env['PATH'], TASKBRIDGE_URL: service.url, WORKER_TOKEN, ...more };
     return watched(spawn('python3', [program], { env: variables, stdio: ['ignore', 'pipe', 'pipe'] }));
   };
   const created = async (input: object, taskType = 'python.count') => {
@@ -80,6 +80,15 @@ describe('examples/python-worker', () => {
     ]);
   });
 
+  it('attaches a file in a step', async () => {
+    const body = { clientRequestId: uniqueId(), taskType: 'python.table', input: { rows: 20_000 } };
+    const { taskId } = (await client.create(body)).body;
+    const { result } = (await ended(taskId)).at(-1)?.payload as { result: { attachmentId: string } };
+    const path = `/api/v1/tasks/${taskId}/attachments/${result.attachmentId}`;
+    const { text, headers } = await client.request('GET', path);
+    expect([text.split('\n').length, headers.get('content-type')]).toEqual([20_001, 'text/csv']);
+  });
+
   it('loses no digit of an integer on the way', async () => {
     const input = '{"id":9007199254740993,"ids":[9223372036854775807,-9007199254740993],"tenth":0.1}';
     const { body } = await client.request<{ taskId: string }>('POST', '/api/v1/tasks', {
@@ -100,6 +109,26 @@ describe('examples/python-worker', () => {
     await saysSomething(taskId);
     await client.cancel(taskId, { reason: 'enough' });
     expect((await ended(taskId)).at(-1)).toMatchObject({ type: 'TASK_CANCELLED', payload: { reason: 'enough' } });
+  });
+
+  it('hears of a cancellation while its lease is long and its handler silent', async () => {
+    worker.kill('SIGKILL');
+    await worker.exited;
+    worker = start({ LEASE_SECONDS: '600' });
+    const taskId = await created({ to: 1, everyMs: 600_000 });
+    await eventually('it is leased', async () => (await logOf(taskId)).length > 0);
+    await client.cancel(taskId, { reason: 'enough' });
+    const events = await ended(taskId);
+    // The service itself would say that it forced the end.
+    expect(events.at(-1)).toMatchObject({ type: 'TASK_CANCELLED', payload: { reason: 'enough' } });
+    expect(events.at(-1)?.payload['message']).toBeUndefined();
+  });
+
+  it('writes from several threads, each event once', async () => {
+    const events = await ended(await created({ pages: 12, everyMs: 1 }, 'python.read'));
+    const messages = events.flatMap(({ payload }) => payload['message'] ?? []);
+    expect([...messages].sort()).toEqual(Array.from({ length: 12 }, (_, i) => `page ${i + 1} is read`).sort());
+    expect(events.at(-1)?.payload).toEqual({ result: { pages: 12 } });
   });
 
   it('fails an attempt that raises, and tells clients nothing of why', async () => {

@@ -96,7 +96,17 @@ describe('docs/workers.md', () => {
   });
 
   it('shows every call of the protocol', () => {
-    const calls = ['leases', 'events', 'heartbeat', 'suspend', 'complete', 'fail', 'cancelled', 'release'];
+    const calls = [
+      'leases',
+      'events',
+      'heartbeat',
+      'suspend',
+      'complete',
+      'fail',
+      'cancelled',
+      'release',
+      'attachments',
+    ];
     const commands = steps.map(({ command }) => command).join('');
     expect(calls.filter((call) => !new RegExp(`(worker |/)${call}\\b`).test(commands))).toEqual([]);
   });

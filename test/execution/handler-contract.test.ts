@@ -12,7 +12,7 @@ import { startWorker, WORKER_ENV, type WorkerProcess } from '../support/worker.j
 // JSON, are in packages/worker/test/handlers.mjs.
 
 const HOST_MODULE = new URL('../../packages/worker/test/host-module.mjs', import.meta.url).pathname;
-const SETTINGS = { LEASE_SECONDS: '5', CANCEL_GRACE_SECONDS: '20' };
+const SETTINGS = { LEASE_SECONDS: '5', CANCEL_GRACE_SECONDS: '20', UPLOAD_MAX_FILE_BYTES: '200000' };
 
 type Payload = Readonly<Record<string, unknown>>;
 type Told = readonly [type: string, payload: Payload];
@@ -311,6 +311,65 @@ describe.each<[string, Place]>([
       expect(attempt).toBe(1);
     },
   );
+
+  it('attaches files, which its owner downloads and its later runs find', async () => {
+    let owner = place.client();
+    const outcome = await outcomeOf('both.files', {}, (taskId, client) => {
+      owner = client;
+      return answer(client, taskId, '1', 'yes');
+    });
+    expect(outcome).toMatchObject({ status: 'COMPLETED', attempt: 2 });
+    const { made, kept, last, texts } = outcome.result as Record<'made' | 'kept' | 'last', Payload> & {
+      texts: readonly unknown[];
+    };
+    const draft = [1, 2, 3].map((n) => `${n},${'x'.repeat(40_000)}\n`).join('');
+    expect(kept).toEqual({
+      attachmentId: expect.any(String),
+      filename: 'draft.csv',
+      contentType: 'text/csv',
+      sizeBytes: draft.length,
+      sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
+      source: 'worker',
+    });
+    // What came before the step is that of the first attempt, whatever the later ones would have attached.
+    expect(texts).toEqual([
+      ['plan.txt', 'worker', 'plan of attempt 1'],
+      ['draft.csv', 'worker', draft],
+      ['last', 'worker', '\u0001\u0002\u0003'],
+    ]);
+    expect([made['contentType'], last['contentType']]).toEqual(['text/plain', 'application/octet-stream']);
+    const path = `/api/v1/tasks/${outcome.taskId}/attachments/${String(kept['attachmentId'])}`;
+    expect((await owner.request('GET', path)).text).toBe(draft);
+  });
+
+  it.each<[string, object, unknown]>([
+    [
+      'as large as may be',
+      { name: 'a', length: 200_000 },
+      { sizeBytes: 200_000, contentType: 'application/octet-stream' },
+    ],
+    ['without a type', { name: 'a.txt', length: 3 }, { sizeBytes: 3, contentType: 'text/plain' }],
+    ['of no bytes', { name: 'a', length: 0, type: 'text/csv' }, { sizeBytes: 0, contentType: 'text/csv' }],
+  ])('attaches a file %s', async (_what, input, result) => {
+    expect(await outcomeOf('both.attach', input)).toMatchObject({ status: 'COMPLETED', result });
+  });
+
+  it.each<[string, string, object, string]>([
+    ['too large', 'both.attach', { name: 'a', length: 200_001 }, 'The file is too large'],
+    ['too large, and does not listen', 'both.attach-careless', { length: 200_001 }, 'The file is too large'],
+    ['with a path', 'both.attach', { name: '../a', length: 1 }, 'The name of a file must be a plain base name.'],
+    [
+      'that is no image',
+      'both.attach',
+      { name: 'a', length: 9, type: 'image/png' },
+      'The bytes of a file are not of its declared type.',
+    ],
+  ])('that attaches a file %s fails its task once, and is reported', async (_what, taskType, input, why) => {
+    const { events, attempt, taskId } = await outcomeOf(taskType, input);
+    const message = expect.stringContaining(`A file was refused. ${why}`);
+    expect([events, attempt]).toEqual([[STARTED, failed('ATTACHMENT_REFUSED', message)], 1]);
+    await place.expectReports(taskId, 'call_refused');
+  });
 
   it('with steps finishes each of them once, in order', async () => {
     const { events, output, result } = await outcomeOf('both.steps', { count: 3 });

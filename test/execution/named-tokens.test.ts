@@ -141,6 +141,40 @@ describe('A named worker token', () => {
     expect((await as('acme').complete(lease)).status).toBe(200);
   });
 
+  it('extends leases within its reach alone, of many in one call', async () => {
+    await created(types.a, 'acme');
+    await created(types.b, 'acme');
+    const [a, b] = await claimed('all', [types.a, types.b]);
+    if (!a || !b) throw new Error('two leases were expected');
+    const extended = async (name: string) =>
+      (await as(name).heartbeats([a, b])).body.leases.map(({ code }) => code ?? 'extended');
+    const lost = 'LEASE_LOST';
+    expect(await extended('all')).toEqual(['extended', 'extended']);
+    expect(await extended('acme')).toEqual(['extended', 'extended']);
+    expect(await extended(a.taskType === types.a ? 'a-of-acme' : 'acme')).toEqual(['extended', lost]);
+    expect(await extended('none')).toEqual([lost, lost]);
+    for (const lease of [a, b]) await as('all').complete(lease);
+  });
+
+  it('gets signals of workers of its own name alone, and is registered by it', async () => {
+    const taskType = uniqueId('type');
+    const taskId = await created(taskType);
+    const [lease] = await claimed('all', [taskType]);
+    const proof = { 'X-Auth-Proxy-Secret': PROOF };
+    expect((await client.post(`/api/v1/tasks/${taskId}/cancel`, {}, proof)).status).toBe(202);
+    const seenBy = async (name: string) => (await as(name).signals()).body.signals.map((signal) => signal.taskId);
+    expect([await seenBy('all'), await seenBy('none')]).toEqual([[taskId], []]);
+    if (lease) await as('all').cancelled(lease);
+    await eventually('the worker is registered', () =>
+      connected(database.superuserUrl, async (db) => {
+        const sql = 'SELECT principal_id, worker_id FROM taskbridge.proj_workers WHERE $1 = ANY (task_types)';
+        const { rows } = await db.query<Record<string, string>>(sql, [taskType]);
+        if (rows.length > 0) expect(rows).toEqual([{ principal_id: 'worker:all host-1', worker_id: 'all host-1' }]);
+        return rows.length > 0;
+      }),
+    );
+  });
+
   it('is named in the access log and in the rows of its worker, and never shown', async () => {
     const taskType = uniqueId('type');
     const taskId = await created(taskType);

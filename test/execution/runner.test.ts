@@ -1,12 +1,16 @@
+import { readdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from '@jest/globals';
 import { Attempt, type LeasedTask } from '#handler/attempt.js';
 import type { HandlerEvent } from '#handler/events.js';
 import { LeaseLost, Refused, Unavailable } from '#handler/holder-errors.js';
-import type { Ending, FinishedStep, LeaseHolder, StoredResult } from '#handler/lease-holder.js';
+import type { Ending, FileToAttach, FinishedStep, LeaseHolder, StoredResult } from '#handler/lease-holder.js';
 import { MAX_BUFFERED_BYTES } from '#handler/limits.js';
 import type { Question } from '#handler/question.js';
-import { type TaskContext, TaskFailure, type TaskHandler } from '#handler/task-handler.js';
+import { type Attachment, type TaskContext, TaskFailure, type TaskHandler } from '#handler/task-handler.js';
 
 const TASK: LeasedTask = {
   taskId: 'a-task',
@@ -74,6 +78,15 @@ class Ledger implements LeaseHolder {
     this.endings.push(ending);
   }
 
+  async attach({ filename, mediaType = 'text/plain', open }: FileToAttach): Promise<Attachment> {
+    const fault = this.faults.shift();
+    const bytes = await text(open());
+    this.sent.push({ batchSeq: 0, said: [`${filename}: ${bytes}`] });
+    if (fault !== undefined) throw fault;
+    const sizeBytes = Buffer.byteLength(bytes);
+    return { attachmentId: bytes, filename, contentType: mediaType, sizeBytes, sha256: '', source: 'worker' };
+  }
+
   readAttachment(): Promise<never> {
     return Promise.reject(new Error('there is none'));
   }
@@ -82,6 +95,12 @@ class Ledger implements LeaseHolder {
     for (let n = 0; n < count; n += 1) await turn();
   }
 }
+
+const codeOf = (promise: Promise<unknown>) =>
+  promise.then(
+    () => 'done',
+    (error: { code?: string; message: string }) => error.code ?? error.message,
+  );
 
 async function run(handler: TaskHandler, ledger = new Ledger(), steps?: readonly FinishedStep[]): Promise<Ledger> {
   await new Attempt(ledger, () => undefined).run(handler, { ...TASK, ...(steps && { steps }) });
@@ -233,11 +252,6 @@ describe('The runner', () => {
 
 describe('A step', () => {
   const saidIn = ({ sent }: Ledger) => sent.map(({ said }) => said);
-  const codeOf = (promise: Promise<unknown>) =>
-    promise.then(
-      () => 'done',
-      (error: { code?: string; message: string }) => error.code ?? error.message,
-    );
   const stored = (...keys: readonly string[]): FinishedStep[] =>
     keys.map((key) => ({ key, resultJson: `"old ${key}"` }));
 
@@ -489,5 +503,110 @@ describe('A step', () => {
     });
     expect(saidIn(ledger).flat().join('')).toBe('ab');
     expect(ledger.endings).toEqual([{ kind: 'complete', resultJson: '"1970-01-01T00:00:00.000Z"' }]);
+  });
+});
+
+describe('A file that a handler attaches', () => {
+  const filesOf = ({ sent }: Ledger) => sent.flatMap(({ said }) => said);
+  const temporary = async () => (await readdir(tmpdir())).filter((name) => name.startsWith('taskbridge-'));
+
+  it.each<[string, () => Parameters<TaskContext['attach']>[1], string]>([
+    ['text', () => 'ä', 'ä'],
+    ['bytes', () => new Uint8Array([97, 98]), 'ab'],
+    ['a view of bytes', () => Buffer.from('xabx').subarray(1, 3), 'ab'],
+    ['a Blob', () => new Blob(['a', 'b']), 'ab'],
+    ['a stream of Node', () => Readable.from(['a', Buffer.from('b')]), 'ab'],
+    ['a stream of the web', () => new Blob(['ab']).stream() as never, 'ab'],
+    [
+      'a generator',
+      async function* () {
+        yield 'a';
+        yield Buffer.from('b');
+      },
+      'ab',
+    ],
+    ['nothing', () => '', ''],
+  ])('may be %s, and comes again when the call gets no answer', async (_what, bytes, content) => {
+    const before = await temporary();
+    const ledger = new Ledger();
+    ledger.faults.push(new Unavailable('away'));
+    await run(async (_, { attach }) => (await attach('a.txt', bytes())).attachmentId, ledger);
+    expect(filesOf(ledger)).toEqual([`a.txt: ${content}`, `a.txt: ${content}`]);
+    expect(ledger.endings).toEqual([{ kind: 'complete', resultJson: JSON.stringify(content) }]);
+    expect((await temporary()).filter((name) => !before.includes(name))).toEqual([]);
+  });
+
+  it('is what it was when it was attached, and the attempt ends behind it', async () => {
+    const ledger = await run((_, { attach }) => {
+      const bytes = new Uint8Array([97]);
+      void attach('a.txt', bytes);
+      bytes[0] = 98;
+      void attach('Cafe\u0301', Readable.from(['c']));
+      return 'done';
+    });
+    expect(filesOf(ledger)).toEqual(['a.txt: a', 'Caf\u00e9: c']);
+    expect(ledger.endings).toEqual([{ kind: 'complete', resultJson: '"done"' }]);
+  });
+
+  it.each<[string, (context: TaskContext) => Promise<unknown>]>([
+    ['no name', ({ attach }) => attach('', 'x')],
+    ['half a character in its name', ({ attach }) => attach('\ud83e', 'x')],
+    ['a type that is none', ({ attach }) => attach('a', 'x', { mediaType: 'text/plain\r\nX-Evil: 1' })],
+    ['no bytes', ({ attach }) => attach('a', undefined as never)],
+    ['a number', ({ attach }) => attach('a', 1 as never)],
+  ])('with %s is refused, for good where the handler lets that out', async (_what, attach) => {
+    expect((await run(async (_, context) => codeOf(attach(context)))).endings).toEqual([
+      { kind: 'complete', resultJson: '"ATTACHMENT_REFUSED"' },
+    ]);
+    const { endings } = await run((_, context) => void attach(context));
+    expect(endings).toEqual([expect.objectContaining({ code: 'ATTACHMENT_REFUSED', retryable: false })]);
+  });
+
+  it('that the service refuses fails the task for good, and a stream that fails is the handler’s own error', async () => {
+    const ledger = new Ledger();
+    ledger.faults.push(new Refused('UPLOAD_FORBIDDEN', 'The quota is used up.'));
+    await run((_, { attach }) => attach('a', 'x'), ledger);
+    const message = 'A file was refused. The quota is used up.';
+    expect(ledger.endings).toEqual([{ kind: 'fail', code: 'ATTACHMENT_REFUSED', message, retryable: false }]);
+    const failing = async function* () {
+      yield 'a';
+      throw new TaskFailure('SOURCE', 'It broke.', { retryable: true });
+    };
+    const { endings } = await run((_, { attach }) => attach('a', failing()));
+    expect(endings).toEqual([{ kind: 'fail', code: 'SOURCE', message: 'It broke.', retryable: true }]);
+  });
+
+  it('is the stored one in a later run, until the last finished step has returned', async () => {
+    const stored: Attachment = {
+      attachmentId: 'before',
+      filename: 'a.txt',
+      contentType: 'text/plain',
+      sizeBytes: 1,
+      sha256: '',
+      source: 'worker',
+    };
+    const ledger = new Ledger();
+    const finished = [{ key: 'load', resultJson: '1' }];
+    const handler: TaskHandler = async (_, { attach, step }) => {
+      const ids = [(await attach('a.txt', 'again')).attachmentId, (await attach('new.txt', 'new')).attachmentId];
+      await step('load', () => 2);
+      ids.push((await attach('a.txt', 'later')).attachmentId);
+      return ids;
+    };
+    const created = { ...stored, source: undefined, filename: 'new.txt' } as unknown as Attachment;
+    const task = { ...TASK, steps: finished, attachments: [stored, created] };
+    await new Attempt(ledger, () => undefined).run(handler, task);
+    expect(filesOf(ledger)).toEqual(['new.txt: new', 'a.txt: later']);
+    expect(ledger.endings).toEqual([{ kind: 'complete', resultJson: '["before","new","later"]' }]);
+  });
+
+  it('may be attached in steps side by side', async () => {
+    const { endings } = await run(
+      async (_, { attach, step }) =>
+        Promise.all(['a', 'b'].map((name) => step(name, async () => (await attach(name, name)).attachmentId))),
+      new Ledger(),
+      [],
+    );
+    expect(endings).toEqual([{ kind: 'complete', resultJson: '["a","b"]' }]);
   });
 });

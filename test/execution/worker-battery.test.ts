@@ -452,7 +452,7 @@ describe('A crash at any database round trip', () => {
         await completed(leases[0] as Lease);
       },
     });
-    expect(trips).toBeGreaterThanOrEqual(3);
+    expect(trips).toBeGreaterThanOrEqual(1);
   }, 120_000);
 
   it('of a batch stores it once', async () => {

@@ -321,6 +321,13 @@ describe('A claim', () => {
          FROM generate_series(1, 1000) AS n`,
         [uniqueId('crowd'), taskType],
       );
+      await eventually('they have their places', async () => {
+        const { rows } = await superuser.query<{ n: number }>(
+          'SELECT count(*)::int AS n FROM taskbridge.proj_tasks WHERE task_type = $1 AND vtime IS NULL',
+          [taskType],
+        );
+        return rows[0]?.n === 0;
+      });
       return { taskType, single: await created(taskType) };
     };
 

@@ -28,7 +28,7 @@ beforeAll(async () => {
     arrived.resolve();
     next();
   });
-  app.use(jsonEdge({ maxBytes: MAX_BYTES, allowMultipart: (req) => req.url === '/uploads' }));
+  app.use(jsonEdge({ maxBytes: MAX_BYTES, leavesBody: (req) => req.url === '/uploads' }));
   app.use((req: Request, res: Response) => {
     arrivals.push(`${req.method} ${req.url}`);
     res.json({ body: req.body ?? 'none', unread: !req.readableEnded });

@@ -224,8 +224,8 @@ export const MUTANTS: readonly Mutant[] = [
     changes: [
       {
         file: 'src/tasks/read-task.ts',
-        from: 'const head = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;',
-        to: 'const head = isTaskId(taskId) ? await readTaskView(this.database, taskId) : undefined;',
+        from: "      await demandTask(this.database, this.ownership, 'mayRead', auth, taskId);\n",
+        to: "      await readTaskView(this.database, taskId, 1).catch(() => undefined);\n      await demandTask(this.database, this.ownership, 'mayRead', auth, taskId);\n",
       },
     ],
     caughtBy: { file: 'test/auth/foreign-tasks.test.ts', tests: 'A stranger who names a task .read. costs the same' },
@@ -289,6 +289,61 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
     caughtBy: { file: 'test/tasks/append-statement.test.ts', tests: 'stores the result of a step with its event' },
+  },
+  {
+    name: 'an event that its key stores again',
+    changes: [
+      {
+        file: 'src/tasks/store/append-batch.ts',
+        from: 'WHERE e.task_id = t.task_id AND k.attempt = t.attempt)',
+        to: 'WHERE false)',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/append-statement.test.ts', tests: 'stores what decide stores' },
+  },
+  {
+    name: 'a key that goes on naming what is void',
+    changes: [
+      {
+        file: 'src/tasks/store/event-keys.ts',
+        from: 'v.since < n.event_id AND n.event_id < v.event_id',
+        to: 'false',
+      },
+    ],
+    caughtBy: { file: 'test/execution/worker-additions.test.ts', tests: 'stores anew what an answer made void' },
+  },
+  {
+    name: 'a lease that is renewed by the setting alone',
+    changes: [
+      {
+        file: 'src/tasks/store/renew-leases.ts',
+        from: 'held.map((h) => leaseSecondsOf(h.leaseToken) ?? leaseSeconds)',
+        to: 'held.map(() => leaseSeconds)',
+      },
+    ],
+    caughtBy: { file: 'test/execution/worker-additions.test.ts', tests: 'gets leases of that length' },
+  },
+  {
+    name: 'heartbeats for tasks that the token does not cover',
+    changes: [
+      {
+        file: 'src/tasks/store/renew-leases.ts',
+        from: '($4::text[] IS NULL OR t.task_type = ANY ($4)) AND',
+        to: '$4::text[] IS NOT DISTINCT FROM $4 AND',
+      },
+    ],
+    caughtBy: { file: 'test/execution/named-tokens.test.ts', tests: 'extends leases within its reach alone' },
+  },
+  {
+    name: 'a cancellation that the worker hears of by the query alone',
+    changes: [
+      {
+        file: 'src/execution/worker-signals.ts',
+        from: "    this.liveLog.hint('worker', workerId);\n",
+        to: '    void workerId;\n',
+      },
+    ],
+    caughtBy: { file: 'test/execution/worker-signals.test.ts', tests: 'learns at once of a cancellation' },
   },
   {
     name: 'a new try of a step that may void what is finished',
@@ -361,5 +416,134 @@ export const MUTANTS: readonly Mutant[] = [
       file: 'test/execution/handler-contract.test.ts',
       tests: 'is refused fails for good when it does not listen',
     },
+  },
+  {
+    name: 'an owner’s new tasks in one place',
+    changes: [
+      {
+        file: 'src/tasks/store/places.ts',
+        from: 'ELSE next - 1 + row_number() OVER (',
+        to: 'ELSE next + 0 * row_number() OVER (',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/queue.test.ts', tests: 'get equal shares' },
+  },
+  {
+    name: 'a new task in front of its owner’s others',
+    changes: [
+      {
+        file: 'src/tasks/store/insert-task.ts',
+        from: '`greatest(${earliest} + ${OFFSET}, ${lastPlaceOf(owner, PRIORITY)} + 1)`',
+        to: '`greatest(${earliest} + ${OFFSET}, 0 * ${lastPlaceOf(owner, PRIORITY)})`',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/queue.test.ts', tests: 'differ by two tasks' },
+  },
+  {
+    name: 'a claim of a row that is held in another way, too',
+    changes: [
+      {
+        file: 'src/tasks/store/claim-batch.ts',
+        from: 'AND t.lease_token IS NULL AND t.suspend_id',
+        to: 'AND t.suspend_id',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/claim-statement.test.ts', tests: 'exactly the tasks that wait' },
+  },
+  {
+    name: 'an end under the token of the row',
+    changes: [
+      {
+        file: 'src/tasks/end-attempt.ts',
+        from: '      ({ earlier, request }) => {\n',
+        to: "      ({ earlier, request: { ...request }, task: { run } }) => {\n        if (run.state === 'leased') request.ending = { ...request.ending, token: run.token };\n",
+      },
+    ],
+    caughtBy: { file: 'test/tasks/queue.test.ts', tests: 'judged each by itself' },
+  },
+  {
+    name: 'a file of a worker that is attached after its lease',
+    changes: [
+      {
+        file: 'src/tasks/store/renew-leases.ts',
+        from: `    WHERE \${HELD}
+    RETURNING`,
+        to: `    WHERE t.task_id = $1 AND $2::text IS NOT NULL
+    RETURNING`,
+      },
+    ],
+    caughtBy: { file: 'test/uploads/worker-files.test.ts', tests: 'is not attached when the lease is lost' },
+  },
+  {
+    name: 'bytes of a worker that nobody discards',
+    changes: [
+      { file: 'src/tasks/attach-file.ts', from: '        await this.discard.execute([attachmentId]);\n', to: '' },
+    ],
+    caughtBy: { file: 'test/uploads/worker-files.test.ts', tests: 'is the same file when the same bytes come again' },
+  },
+  {
+    name: 'a run again that attaches before its last finished step',
+    changes: [{ file: 'packages/handler/src/attempt.ts', from: 'if (isSilent && stored) return stored;', to: '' }],
+    caughtBy: { file: 'test/execution/runner.test.ts', tests: 'is the stored one in a later run' },
+  },
+  {
+    name: 'a follow token whose signature does not matter',
+    changes: [
+      {
+        file: 'src/auth/follow-token-text.ts',
+        from: '  if (!matches.includes(true)) return undefined;\n',
+        to: '  if (matches.length === 0) return undefined;\n',
+      },
+    ],
+    caughtBy: { file: 'test/auth/follow-tokens.test.ts', tests: 'with any character changed' },
+  },
+  {
+    name: 'a follow token of one task that opens all of its owner',
+    changes: [
+      {
+        file: 'src/ownership/owner-policy.ts',
+        from: 'return taskId === undefined ? owns(auth, task) : taskId === task.taskId;',
+        to: 'return owns(auth, task) || taskId === task.taskId;',
+      },
+    ],
+    caughtBy: { file: 'test/auth/authorisation.test.ts', tests: 'what the matrix says from' },
+  },
+  {
+    name: 'a route that takes follow tokens and does not say so',
+    changes: [
+      {
+        file: 'src/auth/authentication.guard.ts',
+        from: "  if (!demand) throw new AccessDenied('A follow token does not open this.');\n",
+        to: '  if (!demand) return;\n',
+      },
+    ],
+    caughtBy: { file: 'test/auth/authorisation.test.ts', tests: 'what the matrix says from' },
+  },
+  {
+    name: 'a follow token beside the session of another principal',
+    changes: [
+      {
+        file: 'src/auth/callers.ts',
+        from: 'if (other && isNamed(other) && !isSamePrincipal(other, auth))',
+        to: 'if (other && isReserved(other.subject))',
+      },
+    ],
+    caughtBy: { file: 'test/auth/follow-tokens.test.ts', tests: 'beside the proof of another principal' },
+  },
+  {
+    name: 'a revocation that only its own replica honours',
+    changes: [
+      {
+        file: 'src/follow-tokens/revocation-watch.ts',
+        from: '      this.followTokens.learn(marks);\n',
+        to: '',
+      },
+    ],
+    caughtBy: { file: 'test/auth/follow-tokens.test.ts', tests: 'is honoured by every replica' },
+  },
+  {
+    name: 'credentials that end a quarter of a second late',
+    changes: [{ file: 'src/streaming/feed.ts', from: '        writer.judgeCredential();\n', to: '' }],
+    caughtBy: { file: 'test/streaming/credentials-that-end.test.ts', tests: 'nothing is read after that moment' },
   },
 ];

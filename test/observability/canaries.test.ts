@@ -23,6 +23,7 @@ function canary(what: string): string {
 const SECRETS = {
   AUTH_PROXY_SECRET: canary('AUTH_PROXY_SECRET'),
   WORKER_TOKENS: canary('WORKER_TOKENS'),
+  FOLLOW_TOKEN_KEYS: canary('FOLLOW_TOKEN_KEYS'),
   AWS_ACCESS_KEY_ID: canary('AWS_ACCESS_KEY_ID'),
   AWS_SECRET_ACCESS_KEY: canary('AWS_SECRET_ACCESS_KEY'),
 };
@@ -146,6 +147,50 @@ describe('What the service writes', () => {
     await upload(taskType);
     const last: Lease = await worker.lease(taskType);
     await worker.fail(last, { retryable: false, code: 'BROKEN', message: canary('failure of a worker') });
+    await everyUseOfTokens();
+  }
+
+  /** Good, bad and ended follow tokens, in every place where one may be and in some where none may. */
+  async function everyUseOfTokens(): Promise<void> {
+    const taskId = await create('demo.echo', { text: canary('input of a followed task') });
+    const mint = async (what: string, body: object) => {
+      const { token } = await call('POST', '/api/v1/follow-tokens', { may: ['read', 'cancel'], ...body });
+      // Its parts are as secret as the whole.
+      const [, claims = '', signature = ''] = String(token).split('.');
+      canaries.set(`claims of ${what}`, claims);
+      canaries.set(`signature of ${what}`, signature);
+      return String(token);
+    };
+    const token = await mint('a follow token', { taskId });
+    const bad = `${token.slice(0, -40)}${canary('end of a bad token').slice(0, 40)}`;
+    const revoked = await mint('a revoked token', { owner: true });
+    await call('DELETE', '/api/v1/follow-tokens?owner=true');
+    const stream = `/api/v1/tasks/${taskId}/events/stream`;
+    for (const one of [await mint('a second token', { taskId }), bad, revoked]) {
+      const bearer = { Authorization: `Bearer ${one}` };
+      const holder = (path: string, method = 'GET') =>
+        fetch(service.url + path, { method, headers: bearer, redirect: 'manual' }).then((answer) => answer.text());
+      await holder(`/api/v1/tasks/${taskId}`);
+      await holder(`/api/v1/tasks/${taskId}/cancel`, 'POST');
+      await holder('/api/v1/tasks', 'POST');
+      await holder('/worker/v1');
+      await holder('/nowhere');
+      for (const path of [stream, '/api/v1/tasks', '/nowhere', '/health', '/api/v1/tasks/%zz']) {
+        const said = await fetch(`${service.url}${path}?token=${one}`).then((answer) => answer.text());
+        if (path !== stream) answers.push(said);
+      }
+      for (const mode of ['taskbridge.v1', 'taskbridge.multiplex.v1']) {
+        const address = `${service.url.replace('http', 'ws')}/api/v1/tasks/ws?token=${one}`;
+        const socket = new WebSocket(address, [mode, `taskbridge.token.${one}`]);
+        const reader = recordWebSocket(socket);
+        socket.on('open', () => {
+          socket.send(JSON.stringify({ action: 'authenticate', token: one }));
+          socket.send(JSON.stringify({ action: 'subscribe', taskId, lastEventId: one }));
+          socket.send(JSON.stringify({ action: one }));
+        });
+        await reader.ended;
+      }
+    }
   }
 
   async function everyRefusal(): Promise<void> {

@@ -212,6 +212,79 @@ describe('A worker', () => {
     expect(types(await ended(taskId))).toEqual(['TASK_STARTED', 'TASK_MESSAGE', 'TASK_COMPLETED']);
   });
 
+  describe('where the service has the additions', () => {
+    /** Counts the calls of a worker by the last part of their path. A replica of another release refuses those that `refuses` names. */
+    async function counted(refuses: Readonly<Record<string, Fault>> = {}) {
+      const calls: Record<string, number> = {};
+      const network = await faultyHttp(service.url, (path) => {
+        const name = path.split('/').at(-1) ?? '';
+        calls[name] = (calls[name] ?? 0) + 1;
+        return refuses[name] ?? 'pass';
+      });
+      return { calls, network };
+    }
+
+    it('extends all of its leases with one call', async () => {
+      const { calls, network } = await counted();
+      work({ url: network.url, concurrency: 5 });
+      const input = { ms: 2_500 * LEASE_SECONDS };
+      const ids = await Promise.all(Array.from({ length: 5 }, () => created('both.sleep', input)));
+      for (const taskId of ids)
+        expect(types(await ended(taskId))).toEqual(['TASK_STARTED', 'TASK_MESSAGE', 'TASK_COMPLETED']);
+      await network.close();
+      expect(calls['heartbeat']).toBeUndefined();
+      // Each of five leases would need six or more by itself.
+      expect(calls['heartbeats']).toBeGreaterThan(4);
+      expect(calls['heartbeats']).toBeLessThan(20);
+    });
+
+    it('hears of a cancellation between two heartbeats', async () => {
+      const { calls, network } = await counted();
+      const worker = work({ url: network.url, leaseSeconds: 300 });
+      const taskId = await created('both.sleep');
+      await seen(taskId, 'TASK_MESSAGE');
+      await client.cancel(taskId, { reason: 'enough' });
+      const events = await ended(taskId);
+      expect(events.at(-1)).toMatchObject({ type: 'TASK_CANCELLED', payload: { reason: 'enough' } });
+      expect(worker.stdout()).toContain('stopped cancelled');
+      await kill(worker);
+      await network.close();
+      expect([calls['heartbeat'], calls['heartbeats']]).toEqual([undefined, undefined]);
+    });
+
+    it('says which program it is, and what it knows', async () => {
+      const worker = work({ version: '1.4.2', workerId: uniqueId('worker') });
+      await ended(await created('both.nothing'));
+      const row = await eventually('it is registered', () =>
+        connected(database.superuserUrl, async (db) => {
+          const sql = `SELECT version, features FROM taskbridge.proj_workers WHERE 'both.nothing' = ANY (task_types)
+            AND version IS NOT NULL`;
+          return (await db.query<object>(sql)).rows[0];
+        }),
+      );
+      expect(row).toEqual({ version: '1.4.2', features: ['heartbeats', 'leaseSeconds', 'signals', 'steps'] });
+      expect(worker.stderr()).toBe('');
+    });
+
+    it.each<Fault>(['404', '422'])(
+      'and a replica refuses them with %s, goes on with the calls of before',
+      async (fault) => {
+        const { calls, network } = await counted({ heartbeats: fault, signals: fault });
+        const worker = work({ url: network.url, concurrency: 2 });
+        const slept = await created('both.sleep', { ms: 2_500 * LEASE_SECONDS });
+        const cancelled = await created('both.sleep');
+        await seen(cancelled, 'TASK_MESSAGE');
+        await client.cancel(cancelled, { reason: 'enough' });
+        expect((await ended(cancelled)).at(-1)?.type).toBe('TASK_CANCELLED');
+        expect(types(await ended(slept))).toEqual(['TASK_STARTED', 'TASK_MESSAGE', 'TASK_COMPLETED']);
+        expect(worker.stdout()).toContain('stopped cancelled');
+        await kill(worker);
+        await network.close();
+        expect(Math.min(calls['heartbeat'] ?? 0, calls['signals'] ?? 0)).toBeGreaterThan(0);
+      },
+    );
+  });
+
   it('takes as many tasks as it has free slots, and the next when one is free', async () => {
     const worker = work({ concurrency: 2 });
     const ids = await Promise.all(Array.from({ length: 4 }, () => created('both.sleep', { ms: 1_500 })));

@@ -39,7 +39,8 @@ describe('/asyncapi.json', () => {
 
   beforeAll(async () => {
     database = await createTestDatabase();
-    const env = { DATABASE_URL: database.appUrl, HEARTBEAT_SECONDS: '1', ...WITH_WORKERS };
+    const keys = { FOLLOW_TOKEN_KEYS: '0123456789abcdef0123456789abcdef' };
+    const env = { DATABASE_URL: database.appUrl, HEARTBEAT_SECONDS: '1', ...keys, ...WITH_WORKERS };
     const service = await startService(env);
     document = (await (await fetch(`${service.url}/asyncapi.json`)).json()) as AsyncApi;
     await record(service);
@@ -173,6 +174,16 @@ async function record(service: Service): Promise<void> {
   const hasHeartbeat = ({ frames }: Reader) => frames.some((frame) => frame.includes('HEARTBEAT'));
   await Promise.all(quiet.map((reader) => reader.waitFor(hasHeartbeat)));
   await multiplexed.frame(({ type }) => type === 'HEARTBEAT');
+  // What ends in less than a minute is about to end.
+  const mint = async (seconds: number) =>
+    (await client.post<{ token: string }>('/api/v1/follow-tokens', { owner: true, may: ['read'], seconds })).body.token;
+  const byToken = await MultiplexClient.open(service.url, { Authorization: `Bearer ${await mint(30)}` });
+  await byToken.frame(({ type }) => type === 'AUTH_EXPIRING');
+  const renewal = { action: 'authenticate', token: await mint(900) };
+  byToken.send(renewal);
+  await byToken.frame(({ type }) => type === 'AUTHENTICATED');
+  recorded.tasks.push(renewal, ...byToken.frames.map(({ raw }) => JSON.parse(raw) as unknown));
+  byToken.leave();
   const left = await RemoteTask.begin(client);
   send({ action: 'subscribe', taskId: left.taskId });
   send({ action: 'unsubscribe', taskId: left.taskId });

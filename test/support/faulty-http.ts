@@ -4,9 +4,9 @@ import type { AddressInfo } from 'node:net';
 
 /**
  * What happens to one request: `pass`; `lose` it before the service sees it, or the `answer` after; or a proxy on the way
- * answers: 503, 429, or 502 with a page.
+ * answers: 503, 429, or 502 with a page; or a replica of another release refuses it with 404 or 422.
  */
-export type Fault = 'pass' | 'lose' | 'lose_answer' | '503' | '429' | '502';
+export type Fault = 'pass' | 'lose' | 'lose_answer' | '503' | '429' | '502' | '404' | '422';
 
 export interface FaultyHttp {
   readonly url: string;
@@ -39,6 +39,10 @@ async function relay(target: string, fault: Fault, req: IncomingMessage, res: Se
   if (fault === '503' || fault === '429') {
     res.writeHead(Number(fault), { 'Content-Type': 'application/json' });
     return void res.end('{"code":"SERVICE_UNAVAILABLE","message":"later"}');
+  }
+  if (fault === '404' || fault === '422') {
+    res.writeHead(Number(fault), { 'Content-Type': 'application/json' });
+    return void res.end('{"code":"NOT_FOUND","message":"unknown here"}');
   }
   if (fault === '502') return void res.writeHead(502, { 'Content-Type': 'text/html' }).end('<h1>Bad Gateway</h1>');
   const { host: _, ...headers } = req.headers;

@@ -35,7 +35,9 @@ export class MultiplexClient {
   private constructor(readonly socket: WebSocket) {
     socket.on('message', (data: Buffer) => {
       const raw = data.toString('utf8');
-      this.frames.push({ ...(JSON.parse(raw) as Omit<Frame, 'raw'>), raw });
+      const frame = { ...(JSON.parse(raw) as Omit<Frame, 'raw'>), raw };
+      this.frames.push(frame);
+      this.#listener(frame);
       this.#notify();
     });
     socket.on('close', (code, reason) => {
@@ -43,6 +45,13 @@ export class MultiplexClient {
       this.#notify();
     });
     socket.on('error', () => {});
+  }
+
+  #listener: (frame: Frame) => void = () => {};
+
+  /** Calls it for each frame from now on. */
+  onFrame(listener: (frame: Frame) => void): void {
+    this.#listener = listener;
   }
 
   /** `autoPong: false` makes a client that answers no ping. */

@@ -52,7 +52,9 @@ export async function startNginx(options: NginxOptions): Promise<TestNginx> {
     ...(scheme !== undefined && { TASKBRIDGE_SCHEME: scheme }),
   };
   // Names outside of the environment stay, as envsubst leaves them in the image.
-  let filled = template.replace(/\$\{(\w+)\}/g, (all, name: string) => values[name] ?? all);
+  let filled = template
+    .replace(/\$\{(\w+)\}/g, (all, name: string) => values[name] ?? all)
+    .replaceAll('/var/log/nginx', directory);
   for (const [directive, time] of Object.entries(times)) {
     const shorter = filled.replace(new RegExp(`(^\\s*${directive}) \\w+;`, 'm'), `$1 ${time};`);
     if (shorter === filled) throw new Error(`${directive} is not in the template`);
@@ -82,7 +84,8 @@ export async function startNginx(options: NginxOptions): Promise<TestNginx> {
     return (await fetch(`${url}/`)).status > 0 && 'answers';
   });
   if (outcome === 'ended') throw new Error(`${binary} does not start:\n${output}`);
-  return { url, port, log: () => output + readFileSync(join(directory, 'access.log'), 'utf8') };
+  const written = ['access.log', 'error.log'].map((name) => join(directory, name));
+  return { url, port, log: () => output + written.map((file) => readFileSync(file, 'utf8')).join('') };
 }
 
 /** The parts of the image's nginx.conf that matter, without paths outside of the directory. */

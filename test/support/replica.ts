@@ -120,6 +120,7 @@ export async function waitingTask(database: Queryable, taskType = 'test.any'): P
       metadataJson: null,
       correlationId: randomUUID(),
       traceparent: '',
+      earliestPlace: 0,
     },
     null,
   );

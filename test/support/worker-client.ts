@@ -41,6 +41,22 @@ export interface Claim {
   readonly maxTasks?: number;
   readonly waitTimeoutMs?: number;
   readonly steps?: boolean;
+  readonly leaseSeconds?: number;
+  readonly version?: string;
+  readonly features?: readonly string[];
+}
+
+/** One of many heartbeats. */
+export interface Renewal extends Partial<Beat> {
+  readonly taskId: string;
+  readonly code?: string;
+}
+
+export interface Signal {
+  readonly type: string;
+  readonly taskId: string;
+  readonly attempt: number;
+  readonly cancelReason: string;
 }
 
 export interface Appended {
@@ -65,6 +81,7 @@ export interface Failure {
 export interface WorkerEvent {
   readonly type: string;
   readonly payload: Readonly<Record<string, unknown>>;
+  readonly eventKey?: string;
 }
 
 export type Question = Readonly<Record<string, unknown>>;
@@ -99,20 +116,16 @@ export class WorkerClient {
 
   /** Does not wait unless told to. */
   claim(
-    { taskTypes, maxTasks = 1, waitTimeoutMs = 0, steps }: Claim,
+    { maxTasks = 1, waitTimeoutMs = 0, ...more }: Claim,
     signal?: AbortSignal,
   ): Promise<Answer<{ leases: Lease[] }>> {
-    const body = { workerId: this.workerId, taskTypes, maxTasks, waitTimeoutMs, steps };
-    return this.#http.request('POST', '/worker/v1/leases', {
-      headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${this.token}` },
-      body: JSON.stringify(body),
-      ...(signal && { signal }),
-    });
+    const body = { workerId: this.workerId, maxTasks, waitTimeoutMs, ...more };
+    return this.post('leases', body, signal);
   }
 
   /** The one lease that there has to be, waited for: for tests that are about what comes after. */
-  async lease(taskType: string, waitTimeoutMs = 15_000): Promise<Lease> {
-    const { status, text, body } = await this.claim({ taskTypes: [taskType], waitTimeoutMs });
+  async lease(taskType: string, waitTimeoutMs = 15_000, more: Partial<Claim> = {}): Promise<Lease> {
+    const { status, text, body } = await this.claim({ taskTypes: [taskType], waitTimeoutMs, ...more });
     const lease = status === 200 ? body.leases[0] : undefined;
     if (!lease) throw new Error(`no lease of a ${taskType}: ${status} ${text}`);
     return lease;
@@ -120,6 +133,25 @@ export class WorkerClient {
 
   events(held: Held, batchSeq: number, events: readonly WorkerEvent[]): Promise<Answer<Appended>> {
     return this.call(held, 'events', { batchSeq, events });
+  }
+
+  /** Events with keys, without a number. */
+  keyed(held: Held, events: Readonly<Record<string, WorkerEvent>>): Promise<Answer<Appended>> {
+    const withKeys = Object.entries(events).map(([eventKey, event]) => ({ ...event, eventKey }));
+    return this.call(held, 'events', { events: withKeys });
+  }
+
+  heartbeats(held: readonly Held[]): Promise<Answer<{ leases: Renewal[] }>> {
+    return this.post('heartbeats', { leases: held.map(({ taskId, leaseToken }) => ({ taskId, leaseToken })) });
+  }
+
+  /** Does not wait unless told to. */
+  signals(
+    known: readonly string[] = [],
+    waitTimeoutMs = 0,
+    signal?: AbortSignal,
+  ): Promise<Answer<{ signals: Signal[] }>> {
+    return this.post('signals', { workerId: this.workerId, known, waitTimeoutMs }, signal);
   }
 
   finishStep(
@@ -160,7 +192,11 @@ export class WorkerClient {
     return this.post(`tasks/${taskId}/${name}`, { leaseToken, ...body });
   }
 
-  post<Body>(path: string, body: unknown): Promise<Answer<Body>> {
-    return this.#http.post(`/worker/v1/${path}`, body, { Authorization: `Bearer ${this.token}` });
+  post<Body>(path: string, body: unknown, signal?: AbortSignal): Promise<Answer<Body>> {
+    return this.#http.request('POST', `/worker/v1/${path}`, {
+      headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${this.token}` },
+      body: JSON.stringify(body),
+      ...(signal && { signal }),
+    });
   }
 }

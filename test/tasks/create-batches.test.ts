@@ -27,6 +27,7 @@ function aTask(overrides: Partial<NewTaskRow> = {}): NewTaskRow {
     metadataJson: null,
     correlationId: uuidv7(),
     traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+    earliestPlace: 0,
     ...overrides,
   };
 }

@@ -60,6 +60,8 @@ export class Stage {
         DATABASE_URL: this.appUrl,
         REDIS_URL: this.redis.url,
         DATA_DIR: this.directory,
+        // The present release knows follow tokens where it has a key.
+        ...(side === 'new' && { FOLLOW_TOKEN_KEYS: '0123456789abcdef0123456789abcdef' }),
         ...env,
       },
       { lifetime: 'file', ...(side === 'old' && { build: dirname(this.builds.old) }) },

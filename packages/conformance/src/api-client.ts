@@ -1,6 +1,6 @@
 import type { JsonObject } from '../../protocol/src/json-schema.js';
 import type { Service } from '../../protocol/src/snapshots.js';
-import type { Action, Created, Page, Snapshot, TaskList } from './wire.js';
+import type { ChangesPage, Action, Created, Page, Snapshot, TaskList } from './wire.js';
 
 export type HeaderMap = Readonly<Record<string, string>>;
 
@@ -44,6 +44,10 @@ export class ApiClient {
 
   list(query: Query): Promise<Answer<TaskList>> {
     return this.request('GET', `/api/v1/tasks${searchOf(query)}`);
+  }
+
+  changes(query: Query): Promise<Answer<ChangesPage>> {
+    return this.request('GET', `/api/v1/tasks/changes${searchOf(query)}`);
   }
 
   page(taskId: string, query: Query, signal?: AbortSignal): Promise<Answer<Page>> {

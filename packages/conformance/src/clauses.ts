@@ -4,6 +4,7 @@ import * as answering from './checks/answering.js';
 import { orderOfJudgements } from './checks/action-order.js';
 import * as browsers from './checks/browsers.js';
 import * as callers from './checks/callers.js';
+import * as changes from './checks/changes.js';
 import * as cancelling from './checks/cancelling.js';
 import * as creating from './checks/creating.js';
 import * as cursors from './checks/cursors.js';
@@ -13,6 +14,7 @@ import * as sse from './checks/event-streams.js';
 import * as features from './checks/features.js';
 import * as files from './checks/files.js';
 import * as following from './checks/following.js';
+import * as followTokens from './checks/follow-tokens.js';
 import * as http from './checks/http.js';
 import * as late from './checks/joining-late.js';
 import * as leases from './checks/leases.js';
@@ -26,6 +28,7 @@ import * as pollEnd from './checks/poll-at-the-end.js';
 import * as snapshots from './checks/snapshots.js';
 import * as spellings from './checks/spellings.js';
 import * as steps from './checks/steps.js';
+import * as additions from './checks/worker-additions.js';
 import * as sockets from './checks/web-sockets.js';
 
 type Row =
@@ -39,6 +42,7 @@ const WORKERS = 'docs/workers.md';
 const TASK: readonly Need[] = ['task'];
 const WORKER: readonly Need[] = ['worker'];
 const NOTHING: readonly Need[] = [];
+const TOKENS: readonly Need[] = ['worker', 'follow-tokens'];
 
 /** Every clause that is checked, in the order of the documents. */
 export const CLAUSES: readonly Clause[] = [
@@ -161,6 +165,58 @@ export const CLAUSES: readonly Clause[] = [
       '`tasks:read` | read | | `tasks:write` | create, cancel, answer | | `tasks:upload` | attach files | | `tasks:admin` | read tasks of others',
       'how credentials carry scopes is a matter of the deployment',
     ],
+  ]),
+  ...under(PROTOCOL, 'Follow tokens', [
+    ['follow-tokens.shape', 'A token is up to 4 096 characters long.', TOKENS, followTokens.shape],
+    [
+      'follow-tokens.of-others',
+      'It has no power over tasks of others',
+      [...TOKENS, 'other-principal'],
+      followTokens.ofOthers,
+    ],
+    ['follow-tokens.header', 'any | `Authorization: Bearer <token>`', TOKENS, followTokens.byHeader],
+    ['follow-tokens.subprotocol', 'The service selects one of the latter two.', TOKENS, followTokens.bySubprotocol],
+    [
+      'follow-tokens.query',
+      'the query parameter `token` of `GET /tasks/{taskId}/events/stream`.',
+      TOKENS,
+      followTokens.byQuery,
+    ],
+    ['follow-tokens.query-elsewhere', 'No other route takes it.', TOKENS, followTokens.notByQuery],
+    [
+      'follow-tokens.forged',
+      'The token is forged, cut, over or revoked, or there are two. | 401 `AUTHENTICATION_ERROR`',
+      TOKENS,
+      followTokens.forged,
+    ],
+    [
+      'follow-tokens.two-principals',
+      'The request also proves another principal, or a lease. | 401 `AUTHENTICATION_ERROR`',
+      [...TOKENS, 'other-principal'],
+      followTokens.twoPrincipals,
+    ],
+    [
+      'follow-tokens.another-task',
+      'The token is for another task. | 404 `TASK_NOT_FOUND`, 4404',
+      TOKENS,
+      followTokens.anotherTask,
+    ],
+    [
+      'follow-tokens.rights',
+      '`may` lacks the right, or the token opens no such route. | 403 `ACCESS_DENIED`',
+      TOKENS,
+      followTokens.rights,
+    ],
+    [
+      'follow-tokens.revoked',
+      'Every replica refuses them within 2 s, and ends their streams.',
+      TOKENS,
+      followTokens.revoked,
+    ],
+  ]),
+  ...under(PROTOCOL, 'Credentials that end', [
+    ['credentials.ended', 'Nothing is read with them after that moment.', TOKENS, followTokens.ended],
+    ['credentials.renewed', 'Every subscription goes on, and no event is missed.', TOKENS, followTokens.renewed],
   ]),
   ...under(PROTOCOL, 'HTTP', [
     ['http.correlation-id', 'Every answer has `X-Correlation-Id`', NOTHING, http.correlationId],
@@ -357,6 +413,23 @@ export const CLAUSES: readonly Clause[] = [
     ['list.parameters', '1 to 100. Default: 50.', NOTHING, lists.parametersOfList],
     ['list.without-input', 'snapshots without `input`', WORKER, lists.withoutInput],
     ['list.pages', 'A task that is created meanwhile neither repeats nor hides another task.', WORKER, lists.pages],
+  ]),
+  ...under(PROTOCOL, 'Changes: `GET /tasks/changes`', [
+    ['changes.each', 'States between two reads may be skipped, and no task is.', WORKER, changes.eachChange],
+    [
+      'changes.state',
+      'The [snapshot](#snapshot-get-taskstaskid) without `input`, `result` and `attachments`.',
+      WORKER,
+      changes.state,
+    ],
+    ['changes.own', "The feed has the caller's own tasks", ['worker', 'other-principal'], changes.ownOnly],
+    ['changes.left', 'Each changed task that does not match comes as `left`.', WORKER, changes.left],
+    ['changes.foreign-cursor', 'Another text is 400 `INVALID_CURSOR`.', NOTHING, changes.foreignCursor],
+    [
+      'changes.expired',
+      'It is 410 `CURSOR_EXPIRED` when it is older than 23 hours, or when the database was restored, has failed over or is another one.',
+      'it takes a restore of the database, which the tests of TaskBridge do',
+    ],
   ]),
   ...under(PROTOCOL, 'Events, by page: `GET /tasks/{taskId}/events`', [
     ['poll.page', '`hasMore` | More events are stored already.', TASK, paging.pageMembers],
@@ -800,6 +873,12 @@ export const CLAUSES: readonly Clause[] = [
   ]),
   ...under(WORKERS, 'Be alive', [
     ['workers.heartbeat', 'A worker that has nothing to say sends a heartbeat', WORKER, leases.heartbeatExtends],
+    [
+      'workers.heartbeats',
+      'The answer has one item for each lease, in the order of the request.',
+      WORKER,
+      additions.manyHeartbeats,
+    ],
   ]),
   ...under(WORKERS, 'Ask', [
     [
@@ -830,6 +909,9 @@ export const CLAUSES: readonly Clause[] = [
       steps.leasedSteps,
     ],
   ]),
+  ...under(WORKERS, 'Attach a file', [
+    ['workers.files', 'The same bytes again are the same file. Other bytes replace it.', WORKER, files.ofWorker],
+  ]),
   ...under(WORKERS, 'Hand it back', [
     [
       'workers.release',
@@ -838,7 +920,30 @@ export const CLAUSES: readonly Clause[] = [
       leases.released,
     ],
   ]),
+  ...under(WORKERS, 'Write from several places', [
+    [
+      'workers.event-keys',
+      'A key that is known gets the id of its event, whatever the content.',
+      WORKER,
+      additions.eventKeys,
+    ],
+  ]),
+  ...under(WORKERS, 'Learn of a cancellation at once', [
+    ['workers.signals', 'One call for the whole worker brings it at once', WORKER, additions.signals],
+  ]),
   ...under(WORKERS, 'The rules', [
+    [
+      'workers.lease-seconds',
+      'Every accepted call renews such a lease by its own length.',
+      WORKER,
+      additions.leaseSeconds,
+    ],
+    [
+      'workers.void-keys',
+      'A key whose progress or output became void names nothing any more: that event is stored anew.',
+      WORKER,
+      additions.voidKeys,
+    ],
     [
       'workers.lease-expires',
       'Then the attempt is over, whatever the worker believes. The next attempt begins, with `TASK_RETRYING` in the log.',
@@ -858,6 +963,12 @@ export const CLAUSES: readonly Clause[] = [
       leases.fence,
     ],
     ['workers.one-lease-each', 'what waits in a worker, nobody else can run', WORKER, leases.oneLeaseEach],
+    [
+      'workers.files-fence',
+      'A worker whose lease was lost gets 409 `LEASE_LOST`, and nothing is attached.',
+      WORKER,
+      files.ofWorkerWithoutLease,
+    ],
     [
       'workers.attachments',
       "They are given to any request that has the lease's token as `X-Lease-Token`.",

@@ -5,7 +5,7 @@ import { shown } from './demands.js';
 import { WorkerClient } from './worker-client.js';
 
 /** What a clause needs besides the principal whose credentials were given. */
-export type Need = 'task' | 'worker' | 'other-principal' | 'maximal-age';
+export type Need = 'task' | 'worker' | 'other-principal' | 'maximal-age' | 'follow-tokens';
 
 export interface Access {
   readonly baseUrl: string;
@@ -80,6 +80,8 @@ export class Installation {
     if (streamMaxSeconds === undefined) {
       this.#missing.set('maximal-age', 'needs a service with a small STREAM_MAX_SECONDS: --stream-max-seconds');
     }
+    const { features = [] } = ((await this.principal.service()).body ?? {}) as { features?: readonly string[] };
+    if (!features.includes('followTokens')) this.#missing.set('follow-tokens', 'needs a service with follow tokens');
     if (workerToken === undefined) this.#missing.set('worker', 'needs a worker token: --worker-token');
     else await this.lookForWork(new WorkerClient(this.stranger, workerToken));
     if (this.worker === undefined && !(await this.tryDemo())) {

@@ -8,6 +8,7 @@ export type Created = Answer<'TaskAccepted'>;
 export type Page = Omit<Answer<'EventPage'>, 'events'> & { readonly events: readonly Envelope[] };
 export type Snapshot = Answer<'TaskSnapshot'>;
 export type TaskList = Answer<'TaskPage'>;
+export type ChangesPage = Answer<'ChangesPage'>;
 export type ErrorBody = Answer<'Error'>;
 export type Lease = Answer<'Lease'>;
 

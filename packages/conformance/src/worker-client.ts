@@ -1,5 +1,5 @@
 import type { JsonObject } from '../../protocol/src/json-schema.js';
-import type { Service } from '../../protocol/src/snapshots.js';
+import type { Answer as Result, Renewal, Service, Signal } from '../../protocol/src/snapshots.js';
 import type { Answer, ApiClient, HeaderMap } from './api-client.js';
 import type { Lease, WorkerEvent } from './wire.js';
 
@@ -26,16 +26,50 @@ export class WorkerClient {
     {
       maxTasks = 1,
       waitTimeoutMs = 0,
+      workerId = 'conformance',
       steps = false,
+      leaseSeconds,
       signal,
-    }: { maxTasks?: number; waitTimeoutMs?: number; steps?: boolean; signal?: AbortSignal } = {},
+    }: {
+      maxTasks?: number;
+      waitTimeoutMs?: number;
+      workerId?: string;
+      steps?: boolean;
+      leaseSeconds?: number;
+      signal?: AbortSignal;
+    } = {},
   ): Promise<Answer<{ leases: readonly Lease[] }>> {
-    const body = { workerId: 'conformance', taskTypes, maxTasks, waitTimeoutMs, ...(steps && { steps }) };
+    const added = { ...(steps && { steps }), ...(leaseSeconds !== undefined && { leaseSeconds }) };
+    const body = { workerId, taskTypes, maxTasks, waitTimeoutMs, ...added };
     return this.http.post('/worker/v1/leases', body, this.#headers, signal);
+  }
+
+  heartbeats(held: readonly Held[]): Promise<Answer<{ leases: readonly Renewal[] }>> {
+    const leases = held.map(({ taskId, leaseToken }) => ({ taskId, leaseToken }));
+    return this.http.post('/worker/v1/heartbeats', { leases }, this.#headers);
+  }
+
+  signals(
+    workerId: string,
+    waitTimeoutMs: number,
+    known: readonly string[] = [],
+  ): Promise<Answer<{ signals: readonly Signal[] }>> {
+    return this.http.post('/worker/v1/signals', { workerId, known, waitTimeoutMs }, this.#headers);
   }
 
   events(held: Held, batchSeq: number, events: readonly WorkerEvent[]): Promise<Answer<{ eventIds: string[] }>> {
     return this.call(held, 'events', { batchSeq, events });
+  }
+
+  attach(
+    { taskId, leaseToken }: Held,
+    filename: string,
+    bytes: string,
+    type: string,
+  ): Promise<Answer<Result<'AttachReceipt'>>> {
+    const path = `/worker/v1/tasks/${taskId}/attachments?filename=${encodeURIComponent(filename)}`;
+    const headers = { ...this.#headers, 'X-Lease-Token': leaseToken, 'Content-Type': type };
+    return this.http.request('POST', path, { headers, body: bytes });
   }
 
   /** Any call on a task, whose members are JSON text. */

@@ -9,6 +9,7 @@ import {
   type SizedEvent,
 } from './events.js';
 import { EventSender } from './event-sender.js';
+import { checkFile, refused, withContent } from './file-content.js';
 import { failureOf, resultRefused } from './failures.js';
 import { HalfCharacters } from './half-characters.js';
 import { LeaseCalls } from './lease-calls.js';
@@ -21,7 +22,9 @@ import { Steps } from './steps.js';
 import { storableJson } from './storable-json.js';
 import { tangible } from './tangible.js';
 import {
+  type Attachment,
   AttemptStopped,
+  type FileBytes,
   type JsonObject,
   type StepOptions,
   type StepRun,
@@ -72,6 +75,9 @@ export class Attempt {
   readonly #outcomes = new Outcomes();
   readonly #halves = new HalfCharacters();
   readonly #calls: LeaseCalls;
+  /** The files of earlier runs of the handler, and of this one, by name. */
+  readonly #attached = new Map<string, Attachment>();
+  readonly #attaching = new Set<Promise<unknown>>();
   #isDone = false;
   #isLate = false;
   #asked = 0;
@@ -158,6 +164,7 @@ export class Attempt {
     });
     const outcome = await this.outcomeOf(handler, task.input, this.context(task, sender, steps));
     await steps.settled();
+    while (this.#attaching.size > 0) await Promise.allSettled(this.#attaching);
     await sender.settled();
     this.#isDone = true;
     if (this.#halves.isWaiting) this.#outcomes.fail(eventInvalid('data', 'ends within a character'));
@@ -218,6 +225,7 @@ export class Attempt {
 
   private context(task: LeasedTask, sender: EventSender, steps: Steps): TaskContext {
     const { taskId, taskType, attempt, metadata, attachments, traceparent, answers } = task;
+    for (const file of attachments) if (file.source === 'worker') this.#attached.set(file.filename, file);
     const resume = answers.at(-1);
     const { signal } = this.#stop;
     const live = <T>(work: () => Promise<T> | T) =>
@@ -244,11 +252,35 @@ export class Attempt {
       suspend: (question) => this.#outcomes.of(() => this.ask(question, answers)),
       step: <T>(key: string, body: StepRun<T>, options: StepOptions = {}) =>
         live(() => steps.run(key, body, options) as Promise<T>),
+      attach: (filename, bytes, { mediaType } = {}) => live(() => this.attach(filename, mediaType, bytes, steps)),
       progress: (progress, details = {}) => say(() => progressEvent(progress, details)),
       message: (message, level) => say(() => messageEvent(message, level)),
       output: (data, { channel = 'text', op = 'append' } = {}) =>
         say(() => outputEvent({ channel, op, data }, attempt, this.#halves)),
     };
+  }
+
+  private attach(
+    given: string,
+    mediaType: string | undefined,
+    bytes: FileBytes,
+    { isSilent }: Steps,
+  ): Promise<Attachment> | Attachment {
+    checkFile(given, mediaType);
+    const filename = given.normalize('NFC');
+    const stored = this.#attached.get(filename);
+    if (isSilent && stored) return stored;
+    const attaching = withContent(bytes, this.#stop.signal, async (content) => {
+      const attachment = await this.call(() => this.holder.attach({ ...content, filename, mediaType }));
+      this.#attached.set(filename, attachment);
+      return attachment;
+    }).catch((error: unknown) => {
+      throw error instanceof Refused && error.code !== 'ATTACHMENT_REFUSED' ? refused(error.message, error) : error;
+    });
+    this.#attaching.add(attaching);
+    const over = () => this.#attaching.delete(attaching);
+    attaching.then(over, over);
+    return attaching;
   }
 
   /** Code of the handler that goes on behind its end. What it says is not stored, and the operator hears of it once. */

@@ -1,5 +1,7 @@
 import type { Readable } from 'node:stream';
+import type { Attachment } from '#protocol/snapshots.js';
 import type { HandlerEvent } from './events.js';
+import type { FileContent } from './file-content.js';
 import type { Question } from './question.js';
 
 /** What a run of a handler does with its lease. Every call may be made again, the same, until it is answered. */
@@ -15,6 +17,8 @@ export interface LeaseHolder {
   append(batchSeq: number, events: readonly HandlerEvent[]): Promise<number>;
   /** Stores the result of a step, which counts as a batch. @throws LeaseLost, Unavailable, Refused */
   finishStep(batchSeq: number, step: FinishedStep): Promise<StoredResult>;
+  /** Stores a file of the task under its name. @throws LeaseLost, Unavailable, Refused */
+  attach(file: FileToAttach): Promise<Attachment>;
   /** A sign of life. Revives a lease that expired and that nobody took. @throws LeaseLost, Unavailable */
   renew(): Promise<void>;
   /** Ends the lease with a question. @throws LeaseLost, Unavailable, Refused */
@@ -23,6 +27,12 @@ export interface LeaseHolder {
   end(ending: Ending): Promise<void>;
   /** The bytes of a file of the task. Where they come over a network, the stream ends with the signal. */
   readAttachment(attachmentId: string, signal: AbortSignal): Promise<Readable>;
+}
+
+export interface FileToAttach extends FileContent {
+  readonly filename: string;
+  /** Undefined: what the bytes and the name say. */
+  readonly mediaType: string | undefined;
 }
 
 /** `key` with its index and version. */

@@ -64,6 +64,11 @@ export class Steps {
     return !this.#isSilent;
   }
 
+  /** Whether this run is still before the end of the step that was finished last. */
+  get isSilent(): boolean {
+    return this.#isSilent;
+  }
+
   /** Its result, of this run or of an earlier one. @throws Refused, and what the body throws */
   async run(key: unknown, body: StepRun<unknown>, options: StepOptions): Promise<unknown> {
     const checked = checkedOptions(options);

@@ -3,7 +3,7 @@ import type { GivenPayload, SuspensionKind } from '#protocol/events.js';
 import type { JsonObject } from '#protocol/json-schema.js';
 import type { Attachment, SuspendAnswer } from '#protocol/snapshots.js';
 
-export type { JsonObject, SuspendAnswer };
+export type { Attachment, JsonObject, SuspendAnswer };
 
 /** The calls of a running handler. You need not await them: the end of the attempt waits for all of them. */
 export interface TaskContext {
@@ -18,7 +18,10 @@ export interface TaskContext {
    * @throws TypeError for any other value
    */
   rawJson(of: JsonObject): string;
-  /** The files that came with the task, in their order. */
+  /**
+   * The files of the task when the attempt began: those that came with it, in their order, then those that earlier runs of the handler
+   * attached, with `source` `worker`.
+   */
   readonly attachments: readonly TaskAttachment[];
   /** W3C trace context of the request that created the task, to go on with its trace. */
   readonly traceparent?: string;
@@ -37,6 +40,14 @@ export interface TaskContext {
    * in a run: loops give an `index`. While a step is open that puts something out, no other one may be open (STEP_OVERLAP).
    */
   step<T>(key: string, body: StepRun<T>, options?: StepOptions): Promise<T>;
+  /**
+   * Attaches a file to the task. Its owner may download it, and a later attempt may read it. Resolves when it is stored. The task has one
+   * file of its handler under a name: other bytes replace it, the same bytes again are the same file. A later run gets the file that is
+   * stored, until the last finished step has returned. A stream is written to a temporary file first.
+   * `filename` is a plain base name. `mediaType` defaults to what the bytes and the name say. A file that the service does not take,
+   * such as one that is too large, rejects with ATTACHMENT_REFUSED.
+   */
+  attach(filename: string, bytes: FileBytes, options?: { readonly mediaType?: string }): Promise<Attachment>;
   /** `progress` is 0 to 100. Resolves when it is stored. */
   progress(progress: number, details?: ProgressDetails): Promise<void>;
   /** Resolves when it is stored. */
@@ -50,6 +61,9 @@ export interface TaskContext {
     options?: { readonly channel?: string; readonly op?: GivenPayload<'TASK_OUTPUT'>['op'] },
   ): Promise<void>;
 }
+
+/** Text is stored as UTF-8. */
+export type FileBytes = string | Uint8Array | Blob | AsyncIterable<string | Uint8Array>;
 
 export type StepRun<T> = (step: StepContext) => T | Promise<T>;
 

@@ -58,7 +58,7 @@ export const CLOSE_CODES = {
   },
   notAuthenticated: {
     code: 4401,
-    why: 'who is calling is not proved',
+    why: 'who is calling is not proved, or no longer: the credentials have ended',
     client: 'stops, or comes back with credentials',
   },
   refused: { code: 4403, why: 'not allowed', client: 'stops' },

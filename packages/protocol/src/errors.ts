@@ -15,6 +15,7 @@ export const ERROR_KINDS = {
   method_not_allowed: { status: 405, close: 'overloaded' },
   not_acceptable: { status: 406, close: 'overloaded' },
   conflict: { status: 409, close: 'cursorAhead' },
+  gone: { status: 410, close: 'badFrame' },
   too_large: { status: 413, close: 'overloaded' },
   unsupported: { status: 415, close: 'overloaded' },
   unsatisfiable: { status: 416, close: 'overloaded' },
@@ -70,6 +71,11 @@ export const ERRORS = {
     kind: 'conflict',
     meaning: 'the cursor is greater than `details.headEventId`: it belongs to another task, or another installation',
   },
+  CURSOR_EXPIRED: {
+    kind: 'gone',
+    meaning:
+      'what changed after the cursor of a [feed](#changes-get-taskschanges) is not known any more: list the tasks again',
+  },
   PAYLOAD_TOO_LARGE: { kind: 'too_large', meaning: 'see [limits](#limits)' },
   UNSUPPORTED_MEDIA_TYPE: {
     kind: 'unsupported',
@@ -121,6 +127,7 @@ export const FAILURES = {
   RESULT_TOO_LARGE: 'The result exceeds its [limit](#limits).',
   RESULT_NOT_STORABLE: 'The handler was done, and its result cannot be stored.',
   EVENT_REFUSED: 'The handler made an event that cannot be stored.',
+  ATTACHMENT_REFUSED: 'The handler attached a file that was refused.',
   STEP_OVERLAP: 'A step of the handler put something out while another one was open.',
   STEP_REPEATED: 'The handler ran two steps under one key.',
   EVENT_LIMIT_EXCEEDED: 'The task has as many events as a task may have.',

@@ -12,12 +12,27 @@ export const FEATURES = {
   unicodeRequestIds: { since: '0.2.0', meaning: '`clientRequestId` may have any printable character of Unicode' },
   slashTaskTypes: { since: '0.2.0', meaning: '`taskType` may have `/`' },
   steps: { since: '0.2.0', meaning: 'finished [steps](#steps) are stored, and a claim may say `steps: true`' },
+  workerFiles: {
+    since: '0.2.0',
+    meaning: 'a worker may [attach files](docs/workers.md#attach-a-file) to its task',
+  },
+  eventKeys: { since: '0.2.0', meaning: 'a batch of a worker may have a key on each event, and no `batchSeq`' },
+  heartbeats: { since: '0.2.0', meaning: '`POST /worker/v1/heartbeats` extends many leases' },
+  leaseSeconds: { since: '0.2.0', meaning: 'a claim may say `leaseSeconds`' },
+  registration: { since: '0.2.0', meaning: 'a claim may say `version` and `features`' },
+  signals: { since: '0.2.0', meaning: '`POST /worker/v1/signals` brings cancellations at once' },
+  followTokens: {
+    since: '0.2.0',
+    meaning:
+      '[follow tokens](#follow-tokens), and the subprotocol `taskbridge.v1`; where all replicas have keys for them',
+  },
   outputSnapshots: {
     since: '0.2.0',
     meaning: '`include=output` of a snapshot, and `from` where a stream or a subscription begins',
   },
   beforeEventId: { since: '0.2.0', meaning: 'pages of events backwards, by `beforeEventId`' },
   listByRequestId: { since: '0.2.0', meaning: 'the list filters by `clientRequestId`' },
+  feed: { since: '0.2.0', meaning: 'the [feed of changes](#changes-get-taskschanges), over each transport' },
 } as const satisfies Readonly<Record<string, FeatureRow>>;
 
 export type Feature = keyof typeof FEATURES;

@@ -13,10 +13,16 @@ import {
   timestamp,
 } from './json-schema.js';
 import { MAX_REF_LENGTH } from './limits.js';
-import { SNAPSHOT_FRAME_MEMBERS } from './snapshots.js';
+import { CHANGES, CHANGES_CURSOR, FROM } from './requests.js';
+import { SNAPSHOT_FRAME_MEMBERS, TASK_CHANGE } from './snapshots.js';
 
 /** The subprotocol that a client offers to follow many tasks on one connection. */
 export const MULTIPLEX = 'taskbridge.multiplex.v1';
+/** The name of the mode without the multiplex, for clients that offer a follow token: browsers demand that one is selected. */
+export const PLAIN = 'taskbridge.v1';
+
+/** The most characters of the credentials in a frame. */
+export const MAX_SHOWN_TOKEN_LENGTH = 8_192;
 
 interface FrameRow {
   readonly summary: string;
@@ -26,13 +32,6 @@ interface FrameRow {
 const CURSOR = described(
   'The last event id that the client has; absent, null, empty and 0 mean from the start.',
   nullable(text({ maxLength: MAX_CURSOR_LENGTH })),
-);
-/** Where a stream without a cursor may begin, other than with the first event. */
-export const BEGINNINGS = ['snapshot', 'now'] as const;
-export type Beginning = (typeof BEGINNINGS)[number];
-export const FROM = described(
-  'Where to begin without a cursor: `snapshot` with a TASK_SNAPSHOT and the events after it, `now` with the next event.',
-  oneOf(...BEGINNINGS),
 );
 const REF = described('What an error about this frame repeats.', text({ maxLength: MAX_REF_LENGTH }));
 
@@ -55,6 +54,48 @@ export const FRAMES = {
   multiplexUnsubscribe: {
     summary: 'Follow a task no longer. Answered by SUBSCRIPTION_ENDED, or by an ERROR where it is not followed.',
     members: { action: constant('unsubscribe'), taskId: TASK_ID },
+  },
+  multiplexAuthenticate: {
+    summary: 'Show newer credentials of the same principal. Answered by AUTHENTICATED, or by an ERROR.',
+    members: {
+      action: constant('authenticate'),
+      token: described(
+        'A follow token of the same reach, or a bearer token that the service knows.',
+        text({ minLength: 1, maxLength: MAX_SHOWN_TOKEN_LENGTH }),
+      ),
+    },
+  },
+  subscribeChanges: {
+    summary: 'Follow what changes among tasks. One feed a connection.',
+    members: { action: constant('subscribe_changes'), ...CHANGES, ref: optional(REF) },
+  },
+  unsubscribeChanges: {
+    summary: 'Follow the feed no longer. Answered by CHANGES_ENDED, or by an ERROR where there is none.',
+    members: { action: constant('unsubscribe_changes') },
+  },
+  CHANGES_CONFIRMED: {
+    summary: 'The first frame of a feed. Changes after the cursor `next` follow.',
+    members: { type: constant('CHANGES_CONFIRMED'), next: CHANGES_CURSOR },
+  },
+  CHANGE: {
+    summary: 'A task has changed, was removed, or does not match the filter.',
+    members: { type: constant('CHANGE'), ...TASK_CHANGE },
+  },
+  CHANGES_CAUGHT_UP: {
+    summary: 'The client has all changes that were stored. `next` is its cursor.',
+    members: { type: constant('CHANGES_CAUGHT_UP'), next: CHANGES_CURSOR },
+  },
+  CHANGES_ENDED: {
+    summary: 'The last frame of a feed.',
+    members: { type: constant('CHANGES_ENDED'), reason: constant('unsubscribed') },
+  },
+  streamedChange: {
+    summary: 'The data of an event of a feed. The same without `type`.',
+    members: TASK_CHANGE,
+  },
+  changesHeartbeat: {
+    summary: 'The data of an `event: heartbeat` of a feed. Its `id:` line is the cursor, too.',
+    members: { type: constant('HEARTBEAT'), next: CHANGES_CURSOR, live: constant(true) },
   },
   SUBSCRIPTION_CONFIRMED: {
     summary: 'The first frame of a subscription. Events after the cursor follow.',
@@ -88,6 +129,15 @@ export const FRAMES = {
       code: text({ pattern: '^[A-Z_]+$' }),
       message: described('For a person.', text()),
     },
+  },
+  AUTH_EXPIRING: {
+    summary:
+      'The credentials of the connection end at this time, in 60 s or less. Without newer ones the connection closes then, with 4401.',
+    members: { type: constant('AUTH_EXPIRING'), expiresAt: timestamp() },
+  },
+  AUTHENTICATED: {
+    summary: 'The newer credentials count. `expiresAt` is when they end, if they do.',
+    members: { type: constant('AUTHENTICATED'), expiresAt: optional(timestamp()) },
   },
   RECONNECT: {
     summary: 'The service drains: the connection closes now, with 1012. Come back after `afterMs`.',

@@ -63,6 +63,25 @@ export const STEP_KEY = text({
   examples: ['load', 'item#3', 'draft@2'],
 });
 
+/** An event of an attempt, as the attempt names it. */
+export const EVENT_KEY = text({
+  title: '1 to 128 visible ASCII characters',
+  pattern: '^[\\x21-\\x7e]{1,128}$',
+  examples: ['writer-3/17'],
+});
+
+/** A program, and what it can. */
+export const WORKER_VERSION = text({
+  title: '1 to 64 visible ASCII characters',
+  pattern: '^[\\x21-\\x7e]{1,64}$',
+  examples: ['1.4.2'],
+});
+export const WORKER_FEATURE = text({
+  title: '1 to 64 letters and digits',
+  pattern: '^[A-Za-z0-9]{1,64}$',
+  examples: ['steps', 'eventKeys'],
+});
+
 export const EVENT_ID = text({
   title: 'an event id',
   description: "The place in the task's log: decimal, from 1, without a gap.",

@@ -33,6 +33,12 @@ export const MAX_FAILURE_MESSAGE_LENGTH = 8_192;
 export const MAX_WORKER_ID_LENGTH = 128;
 export const MAX_LEASE_TOKEN_LENGTH = 128;
 export const MAX_LIST_CURSOR_LENGTH = 200;
+/** The cursor of a feed of changes. */
+export const MAX_CHANGES_CURSOR_LENGTH = 1_024;
+/** Tags that a feed may ask for. */
+export const MAX_TAGS = 16;
+/** The id of a principal or a tenant. */
+export const MAX_PRINCIPAL_LENGTH = 128;
 export const MAX_ALLOWED_ACTIONS = 100;
 export const LONGEST_RETRY_AFTER_MS = 24 * 60 * 60 * 1_000;
 
@@ -56,6 +62,13 @@ export const SHOWN_OUTPUT = { events: 5_000, readBytes: 4 * MIB, bytes: 512 * KI
 export const MAX_TASK_TYPES = 100;
 export const MAX_TASKS: Range = { minimum: 1, maximum: 50, default: 1 };
 export const CLAIM_WAIT_MS: Range = { minimum: 0, maximum: 30_000, default: 20_000 };
+/** The length of a lease that a claim may ask for; a setting may bound it further. */
+export const LEASE_SECONDS = { minimum: 1, maximum: 86_400 };
+/** What a claim says that the worker can. */
+export const MAX_WORKER_FEATURES = 32;
+/** The most leases that one call extends, and the most tasks that a call for signals knows to be cancelled. */
+export const MAX_HELD_LEASES = 500;
+export const SIGNALS_WAIT_MS: Range = { minimum: 0, maximum: 30_000, default: 20_000 };
 
 interface LimitRow {
   readonly what: string;
@@ -71,8 +84,12 @@ interface LimitRow {
 export const LIMITS: readonly LimitRow[] = [
   { what: 'JSON body', setting: 'MAX_REQUEST_BODY_SIZE_BYTES', unit: 'bytes' },
   { what: 'one attachment', setting: 'UPLOAD_MAX_FILE_BYTES', unit: 'bytes' },
-  { what: 'the attachments of a task', setting: 'UPLOAD_MAX_TOTAL_BYTES', unit: 'bytes' },
-  { what: 'attachments of a task', setting: 'UPLOAD_MAX_FILES' },
+  {
+    what: 'the attachments of a create; and those of the executor of a task',
+    setting: 'UPLOAD_MAX_TOTAL_BYTES',
+    unit: 'bytes',
+  },
+  { what: 'attachments of a create; and of the executor of a task', setting: 'UPLOAD_MAX_FILES' },
   { what: 'the attachments of an owner', setting: 'UPLOAD_QUOTA_BYTES', unit: 'bytes' },
   { what: 'frame from a client', bytes: MAX_FRAME_BYTES },
   {

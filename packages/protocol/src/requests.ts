@@ -1,13 +1,19 @@
 import { APPENDABLE_TYPES, APPENDED_SCHEMAS, type EventType, EVENTS } from './events.js';
+import { FOLLOW_RIGHT, FOLLOW_RIGHTS, FOLLOW_TOKEN_SECONDS } from './follow-tokens.js';
 import {
   BEFORE_EVENT_ID,
   CLIENT_ACTION_ID,
   CLIENT_REQUEST_ID,
   CURSOR,
+  EVENT_KEY,
   PRINCIPAL_ID,
+  SENT_TASK_ID,
   STEP_KEY,
+  TASK_ID,
   TASK_TYPE,
   VISIBLE_ASCII,
+  WORKER_FEATURE,
+  WORKER_VERSION,
 } from './ids.js';
 import {
   anyJson,
@@ -30,14 +36,18 @@ import {
 } from './json-schema.js';
 import {
   CLAIM_WAIT_MS,
+  LEASE_SECONDS,
   LIST_LIMIT,
   LONGEST_RETRY_AFTER_MS,
   MAX_ALLOWED_ACTIONS,
   MAX_BATCH_EVENTS,
   MAX_BATCH_SEQ,
   MAX_CANCEL_REASON_LENGTH,
+  MAX_CHANGES_CURSOR_LENGTH,
+  MAX_PRINCIPAL_LENGTH,
   MAX_EVENTS,
   MAX_FAILURE_MESSAGE_LENGTH,
+  MAX_HELD_LEASES,
   MAX_LEASE_TOKEN_LENGTH,
   MAX_LIST_CURSOR_LENGTH,
   MAX_NAME_LENGTH,
@@ -45,10 +55,11 @@ import {
   MAX_STEP_RESULT_BYTES,
   MAX_TASK_TYPES,
   MAX_TASKS,
+  MAX_WORKER_FEATURES,
   MAX_WORKER_ID_LENGTH,
   POLL_WAIT_MS,
+  SIGNALS_WAIT_MS,
 } from './limits.js';
-import { FROM } from './frames.js';
 import { eventName, TASK_STATUSES } from './snapshots.js';
 
 // What clients and workers send over HTTP. Unlike an answer, a body has no members but these.
@@ -87,6 +98,8 @@ const LEASE_TOKEN = {
   ),
 };
 
+const WORKER_ID = text({ ...VISIBLE_ASCII, maxLength: MAX_WORKER_ID_LENGTH });
+
 const appendedName = (type: EventType) => `Append${eventName(type)}`;
 
 /** The bodies of requests. Each is one of OpenAPI's components. */
@@ -103,11 +116,22 @@ export const REQUESTS = {
     payload: optional(described('What the handler gets.', anyObject())),
     metadata: optional(anyObject()),
   }),
-  ClaimTasks: object({
-    workerId: described(
-      'Names the worker in logs; unique among workers.',
-      text({ ...VISIBLE_ASCII, maxLength: MAX_WORKER_ID_LENGTH }),
+  MintFollowToken: object({
+    taskId: optional(described('The task that the token opens. This member or `owner`, and not both.', TASK_ID)),
+    owner: optional(described('The token opens all tasks of the caller.', constant(true))),
+    may: described(
+      'What its holder may do. `read` is always given.',
+      list(FOLLOW_RIGHT, { minItems: 1, maxItems: FOLLOW_RIGHTS.length }),
     ),
+    seconds: optional(
+      described(
+        'How long it lives; less where the credentials of the caller end before.',
+        ranged(FOLLOW_TOKEN_SECONDS),
+      ),
+    ),
+  }),
+  ClaimTasks: object({
+    workerId: described('Names the worker in logs; unique among workers.', WORKER_ID),
     taskTypes: list(TASK_TYPE, { minItems: 1, maxItems: MAX_TASK_TYPES }),
     maxTasks: optional(ranged(MAX_TASKS)),
     waitTimeoutMs: optional(described('How long to wait while there is nothing to do.', ranged(CLAIM_WAIT_MS))),
@@ -117,18 +141,48 @@ export const REQUESTS = {
         default: false,
       }),
     ),
+    leaseSeconds: optional(
+      described(
+        'How long its leases last from the last accepted call. Absent: `LEASE_SECONDS`. At most `MAX_LEASE_SECONDS`.',
+        integer(LEASE_SECONDS.minimum, LEASE_SECONDS.maximum),
+      ),
+    ),
+    version: optional(described('Of the program that works, for operators.', WORKER_VERSION)),
+    features: optional(
+      described('Which features of the protocol the program knows, for operators.', {
+        ...list(WORKER_FEATURE, { maxItems: MAX_WORKER_FEATURES }),
+        default: [],
+      }),
+    ),
+  }),
+  HeldLease: object({ taskId: SENT_TASK_ID, ...LEASE_TOKEN }),
+  ExtendLeases: object({ leases: list(named('HeldLease'), { minItems: 1, maxItems: MAX_HELD_LEASES }) }),
+  AwaitSignals: object({
+    workerId: described('As in the claims of the worker.', WORKER_ID),
+    known: optional(
+      described('Tasks whose cancellation the worker has learned: they are left out.', {
+        ...list(SENT_TASK_ID, { maxItems: MAX_HELD_LEASES }),
+        default: [],
+      }),
+    ),
+    waitTimeoutMs: optional(described('How long to wait while there is no signal.', ranged(SIGNALS_WAIT_MS))),
   }),
   ProveLease: object(LEASE_TOKEN),
   ...(Object.fromEntries(
     APPENDABLE_TYPES.map((type) => [
       appendedName(type),
-      object({ type: constant(type), payload: APPENDED_SCHEMAS[type] }),
+      object({ type: constant(type), payload: APPENDED_SCHEMAS[type], eventKey: optional(EVENT_KEY) }),
     ]),
   ) as object),
   AppendedEvent: discriminated(APPENDABLE_TYPES, appendedName),
   AppendEvents: object({
     ...LEASE_TOKEN,
-    batchSeq: described('1, 2, 3 and so on within the lease.', integer(1, MAX_BATCH_SEQ)),
+    batchSeq: optional(
+      described(
+        '1, 2, 3 and so on within the lease. Absent where each event has an `eventKey`.',
+        integer(1, MAX_BATCH_SEQ),
+      ),
+    ),
     events: list(named('AppendedEvent'), { minItems: 1, maxItems: MAX_BATCH_EVENTS }),
   }),
   FinishStep: object({
@@ -169,6 +223,51 @@ export const REQUESTS = {
 
 export type RequestName = keyof typeof REQUESTS;
 
+/** Where a stream without a cursor may begin, other than with the first event. */
+export const BEGINNINGS = ['snapshot', 'now'] as const;
+export type Beginning = (typeof BEGINNINGS)[number];
+export const FROM = described(
+  'Where to begin without a cursor: `snapshot` with a TASK_SNAPSHOT and the events after it, `now` with the next event.',
+  oneOf(...BEGINNINGS),
+);
+
+export const CHANGES_CURSOR = text({ maxLength: MAX_CHANGES_CURSOR_LENGTH });
+/** What a feed shows. */
+export const CHANGES = {
+  after: optional(
+    described(
+      'The cursor of the last change that the client has, or `next`. Absent and empty mean from now on.',
+      CHANGES_CURSOR,
+    ),
+  ),
+  status: optional(described('Others come as `left`.', oneOf(...TASK_STATUSES))),
+  suspended: optional(described('Only tasks with, or without, an open question. Others come as `left`.', boolean())),
+  taskType: optional(TASK_TYPE),
+  tags: optional(described('Members of `metadata` that a task has, as strings.', anyObject())),
+  owner: optional(
+    described(
+      'Tasks of this principal. Needs `tasks:admin`, as the next two.',
+      text({ minLength: 1, maxLength: MAX_PRINCIPAL_LENGTH }),
+    ),
+  ),
+  tenant: optional(
+    described(
+      "All tasks of this tenant, or with `owner` that owner's there. Empty: those without a tenant.",
+      text({ maxLength: MAX_PRINCIPAL_LENGTH }),
+    ),
+  ),
+  all: optional(described('All tasks of the installation.', boolean())),
+} as const satisfies Members;
+
+const TAGS_IN_QUERY = optional(
+  described(
+    'Members of `metadata` that a task has: a JSON object of strings.',
+    text({ examples: ['{"order":"4711"}'] }),
+  ),
+);
+
+const TOKEN_IN_QUERY = optional(described('A follow token, for clients that cannot send `Authorization`.', text()));
+
 /** The parameters of queries, by operation. */
 export const QUERIES = {
   readTask: {
@@ -195,9 +294,25 @@ export const QUERIES = {
     ),
     maxEvents: optional(ranged(MAX_EVENTS)),
   },
+  attachFile: {
+    filename: described('A plain base name. The task has one file of its executor under a name.', NAME),
+  },
+  pollChanges: {
+    ...CHANGES,
+    tags: TAGS_IN_QUERY,
+    waitTimeoutMs: optional(
+      described('How long to wait while there is no change after the cursor.', ranged(POLL_WAIT_MS)),
+    ),
+  },
+  streamChanges: { ...CHANGES, tags: TAGS_IN_QUERY, token: TOKEN_IN_QUERY },
   streamEvents: {
     lastEventId: optional(described('For clients that cannot send `Last-Event-ID`, which wins.', CURSOR)),
     from: optional(FROM),
+    token: TOKEN_IN_QUERY,
+  },
+  revokeTokens: {
+    taskId: optional(described('Tokens of any principal for this task. This or `owner`, and not both.', TASK_ID)),
+    owner: optional(described('All tokens that the caller minted.', constant('true'))),
   },
 } as const satisfies Readonly<Record<string, Members>>;
 
@@ -211,7 +326,10 @@ export const HEADERS = {
   'If-None-Match': described('Entity tags that the client has, or `*`.', text()),
   'If-Range': described('The entity tag that the range is for. With another one the whole file comes.', text()),
   Range: described('`bytes=` and one range.', text()),
-  'X-Lease-Token': described('For the worker that holds the lease: instead of a principal.', text()),
+  'X-Lease-Token': described(
+    'Of the lease, for the worker that holds it. For a download: instead of a principal.',
+    text(),
+  ),
   traceparent: described('W3C Trace Context: the trace that the request belongs to.', text()),
   'X-Principal-Id': described('The caller. The proxy in front of the service sends it, and no client.', PRINCIPAL_ID),
   'X-Principal-Scopes': described('What the caller may do, separated by spaces or commas. From the proxy.', text()),

@@ -1,5 +1,6 @@
 import { EVENT_SCHEMAS, EVENT_TYPES, EVENTS, type TaskEvent } from './events.js';
 import { FEATURE_NAMES } from './features.js';
+import { FOLLOW_TOKEN } from './follow-tokens.js';
 import { CLIENT_ACTION_ID, CLIENT_REQUEST_ID, EVENT_ID, HEAD_EVENT_ID, STEP_KEY, TASK_TYPE, TASK_UUID } from './ids.js';
 import {
   anyJson,
@@ -23,6 +24,7 @@ import {
   timestamp,
   type TypeOf,
 } from './json-schema.js';
+import { MAX_CHANGES_CURSOR_LENGTH } from './limits.js';
 
 // What the HTTP routes answer. A schema with a name is one of OpenAPI's components, and others refer to it.
 
@@ -39,6 +41,9 @@ const ATTACHMENT_MEMBERS = {
   contentType: text(),
   sizeBytes: integer(0),
   sha256: described('Of the bytes, in lower-case hex.', text({ pattern: '^[0-9a-f]{64}$' })),
+  source: optional(
+    described('`worker`: the executor of the task attached it. Absent: the create had it.', oneOf('worker')),
+  ),
 };
 const ATTACHMENT = object(ATTACHMENT_MEMBERS);
 export type Attachment = TypeOf<typeof ATTACHMENT>;
@@ -47,13 +52,12 @@ const QUESTION = object(EVENTS.TASK_SUSPENDED.payload);
 const FAILURE = object(EVENTS.TASK_FAILED.payload);
 const ASIDE = object({ code: described('Such as EVENT_ABOVE_HEAD, STATE_INVALID, NOT_WRITABLE.', text()) });
 
-const SUMMARY_MEMBERS = {
+const STATE_MEMBERS = {
   taskId: TASK_UUID,
   clientRequestId: CLIENT_REQUEST_ID,
   taskType: TASK_TYPE,
   status: STATUS,
   metadata: anyObject(),
-  attachments: described('In the order in which the create had them.', list(named<Attachment>('Attachment'))),
   attempt: described('Attempts that were begun.', integer(0)),
   attemptsLeft: described(
     'Attempts that may still fail or be lost before the task fails, the present one included. 0 when the task is over.',
@@ -68,13 +72,31 @@ const SUMMARY_MEMBERS = {
   ),
   progress: optional(described('Of the last TASK_PROGRESS; 100 with COMPLETED.', number(0, 100))),
   openSuspension: optional(described('While the question is open.', named<TypeOf<typeof QUESTION>>('TaskQuestion'))),
-  result: optional(described('Of TASK_COMPLETED: any JSON.', anyJson())),
   failure: optional(described('Of TASK_FAILED.', named<TypeOf<typeof FAILURE>>('TaskFailure'))),
   headEventId: HEAD_EVENT_ID,
   createdAt: timestamp(),
   updatedAt: timestamp(),
   startedAt: optional(timestamp()),
   finishedAt: optional(timestamp()),
+};
+const CHANGED_TASK = object(STATE_MEMBERS);
+/** A task in a feed of changes. */
+export type ChangedTask = TypeOf<typeof CHANGED_TASK>;
+export const TASK_CHANGE = {
+  cursor: described('Behind this change.', text({ maxLength: MAX_CHANGES_CURSOR_LENGTH })),
+  task: optional(described('The task as it is now.', named<ChangedTask>('ChangedTask'))),
+  taskId: optional(described('Instead of `task`.', TASK_UUID)),
+  removed: optional(described('The task does not exist any more.', constant(true))),
+  left: optional(described('The task does not match the filter. The client may not know it.', constant(true))),
+};
+
+const SUMMARY_MEMBERS = {
+  ...STATE_MEMBERS,
+  attachments: described(
+    'Those of the create in its order, then those of the executor.',
+    list(named<Attachment>('Attachment')),
+  ),
+  result: optional(described('Of TASK_COMPLETED: any JSON.', anyJson())),
 };
 const SUMMARY = object(SUMMARY_MEMBERS);
 
@@ -195,6 +217,12 @@ const SERVICE = object({
 });
 export type Service = TypeOf<typeof SERVICE>;
 
+const FOLLOW_TOKEN_GIVEN = object({
+  token: FOLLOW_TOKEN,
+  expiresAt: described('By the clock of the database.', timestamp()),
+});
+export type FollowToken = TypeOf<typeof FOLLOW_TOKEN_GIVEN>;
+
 const SIGN_OF_LEASE = { leaseExpiresAt: timestamp(), cancellationRequested: boolean() };
 const RECEIPT = object({
   eventIds: described('For each event of the batch; those that were stored as one have the same.', list(EVENT_ID)),
@@ -210,8 +238,26 @@ const STEP_RECEIPT = object({
   ...SIGN_OF_LEASE,
 });
 export type StepReceipt = TypeOf<typeof STEP_RECEIPT>;
+const ATTACH_RECEIPT = object({ ...ATTACHMENT_MEMBERS, ...SIGN_OF_LEASE });
+export type AttachReceipt = TypeOf<typeof ATTACH_RECEIPT>;
 const RENEWED = object({ ...SIGN_OF_LEASE, cancelReason: optional(text()) });
 export type RenewedLease = TypeOf<typeof RENEWED>;
+const RENEWAL = object({
+  taskId: TASK_UUID,
+  leaseExpiresAt: optional(described('Of a lease that was extended.', timestamp())),
+  cancellationRequested: optional(boolean()),
+  cancelReason: optional(text()),
+  code: optional(described('Why it was not extended.', oneOf('LEASE_LOST', 'TASK_ASIDE'))),
+});
+/** What became of one of many leases: extended with `leaseExpiresAt` and `cancellationRequested`, or not, with `code`. */
+export type Renewal = TypeOf<typeof RENEWAL>;
+const SIGNAL = object({
+  type: described('A worker ignores a type that it does not know.', text({ examples: ['cancel'] })),
+  taskId: TASK_UUID,
+  attempt: integer(1),
+  cancelReason: described('Of a cancellation.', text()),
+});
+export type Signal = TypeOf<typeof SIGNAL>;
 const SUSPENDED = object({ suspendId: text(), eventId: EVENT_ID });
 const ENDED = object({ eventId: EVENT_ID });
 const FAILED = object({ eventId: EVENT_ID, willRetry: boolean() });
@@ -231,6 +277,12 @@ export const SCHEMAS = {
   TaskPage: object({
     items: list(named<TaskSummary>('TaskSummary')),
     nextCursor: described('Opaque; null on the last page.', nullable(text())),
+  }),
+  ChangedTask: CHANGED_TASK,
+  TaskChange: object(TASK_CHANGE),
+  ChangesPage: object({
+    changes: list(named<ObjectOf<typeof TASK_CHANGE>>('TaskChange')),
+    next: described('The cursor behind them.', text({ maxLength: MAX_CHANGES_CURSOR_LENGTH })),
   }),
   TaskAccepted: TASK_ACCEPTED,
   TaskCancellation: CANCELLATION,
@@ -252,6 +304,7 @@ export const SCHEMAS = {
     terminal: described('Whether the terminal event is in or before this page.', boolean()),
   }),
   SuspendAnswer: ANSWER,
+  FollowToken: FOLLOW_TOKEN_GIVEN,
   Service: SERVICE,
   Health: object({ status: constant('ok') }),
   Readiness: object({
@@ -264,7 +317,12 @@ export const SCHEMAS = {
   Leases: object({ leases: described('Empty after the wait.', list(named<Lease>('Lease'))) }),
   WorkerReceipt: RECEIPT,
   StepReceipt: STEP_RECEIPT,
+  AttachReceipt: ATTACH_RECEIPT,
   RenewedLease: RENEWED,
+  Renewal: RENEWAL,
+  RenewedLeases: object({ leases: described('In the order of the request.', list(named<Renewal>('Renewal'))) }),
+  Signal: SIGNAL,
+  Signals: object({ signals: described('Empty after the wait.', list(named<Signal>('Signal'))) }),
   TaskSuspension: SUSPENDED,
   TaskEnd: ENDED,
   AttemptFailure: FAILED,

@@ -1,10 +1,12 @@
 import type { Readable } from 'node:stream';
 import { marked, storedJson } from '../../protocol/src/exact-json.js';
-import type { StepReceipt, WorkerReceipt } from '../../protocol/src/snapshots.js';
+import type { AttachReceipt, Attachment, StepReceipt, WorkerReceipt } from '../../protocol/src/snapshots.js';
 import type { HandlerEvent } from '../../handler/src/events.js';
 import { LeaseLost, Refused, Unavailable } from '../../handler/src/holder-errors.js';
-import type { Ending, FinishedStep, LeaseHolder, StoredResult } from '../../handler/src/lease-holder.js';
+import type { Ending, FileToAttach, FinishedStep, LeaseHolder, StoredResult } from '../../handler/src/lease-holder.js';
 import type { Question } from '../../handler/src/question.js';
+import { unlessUnknown } from './feature-call.js';
+import type { Beating, Heartbeats } from './heartbeats.js';
 import type { Lease, SignOfLease } from './lease.js';
 import { type Answer, type Service, ServiceRefused } from './service.js';
 
@@ -16,9 +18,7 @@ const PATIENCE = 2;
 /** Codes of refusals that say: the lease is over. `TASK_ASIDE`: the task waits for an operator of the service. */
 const OVER: ReadonlySet<string> = new Set(['LEASE_LOST', 'TASK_ASIDE']);
 /** The service names something in the call that it does not take. */
-const ABOUT_CONTENT: ReadonlySet<number> = new Set([400, 413, 422]);
-/** A replica of another release answers so to what the others know. It will be gone, or know it, in a while. */
-const UNKNOWN_THERE: ReadonlySet<number> = new Set([400, 404, 422]);
+const ABOUT_CONTENT: ReadonlySet<number> = new Set([400, 403, 413, 415, 422]);
 
 /** The result keeps all digits of its numbers. */
 function storedResultIn(json: string): StoredResult & SignOfLease {
@@ -47,7 +47,7 @@ export interface LeaseListener {
  * Without answers it is over at last by this process's own monotonic clock: a worker that hears nothing any more must not believe that
  * it still holds the task.
  */
-export class HeldLease implements LeaseHolder {
+export class HeldLease implements LeaseHolder, Beating {
   leaseMs = 0;
   /** In milliseconds of `performance.now()`; never earlier than what the service thinks. */
   #endsAt = 0;
@@ -55,8 +55,9 @@ export class HeldLease implements LeaseHolder {
   #heartbeat: NodeJS.Timeout | undefined;
 
   constructor(
-    private readonly lease: Lease,
+    readonly lease: Lease,
     private readonly service: Service,
+    private readonly heartbeats: Heartbeats,
     private readonly listener: LeaseListener,
   ) {}
 
@@ -66,6 +67,7 @@ export class HeldLease implements LeaseHolder {
    * @returns whether the lease is fresh
    */
   begin(serviceTime: number): boolean {
+    this.heartbeats.add(this);
     this.heard({ body: this.lease, serviceTime });
     return Math.abs(Date.now() - serviceTime) <= this.leaseMs / 2;
   }
@@ -81,9 +83,26 @@ export class HeldLease implements LeaseHolder {
     return this.call('steps', { batchSeq, key }, { more, read: storedResultIn, isOfSteps: true });
   }
 
+  /** @throws Error where the service does not take files of workers yet: another attempt may find that it does */
+  async attach(file: FileToAttach): Promise<Attachment> {
+    if (this.#over) throw new LeaseLost();
+    try {
+      if (!(await this.service.knows('workerFiles'))) throw new Error('The service does not take files of workers.');
+      const answer = await this.service.upload<AttachReceipt>(this.lease, file);
+      this.heard(answer);
+      const { leaseExpiresAt: _, cancellationRequested: __, ...attachment } = answer.body;
+      return attachment;
+    } catch (error) {
+      const isUnknown = error instanceof ServiceRefused && error.status === 404;
+      throw this.translated(isUnknown ? new Unavailable(error.message, 0, error) : error);
+    }
+  }
+
   async renew(): Promise<void> {
     try {
-      await this.call('heartbeat');
+      const isExtended = await this.extended();
+      if (isExtended === undefined) await this.call('heartbeat');
+      else if (!isExtended) throw new LeaseLost();
     } catch (error) {
       if (error instanceof LeaseLost) this.close();
       throw error;
@@ -110,6 +129,30 @@ export class HeldLease implements LeaseHolder {
   close(): void {
     this.#over = true;
     clearTimeout(this.#heartbeat);
+    this.heartbeats.remove(this);
+  }
+
+  get timeoutMs(): number {
+    return Math.min(CALL_TIMEOUT_MS, Math.max(1_000, this.leaseMs / 3));
+  }
+
+  heard({ body, serviceTime }: Answer<SignOfLease>): void {
+    if (this.#over) return;
+    if (body.cancellationRequested) this.listener.cancelled();
+    if (body.leaseExpiresAt === undefined) return;
+    this.leaseMs = Date.parse(body.leaseExpiresAt) - serviceTime;
+    this.#endsAt = performance.now() + this.leaseMs;
+    this.beatLater();
+  }
+
+  /** Together with the other leases of the worker; undefined where the service knows no such call. */
+  private async extended(): Promise<boolean | undefined> {
+    if (this.#over) throw new LeaseLost();
+    try {
+      return await this.heartbeats.beat(this);
+    } catch (error) {
+      throw this.translated(error);
+    }
   }
 
   private async giveBack(name: string, members: object, more = ''): Promise<void> {
@@ -128,14 +171,13 @@ export class HeldLease implements LeaseHolder {
     if (this.#over) throw new LeaseLost();
     const { taskId, leaseToken } = this.lease;
     const json = `${storedJson({ leaseToken, ...members }).slice(0, -1)}${more}}`;
-    const timeoutMs = Math.min(CALL_TIMEOUT_MS, Math.max(1_000, this.leaseMs / 3));
+    const post = () => this.service.post<Body & SignOfLease>(`tasks/${taskId}/${name}`, json, this.timeoutMs, read);
     try {
-      const answer = await this.service.post<Body & SignOfLease>(`tasks/${taskId}/${name}`, json, timeoutMs, read);
+      const answer = await (isOfSteps ? unlessUnknown(this.service, post) : post());
       this.heard(answer);
       return answer.body;
     } catch (error) {
-      const isUnknown = isOfSteps && error instanceof ServiceRefused && UNKNOWN_THERE.has(error.status);
-      throw this.translated(isUnknown ? new Unavailable(error.message, 0, error) : error);
+      throw this.translated(error);
     }
   }
 
@@ -150,15 +192,6 @@ export class HeldLease implements LeaseHolder {
     if (leftMs > 0) return new Unavailable(error.message, Math.min(error.retryAfterMs, leftMs), error);
     this.close();
     return new LeaseLost();
-  }
-
-  private heard({ body, serviceTime }: Answer<SignOfLease>): void {
-    if (this.#over) return;
-    if (body.cancellationRequested) this.listener.cancelled();
-    if (body.leaseExpiresAt === undefined) return;
-    this.leaseMs = Date.parse(body.leaseExpiresAt) - serviceTime;
-    this.#endsAt = performance.now() + this.leaseMs;
-    this.beatLater();
   }
 
   private beatLater(): void {

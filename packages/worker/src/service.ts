@@ -1,7 +1,9 @@
 import { Readable } from 'node:stream';
 import { Unavailable } from '../../handler/src/holder-errors.js';
+import type { FileToAttach } from '../../handler/src/lease-holder.js';
 import type { Feature } from '../../protocol/src/features.js';
 import type { Service as ServiceAnswer } from '../../protocol/src/snapshots.js';
+import type { Lease } from './lease.js';
 
 /** The service said no; the same again would be refused again. */
 export class ServiceRefused extends Error {
@@ -18,6 +20,13 @@ export class ServiceRefused extends Error {
 /** What the service knows is read again after this time. */
 const FEATURES_MS = 5_000;
 const FEATURES_TIMEOUT_MS = 10_000;
+
+/** The time of an upload: what the service may take to answer, and the bytes on a slow connection. */
+const UPLOAD_TIMEOUT_MS = 30_000;
+const SLOWEST_UPLOAD_BYTES_PER_MS = 175;
+
+/** Without headers the body is JSON. */
+type Sent = Pick<RequestInit, 'method' | 'body'> & { readonly headers?: Readonly<Record<string, string>> };
 
 export interface Answer<Body> {
   readonly body: Body;
@@ -46,7 +55,7 @@ export class Service {
    * Whether all replicas know it, by an answer of the last 5 s. Release 0.1.0 has no such route, and knows none.
    * @throws ServiceRefused, Unavailable
    */
-  async knows(feature: Feature, stop: AbortSignal): Promise<boolean> {
+  async knows(feature: Feature, stop?: AbortSignal): Promise<boolean> {
     if (performance.now() - this.#readAt >= FEATURES_MS) {
       this.#features = await this.features(stop);
       this.#readAt = performance.now();
@@ -54,12 +63,17 @@ export class Service {
     return this.#features.includes(feature);
   }
 
+  /** What the last answer said, without asking; false where it was forgotten. */
+  knew(feature: Feature): boolean {
+    return this.#readAt > Number.NEGATIVE_INFINITY && this.#features.includes(feature);
+  }
+
   /** The next `knows` asks the service. */
   forgetFeatures(): void {
     this.#readAt = Number.NEGATIVE_INFINITY;
   }
 
-  private async features(stop: AbortSignal): Promise<readonly string[]> {
+  private async features(stop?: AbortSignal): Promise<readonly string[]> {
     try {
       const { body } = await this.call<Partial<ServiceAnswer>>(
         '',
@@ -86,9 +100,21 @@ export class Service {
     return this.call(`/${path}`, { method: 'POST', body: json }, timeoutMs, read, stop);
   }
 
+  /** A file of the task that is held. @throws ServiceRefused, Unavailable */
+  upload<Body>(
+    { taskId, leaseToken }: Pick<Lease, 'taskId' | 'leaseToken'>,
+    { filename, mediaType, sizeBytes, open }: FileToAttach,
+  ): Promise<Answer<Body>> {
+    const path = `/tasks/${taskId}/attachments?filename=${encodeURIComponent(filename)}`;
+    const headers = { 'X-Lease-Token': leaseToken, ...(mediaType !== undefined && { 'Content-Type': mediaType }) };
+    const timeoutMs = UPLOAD_TIMEOUT_MS + sizeBytes / SLOWEST_UPLOAD_BYTES_PER_MS;
+    const init = { method: 'POST', body: Readable.toWeb(open()), duplex: 'half', headers };
+    return this.call(path, init as unknown as Sent, timeoutMs, JSON.parse);
+  }
+
   private async call<Body>(
     path: string,
-    init: Pick<RequestInit, 'method' | 'body'>,
+    init: Sent,
     timeoutMs: number,
     read: (json: string) => Body,
     stop?: AbortSignal,
@@ -101,7 +127,7 @@ export class Service {
     try {
       const response = await fetch(new URL(`worker/v1${path}`, this.#base), {
         ...init,
-        headers: { Authorization: `Bearer ${this.token}`, 'Content-Type': 'application/json' },
+        headers: { ...(init.headers ?? { 'Content-Type': 'application/json' }), Authorization: `Bearer ${this.token}` },
         // Nobody else is to get the token.
         redirect: 'error',
         signal: cut.signal,
@@ -136,7 +162,7 @@ async function answerOf<Body>(response: Response, read: (json: string) => Body):
 function refusalOf({ status, headers }: Response, text: string): ServiceRefused | Unavailable {
   const { code, message } = errorBody(text);
   // An answer without a code is not the service's: something on the way has no service to ask.
-  const passes = status >= 500 || MAY_PASS.has(status) || code === undefined;
+  const passes = status >= 500 || (MAY_PASS.has(status) && code !== 'UPLOAD_FORBIDDEN') || code === undefined;
   if (!passes) return new ServiceRefused(status, code, message ?? '');
   const retryAfterSeconds = Number(headers.get('retry-after')) || 0;
   return new Unavailable(`the service answered ${status} ${code ?? ''}`.trim(), retryAfterSeconds * 1000);

@@ -1,5 +1,7 @@
 export {
   TaskFailure,
+  type Attachment,
+  type FileBytes,
   type JsonObject,
   type StepContext,
   type StepOptions,

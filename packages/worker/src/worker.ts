@@ -4,10 +4,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Attempt, type Report } from '../../handler/src/attempt.js';
 import { backoffMs } from '../../handler/src/backoff.js';
 import type { TaskHandler, TaskHandlers } from '../../handler/src/task-handler.js';
+import type { Feature } from '../../protocol/src/features.js';
+import { patternOf, WORKER_VERSION } from '../../protocol/src/ids.js';
 import { MAX_TASKS } from '../../protocol/src/limits.js';
+import { Heartbeats } from './heartbeats.js';
 import { HeldLease } from './held-lease.js';
 import { type GivenLease, leasedTask, leasesIn } from './lease.js';
 import { Service } from './service.js';
+import { Signals } from './signals.js';
 import { printProblem, type WorkerProblem } from './worker-problem.js';
 
 /** How long one claim waits for a task, held open by the service. */
@@ -18,6 +22,11 @@ const LONGEST_BACKOFF_MS = 5_000;
 /** Half of what `docker stop` leaves, so that there is time to hand back what does not obey. */
 const DRAIN_TIMEOUT_MS = 5_000;
 const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+/** What this package uses where the service has it. */
+const KNOWN: readonly Feature[] = ['heartbeats', 'leaseSeconds', 'signals', 'steps'];
+/** How often the service is asked whether it knows signals. */
+const NO_SIGNALS_MS = 5_000;
+const A_VERSION = patternOf(WORKER_VERSION);
 
 export interface WorkerOptions {
   /** Where the service is, such as `http://127.0.0.1:3000`; may have a path. */
@@ -32,6 +41,10 @@ export interface WorkerOptions {
   readonly concurrency?: number;
   /** Names this worker in the service's logs; unique among workers. Defaults to the host's name and a random id. */
   readonly workerId?: string;
+  /** Of your program, for the operators of the service: 1 to 64 visible ASCII characters. Defaults to none. */
+  readonly version?: string;
+  /** How long its leases last without a sign of life, where the service lets workers choose. Defaults to the service's LEASE_SECONDS. */
+  readonly leaseSeconds?: number;
   /** Stops the worker when it aborts. */
   readonly signal?: AbortSignal;
   /** Whether SIGTERM and SIGINT stop the worker; a second one ends the process at once. Defaults to true. */
@@ -52,7 +65,10 @@ export class Worker {
   readonly #concurrency: number;
   readonly #service: Service;
   readonly #report: (problem: WorkerProblem) => void;
-  readonly #running = new Map<Attempt, Promise<void>>();
+  readonly #heartbeats: Heartbeats;
+  readonly #signals: Signals;
+  #isListening = false;
+  readonly #running = new Map<Attempt, { readonly taskId: string; readonly over: Promise<void> }>();
   readonly #stop = new AbortController();
   readonly #onStop = (): void => void this.stop();
   #finish: () => void = () => undefined;
@@ -68,7 +84,12 @@ export class Worker {
     if (taskTypes.length === 0) throw new TypeError('handlers: at least one is needed');
     if (!Number.isInteger(concurrency) || concurrency < 1) throw new TypeError('concurrency: a whole number from 1');
     if (!/^[\x21-\x7e]+$/.test(token ?? '')) throw new TypeError('token: one of WORKER_TOKENS of the service');
+    const { version, leaseSeconds } = options;
+    if (version !== undefined && !A_VERSION.test(version)) throw new TypeError(`version: ${WORKER_VERSION.title}`);
+    if (leaseSeconds !== undefined && !(Number.isInteger(leaseSeconds) && leaseSeconds > 0))
+      throw new TypeError('leaseSeconds: a whole number from 1');
     this.#service = new Service(url, token);
+    this.#heartbeats = new Heartbeats(this.#service);
     this.#taskTypes = taskTypes;
     this.#concurrency = concurrency;
     this.#report = options.report ?? printProblem;
@@ -77,6 +98,7 @@ export class Worker {
       `${hostname()
         .replace(/[^\x21-\x7e]/g, '-')
         .slice(0, 80)}:${randomUUID()}`;
+    this.#signals = new Signals(this.#service, this.workerId, (taskId) => this.cancelled(taskId));
     this.finished = new Promise((resolve) => {
       this.#finish = resolve;
     });
@@ -111,7 +133,7 @@ export class Worker {
   private async claimAndRun(): Promise<void> {
     const { signal } = this.#stop;
     for (let failures = 0; !signal.aborted; ) {
-      while (this.#running.size >= this.#concurrency) await Promise.race(this.#running.values());
+      while (this.#running.size >= this.#concurrency) await Promise.race(this.overs());
       if (signal.aborted) break;
       try {
         await this.claim(signal);
@@ -124,8 +146,36 @@ export class Worker {
         failures += 1;
       }
     }
-    await Promise.all(this.#running.values());
+    await Promise.all(this.overs());
     this.finish();
+  }
+
+  private overs(): readonly Promise<void>[] {
+    return [...this.#running.values()].map(({ over }) => over);
+  }
+
+  /** Whether the task runs here. */
+  private cancelled(cancelled: string): boolean {
+    const attempts = [...this.#running].filter(([, { taskId }]) => taskId === cancelled);
+    for (const [attempt] of attempts) attempt.stop('cancelled');
+    return attempts.length > 0;
+  }
+
+  /** While something runs. A call that waits stays open between two tasks. Without signals, heartbeats bring cancellations. */
+  private async listen(): Promise<void> {
+    const { signal } = this.#stop;
+    this.#isListening = true;
+    for (let failures = 0; this.#running.size > 0 && !signal.aborted; ) {
+      try {
+        const goesOn = await this.#signals.wait(signal);
+        if (!goesOn) await this.pause(goesOn === undefined ? NO_SIGNALS_MS : 500 + 500 * Math.random());
+        failures = 0;
+      } catch {
+        await this.pause(backoffMs(failures, LONGEST_BACKOFF_MS));
+        failures += 1;
+      }
+    }
+    this.#isListening = false;
   }
 
   private finish(): void {
@@ -144,7 +194,7 @@ export class Worker {
       taskTypes: this.#taskTypes,
       maxTasks,
       waitTimeoutMs: WAIT_MS,
-      ...((await this.#service.knows('steps', signal)) && { steps: true }),
+      ...(await this.additions(signal)),
     };
     const { body: leases, serviceTime } = await this.#service.post(
       'leases',
@@ -159,10 +209,21 @@ export class Worker {
     if (early) await this.pause(500 + 500 * Math.random());
   }
 
+  /** What not every release takes in a claim. */
+  private async additions(signal: AbortSignal): Promise<object> {
+    const { version, leaseSeconds } = this.options;
+    const knows = (feature: Feature) => this.#service.knows(feature, signal);
+    return {
+      ...((await knows('steps')) && { steps: true }),
+      ...(leaseSeconds !== undefined && (await knows('leaseSeconds')) && { leaseSeconds }),
+      ...((await knows('registration')) && { features: KNOWN, ...(version !== undefined && { version }) }),
+    };
+  }
+
   private begin({ lease, exact }: GivenLease, serviceTime: number): void {
     const handler = this.#handlers.get(lease.taskType) as TaskHandler;
     const { taskId, taskType, attempt: number } = lease;
-    const held: HeldLease = new HeldLease(lease, this.#service, {
+    const held: HeldLease = new HeldLease(lease, this.#service, this.#heartbeats, {
       cancelled: () => attempt.stop('cancelled'),
       beat: () => attempt.renew(),
     });
@@ -184,8 +245,10 @@ export class Worker {
       .finally(() => {
         held.close();
         this.#running.delete(attempt);
+        this.#signals.forget(taskId);
       });
-    this.#running.set(attempt, over);
+    this.#running.set(attempt, { taskId, over });
+    if (!this.#isListening) void this.listen();
   }
 
   private async pause(ms: number): Promise<void> {

@@ -24,6 +24,10 @@ const throwing = () => {
   throw new Error('a secret that clients must not read');
 };
 
+async function* lines() {
+  for (let n = 1; n <= 3; n += 1) yield `${n},${'x'.repeat(40_000)}\n`;
+}
+
 const RESULTS = {
   nothing: () => undefined,
   function: () => () => 'not JSON',
@@ -357,5 +361,25 @@ export const handlers = {
   },
   'both.step-result': async ({ length }, { step }) => (await step('large', () => 'x'.repeat(length))).length,
   'both.step-digits': (_input, { step }) => step('digits', () => [9007199254740993n, 'ä \u2028']),
+  /** Attaches in a step and outside of one, is interrupted once, and reads what is there. */
+  'both.files': async (_input, { attach, attachments, attempt, step, suspend }) => {
+    const made = await attach('plan.txt', `plan of attempt ${attempt}`, { mediaType: 'text/plain' });
+    const kept = await step('draft', () => attach('draft.csv', lines(), { mediaType: 'text/csv' }));
+    await suspend({ reasonCode: 'APPROVAL', allowedActions: ['yes'] });
+    const last = await attach('last', new Uint8Array([1, 2, 3]));
+    if (attempt === 1) throw new Error('lost');
+    const texts = await Promise.all(
+      attachments.map(async ({ filename, source, open }) => [filename, source, await text(await open())]),
+    );
+    return { made, kept, last, texts };
+  },
+  'both.attach': async ({ name, length, type }, { attach }) => {
+    const { sizeBytes, contentType } = await attach(name, 'x'.repeat(length), type && { mediaType: type });
+    return { sizeBytes, contentType };
+  },
+  'both.attach-careless': ({ length }, { attach }) => {
+    void attach('large', 'x'.repeat(length));
+    return 'done';
+  },
   'both.trace': (_input, { traceparent }) => ({ traceparent: traceparent ?? null }),
 };

@@ -7,6 +7,7 @@ import { isConnectionFailure, sqlStateOf } from '../database.errors.js';
 import { type Migration, readMigrations } from './migration-files.js';
 import { layGround } from './migration-groundwork.js';
 import { MigrationRefused } from './migration-refused.js';
+import { dropOldIndexes } from './old-indexes.js';
 import { runOnline } from './online-migration.js';
 import { stampRows } from './stamp-rows.js';
 
@@ -59,6 +60,7 @@ export async function migrate(
       log(`applied ${migration.name}`);
     }
     await stampRows(client, log);
+    await dropOldIndexes(client, log);
     return { applied };
   } catch (error) {
     throw refusal('MIGRATION_DATABASE_URL', error);

@@ -1,13 +1,15 @@
 import type { Readable } from 'node:stream';
 import type { HandlerEvent } from '#handler/events.js';
 import { LeaseLost, Refused, Unavailable } from '#handler/holder-errors.js';
-import type { Ending, FinishedStep, LeaseHolder, StoredResult } from '#handler/lease-holder.js';
+import type { Ending, FileToAttach, FinishedStep, LeaseHolder, StoredResult } from '#handler/lease-holder.js';
 import type { Question } from '#handler/question.js';
 import type { ErrorKind } from '#protocol/errors.js';
+import type { Attachment } from '#protocol/snapshots.js';
 import { SYSTEM_PRINCIPAL_ID } from '../../auth/auth-context.js';
 import { Database } from '../../database/database.js';
 import { JsonText } from '../../json/json-text.js';
 import { TaskBridgeError } from '../../errors.js';
+import { AttachFile } from '../../tasks/attach-file.js';
 import type { Lease } from '../../tasks/claim-tasks.js';
 import { LeaseLost as LeaseOver, TaskAside } from '../../tasks/domain/tasks.errors.js';
 import { EndAttempt, type Ending as Command } from '../../tasks/end-attempt.js';
@@ -21,6 +23,7 @@ import { FinishWorkerStep } from '../finish-worker-step.js';
 export interface HeldWith {
   readonly appendEvents: AppendWorkerEvents;
   readonly finishStep: FinishWorkerStep;
+  readonly attachFile: AttachFile;
   readonly endAttempt: EndAttempt;
   readonly attachments: AttachmentStore;
   readonly database: Database;
@@ -28,7 +31,7 @@ export interface HeldWith {
 }
 
 /** The content is at fault. */
-const REFUSALS: readonly ErrorKind[] = ['invalid', 'unprocessable', 'too_large'];
+const REFUSALS: readonly ErrorKind[] = ['invalid', 'unprocessable', 'too_large', 'forbidden', 'unsupported'];
 
 /** The lease of an attempt that runs in this process: the use-cases of a remote worker, without HTTP. */
 export class InlineLease implements LeaseHolder {
@@ -43,6 +46,8 @@ export class InlineLease implements LeaseHolder {
     askedAt: number,
     /** Called when an answer says that the owner wants the task to end. */
     private readonly cancelled: () => void,
+    /** Called when the handler is done, before the end of its attempt is stored. */
+    private readonly done: () => void,
   ) {
     this.leaseMs = uses.tasks.leaseSeconds * 1000;
     this.maxEventBytes = uses.tasks.maxEventPayloadBytes;
@@ -86,6 +91,18 @@ export class InlineLease implements LeaseHolder {
     return { eventId: Number(eventId), resultJson: result.json };
   }
 
+  async attach(file: FileToAttach): Promise<Attachment> {
+    const sentAt = performance.now();
+    const {
+      leaseExpiresAt: _,
+      cancellationRequested,
+      ...attachment
+    } = await translated(() => this.uses.attachFile.execute(this.held, file, SYSTEM_PRINCIPAL_ID));
+    this.renewedAt(sentAt);
+    if (cancellationRequested) this.cancelled();
+    return attachment;
+  }
+
   async renew(): Promise<void> {
     const sentAt = performance.now();
     const renewed = await translated(() => renewLease(this.uses.database, this.held, this.uses.tasks.leaseSeconds));
@@ -116,6 +133,7 @@ export class InlineLease implements LeaseHolder {
   }
 
   private async execute(ending: Command): Promise<void> {
+    this.done();
     const by = { principalId: SYSTEM_PRINCIPAL_ID };
     await translated(() => this.uses.endAttempt.execute(this.held.taskId, ending, by));
   }

@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { Attempt, type LeasedTask, type Report } from '#handler/attempt.js';
 import type { JsonObject, SuspendAnswer } from '#handler/task-handler.js';
-import { MAX_TASKS } from '#protocol/limits.js';
 import { SYSTEM_PRINCIPAL_ID } from '../../auth/auth-context.js';
 import { Database } from '../../database/database.js';
 import { within } from '../../deadline.js';
@@ -14,6 +13,7 @@ import { Log } from '../../observability/log.js';
 import { inSpan } from '../../observability/observer.js';
 import { Trouble } from '../../observability/trouble.js';
 import { Rounds } from '../../rounds.js';
+import { AttachFile } from '../../tasks/attach-file.js';
 import { ClaimTasks, type Lease } from '../../tasks/claim-tasks.js';
 import { EndAttempt } from '../../tasks/end-attempt.js';
 import { payloadOf } from '../../tasks/store/suspensions.js';
@@ -28,6 +28,8 @@ import { type HeldWith, InlineLease } from './inline-lease.js';
 import { OwnLeases } from '../own-leases.js';
 import { WaitingClaims } from '../waiting-claims.js';
 
+/** The most tasks of one claim. */
+const MAX_BLOCK = 200;
 /** How long one wait for work lasts at most; what ends it sooner is work. */
 const WAIT_MS = 60_000;
 /** How soon a cancellation that came in elsewhere is noticed. */
@@ -53,6 +55,8 @@ interface Running {
 export class InlineWorker extends OwnLeases {
   readonly #workerId = `inline:${randomUUID()}`;
   readonly #running = new Map<string, Running>();
+  /** The tokens of attempts whose handlers run. The ends of others are on their way to PostgreSQL. */
+  readonly #handling = new Set<string>();
   #claiming: Promise<void> | undefined;
   #claimAgain = false;
   readonly #looks = new Rounds(
@@ -71,6 +75,7 @@ export class InlineWorker extends OwnLeases {
     private readonly claimTasks: ClaimTasks,
     appendEvents: AppendWorkerEvents,
     finishStep: FinishWorkerStep,
+    attachFile: AttachFile,
     endAttempt: EndAttempt,
     attachments: AttachmentStore,
     private readonly database: Database,
@@ -80,7 +85,7 @@ export class InlineWorker extends OwnLeases {
     private readonly drain: DrainState,
   ) {
     super();
-    this.#heldWith = { appendEvents, finishStep, endAttempt, attachments, database, tasks };
+    this.#heldWith = { appendEvents, finishStep, attachFile, endAttempt, attachments, database, tasks };
     this.#claimTrouble = new Trouble(log, 'inline_worker.claim_failed', 'inline_worker.claim_recovered');
   }
 
@@ -134,20 +139,26 @@ export class InlineWorker extends OwnLeases {
     }
   }
 
+  /**
+   * How many handlers may begin. The next block is claimed while the ends of the last one are stored, so neither waits for the other.
+   * No more than a second block may have its ends under way: PostgreSQL may be away.
+   */
+  private get free(): number {
+    const { inlineConcurrency } = this.config;
+    return Math.min(inlineConcurrency - this.#handling.size, 2 * inlineConcurrency - this.#running.size);
+  }
+
   private async claim(): Promise<void> {
     while (this.#claimAgain && !this.drain.workEnds.aborted) {
       this.#claimAgain = false;
-      const free = this.config.inlineConcurrency - this.#running.size;
+      const free = this.free;
       if (free <= 0) return;
       const askedAt = performance.now();
       const worker = { workerId: this.#workerId, principalId: SYSTEM_PRINCIPAL_ID };
       try {
-        const leases = await this.claimTasks.execute(
-          worker,
-          this.handlers.taskTypes,
-          Math.min(free, MAX_TASKS.maximum),
-          { steps: true },
-        );
+        const leases = await this.claimTasks.execute(worker, this.handlers.taskTypes, Math.min(free, MAX_BLOCK), {
+          steps: true,
+        });
         this.#claimTrouble.worked();
         for (const lease of leases) this.begin(lease, askedAt);
         if (leases.length > 0) this.#claimAgain = true;
@@ -162,7 +173,10 @@ export class InlineWorker extends OwnLeases {
     const { identity, token } = given;
     const { taskId, taskType, correlationId } = identity;
     const report = this.reportOf(given);
-    const lease = new InlineLease(given, this.#heldWith, askedAt, () => attempt.stop('cancelled'));
+    const done = () => {
+      if (this.#handling.delete(token)) this.look();
+    };
+    const lease = new InlineLease(given, this.#heldWith, askedAt, () => attempt.stop('cancelled'), done);
     const attempt = new Attempt(lease, report);
     const handler = this.handlers.of(taskType);
     const causationId = String(given.headEventId);
@@ -173,8 +187,10 @@ export class InlineWorker extends OwnLeases {
       .catch((error: unknown) => report('handler_failed', error))
       .finally(() => {
         this.#running.delete(token);
+        this.#handling.delete(token);
         this.look();
       });
+    this.#handling.add(token);
     this.#running.set(token, { taskId, attempt, lease, over });
   }
 
@@ -187,8 +203,11 @@ export class InlineWorker extends OwnLeases {
   private async renew(): Promise<void> {
     if (this.#running.size === 0) return;
     const sentAt = performance.now();
-    const renewed = await renewLeases(this.database, this.held(), this.tasks.leaseSeconds).catch(() => []);
-    for (const token of renewed) this.#running.get(token)?.lease.renewedAt(sentAt);
+    const held = this.held();
+    const renewals = await renewLeases(this.database, held, this.tasks.leaseSeconds).catch(() => []);
+    for (const [i, { leaseToken }] of held.entries()) {
+      if (renewals[i]?.outcome === 'renewed') this.#running.get(leaseToken)?.lease.renewedAt(sentAt);
+    }
   }
 
   /** Looks for cancellations that came in elsewhere, and for leases that are no longer ours. */

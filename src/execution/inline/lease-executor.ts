@@ -6,6 +6,7 @@ import { ExecutionConfig } from '../execution.config.js';
 import { InlineWorker } from './inline-worker.js';
 import { TaskExecutor } from '../../tasks/ports/task-executor.js';
 import { WaitingClaims } from '../waiting-claims.js';
+import { WorkerSignals } from '../worker-signals.js';
 
 /** Tasks wait in PostgreSQL until a worker claims them under a lease. A new task wakes a claim that waits on this replica. */
 @Injectable()
@@ -14,6 +15,7 @@ export class LeaseExecutor extends TaskExecutor {
     private readonly handlers: Handlers,
     private readonly inlineWorker: InlineWorker,
     private readonly waiting: WaitingClaims,
+    private readonly signals: WorkerSignals,
     private readonly config: ExecutionConfig,
     private readonly claimTasks: ClaimTasks,
   ) {
@@ -32,8 +34,9 @@ export class LeaseExecutor extends TaskExecutor {
     this.waiting.notify(taskType);
   }
 
-  override cancelled({ taskId }: { readonly taskId: string }): void {
+  override cancelled({ taskId, workerId }: { readonly taskId: string; readonly workerId: string | null }): void {
     this.inlineWorker.cancel(taskId);
+    if (workerId !== null) this.signals.cancelled(workerId);
   }
 
   override resumed({ taskType }: { readonly taskType: string }): void {

@@ -1,14 +1,17 @@
 import { Injectable } from '@nestjs/common';
 import { AccessDenied } from '../../auth/auth.errors.js';
+import { RequestValidationError } from '../../errors.js';
 import { DrainState } from '../../drain-state.js';
 import { MetricsSink } from '../../observability/metrics-sink.js';
 import { Observer } from '../../observability/observer.js';
 import { ClaimTasks, type Lease } from '../../tasks/claim-tasks.js';
 import { EndAttempt } from '../../tasks/end-attempt.js';
+import { TasksConfig } from '../../tasks/tasks.config.js';
 import { ClaimDto } from './worker.dto.js';
 import { Handlers } from '../handlers.js';
 import { WaitingClaims } from '../waiting-claims.js';
 import { beyond, type WorkerGrant, workerIdOf } from '../worker-grant.js';
+import { WorkerRegistry } from '../worker-registry.js';
 import { wireLease, type WireLease } from './wire-lease.js';
 
 /** Claims that query the queue at one time. More would take connections from other work. */
@@ -24,6 +27,8 @@ export class ClaimForWorker {
     private readonly endAttempt: EndAttempt,
     private readonly waiting: WaitingClaims,
     private readonly handlers: Handlers,
+    private readonly registry: WorkerRegistry,
+    private readonly tasks: TasksConfig,
     private readonly observer: Observer,
     private readonly metrics: MetricsSink,
     private readonly drain: DrainState,
@@ -31,11 +36,13 @@ export class ClaimForWorker {
 
   /**
    * @returns nothing when the wait is over, or `left` aborts
-   * @throws AccessDenied when the token does not cover one of the types
+   * @throws AccessDenied when the token does not cover one of the types, RequestValidationError when the leases would be too long
    */
   async execute(claim: ClaimDto, grant: WorkerGrant, left: AbortSignal): Promise<readonly WireLease[]> {
     const [refused] = beyond(grant, claim.taskTypes);
     if (refused !== undefined) throw new AccessDenied(`This token does not cover the task type ${refused}.`);
+    this.refuseTooLong(claim);
+    this.register(claim, grant);
     // This process takes the types of its handlers. Workers get all others.
     const taskTypes = claim.taskTypes.filter((taskType) => !this.handlers.has(taskType));
     const deadline = performance.now() + claim.waitTimeoutMs;
@@ -63,6 +70,23 @@ export class ClaimForWorker {
     }
   }
 
+  private refuseTooLong({ leaseSeconds = 0 }: ClaimDto): void {
+    const { maxLeaseSeconds } = this.tasks;
+    if (leaseSeconds <= maxLeaseSeconds) return;
+    throw new RequestValidationError([
+      { path: 'leaseSeconds', message: `must not be greater than ${maxLeaseSeconds}` },
+    ]);
+  }
+
+  private register({ workerId, version, taskTypes, features, steps }: ClaimDto, grant: WorkerGrant): void {
+    this.registry.see({
+      workerId: workerIdOf(grant, workerId),
+      version: version ?? null,
+      taskTypes: [...new Set(taskTypes)].sort(),
+      features: [...new Set([...features, ...(steps ? ['steps'] : [])])].sort(),
+    });
+  }
+
   /** The client is gone. Without the release these tasks would wait for their leases to expire, and lose an attempt. */
   private async handBack(leases: readonly Lease[]): Promise<void> {
     const released = leases.map(({ identity: { taskId }, token }) =>
@@ -80,6 +104,7 @@ export class ClaimForWorker {
         this.claimTasks.execute({ workerId, principalId }, taskTypes, claim.maxTasks, {
           tenants: grant.tenants,
           steps: claim.steps,
+          leaseSeconds: claim.leaseSeconds,
         }),
       );
     } finally {

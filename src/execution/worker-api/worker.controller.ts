@@ -1,31 +1,61 @@
 import { createHash } from 'node:crypto';
-import { Body, Controller, Get, Header, HttpCode, Post, Res, StreamableFile, UseGuards } from '@nestjs/common';
-import { ApiBearerAuth, ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import type { Response } from 'express';
-import type { Answer, RenewedLease, Service, WorkerReceipt } from '#protocol/snapshots.js';
-import { Public } from '../../auth/route.decorators.js';
+import {
+  Body,
+  Controller,
+  Get,
+  Header,
+  HttpCode,
+  Post,
+  Query,
+  Req,
+  Res,
+  StreamableFile,
+  UseGuards,
+} from '@nestjs/common';
+import {
+  ApiBearerAuth,
+  ApiBody,
+  ApiConsumes,
+  ApiNoContentResponse,
+  ApiOkResponse,
+  ApiOperation,
+  ApiTags,
+} from '@nestjs/swagger';
+import type { Request, Response } from 'express';
+import type { Answer, AttachReceipt, Renewal, RenewedLease, Service, WorkerReceipt } from '#protocol/snapshots.js';
+import { leaseTokenOf, Public } from '../../auth/route.decorators.js';
 import { ApiErrors } from '../../http/api-errors.decorator.js';
-import { answers, Takes, TakesIds } from '../../http/api-schemas.js';
+import { answers, Takes, TakesHeaders, TakesIds, TakesQuery } from '../../http/api-schemas.js';
+import { askForBody } from '../../http/json-edge.js';
+import { InvalidRequest } from '../../errors.js';
 import { around, inPieces } from '../../http/json-pieces.js';
 import { writeObject } from '../../json/json-text.js';
 import { LiveReplicas } from '../../replicas/live-replicas.js';
+import { AttachFile } from '../../tasks/attach-file.js';
 import { EndAttempt, type Ended, type Ending } from '../../tasks/end-attempt.js';
 import { ExtendLease } from '../../tasks/extend-lease.js';
+import type { RenewedLease as Extended } from '../../tasks/store/renew-leases.js';
+import { taskIdFrom } from '#protocol/ids.js';
 import { TaskId } from '../../http/task-id.decorator.js';
 import { AppendWorkerEvents } from '../append-worker-events.js';
 import { ClaimForWorker } from './claim-for-worker.js';
+import { bodyOf, declaredType } from './attached-body.js';
 import {
   AppendEventsDto,
+  AttachFileDto,
+  AwaitSignalsDto,
   CancelledDto,
   ClaimDto,
   CompleteDto,
+  ExtendLeasesDto,
   FailDto,
   FinishStepDto,
   LeaseTokenDto,
   SuspendDto,
 } from './worker.dto.js';
 import { FinishWorkerStep } from '../finish-worker-step.js';
-import type { WorkerGrant } from '../worker-grant.js';
+import { type WorkerGrant, workerIdOf } from '../worker-grant.js';
+import { WorkerSignals } from '../worker-signals.js';
 import { Granted } from './granted.decorator.js';
 import { WorkerTokenGuard } from './worker-token.guard.js';
 
@@ -42,8 +72,10 @@ export class WorkerController {
     private readonly claim: ClaimForWorker,
     private readonly appendEvents: AppendWorkerEvents,
     private readonly finishStep: FinishWorkerStep,
+    private readonly attachFile: AttachFile,
     private readonly extendLease: ExtendLease,
     private readonly endAttempt: EndAttempt,
+    private readonly workerSignals: WorkerSignals,
   ) {}
 
   @Get()
@@ -65,11 +97,43 @@ export class WorkerController {
     @Body() body: ClaimDto,
     @Res({ passthrough: true }) response: Response,
   ): Promise<string | StreamableFile> {
-    const left = new AbortController();
-    response.once('close', () => left.abort());
     // Inputs and answers leave as their stored text.
-    const leases = await this.claim.execute(body, grant, left.signal);
+    const leases = await this.claim.execute(body, grant, leftOf(response));
     return inPieces(around('{"leases":[', leases, writeObject, ']}'));
+  }
+
+  @Post('heartbeats')
+  @HttpCode(200)
+  @Takes('ExtendLeases')
+  @ApiOperation({ operationId: 'extendLeases', summary: 'Extend many leases' })
+  @ApiOkResponse(answers('RenewedLeases'))
+  async heartbeats(
+    @Granted() grant: WorkerGrant,
+    @Body() { leases }: ExtendLeasesDto,
+  ): Promise<Answer<'RenewedLeases'>> {
+    const held = leases.map(({ taskId, leaseToken }) => ({ taskId: taskIdFrom(taskId), leaseToken }));
+    const renewals = await this.extendLease.executeAll(held, grant);
+    return {
+      leases: held.map(({ taskId }, i): Renewal => {
+        const renewal = renewals[i];
+        if (renewal?.outcome === 'renewed') return { taskId, ...wireRenewed(renewal) };
+        return { taskId, code: renewal?.outcome === 'aside' ? 'TASK_ASIDE' : 'LEASE_LOST' };
+      }),
+    };
+  }
+
+  @Post('signals')
+  @HttpCode(200)
+  @Takes('AwaitSignals')
+  @ApiOperation({ operationId: 'awaitSignals', summary: 'Learn of cancellations, waiting while there is none' })
+  @ApiOkResponse(answers('Signals'))
+  async signals(
+    @Granted() grant: WorkerGrant,
+    @Body() { workerId, known, waitTimeoutMs }: AwaitSignalsDto,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<Answer<'Signals'>> {
+    const awaited = { workerId: workerIdOf(grant, workerId), grant, known: new Set(known.map(taskIdFrom)) };
+    return { signals: await this.workerSignals.wait(awaited, waitTimeoutMs, leftOf(response)) };
   }
 
   @Post('tasks/:taskId/events')
@@ -94,6 +158,33 @@ export class WorkerController {
     return writeObject(await this.finishStep.execute(taskId, body));
   }
 
+  @Post('tasks/:taskId/attachments')
+  @HttpCode(200)
+  @TakesIds('taskId')
+  @TakesQuery('attachFile')
+  @TakesHeaders('X-Lease-Token')
+  @ApiConsumes('application/octet-stream')
+  @ApiBody({ required: true, schema: { type: 'string', format: 'binary' } })
+  @ApiOperation({ operationId: 'attachFile', summary: 'Attach a file to the task: the body is its bytes' })
+  @ApiOkResponse(answers('AttachReceipt'))
+  async attachments(
+    @TaskId() taskId: string,
+    @Query() { filename }: AttachFileDto,
+    @Req() request: Request,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<AttachReceipt> {
+    const leaseToken = leaseTokenOf(request);
+    if (leaseToken === undefined) throw new InvalidRequest('The header X-Lease-Token is required.');
+    const mediaType = declaredType(request);
+    const { 'content-length': length } = request.headers;
+    const open = () => {
+      askForBody(request, response);
+      return bodyOf(request);
+    };
+    const file = { filename, mediaType, ...(length !== undefined && { sizeBytes: Number(length) }), open };
+    return this.attachFile.execute({ taskId, leaseToken }, file);
+  }
+
   @Post('tasks/:taskId/heartbeat')
   @HttpCode(200)
   @TakesIds('taskId')
@@ -101,11 +192,7 @@ export class WorkerController {
   @ApiOperation({ operationId: 'extendLease', summary: 'Extend the lease' })
   @ApiOkResponse(answers('RenewedLease'))
   async heartbeat(@TaskId() taskId: string, @Body() { leaseToken }: LeaseTokenDto): Promise<RenewedLease> {
-    const { leaseExpiresAt, cancellationRequested, cancelReason } = await this.extendLease.execute({
-      taskId,
-      leaseToken,
-    });
-    return { leaseExpiresAt, cancellationRequested, ...(cancelReason !== null && { cancelReason }) };
+    return wireRenewed(await this.extendLease.execute({ taskId, leaseToken }));
   }
 
   @Post('tasks/:taskId/suspend')
@@ -181,6 +268,17 @@ export class WorkerController {
   private end(taskId: string, ending: Ending): Promise<Ended> {
     return this.endAttempt.execute(taskId, ending, { remembered: true });
   }
+}
+
+/** Aborts when the client hangs up. */
+function leftOf(response: Response): AbortSignal {
+  const left = new AbortController();
+  response.once('close', () => left.abort());
+  return left.signal;
+}
+
+function wireRenewed({ leaseExpiresAt, cancellationRequested, cancelReason }: Extended): RenewedLease {
+  return { leaseExpiresAt, cancellationRequested, ...(cancelReason !== null && { cancelReason }) };
 }
 
 /** The same key for a repeated call. It reveals nothing of the token. */

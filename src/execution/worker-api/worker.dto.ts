@@ -1,18 +1,30 @@
 import { APPENDABLE_TYPES, type AppendableType, SUSPENSION_KINDS, type SuspensionKind } from '#protocol/events.js';
-import { patternOf, STEP_KEY, VISIBLE_ASCII } from '#protocol/ids.js';
+import {
+  EVENT_KEY,
+  patternOf,
+  SENT_TASK_ID,
+  STEP_KEY,
+  VISIBLE_ASCII,
+  WORKER_FEATURE,
+  WORKER_VERSION,
+} from '#protocol/ids.js';
 import {
   CLAIM_WAIT_MS,
+  LEASE_SECONDS,
   LONGEST_RETRY_AFTER_MS,
   MAX_ALLOWED_ACTIONS,
   MAX_BATCH_EVENTS,
   MAX_BATCH_SEQ,
   MAX_CANCEL_REASON_LENGTH,
   MAX_FAILURE_MESSAGE_LENGTH,
+  MAX_HELD_LEASES,
   MAX_LEASE_TOKEN_LENGTH,
   MAX_NAME_LENGTH,
   MAX_TASK_TYPES,
   MAX_TASKS,
+  MAX_WORKER_FEATURES,
   MAX_WORKER_ID_LENGTH,
+  SIGNALS_WAIT_MS,
 } from '#protocol/limits.js';
 import { AsText, Elements, JsonObjectText, Shallow } from '../../http/body-shape.js';
 import { JsonText } from '../../json/json-text.js';
@@ -39,6 +51,10 @@ import { A_TASK_TYPE } from '../../tasks/http/dto/create-task.dto.js';
 
 const IN_VISIBLE_ASCII = patternOf(VISIBLE_ASCII);
 const A_STEP_KEY = patternOf(STEP_KEY);
+const AN_EVENT_KEY = patternOf(EVENT_KEY);
+const A_TASK_ID = patternOf(SENT_TASK_ID);
+const A_VERSION = patternOf(WORKER_VERSION);
+const A_FEATURE = patternOf(WORKER_FEATURE);
 
 export class ClaimDto {
   @Matches(IN_VISIBLE_ASCII)
@@ -63,6 +79,21 @@ export class ClaimDto {
 
   @IsBoolean()
   steps: boolean = false;
+
+  @Optional()
+  @IsInt()
+  @Min(LEASE_SECONDS.minimum)
+  @Max(LEASE_SECONDS.maximum)
+  leaseSeconds?: number;
+
+  @Optional()
+  @Matches(A_VERSION)
+  version?: string;
+
+  @IsArray()
+  @ArrayMaxSize(MAX_WORKER_FEATURES)
+  @Matches(A_FEATURE, { each: true })
+  features: string[] = [];
 }
 
 export class LeaseTokenDto {
@@ -72,6 +103,37 @@ export class LeaseTokenDto {
   leaseToken!: string;
 }
 
+export class HeldLeaseDto extends LeaseTokenDto {
+  @Matches(A_TASK_ID)
+  taskId!: string;
+}
+
+export class ExtendLeasesDto {
+  @IsArray()
+  @ArrayMinSize(1)
+  @ArrayMaxSize(MAX_HELD_LEASES)
+  @IsObject({ each: true })
+  @ValidateNested({ each: true })
+  @Elements(() => HeldLeaseDto)
+  leases!: HeldLeaseDto[];
+}
+
+export class AwaitSignalsDto {
+  @Matches(IN_VISIBLE_ASCII)
+  @MaxLength(MAX_WORKER_ID_LENGTH)
+  workerId!: string;
+
+  @IsArray()
+  @ArrayMaxSize(MAX_HELD_LEASES)
+  @Matches(A_TASK_ID, { each: true })
+  known: string[] = [];
+
+  @IsInt()
+  @Min(SIGNALS_WAIT_MS.minimum)
+  @Max(SIGNALS_WAIT_MS.maximum)
+  waitTimeoutMs: number = SIGNALS_WAIT_MS.default;
+}
+
 export class AppendedEventDto {
   @IsIn(APPENDABLE_TYPES)
   type!: AppendableType;
@@ -79,13 +141,18 @@ export class AppendedEventDto {
   @IsObject()
   @Shallow()
   payload!: Record<string, unknown>;
+
+  @Optional()
+  @Matches(AN_EVENT_KEY)
+  eventKey?: string;
 }
 
 export class AppendEventsDto extends LeaseTokenDto {
+  @Optional()
   @IsInt()
   @Min(1)
   @Max(MAX_BATCH_SEQ)
-  batchSeq!: number;
+  batchSeq?: number;
 
   @IsArray()
   @ArrayMinSize(1)
@@ -95,6 +162,14 @@ export class AppendEventsDto extends LeaseTokenDto {
   @ValidateNested({ each: true })
   @Elements(() => AppendedEventDto)
   events!: AppendedEventDto[];
+}
+
+/** The query of an attachment. */
+export class AttachFileDto {
+  @IsString()
+  @MinLength(1)
+  @MaxLength(MAX_NAME_LENGTH)
+  filename!: string;
 }
 
 export class FinishStepDto extends LeaseTokenDto {

@@ -1,6 +1,7 @@
 import { CLOSE_CODES } from '#protocol/close-codes.js';
 import { EVENT_SCHEMAS, EVENT_TYPES, type EventType } from '#protocol/events.js';
-import { type FrameName, FRAMES, MULTIPLEX } from '#protocol/frames.js';
+import { TOKEN_SUBPROTOCOL_PREFIX } from '#protocol/follow-tokens.js';
+import { type FrameName, FRAMES, MULTIPLEX, PLAIN } from '#protocol/frames.js';
 import { TASK_ID } from '#protocol/ids.js';
 import { type Members, object } from '#protocol/json-schema.js';
 import { SECURITY_SCHEMES, type SecurityScheme } from '../../auth/security-schemes.js';
@@ -13,6 +14,8 @@ ${Object.values(CLOSE_CODES)
   .join('\n')}
 
 The close reason carries the error code. Below 4400 reconnect and resume, 44xx do not retry unchanged.`;
+
+const OFFERED_TOKEN = `A client may offer a follow token beside it, as the subprotocol \`${TOKEN_SUBPROTOCOL_PREFIX}<token>\`.`;
 
 const WEB_SOCKET = '/api/v1/tasks/ws';
 
@@ -57,7 +60,9 @@ const CHANNELS: Readonly<Record<string, Channel>> = {
     server: 'webSocket',
     title: 'One task on a WebSocket',
     address: WEB_SOCKET,
-    description: `Without a subprotocol: one task per connection, subscribed to by the first frame.\n${CLOSE_TABLE}`,
+    description:
+      `Without a subprotocol, or with \`${PLAIN}\`: one task per connection, subscribed to by the first frame. ` +
+      `${OFFERED_TOKEN}\n${CLOSE_TABLE}`,
     bindings: { ws: { method: 'GET', bindingVersion: '0.1.0' } },
     operations: {
       subscribeToTask: { action: 'receive', summary: 'Ask for a task', messages: ['subscribe'] },
@@ -72,13 +77,20 @@ const CHANNELS: Readonly<Record<string, Channel>> = {
     server: 'webSocket',
     title: 'Many tasks on a WebSocket',
     address: WEB_SOCKET,
-    description: `With the subprotocol \`${MULTIPLEX}\`. The connection stays open between subscriptions.\n${CLOSE_TABLE}`,
+    description:
+      `With the subprotocol \`${MULTIPLEX}\`. The connection stays open between subscriptions. ` +
+      `${OFFERED_TOKEN}\n${CLOSE_TABLE}`,
     bindings: {
       ws: {
         method: 'GET',
         headers: {
           type: 'object',
-          properties: { 'Sec-WebSocket-Protocol': { type: 'string', const: MULTIPLEX } },
+          properties: {
+            'Sec-WebSocket-Protocol': {
+              type: 'string',
+              pattern: `(^|[ ,])${MULTIPLEX.replaceAll('.', '[.]')}($|[ ,])`,
+            },
+          },
           required: ['Sec-WebSocket-Protocol'],
         },
         bindingVersion: '0.1.0',
@@ -88,7 +100,12 @@ const CHANNELS: Readonly<Record<string, Channel>> = {
       subscribeToTasks: {
         action: 'receive',
         summary: 'Ask for tasks, and for no more of them',
-        messages: ['multiplexSubscribe', 'multiplexUnsubscribe'],
+        messages: ['multiplexSubscribe', 'multiplexUnsubscribe', 'subscribeChanges', 'unsubscribeChanges'],
+      },
+      renewCredentials: {
+        action: 'receive',
+        summary: 'Show newer credentials before the present ones end',
+        messages: ['multiplexAuthenticate'],
       },
       followTasks: {
         action: 'send',
@@ -98,7 +115,13 @@ const CHANNELS: Readonly<Record<string, Channel>> = {
           'TASK_SNAPSHOT',
           'CAUGHT_UP',
           'SUBSCRIPTION_ENDED',
+          'CHANGES_CONFIRMED',
+          'CHANGE',
+          'CHANGES_CAUGHT_UP',
+          'CHANGES_ENDED',
           'ERROR',
+          'AUTH_EXPIRING',
+          'AUTHENTICATED',
           'RECONNECT',
           'multiplexHeartbeat',
           ...EVENT_TYPES,
@@ -113,7 +136,8 @@ const CHANNELS: Readonly<Record<string, Channel>> = {
     description:
       'A message is the `data:` of an event; its `id:` line is the eventId. The cursor is the header `Last-Event-ID`, or ' +
       'the query parameter `lastEventId`. Without a cursor, `from=snapshot` begins with an `event: snapshot`, whose `id:` line is ' +
-      'its `headEventId`, and `from=now` with the next event. The response ends after the terminal event; a request whose cursor is there is ' +
+      'its `headEventId`, and `from=now` with the next event. The query parameter `token` may be a follow token. The response ends ' +
+      'after the terminal event; a request whose cursor is there is ' +
       'answered with 204. See `/openapi.json` for what a refused request is answered with.',
     parameters: { taskId: { description: `Matches ${TASK_ID.pattern}` } },
     bindings: {},
@@ -123,6 +147,18 @@ const CHANNELS: Readonly<Record<string, Channel>> = {
         summary: 'Deliver its events',
         messages: ['TASK_SNAPSHOT', 'streamHeartbeat', ...EVENT_TYPES],
       },
+    },
+  },
+  changes: {
+    server: 'http',
+    title: 'Changes of tasks by Server-Sent Events',
+    address: '/api/v1/tasks/changes/stream',
+    description:
+      'A message is the `data:` of an event; its `id:` line is the cursor, also that of a heartbeat. The cursor is the ' +
+      'header `Last-Event-ID`, or the query parameter `after`. `/openapi.json` has the other parameters.',
+    bindings: {},
+    operations: {
+      streamChanges: { action: 'send', summary: 'Deliver changes', messages: ['changesHeartbeat', 'streamedChange'] },
     },
   },
 };

@@ -1,5 +1,6 @@
-import { IsIn, IsString, Matches, MaxLength, ValidateIf } from 'class-validator';
-import { type Beginning, BEGINNINGS } from '#protocol/frames.js';
+import { IsIn, IsString, Matches, MaxLength, MinLength, ValidateIf } from 'class-validator';
+import { MAX_SHOWN_TOKEN_LENGTH } from '#protocol/frames.js';
+import { type Beginning, BEGINNINGS } from '#protocol/requests.js';
 import { MAX_CURSOR_LENGTH, patternOf, TASK_ID, taskIdFrom } from '#protocol/ids.js';
 import { MAX_REF_LENGTH } from '#protocol/limits.js';
 import { ReadAs } from '../../http/body-shape.js';
@@ -43,4 +44,15 @@ export class UnsubscribeFrameDto {
   @AsStored()
   @Matches(A_TASK_ID)
   taskId!: string;
+}
+
+/** Client → server, with the multiplex subprotocol: newer credentials of the same principal. */
+export class AuthenticateFrameDto {
+  @IsIn(['authenticate'])
+  action!: 'authenticate';
+
+  @IsString()
+  @MinLength(1)
+  @MaxLength(MAX_SHOWN_TOKEN_LENGTH)
+  token!: string;
 }

@@ -23,6 +23,7 @@ const CLOSE_AFTER: Record<Exclude<StreamEnd, 'lost' | 'max_age'>, Close> = {
   client_left: closed('over'),
   refused: closed('badFrame', 'INVALID_REQUEST'),
   slow_consumer: closed('slowConsumer'),
+  credentials_ended: closed('notAuthenticated', 'AUTHENTICATION_ERROR'),
   draining: closed('restarting'),
   no_subscribe: closed('noSubscribe'),
   removed: closed('noSuchTask', 'TASK_NOT_FOUND'),

@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Injectable } from '@nestjs/common';
 import type { AuthContext } from '../../auth/auth-context.js';
+import { isUnauthenticated } from '../../auth/auth.errors.js';
 import { Callers } from '../../auth/callers.js';
 import { DrainState } from '../../drain-state.js';
-import { MethodNotAllowed, ServiceUnavailable, TaskBridgeError, UpgradeRequired } from '../../errors.js';
+import { MethodNotAllowed, ServiceUnavailable, type TaskBridgeError, UpgradeRequired } from '../../errors.js';
 import { OriginPolicy } from '../../http/origin-policy.js';
 
 export const WEB_SOCKET_PATH = '/api/v1/tasks/ws';
@@ -39,7 +40,7 @@ export class Upgrades {
   callerOf(request: IncomingMessage): Promise<AuthContext> {
     let caller = this.#callers.get(request);
     if (!caller) {
-      caller = this.callers.of(request);
+      caller = this.callers.of(request, 'subprotocol');
       this.#callers.set(request, caller);
     }
     return caller;
@@ -54,8 +55,8 @@ export class Upgrades {
     try {
       await this.callerOf(request);
     } catch (error) {
-      // A host's error is one of its kind, not of our class. What fails otherwise keeps its close code.
-      if (!(error instanceof TaskBridgeError) || error.kind !== 'unauthenticated') return true;
+      // What fails otherwise keeps its close code.
+      if (!isUnauthenticated(error)) return true;
       this.#refusals.set(request, error);
       return false;
     }

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { INestApplication } from '@nestjs/common';
 import { WsAdapter } from '@nestjs/platform-ws';
 import type { RawData, WebSocket, WebSocketServer } from 'ws';
-import { MULTIPLEX } from '#protocol/frames.js';
+import { MULTIPLEX, PLAIN } from '#protocol/frames.js';
 import { MAX_FRAME_BYTES } from '#protocol/limits.js';
 import { answerOnSocket, type SocketRefusal } from '../../http/client-error.js';
 import { MalformedJson } from '../../errors.js';
@@ -13,7 +13,13 @@ import { FrameRefused } from './web-socket.errors.js';
 
 /** The event of frames that no handler may see. No client can name it, because only the parser makes events. */
 export const REFUSED = 'refused';
-const ACTIONS: ReadonlySet<unknown> = new Set(['subscribe', 'unsubscribe']);
+const ACTIONS: ReadonlySet<unknown> = new Set([
+  'subscribe',
+  'unsubscribe',
+  'subscribe_changes',
+  'unsubscribe_changes',
+  'authenticate',
+]);
 
 const BAD_HANDSHAKE: SocketRefusal = {
   status: 400,
@@ -68,8 +74,9 @@ export class WebSocketAdapter extends WsAdapter {
       allowSynchronousEvents: false,
       verifyClient: ({ req }: { req: IncomingMessage }, done: (isAdmitted: boolean) => void) =>
         void this.upgrades.admits(req).then((isAdmitted) => (isAdmitted ? done(true) : this.answer(req))),
-      // `ws` would select the first offered protocol, known or not.
-      handleProtocols: (offered: ReadonlySet<string>) => offered.has(MULTIPLEX) && MULTIPLEX,
+      // `ws` would select the first offered protocol, known or not: a follow token would stand in the answer.
+      handleProtocols: (offered: ReadonlySet<string>) =>
+        [MULTIPLEX, PLAIN].find((protocol) => offered.has(protocol)) ?? false,
     }) as WebSocketServer;
     server.on('wsClientError', (_error, socket) =>
       answerOnSocket(socket, BAD_HANDSHAKE, { 'Sec-WebSocket-Version': '13, 8' }),

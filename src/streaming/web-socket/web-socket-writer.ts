@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream';
 import type { WebSocket } from 'ws';
+import type { AuthContext } from '../../auth/auth-context.js';
 import type { Frame, FrameName } from '#protocol/frames.js';
 import type { Batch } from '../../following/batches.js';
 import { closeAfter, closeAfterError } from './close-codes.js';
@@ -12,11 +13,12 @@ import type { Subscription } from '../../following/subscription.js';
 /** What the service sends besides events. */
 type ServiceFrame = {
   [N in FrameName]: Frame<N> extends { readonly type: string } ? Frame<N> : never;
-}[Exclude<FrameName, 'streamHeartbeat'>];
+}[Exclude<FrameName, 'streamHeartbeat' | 'changesHeartbeat' | 'streamedChange' | 'CHANGE'>];
 
 /** The members of a frame that its answer repeats. */
 export interface ClientFrame {
-  readonly taskId: string;
+  /** Absent in frames about a feed of changes. */
+  readonly taskId?: string;
   readonly ref?: string;
 }
 
@@ -54,6 +56,11 @@ export class WebSocketWriter extends StreamWriter {
     });
   }
 
+  /** Newer credentials count. */
+  authenticated({ expiresAt }: AuthContext): void {
+    this.sendJson({ type: 'AUTHENTICATED', ...(expiresAt && { expiresAt: expiresAt.toISOString() }) });
+  }
+
   /** The task as it is where the subscription begins. */
   snapshot(frame: string): void {
     this.socket.send(frame);
@@ -72,6 +79,7 @@ export class WebSocketWriter extends StreamWriter {
 
   override look(now: number): void {
     super.look(now);
+    if (this.why) return;
     if (this.#pings.isLost(now)) this.end('lost');
     else this.#pings.send(now);
   }
@@ -87,7 +95,11 @@ export class WebSocketWriter extends StreamWriter {
   }
 
   protected sendJson(frame: ServiceFrame): void {
-    this.socket.send(JSON.stringify(frame));
+    this.sendText(JSON.stringify(frame));
+  }
+
+  protected sendText(frame: string): void {
+    this.socket.send(frame);
   }
 }
 

@@ -9,12 +9,15 @@ import {
 } from '@nestjs/websockets';
 import type { WebSocket } from 'ws';
 import { MULTIPLEX } from '#protocol/frames.js';
+import { Callers } from '../../auth/callers.js';
 import { DrainState } from '../../drain-state.js';
 import { EdgeValidationPipe } from '../../http/validation.pipe.js';
 import { storyFrom } from '../../observability/correlation.js';
 import { StreamingConfig } from '../streaming.config.js';
-import { SubscribeFrameDto, UnsubscribeFrameDto } from './client-frames.dto.js';
+import { SubscribeChangesFrameDto, UnsubscribeChangesFrameDto } from './changes-frames.dto.js';
+import { AuthenticateFrameDto, SubscribeFrameDto, UnsubscribeFrameDto } from './client-frames.dto.js';
 import { MultiplexWriter } from './multiplex-writer.js';
+import { FollowChanges } from '../changes/follow-changes.js';
 import { FollowStream } from '../follow-stream.js';
 import { Session, sessionOf } from './session.js';
 import { Streams } from '../streams.js';
@@ -30,8 +33,10 @@ export class TasksGateway implements OnGatewayConnection<WebSocket> {
   constructor(
     private readonly upgrades: Upgrades,
     readonly followStream: FollowStream,
+    readonly followChanges: FollowChanges,
     readonly streams: Streams,
     readonly drain: DrainState,
+    readonly callers: Callers,
     private readonly config: StreamingConfig,
   ) {}
 
@@ -40,7 +45,7 @@ export class TasksGateway implements OnGatewayConnection<WebSocket> {
     const Writer = socket.protocol === MULTIPLEX ? MultiplexWriter : WebSocketWriter;
     const writer = new Writer(socket, this.config.streamMaxBufferedBytes);
     const story = storyFrom(request.headers['traceparent']?.toString());
-    new Session(socket, writer, caller, story, this);
+    new Session(socket, writer, request, caller, story, this);
   }
 
   /** Does not wait for the stream: Nest would keep its objects of the call as long. */
@@ -52,6 +57,30 @@ export class TasksGateway implements OnGatewayConnection<WebSocket> {
   @SubscribeMessage('unsubscribe')
   unsubscribe(@ConnectedSocket() socket: WebSocket, @MessageBody(EdgeValidationPipe) frame: UnsubscribeFrameDto): void {
     sessionOf(socket)?.unsubscribe(frame);
+  }
+
+  @SubscribeMessage('authenticate')
+  authenticate(
+    @ConnectedSocket() socket: WebSocket,
+    @MessageBody(EdgeValidationPipe) frame: AuthenticateFrameDto,
+  ): void {
+    sessionOf(socket)?.authenticate(frame);
+  }
+
+  @SubscribeMessage('subscribe_changes')
+  subscribeChanges(
+    @ConnectedSocket() socket: WebSocket,
+    @MessageBody(EdgeValidationPipe) frame: SubscribeChangesFrameDto,
+  ): void {
+    sessionOf(socket)?.subscribeChanges(frame);
+  }
+
+  @SubscribeMessage('unsubscribe_changes')
+  unsubscribeChanges(
+    @ConnectedSocket() socket: WebSocket,
+    @MessageBody(EdgeValidationPipe) _frame: UnsubscribeChangesFrameDto,
+  ): void {
+    sessionOf(socket)?.unsubscribeChanges();
   }
 
   @SubscribeMessage(REFUSED)

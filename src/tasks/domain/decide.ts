@@ -12,6 +12,13 @@ import { BatchOutOfOrder, EventInvalid, LeaseLost, TaskAside } from './tasks.err
 export type Command =
   | { readonly kind: 'claim'; readonly token: string }
   | { readonly kind: 'append'; readonly token: string; readonly batchSeq: number; readonly events: readonly NewEvent[] }
+  /** Each event has a key, once. `storedKeys`: those, of these, that name an event of this attempt. */
+  | {
+      readonly kind: 'append_keyed';
+      readonly token: string;
+      readonly events: readonly NewEvent[];
+      readonly storedKeys: ReadonlySet<string>;
+    }
   /** `isStored`: the step was finished before, and has its result. */
   | {
       readonly kind: 'finish_step';
@@ -74,13 +81,15 @@ export function decide(task: Task, command: Command, rules: Rules): Decision {
     case 'claim':
       return claimed(task, command.token);
     case 'append':
-      return nextBatch(
+      return nextBatch(task, command, () => appendable(task, command.events), rules);
+    case 'append_keyed':
+      holds(task, command.token);
+      return withRoom(
         task,
-        command,
-        () => {
-          for (const event of command.events) voidsOnlyWhatMayBe(task, event);
-          return command.events;
-        },
+        appendable(
+          task,
+          command.events.filter(({ key }) => !command.storedKeys.has(key ?? '')),
+        ),
         rules,
       );
     case 'finish_step':
@@ -155,16 +164,22 @@ function nextBatch(
   holds(task, token);
   if (batchSeq <= task.batchSeq) return unchanged(task);
   if (batchSeq > task.batchSeq + 1) throw new BatchOutOfOrder(task.batchSeq + 1);
-  const events = stored();
-  if (events.length > 0 && !hasRoomFor(events.length, task, rules)) return decided(task, full());
-  return decided({ ...task, batchSeq }, ...events);
+  return withRoom({ ...task, batchSeq }, stored(), rules);
+}
+
+/** The events, or the end of a task that has no room for them. */
+function withRoom(task: Task, events: readonly NewEvent[], rules: Rules): Decision {
+  const isTooMuch = events.length > 0 && !hasRoomFor(events.length, task, rules);
+  return decided(task, ...(isTooMuch ? [full()] : events));
 }
 
 /** What a finished step put out stays, and nothing voids what is to come. @throws EventInvalid */
-function voidsOnlyWhatMayBe({ attemptBase, headEventId }: Task, event: NewEvent): void {
-  const since = supersededBy(event);
-  if (since === undefined || (since >= attemptBase && since <= headEventId)) return;
-  throw new EventInvalid('supersedesAfterEventId', `must be from ${attemptBase} to ${headEventId}`);
+function appendable({ attemptBase, headEventId }: Task, events: readonly NewEvent[]): readonly NewEvent[] {
+  for (const since of events.map(supersededBy)) {
+    if (since === undefined || (since >= attemptBase && since <= headEventId)) continue;
+    throw new EventInvalid('supersedesAfterEventId', `must be from ${attemptBase} to ${headEventId}`);
+  }
+  return events;
 }
 
 /** The event after which a new try of a step makes output and progress void; undefined for other events. */

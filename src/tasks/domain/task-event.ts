@@ -12,6 +12,8 @@ export type NewEvent<T extends EventType = EventType> = {
     readonly payload: Payload<E>;
     /** The payload's text. Serialised here, once: every reader frames these very bytes. */
     readonly json: string;
+    /** Given by the attempt that appends it, instead of a number of its batch. */
+    readonly key?: string;
   };
 }[T];
 

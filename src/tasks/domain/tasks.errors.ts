@@ -38,6 +38,14 @@ export class InvalidCursor extends ProtocolError {
   }
 }
 
+/** The cursor of a feed from another epoch, or older than the marks of removed tasks. The client lists its tasks again. */
+export class CursorExpired extends ProtocolError {
+  readonly code = 'CURSOR_EXPIRED';
+  constructor() {
+    super('The changes after this cursor are not known any more. List the tasks again, and follow from a new cursor.');
+  }
+}
+
 export class CursorAhead extends ProtocolError {
   readonly code = 'CURSOR_AHEAD';
   override readonly details: { readonly headEventId: string };

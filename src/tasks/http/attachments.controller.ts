@@ -2,7 +2,7 @@ import { Controller, Get, Param, Req, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import type { AuthenticatedRequest } from '../../auth/authentication.guard.js';
-import { AlsoByLease, leaseTokenOf, Requires } from '../../auth/route.decorators.js';
+import { AlsoByLease, leaseTokenOf, OpenToFollowTokens, Requires } from '../../auth/route.decorators.js';
 import { Produces } from '../../http/accept.guard.js';
 import { ApiErrors } from '../../http/api-errors.decorator.js';
 import { TakesHeaders, TakesIds } from '../../http/api-schemas.js';
@@ -22,6 +22,7 @@ export class AttachmentsController {
   @Get(':taskId/attachments/:attachmentId')
   @Requires('tasks:read')
   @AlsoByLease()
+  @OpenToFollowTokens('read')
   @Produces(null)
   @ApiErrors(400, 401, 403, 404, 409, 416, 503)
   @ApiOperation({ operationId: 'readAttachment', summary: 'Download a file of a task, or a range of it' })

@@ -22,7 +22,7 @@ import {
 import type { Request, Response } from 'express';
 import type { ActionResult, Cancellation, TaskAccepted } from '#protocol/snapshots.js';
 import type { AuthContext } from '../../auth/auth-context.js';
-import { Caller, Requires } from '../../auth/route.decorators.js';
+import { Caller, OpenToFollowTokens, Requires } from '../../auth/route.decorators.js';
 import { ApiErrors } from '../../http/api-errors.decorator.js';
 import { answers, Takes, TakesHeaders, TakesIds, TakesQuery } from '../../http/api-schemas.js';
 import { hasVersion } from '../../http/entity-tag.js';
@@ -97,6 +97,7 @@ export class TasksController {
 
   @Get()
   @Requires('tasks:read')
+  @OpenToFollowTokens('read', { forOwner: true })
   @Header('Content-Type', 'application/json; charset=utf-8')
   @ApiOperation({ operationId: 'listTasks', summary: 'List your own tasks, newest first' })
   @TakesQuery('listTasks')
@@ -111,6 +112,7 @@ export class TasksController {
 
   @Get(':taskId')
   @Requires('tasks:read')
+  @OpenToFollowTokens('read')
   @Header('Content-Type', 'application/json; charset=utf-8')
   @ApiOperation({ operationId: 'readTask', summary: 'Read a task as it is now' })
   @TakesIds('taskId')
@@ -141,6 +143,7 @@ export class TasksController {
   @Post(':taskId/cancel')
   @HttpCode(202)
   @Requires('tasks:write', 'tasks:operate')
+  @OpenToFollowTokens('cancel')
   @ApiOperation({ operationId: 'cancelTask', summary: 'Ask a task to end' })
   @TakesIds('taskId')
   @Takes('CancelTask', { required: false })
@@ -152,6 +155,7 @@ export class TasksController {
 
   @Post(':taskId/actions')
   @Requires('tasks:write', 'tasks:operate')
+  @OpenToFollowTokens('answer')
   @ApiOperation({ operationId: 'answerQuestion', summary: "Answer a task's open question" })
   @TakesIds('taskId')
   @Takes('SubmitAction')

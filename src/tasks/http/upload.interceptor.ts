@@ -36,10 +36,10 @@ export const Uploaded = createParamDecorator(
     context.switchToHttp().getRequest<UploadRequest>().upload,
 );
 
-/** For the edge: the requests that this interceptor reads. None without an attachment store. */
+/** For the edge: the requests whose form this interceptor reads. None without an attachment store. */
 export function takesUploads(store: AttachmentStore): (req: IncomingMessage) => boolean {
   const kept = !(store instanceof NoAttachmentStore);
-  return (req) => kept && req.method === 'POST' && CREATE.test(req.url ?? '');
+  return (req) => kept && isMultipart(req) && req.method === 'POST' && CREATE.test(req.url ?? '');
 }
 
 /**

@@ -53,3 +53,13 @@ export abstract class LiveLog {
   abstract start(): Promise<void>;
   abstract stop(): Promise<void>;
 }
+
+/** The key of an owner's hints. */
+export function ownerHintKey({ tenantId, ownerId }: { readonly tenantId: string; readonly ownerId: string }): string {
+  return JSON.stringify([tenantId, ownerId]);
+}
+
+/** Says that the state of a task of this owner has changed. Called after each commit that changes what a feed shows. */
+export function hintOwner(liveLog: LiveLog, owner: { readonly tenantId: string; readonly ownerId: string }): void {
+  liveLog.hint('owner', ownerHintKey(owner));
+}

@@ -8,7 +8,8 @@ export abstract class TaskExecutor {
   abstract accepts(taskType: string): boolean;
 
   abstract submitted(task: { readonly taskId: string; readonly taskType: string }): void;
-  abstract cancelled(task: { readonly taskId: string }): void;
+  /** `workerId`: the holder of its lease; null without one. */
+  abstract cancelled(task: { readonly taskId: string; readonly workerId: string | null }): void;
   abstract resumed(task: { readonly taskId: string; readonly taskType: string }): void;
 
   /**

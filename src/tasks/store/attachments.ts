@@ -2,8 +2,9 @@ import type { Attachment } from '#protocol/snapshots.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
 
 /** The bytes of an attachment are in the attachment store, under its id. */
-const MEMBERS = `json_build_object('attachmentId', a.attachment_id, 'filename', a.filename, 'contentType', a.content_type,
-  'sizeBytes', a.size_bytes, 'sha256', a.sha256)`;
+const MEMBERS = `json_strip_nulls(json_build_object('attachmentId', a.attachment_id, 'filename', a.filename,
+  'contentType', a.content_type, 'sizeBytes', a.size_bytes, 'sha256', a.sha256,
+  'source', CASE WHEN a.attempt IS NOT NULL THEN 'worker' END))`;
 
 /**
  * A column `attachments`: the files of the task with this id as JSON, in their order. Null when there are none. Index: (task_id,
@@ -11,6 +12,10 @@ const MEMBERS = `json_build_object('attachmentId', a.attachment_id, 'filename', 
  */
 export const attachmentsOf = (taskId: string) => `(SELECT json_agg(${MEMBERS} ORDER BY a.position)
   FROM taskbridge.proj_attachments a WHERE a.task_id = ${taskId}) AS attachments`;
+
+/** The same without those of the executor: the files of the create. */
+export const createdAttachmentsOf = (taskId: string) => `(SELECT json_agg(${MEMBERS} ORDER BY a.position)
+  FROM taskbridge.proj_attachments a WHERE a.task_id = ${taskId} AND a.attempt IS NULL) AS attachments`;
 
 /** Index: the primary key. */
 const FIND: Statement = {
@@ -51,5 +56,54 @@ export async function insertAttachments(
     files.map((file) => file.contentType),
     files.map((file) => file.sizeBytes),
     files.map((file) => file.sha256),
+  ]);
+}
+
+/** Index: (task_id, position). The task's row is locked, so its files stay as they are. */
+const ATTACHED: Statement = {
+  name: 'find-attached-files',
+  text: `SELECT ${MEMBERS} AS attachment FROM taskbridge.proj_attachments a WHERE a.task_id = $1 AND a.attempt IS NOT NULL`,
+};
+
+/** The files that executors of the task attached. */
+export async function attachedFiles(tx: Queryable, taskId: string): Promise<readonly Attachment[]> {
+  const rows = await tx.query<{ attachment: Attachment }>(ATTACHED, [taskId]);
+  return rows.map(({ attachment }) => attachment);
+}
+
+/** A trigger notes the bytes of a row that goes, and the sweeper removes them. */
+const REMOVE: Statement = {
+  name: 'remove-attached-file',
+  text: 'DELETE FROM taskbridge.proj_attachments WHERE attachment_id = $1 AND attempt IS NOT NULL',
+};
+
+export async function removeAttachedFile(tx: Queryable, attachmentId: string): Promise<void> {
+  await tx.query(REMOVE, [attachmentId]);
+}
+
+/** Behind all other files of the task. Index: (task_id, position). */
+const ATTACH: Statement = {
+  name: 'attach-file',
+  text: `INSERT INTO taskbridge.proj_attachments (task_id, tenant_id, owner_id, position, attachment_id, blob_id,
+      filename, content_type, size_bytes, sha256, attempt)
+    SELECT $1, $2, $3, coalesce((SELECT max(position) FROM taskbridge.proj_attachments WHERE task_id = $1), -1) + 1,
+      $4, $4, $5, $6, $7, $8, $9`,
+};
+
+export async function attachFile(
+  tx: Queryable,
+  task: { readonly taskId: string; readonly tenantId: string; readonly ownerId: string; readonly attempt: number },
+  file: Attachment,
+): Promise<void> {
+  await tx.query(ATTACH, [
+    task.taskId,
+    task.tenantId,
+    task.ownerId,
+    file.attachmentId,
+    file.filename,
+    file.contentType,
+    file.sizeBytes,
+    file.sha256,
+    task.attempt,
   ]);
 }

@@ -1,17 +1,17 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
-import { type InsertOutcome, insertTask, type NewTaskRow, timedByDatabase } from './insert-task.js';
+import { type InsertOutcome, INSERTED, insertTask, type NewTaskRow, placeOf, timedByDatabase } from './insert-task.js';
 
 /**
  * The same as insert-task, for many tasks in one statement, which is a transaction. It counts each owner's open tasks once, and
- * the owner's new keys in the batch take the free places. The rows are in the order of the key, so two batches never deadlock.
+ * the owner's new keys in the batch take the free places. In the queue, an owner's tasks follow each other. The rows are in the order of the key, so two batches never deadlock.
  */
 const INSERT: Statement = {
   name: 'insert-tasks',
   text: `WITH request AS (
       SELECT *, dense_rank() OVER (PARTITION BY tenant_id, owner_id ORDER BY client_request_id) AS place
       FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::json[], $9::json[], $10::uuid[],
-        $11::text[], $12::text[]) AS r (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, input, metadata,
-        correlation_id, traceparent, content_fingerprint)
+        $11::text[], $12::text[], $13::float8[]) WITH ORDINALITY AS r (task_id, tenant_id, owner_id, client_request_id, fingerprint,
+        task_type, input, metadata, correlation_id, traceparent, content_fingerprint, earliest_place, position)
       WHERE NOT EXISTS (SELECT FROM taskbridge.proj_tasks t WHERE t.tenant_id = r.tenant_id AND t.owner_id = r.owner_id
         AND t.client_request_id = r.client_request_id)
     ), owner AS MATERIALIZED (
@@ -19,14 +19,19 @@ const INSERT: Statement = {
         SELECT count(*) FROM (SELECT FROM taskbridge.proj_tasks t
           WHERE t.tenant_id = o.tenant_id AND t.owner_id = o.owner_id AND finished_at IS NULL LIMIT $1) AS open) END AS open_tasks
       FROM (SELECT DISTINCT tenant_id, owner_id FROM request) AS o
+    ), line AS MATERIALIZED (
+      SELECT o.*, ${placeOf('o', 'o.earliest_place')} AS next
+      FROM (SELECT tenant_id, owner_id, task_type, max(earliest_place) AS earliest_place FROM request
+        GROUP BY tenant_id, owner_id, task_type) AS o
     )
     INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, input,
-      metadata, correlation_id, traceparent, content_fingerprint, claimable_at)
+      metadata, correlation_id, traceparent, content_fingerprint, claimable_at, vtime)
     SELECT ${timedByDatabase('task_id')}, tenant_id, owner_id, client_request_id, fingerprint, task_type, input, metadata,
-      correlation_id, traceparent, content_fingerprint, date_trunc('milliseconds', clock_timestamp())
-    FROM request JOIN owner USING (tenant_id, owner_id) WHERE $1 IS NULL OR open_tasks + place <= $1
+      correlation_id, traceparent, content_fingerprint, date_trunc('milliseconds', clock_timestamp()),
+      next - 1 + row_number() OVER (PARTITION BY tenant_id, owner_id, task_type ORDER BY position)
+    FROM request JOIN owner USING (tenant_id, owner_id) JOIN line USING (tenant_id, owner_id, task_type) WHERE $1 IS NULL OR open_tasks + place <= $1
     ORDER BY tenant_id, owner_id, client_request_id
-    ON CONFLICT (tenant_id, owner_id, client_request_id) DO NOTHING RETURNING task_id`,
+    ON CONFLICT (tenant_id, owner_id, client_request_id) DO NOTHING RETURNING ${INSERTED}`,
 };
 
 /** One outcome for each task, in their order. Of equal tasks at most one is inserted. */
@@ -37,7 +42,7 @@ export async function insertTasks(
 ): Promise<readonly InsertOutcome[]> {
   const [only, ...more] = tasks;
   if (only && more.length === 0) return [await insertTask(db, only, maxOpenTasks)];
-  const rows = await db.query<{ task_id: string }>(INSERT, [
+  const rows = await db.query<{ task_id: string; place: number }>(INSERT, [
     maxOpenTasks,
     tasks.map((task) => task.taskId),
     tasks.map((task) => task.tenantId),
@@ -50,11 +55,12 @@ export async function insertTasks(
     tasks.map((task) => task.correlationId),
     tasks.map((task) => task.traceparent),
     tasks.map((task) => task.contentFingerprint),
+    tasks.map((task) => task.earliestPlace),
   ]);
-  const inserted = new Map(rows.map((row) => [randomPartOf(row.task_id), row.task_id]));
+  const inserted = new Map(rows.map((row) => [randomPartOf(row.task_id), row]));
   return tasks.map((task) => {
-    const taskId = inserted.get(randomPartOf(task.taskId));
-    return taskId === undefined ? { outcome: 'passed_over' } : { outcome: 'inserted', taskId };
+    const row = inserted.get(randomPartOf(task.taskId));
+    return row ? { outcome: 'inserted', taskId: row.task_id, place: row.place } : { outcome: 'passed_over' };
   });
 }
 

@@ -21,28 +21,45 @@ const MOST_COUNTED = 10_000;
 
 const ageOf = (time: string) => `(extract(epoch FROM clock_timestamp()) - extract(epoch FROM ${time}))::float8`;
 
+/** Of each type, this many of the first in the queue are looked at. None of the others waits much longer: the queue goes by turns. */
+const FIRST_IN_LINE = 100;
+
 /**
- * Index: proj_tasks_open, from which no more than `$1` rows are read, and proj_tasks_claimable and proj_tasks_finished, of which
- * one is; proj_tasks_unattended. Takes no lock. Times are subtracted as numbers: an infinite one has no interval. The age is
- * exact below `$1` tasks. Above, it is at least the age of the longest waiting claimable task.
+ * Indexes: proj_tasks_places, from which no more than `$1` rows are read; proj_tasks_finished, of which one is; proj_tasks_queue and
+ * proj_tasks_unplaced, of which the first of each type are; proj_tasks_ownerless. Takes no lock. Times are subtracted as numbers: an
+ * infinite one has no interval. Ages are exact below `$1` tasks. Above, they are those of the rows that were read.
  */
 const BACKLOG: Statement = {
   name: 'read-backlog',
-  text: `SELECT
+  text: `WITH RECURSIVE type AS (
+      (SELECT t.task_type FROM taskbridge.proj_tasks t WHERE t.claimable_at IS NOT NULL AND t.vtime IS NOT NULL
+        ORDER BY t.task_type LIMIT 1)
+      UNION ALL
+      SELECT following.task_type FROM type CROSS JOIN LATERAL (
+        SELECT t.task_type FROM taskbridge.proj_tasks t
+        WHERE t.claimable_at IS NOT NULL AND t.vtime IS NOT NULL AND t.task_type > type.task_type ORDER BY t.task_type LIMIT 1) following
+    ), open AS MATERIALIZED (
+      SELECT t.claimable_at, t.lease_token, t.suspend_id, t.created_at FROM taskbridge.proj_tasks t
+      WHERE t.finished_at IS NULL LIMIT $1
+    ), known AS (
+      SELECT claimable_at, created_at FROM open
+      UNION ALL SELECT first.claimable_at, first.created_at FROM type CROSS JOIN LATERAL (
+        SELECT t.claimable_at, t.created_at FROM taskbridge.proj_tasks t
+        WHERE t.task_type = type.task_type AND t.claimable_at IS NOT NULL AND t.vtime IS NOT NULL
+        ORDER BY t.vtime LIMIT ${FIRST_IN_LINE}) first
+      UNION ALL (SELECT t.claimable_at, t.created_at FROM taskbridge.proj_tasks t
+        WHERE t.claimable_at IS NOT NULL AND t.vtime IS NULL ORDER BY t.claimable_at LIMIT 1)
+    )
+    SELECT
       count(*) FILTER (WHERE open.claimable_at IS NOT NULL)::int AS waiting,
       count(*) FILTER (WHERE open.lease_token IS NOT NULL)::int AS running,
       count(*) FILTER (WHERE open.suspend_id IS NOT NULL AND open.claimable_at IS NULL AND open.lease_token IS NULL)::int AS suspended,
       (SELECT count(*)::int FROM taskbridge.proj_tasks t WHERE t.finished_at IS NULL AND t.claimable_at IS NULL
-        AND t.lease_token IS NULL AND t.suspend_id IS NULL AND t.aside_code IS NOT NULL) AS aside,
-      ${ageOf('least(min(open.created_at), min(longest.created_at))')} AS oldest,
-      ${ageOf('min(longest.claimable_at)')} AS oldest_claimable,
+        AND t.lease_token IS NULL AND t.suspend_id IS NULL AND t.hold_key IS NULL AND t.aside_code IS NOT NULL) AS aside,
+      (SELECT ${ageOf('min(created_at)')} FROM known) AS oldest,
+      (SELECT ${ageOf('min(claimable_at)')} FROM known WHERE claimable_at <= clock_timestamp()) AS oldest_claimable,
       (SELECT ${ageOf('min(t.finished_at)')} FROM taskbridge.proj_tasks t WHERE t.finished_at IS NOT NULL) AS oldest_ended
-    FROM (
-      SELECT t.claimable_at, t.lease_token, t.suspend_id, t.created_at FROM taskbridge.proj_tasks t
-      WHERE t.finished_at IS NULL LIMIT $1) open
-    LEFT JOIN (
-      SELECT t.claimable_at, t.created_at FROM taskbridge.proj_tasks t
-      WHERE t.claimable_at <= clock_timestamp() ORDER BY t.claimable_at, t.task_id LIMIT 1) longest ON true`,
+    FROM open`,
 };
 
 export async function readBacklog(db: Queryable): Promise<Backlog> {

@@ -1,11 +1,11 @@
 import type { Attachment } from '#protocol/snapshots.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
-import { attachmentsOf } from './attachments.js';
+import { createdAttachmentsOf } from './attachments.js';
 
 /** Index: the primary key. */
 const READ: Statement = {
   name: 'read-task-content',
-  text: `SELECT t.task_type, t.input::text AS input, ${attachmentsOf('t.task_id')}
+  text: `SELECT t.task_type, t.input::text AS input, ${createdAttachmentsOf('t.task_id')}
     FROM taskbridge.proj_tasks t WHERE t.task_id = $1`,
 };
 

@@ -64,15 +64,20 @@ export interface ViewRow {
   finished_at: Date | null;
 }
 
+const TASK_STATE = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,
+  t.head_event_id, t.revision, t.attempt_base, t.metadata::text AS metadata, t.attempt, t.spent_attempts, t.max_attempts, t.cancel_requested_at IS NOT NULL AS cancel_requested, t.aside_code, t.progress,
+  s.question::text AS open_suspension, t.created_at, t.updated_at, t.started_at, t.finished_at`;
+
 /**
  * The result and the failure are only in the terminal event, which is the last. PostgreSQL must not look into payloads: it
  * refuses U+0000 and half characters in them.
  */
-export const VIEW_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,
-  t.head_event_id, t.revision, t.attempt_base, t.metadata::text AS metadata, t.attempt, t.spent_attempts, t.max_attempts, t.cancel_requested_at IS NOT NULL AS cancel_requested, t.aside_code, t.progress,
-  e.payload::text AS terminal_payload, s.question::text AS open_suspension, t.created_at, t.updated_at, t.started_at, t.finished_at,
-  ${attachmentsOf('t.task_id')}`;
+export const VIEW_COLUMNS = `${TASK_STATE},
+  e.payload::text AS terminal_payload, ${attachmentsOf('t.task_id')}`;
 
+/** The same without the result and the attachments, which may be large. */
+export const STATE_COLUMNS = `${TASK_STATE}, NULL AS attachments,
+  CASE WHEN t.status = 'FAILED' THEN e.payload::text END AS terminal_payload`;
 export const VIEW_JOINS = `LEFT JOIN taskbridge.events e
     ON t.finished_at IS NOT NULL AND e.task_id = t.task_id AND e.event_id = t.head_event_id
   LEFT JOIN taskbridge.proj_suspensions s ON s.task_id = t.task_id AND s.suspend_id = t.suspend_id`;

@@ -23,9 +23,11 @@ export async function insertActionReceipt(
   await tx.query(INSERT_ACTION, [taskId, clientActionId, suspendId, fingerprint, principalId, contentFingerprint]);
 }
 
-const FIND_ENDING: Statement = {
-  name: 'find-lease-ending',
-  text: `SELECT fingerprint, answer FROM taskbridge.entries_lease_endings WHERE task_id = $1 AND lease_token = $2`,
+/** Index: the primary key. */
+const FIND_ENDINGS: Statement = {
+  name: 'find-lease-endings',
+  text: `SELECT e.task_id, e.fingerprint, e.answer FROM unnest($1::uuid[], $2::text[]) AS lease (task_id, lease_token)
+    JOIN taskbridge.entries_lease_endings e USING (task_id, lease_token)`,
 };
 
 export interface LeaseEnding<Answer> {
@@ -33,25 +35,31 @@ export interface LeaseEnding<Answer> {
   readonly answer: Answer;
 }
 
-export async function findLeaseEnding<Answer>(
+/** By task: what was answered to the call that ended this lease. */
+export async function findLeaseEndings<Answer>(
   tx: Queryable,
-  taskId: string,
-  leaseToken: string,
-): Promise<LeaseEnding<Answer> | undefined> {
-  const [row] = await tx.query<LeaseEnding<Answer>>(FIND_ENDING, [taskId, leaseToken]);
-  return row;
+  leases: readonly { readonly taskId: string; readonly token: string }[],
+): Promise<ReadonlyMap<string, LeaseEnding<Answer>>> {
+  type Row = LeaseEnding<Answer> & { readonly task_id: string };
+  const columns = [leases.map(({ taskId }) => taskId), leases.map(({ token }) => token)];
+  const rows = await tx.query<Row>(FIND_ENDINGS, columns);
+  return new Map(rows.map(({ task_id: taskId, ...ending }) => [taskId, ending]));
 }
 
-const INSERT_ENDING: Statement = {
-  name: 'insert-lease-ending',
-  text: `INSERT INTO taskbridge.entries_lease_endings (task_id, lease_token, fingerprint, answer) VALUES ($1, $2, $3, $4)`,
+const INSERT_ENDINGS: Statement = {
+  name: 'insert-lease-endings',
+  text: `INSERT INTO taskbridge.entries_lease_endings (task_id, lease_token, fingerprint, answer)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::json[])`,
 };
 
-export async function insertLeaseEnding(
+export async function insertLeaseEndings(
   tx: Queryable,
-  taskId: string,
-  leaseToken: string,
-  ending: LeaseEnding<object>,
+  endings: readonly (LeaseEnding<object> & { readonly taskId: string; readonly token: string })[],
 ): Promise<void> {
-  await tx.query(INSERT_ENDING, [taskId, leaseToken, ending.fingerprint, JSON.stringify(ending.answer)]);
+  await tx.query(INSERT_ENDINGS, [
+    endings.map(({ taskId }) => taskId),
+    endings.map(({ token }) => token),
+    endings.map(({ fingerprint }) => fingerprint),
+    endings.map(({ answer }) => JSON.stringify(answer)),
+  ]);
 }

@@ -27,7 +27,7 @@ export const NEXT_REVISION = `CASE WHEN t.revision BETWEEN 0 AND 1000000000000 T
  */
 const SET_ASIDE: Statement = {
   name: 'set-aside',
-  text: `UPDATE taskbridge.proj_tasks t SET aside_code = coalesce(t.aside_code, a.code), claimable_at = NULL, lease_token = NULL,
+  text: `UPDATE taskbridge.proj_tasks t SET aside_code = coalesce(t.aside_code, a.code), claimable_at = NULL, lease_token = NULL, hold_key = NULL,
       lease_expires_at = NULL, worker_id = NULL, suspend_id = NULL, suspend_expires_at = NULL, finished_at = NULL,
       updated_at = clock_timestamp(), revision = ${NEXT_REVISION}
     FROM unnest($1::uuid[], $2::text[]) AS a (task_id, code) WHERE t.task_id = a.task_id`,

@@ -1,6 +1,7 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
 import type { Task } from '../domain/task.js';
 import type { NewEvent } from '../domain/task-event.js';
+import { leaseSecondsOf } from '../domain/lease-token.js';
 import { StoredEvent } from '../domain/stored-event.js';
 import { CREATED_AT } from './read-events.js';
 
@@ -11,6 +12,8 @@ export interface TaskChange {
   readonly events: readonly NewEvent[];
   /** Of a task that goes back to the queue; null: it may be claimed at once. */
   readonly notBefore: string | null;
+  /** The place of a task that goes back to the queue and may be claimed at once. */
+  readonly place: number;
   readonly workerId: string | null;
   /** The question that this change asks. */
   readonly suspendExpiresAt: string | null;
@@ -21,15 +24,16 @@ export interface TaskChange {
 
 /**
  * Projection and events in one statement, so there is no moment between them. The rows are locked by the caller. A new lease
- * token lasts `$13` seconds from now. The expiry of an unchanged token stays.
+ * token lasts `lease_seconds` from now. The expiry of an unchanged token stays. A task that is due later gets its place then.
  */
 const WRITE: Statement = {
   name: 'write-tasks',
   text: `WITH change AS (
       SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::float8[], $5::int[], $6::int[], $7::bigint[],
         $8::int[], $9::int[], $10::text[], $11::timestamptz[], $12::text[], $14::text[], $25::text[], $26::text[],
-        $27::timestamptz[]) AS c (task_id, status, head, progress, attempt, spent, attempt_base, lease_number, batch_seq,
-        lease_token, not_before, cancel_reason, worker_id, run, suspend_id, suspend_expires_at)
+        $27::timestamptz[], $28::float8[], $13::float8[]) AS c (task_id, status, head, progress, attempt, spent, attempt_base,
+        lease_number, batch_seq, lease_token, not_before, cancel_reason, worker_id, run, suspend_id, suspend_expires_at, place,
+        lease_seconds)
     ), changed AS (
       UPDATE taskbridge.proj_tasks t SET
         status = c.status, head_event_id = c.head, progress = c.progress, attempt = c.attempt,
@@ -39,8 +43,10 @@ const WRITE: Statement = {
         resuming = c.run = 'resuming',
         claimable_at = CASE WHEN c.run IN ('queued', 'resuming')
           THEN coalesce(c.not_before, date_trunc('milliseconds', clock_timestamp())) END,
+        vtime = CASE WHEN c.run NOT IN ('queued', 'resuming') THEN t.vtime
+          WHEN coalesce(c.not_before <= clock_timestamp(), true) THEN c.place END,
         lease_expires_at = CASE WHEN c.lease_token = t.lease_token THEN t.lease_expires_at
-          WHEN c.lease_token IS NOT NULL THEN clock_timestamp() + make_interval(secs => $13) END,
+          WHEN c.lease_token IS NOT NULL THEN clock_timestamp() + make_interval(secs => c.lease_seconds) END,
         lease_token = c.lease_token,
         worker_id = CASE WHEN c.lease_token IS NOT NULL THEN coalesce(c.worker_id, t.worker_id) END,
         cancel_requested_at = CASE WHEN c.cancel_reason IS NOT NULL
@@ -58,6 +64,7 @@ const WRITE: Statement = {
     RETURNING task_id, event_id, ${CREATED_AT}`,
 };
 
+/** `leaseSeconds`: of tokens that name no length. */
 export async function writeTasks(
   tx: Queryable,
   changes: readonly TaskChange[],
@@ -84,7 +91,7 @@ export async function writeTasks(
     task.map((t) => (t.run.state === 'leased' ? t.run.token : null)),
     changes.map((change) => change.notBefore),
     task.map((t) => t.cancellation?.reason ?? null),
-    leaseSeconds,
+    task.map((t) => (t.run.state === 'leased' ? (leaseSecondsOf(t.run.token) ?? leaseSeconds) : null)),
     changes.map((change) => change.workerId),
     events.map((e) => e.change.taskId),
     events.map((e) => e.eventId),
@@ -92,13 +99,14 @@ export async function writeTasks(
     events.map((e) => e.event.json),
     events.map((e) => e.change.task.attempt || null),
     events.map((e) => e.change.task.leaseNumber || null),
-    events.map((e) => e.change.task.batchSeq || null),
+    events.map((e) => (e.event.key === undefined ? e.change.task.batchSeq || null : null)),
     events.map((e) => e.change.correlationId),
     events.map((e) => e.change.causationId),
     events.map((e) => e.change.principalId),
     task.map((t) => (t.run.state === 'queued' && t.run.resumes ? 'resuming' : t.run.state)),
     task.map((t) => (t.run.state === 'suspended' ? t.run.suspendId : null)),
     changes.map((change) => change.suspendExpiresAt),
+    changes.map((change) => change.place),
   ]);
   const createdAt = new Map(rows.map((row) => [`${row.task_id}/${row.event_id}`, row.created_at]));
   return events.map(

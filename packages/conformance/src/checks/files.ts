@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { type Check } from '../clause.js';
 import { NotChecked } from '../outcomes.js';
-import { demand, demandAnswer, demandRefusal, demandSame, refusal, shown } from '../demands.js';
+import { SCHEMAS } from '../../../protocol/src/snapshots.js';
+import { demand, demandAnswer, demandMembers, demandRefusal, demandSame, refusal, shown } from '../demands.js';
+import { accepted } from '../driven-task.js';
 import type { Scene } from '../scene.js';
 import type { Created } from '../wire.js';
 
@@ -139,6 +141,47 @@ export const downloaded: Check = async (scene) => {
   );
   const unchanged = await scene.a.request('GET', path, { headers: { 'If-None-Match': etag } });
   demandAnswer(unchanged, 304);
+};
+
+/** @throws NotChecked where workers attach no files */
+async function begun(scene: Scene) {
+  const { features } = accepted(await scene.worker.service());
+  if (!features.includes('workerFiles')) throw new NotChecked('the service does not have the feature `workerFiles`');
+  const task = await scene.begin();
+  const attach = async (bytes: string) => {
+    const answer = await scene.worker.attach(task.lease, 'made.csv', bytes, 'text/csv');
+    if (answer.status === 415) throw new NotChecked('attachments are switched off: a file is answered with 415');
+    return answer;
+  };
+  return { task, attach };
+}
+
+export const ofWorker: Check = async (scene) => {
+  const { task, attach } = await begun(scene);
+  const first = await attach(TEXT);
+  demandAnswer(first, 200);
+  demandMembers('the answer', first.body, SCHEMAS.AttachReceipt);
+  const { attachmentId } = first.body;
+  demandSame('the file of the same bytes', (await attach(TEXT)).body.attachmentId, attachmentId);
+  const seen = async () => {
+    const { attachments } = (await scene.a.snapshot(task.taskId)).body;
+    return attachments.map(({ attachmentId: id, source }) => [id, source]);
+  };
+  demandSame('the files in the snapshot', await seen(), [[attachmentId, 'worker']]);
+  const path = (id: string) => `/api/v1/tasks/${task.taskId}/attachments/${id}`;
+  demandSame('the bytes', (await scene.a.request('GET', path(attachmentId))).text, TEXT);
+  const second = await attach(`${TEXT}\n`);
+  demandAnswer(second, 200);
+  demandSame('the files after other bytes', await seen(), [[second.body.attachmentId, 'worker']]);
+  demandRefusal(await scene.a.request('GET', path(attachmentId)), 'NOT_FOUND');
+};
+
+export const ofWorkerWithoutLease: Check = async (scene) => {
+  const { task, attach } = await begun(scene);
+  await task.release();
+  const refused = await attach(TEXT);
+  demandSame('the answer', [refused.status, (refused.body as unknown as { code: string }).code], [409, 'LEASE_LOST']);
+  demandSame('the files of the task', (await scene.a.snapshot(task.taskId)).body.attachments, []);
 };
 
 /** The lease names the address, and its token opens it. */

@@ -1,6 +1,6 @@
 import type { Frame } from '#protocol/frames.js';
 import { MAX_SENT_FRAME_BYTES, SHOWN_OUTPUT } from '#protocol/limits.js';
-import type { TaskSnapshot, TaskSummary } from '#protocol/snapshots.js';
+import type { ChangedTask, TaskSnapshot, TaskSummary } from '#protocol/snapshots.js';
 import { JsonText, type WithText, writeObject } from '../../../json/json-text.js';
 import type { OutputSoFar } from '../../domain/output-so-far.js';
 import type { TaskView } from '../../store/read-task-view.js';
@@ -33,21 +33,29 @@ export function snapshotFrame({ view, output }: { readonly view: TaskView; reado
   return writeObject({ ...members, ...shown } satisfies WithText<Frame<'TASK_SNAPSHOT'>>);
 }
 
+/** The JSON of a `ChangedTask`: without input, result and attachments. */
+export function changedTask(view: TaskView): string {
+  return writeObject(stateOf(view));
+}
+
 function summarised(view: TaskView): WithText<TaskSummary> {
+  const { attachments, result } = view;
+  return { ...stateOf(view), attachments, ...(result && { result }) };
+}
+
+function stateOf(view: TaskView): WithText<ChangedTask> {
   return {
     taskId: view.identity.taskId,
     clientRequestId: view.identity.clientRequestId,
     taskType: view.identity.taskType,
     status: view.status,
     metadata: view.metadata ?? EMPTY,
-    attachments: view.attachments,
     attempt: view.attempt,
     attemptsLeft: view.attemptsLeft,
     cancellationRequested: view.cancellationRequested,
     ...(view.asideCode !== null && { aside: { code: view.asideCode } }),
     ...(view.progress !== null && { progress: view.progress }),
     ...(view.openSuspension && { openSuspension: view.openSuspension }),
-    ...(view.result && { result: view.result }),
     ...(view.failure && { failure: view.failure }),
     headEventId: String(view.headEventId),
     createdAt: view.createdAt.toISOString(),

@@ -1,0 +1,36 @@
+import { type AuthContext, ownerOf } from '../../auth/auth-context.js';
+import { demandScope } from '../../auth/authentication.guard.js';
+import { InvalidRequest } from '../../errors.js';
+import { ownerHintKey } from '../../tasks/ports/live-log.js';
+
+/** Whose tasks a feed shows: those of an owner; of a tenant, without `ownerId`; all, without both. */
+export interface ChangeScope {
+  readonly tenantId?: string;
+  readonly ownerId?: string;
+}
+
+/** What a caller asks for. Without any of them, its own tasks. */
+export interface WantedScope {
+  readonly owner?: string;
+  /** Empty: tasks without a tenant. */
+  readonly tenant?: string;
+  readonly all?: boolean;
+}
+
+/**
+ * The scope that the caller may follow.
+ * @throws AccessDenied for tasks of others without `tasks:admin`
+ * @throws InvalidRequest for `all` beside another
+ */
+export function scopeFor(auth: AuthContext, { owner, tenant, all = false }: WantedScope): ChangeScope {
+  const own = ownerOf(auth);
+  if (owner === undefined && tenant === undefined && !all) return own;
+  demandScope(auth, 'tasks:admin');
+  if (!all) return { tenantId: tenant ?? own.tenantId, ...(owner !== undefined && { ownerId: owner }) };
+  if (owner !== undefined || tenant !== undefined) throw new InvalidRequest('`all` stands alone.');
+  return {};
+}
+
+export function keyOfScope({ tenantId, ownerId }: ChangeScope): string {
+  return ownerId === undefined ? JSON.stringify([tenantId]) : ownerHintKey({ tenantId: tenantId ?? '', ownerId });
+}

@@ -1,0 +1,120 @@
+import { Injectable } from '@nestjs/common';
+import { ConnectionQuota } from '../../database/connection-quota.js';
+import { Database } from '../../database/database.js';
+import { Log } from '../../observability/log.js';
+import { Trouble } from '../../observability/trouble.js';
+import { LiveReplicas } from '../../replicas/live-replicas.js';
+import { Rounds } from '../../rounds.js';
+import { LiveLog } from '../../tasks/ports/live-log.js';
+import { findChangedOwners, readPresent } from '../../tasks/store/read-changes.js';
+import { TasksConfig } from '../../tasks/tasks.config.js';
+import { ChangeChannel } from './change-channel.js';
+import { type ChangeScope, keyOfScope } from './change-scope.js';
+import { type Snapshot, snapshotFrom } from './snapshot.js';
+
+const ROUND_MS = 1_000;
+/** How often PostgreSQL is asked although every hint arrives: the longest delay of a lost one. */
+const SELDOM_MS = 5_000;
+/** Connections for pages. The bound leaves connections for writers, however many followers there are. */
+const PAGE_CONNECTIONS = 4;
+
+/**
+ * The scopes that are followed on this replica. A hint says that an owner's tasks have changed. Because a hint may be lost, one query asks for
+ * all owners together: each second while hints of other replicas may not arrive, else each 5 s.
+ */
+@Injectable()
+export class ChangesHub {
+  readonly #channels = new Map<string, ChangeChannel>();
+  readonly #pages: ConnectionQuota;
+  readonly #rounds = new Rounds(
+    () => this.round(),
+    () => ROUND_MS,
+  );
+  readonly #trouble: Trouble;
+  /** What the last round saw, and when. */
+  #seen: { readonly epoch: string; readonly base: Snapshot; readonly askedAt: number } | undefined;
+
+  constructor(
+    private readonly database: Database,
+    private readonly liveLog: LiveLog,
+    private readonly replicas: LiveReplicas,
+    private readonly config: TasksConfig,
+    log: Log,
+  ) {
+    this.#pages = new ConnectionQuota(database, PAGE_CONNECTIONS);
+    this.#trouble = new Trouble(log, 'changes.failed', 'changes.recovered');
+  }
+
+  start(): void {
+    this.#rounds.start();
+  }
+
+  stop(): Promise<void> {
+    return this.#rounds.stop();
+  }
+
+  /** Joins the channel of a scope. Resolves when its hints arrive here, or after 100 ms: what is read from now on misses none. */
+  async attach(scope: ChangeScope): Promise<ChangeChannel> {
+    const key = keyOfScope(scope);
+    const channel = this.#channels.get(key) ?? this.opened(key, scope);
+    channel.subscribers += 1;
+    await channel.hints;
+    return channel;
+  }
+
+  detach(channel: ChangeChannel): void {
+    channel.subscribers -= 1;
+    if (channel.subscribers > 0) return;
+    this.#channels.delete(keyOfScope(channel.scope));
+    channel.close();
+  }
+
+  /** Hints name an owner. Wider scopes are read in each round. */
+  private opened(key: string, scope: ChangeScope): ChangeChannel {
+    const hints =
+      scope.ownerId === undefined
+        ? Promise.resolve(() => {})
+        : this.liveLog.listen('owner', key, () => channel.announce());
+    const channel = new ChangeChannel(scope, hints, this.#pages, this.config.maxAttempts);
+    this.#channels.set(key, channel);
+    return channel;
+  }
+
+  private async round(): Promise<void> {
+    const channels = [...this.#channels.values()];
+    if (channels.length === 0) this.#seen = undefined;
+    for (const channel of channels) if (channel.scope.ownerId === undefined) channel.announce();
+    const owned = channels.filter(({ scope }) => scope.ownerId !== undefined);
+    if (owned.length === 0 || !this.isDue()) return;
+    try {
+      for (const channel of await this.changed(owned)) channel.announce();
+      this.#trouble.worked();
+    } catch (error) {
+      this.#trouble.failed(error);
+    }
+  }
+
+  private isDue(): boolean {
+    // A release that has no feed gives no hints.
+    const allHintsArrive = this.liveLog.hearsOthers() && this.replicas.know('feed');
+    if (!allHintsArrive || this.#seen === undefined) return true;
+    return performance.now() - this.#seen.askedAt > SELDOM_MS - ROUND_MS / 2;
+  }
+
+  /** All of them, in the first round and in a new epoch. */
+  private async changed(owned: readonly ChangeChannel[]): Promise<readonly ChangeChannel[]> {
+    const before = this.#seen;
+    const askedAt = performance.now();
+    const owners = owned.map((channel) => ({
+      tenantId: channel.scope.tenantId ?? '',
+      ownerId: channel.scope.ownerId ?? '',
+      channel,
+    }));
+    const { epoch, snapshot, at, changed } = before
+      ? await findChangedOwners(this.database, owners, { open: before.base.open, from: before.base.xmax })
+      : { ...(await readPresent(this.database)), changed: owners };
+    this.#seen = { epoch, base: snapshotFrom(snapshot, at), askedAt };
+    const isSame = before === undefined || before.epoch === epoch;
+    return (isSame ? changed : owners).map(({ channel }) => channel);
+  }
+}

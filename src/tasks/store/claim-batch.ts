@@ -1,0 +1,248 @@
+import type { Attachment } from '#protocol/snapshots.js';
+import type { Queryable, Statement } from '../../database/queryable.js';
+import type { JsonText } from '../../json/json-text.js';
+import { StoredEvent } from '../domain/stored-event.js';
+import { newEvent } from '../domain/task-event.js';
+import { attachmentsOf } from './attachments.js';
+import { offsetOf } from './places.js';
+import { CREATED_AT } from './read-events.js';
+import { jsonTextIn, TASK_COLUMNS, type TaskIdentity, taskRecord, type TaskRecord, type TaskRow } from './task-row.js';
+
+/** Tasks are locked by others while a claim looks. Above its limit it looks at this many of each type. */
+const MORE_THAN_WANTED = 50;
+
+export interface WantedTasks {
+  readonly taskTypes: readonly string[];
+  /** For each type: how many claimed tasks ago it had its turn. Types take turns, and a type waits longer for its turn the lower its priority. */
+  readonly idle: readonly number[];
+  /** Absent: of all tenants. */
+  readonly tenants?: readonly string[] | undefined;
+  /** Without them: only tasks that have no finished step. */
+  readonly steps: boolean;
+}
+
+/**
+ * `line`: the first tasks of each type in the order of places, then in turns of the types. A statement for each tenant keeps that order
+ * where a worker may have the tasks of some tenants only. Index: proj_tasks_queue. Parameters: `$1` types, `$2` idle, `$3` steps, `$4`
+ * the limit; `tenants` is the one of the tenants. The subquery on steps is no EXISTS: PostgreSQL would read all steps there are.
+ */
+const lineOf = (tenants: string | null) => `line AS (
+      SELECT first.task_id, first.claimable_at, row_number() OVER in_type
+        + max(${offsetOf('first.priority')}) OVER in_type - wanted.idle AS turn
+      FROM unnest($1::text[], $2::float8[]) AS wanted (task_type, idle)
+      ${tenants ? `CROSS JOIN unnest(${tenants}::text[]) AS tenant (tenant_id)` : ''} CROSS JOIN LATERAL (
+        SELECT t.task_id, t.task_type, t.vtime, t.priority, t.claimable_at FROM taskbridge.proj_tasks t
+        WHERE t.task_type = wanted.task_type ${tenants ? 'AND t.tenant_id = tenant.tenant_id' : ''}
+          AND t.vtime IS NOT NULL AND t.claimable_at <= clock_timestamp()
+          AND ($3 OR (SELECT true FROM taskbridge.entries_steps s WHERE s.task_id = t.task_id LIMIT 1) IS NULL)
+        ORDER BY t.task_type, t.vtime LIMIT $4 * 2 + ${MORE_THAN_WANTED}) first
+      WINDOW in_type AS (PARTITION BY first.task_type ORDER BY first.vtime, first.claimable_at ROWS UNBOUNDED PRECEDING)
+    ), locked AS MATERIALIZED (
+      SELECT task.* FROM (SELECT * FROM line ORDER BY turn, claimable_at, task_id) AS line CROSS JOIN LATERAL (
+        SELECT ${TASK_COLUMNS}, t.vtime - ${offsetOf('t.priority')} AS place,
+          extract(epoch FROM clock_timestamp() - greatest(t.claimable_at, t.created_at))::float8 AS waited_seconds
+        FROM taskbridge.proj_tasks t WHERE t.task_id = line.task_id AND t.claimable_at <= clock_timestamp()
+        FOR UPDATE SKIP LOCKED) AS task
+      LIMIT $4
+    )`;
+
+const leaseEnd = (expiresAt: string) =>
+  `to_char(${expiresAt} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS lease_expires_at`;
+
+/**
+ * Leases for many callers in one transaction of one statement. The conditions of the UPDATE are `decide`'s for a claim, said in SQL: a
+ * property test shows that they agree. The n-th task in line is for the n-th slot.
+ */
+const claimOf = (name: string, tenants: string | null): Statement => ({
+  name,
+  text: `WITH ${lineOf(tenants)}, numbered AS MATERIALIZED (
+      SELECT *, row_number() OVER () AS slot FROM locked
+    ), claimed AS (
+      UPDATE taskbridge.proj_tasks t SET
+        status = 'RUNNING', head_event_id = greatest(t.head_event_id, 1), attempt = t.attempt + CASE WHEN t.resuming THEN 0 ELSE 1 END,
+        attempt_base = CASE WHEN t.resuming OR n.has_steps THEN t.attempt_base ELSE greatest(t.head_event_id, 1) END,
+        lease_number = t.lease_number + 1, batch_seq = 0, resuming = false, claimable_at = NULL,
+        lease_token = t.attempt + CASE WHEN t.resuming THEN 0 ELSE 1 END || '.' || s.secret,
+        lease_expires_at = clock_timestamp() + make_interval(secs => s.lease_seconds), worker_id = s.worker_id,
+        started_at = coalesce(t.started_at, clock_timestamp()), updated_at = clock_timestamp(), revision = t.revision + 1
+      FROM numbered n JOIN unnest($5::text[], $6::text[], $7::text[], $8::float8[]) WITH ORDINALITY
+        AS s (worker_id, principal_id, secret, lease_seconds, slot) USING (slot)
+      WHERE t.task_id = n.task_id AND coalesce(t.aside_code IS NULL AND t.lease_token IS NULL AND t.suspend_id IS NULL
+        AND t.status IN ('ACCEPTED', 'RUNNING') AND t.head_event_id BETWEEN 0 AND 9007199254740991
+        AND (t.status = 'ACCEPTED') = (t.head_event_id = 0), false)
+      RETURNING t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.traceparent, t.attempt,
+        t.lease_number, t.head_event_id, t.lease_token, t.lease_expires_at, t.cancel_requested_at, t.input::text AS input,
+        t.metadata::text AS metadata, s.principal_id, n.slot, n.status = 'ACCEPTED' AS is_first
+    ), begun AS (
+      INSERT INTO taskbridge.events (task_id, event_id, type, payload, attempt, lease_number, correlation_id, principal_id)
+      SELECT task_id, 1, 'TASK_STARTED', '{}', attempt, lease_number, correlation_id, principal_id FROM claimed WHERE is_first
+      RETURNING task_id, ${CREATED_AT}
+    )
+    SELECT n.task_id, n.place, n.waited_seconds, n.has_steps, c.slot::int AS slot, c.tenant_id, c.owner_id, c.task_type,
+      c.client_request_id, c.correlation_id, c.traceparent, c.attempt, c.lease_number, c.head_event_id, c.lease_token,
+      ${leaseEnd('c.lease_expires_at')}, c.cancel_requested_at IS NOT NULL AS cancellation_requested, c.input, c.metadata, b.created_at,
+      ${attachmentsOf('c.task_id')}
+    FROM numbered n LEFT JOIN claimed c USING (task_id) LEFT JOIN begun b USING (task_id) ORDER BY n.slot`,
+});
+
+export const CLAIM = claimOf('claim-tasks', null);
+export const CLAIM_OF_TENANTS = claimOf('claim-tasks-of-tenants', '$9');
+
+/** What a leased task is made of, beside its lease. */
+export interface ClaimedTask {
+  readonly identity: TaskIdentity;
+  readonly token: string;
+  readonly attempt: number;
+  readonly leaseNumber: number;
+  readonly headEventId: number;
+  readonly leaseExpiresAt: string;
+  readonly cancellationRequested: boolean;
+  readonly input: JsonText | null;
+  readonly metadata: JsonText | null;
+  readonly attachments: readonly Attachment[];
+  readonly traceparent: string | null;
+  readonly hasSteps: boolean;
+  readonly waitedSeconds: number;
+  /** Its place in the queue, without the offset of its priority; null where it had none. */
+  readonly place: number | null;
+}
+
+/** The room for one lease of a caller. */
+export interface Slot {
+  readonly workerId: string;
+  readonly principalId: string;
+  /** What follows the attempt in the lease token. */
+  readonly secret: string;
+  readonly leaseSeconds: number;
+}
+
+export interface Claimed {
+  /** The claimed tasks, by slot. */
+  readonly tasks: ReadonlyMap<number, ClaimedTask>;
+  /** TASK_STARTED of the tasks that were claimed for the first time. */
+  readonly events: readonly StoredEvent[];
+  /** Tasks that wait, and whose rows do not allow a claim. */
+  readonly unfit: readonly string[];
+}
+
+interface ClaimRow {
+  task_id: string;
+  place: number | null;
+  waited_seconds: number;
+  has_steps: boolean;
+  /** From 1. Null: the row does not allow a claim; then all that follows is null, too. */
+  slot: number | null;
+  tenant_id: string;
+  owner_id: string;
+  task_type: string;
+  client_request_id: string;
+  correlation_id: string;
+  traceparent: string | null;
+  attempt: number;
+  lease_number: number;
+  head_event_id: string;
+  lease_token: string;
+  lease_expires_at: string;
+  cancellation_requested: boolean;
+  input: string | null;
+  metadata: string | null;
+  created_at: string | null;
+  attachments: readonly Attachment[] | null;
+}
+
+/** As many tasks as there are slots, or fewer. */
+export async function claimBatch(db: Queryable, wanted: WantedTasks, slots: readonly Slot[]): Promise<Claimed> {
+  const rows = await db.query<ClaimRow>(wanted.tenants ? CLAIM_OF_TENANTS : CLAIM, [
+    ...parametersOf(wanted, slots.length),
+    slots.map(({ workerId }) => workerId),
+    slots.map(({ principalId }) => principalId),
+    slots.map(({ secret }) => secret),
+    slots.map(({ leaseSeconds }) => leaseSeconds),
+    ...(wanted.tenants ? [wanted.tenants] : []),
+  ]);
+  const tasks = new Map<number, ClaimedTask>();
+  const events: StoredEvent[] = [];
+  const unfit: string[] = [];
+  for (const row of rows) {
+    if (row.slot === null) unfit.push(row.task_id);
+    else tasks.set(row.slot - 1, claimedTask(row));
+    if (row.created_at !== null)
+      events.push(new StoredEvent(row.task_id, 1, 'TASK_STARTED', row.created_at, newEvent('TASK_STARTED', {}).json));
+  }
+  return { tasks, events, unfit };
+}
+
+function claimedTask(row: ClaimRow): ClaimedTask {
+  return {
+    identity: {
+      taskId: row.task_id,
+      tenantId: row.tenant_id,
+      ownerId: row.owner_id,
+      taskType: row.task_type,
+      clientRequestId: row.client_request_id,
+      correlationId: row.correlation_id,
+    },
+    token: row.lease_token,
+    attempt: row.attempt,
+    leaseNumber: row.lease_number,
+    headEventId: Number(row.head_event_id),
+    leaseExpiresAt: row.lease_expires_at,
+    cancellationRequested: row.cancellation_requested,
+    input: jsonTextIn(row.input),
+    metadata: jsonTextIn(row.metadata),
+    attachments: row.attachments ?? [],
+    traceparent: row.traceparent,
+    hasSteps: row.has_steps,
+    waitedSeconds: row.waited_seconds,
+    place: row.place,
+  };
+}
+
+function parametersOf({ taskTypes, idle, steps }: WantedTasks, limit: number): unknown[] {
+  return [taskTypes, idle, steps, limit];
+}
+
+/** A task that waits, with the facts for its handler. */
+export interface WaitingRecord
+  extends TaskRecord,
+    Pick<ClaimedTask, 'input' | 'metadata' | 'attachments' | 'waitedSeconds' | 'place'> {
+  /** When a lease that begins now ends, by the database clock. */
+  readonly leaseExpiresAt: string;
+}
+
+/** The same tasks, locked and not claimed. `$5` seconds is the lease. */
+const lockOf = (name: string, tenants: string | null): Statement => ({
+  name,
+  text: `WITH ${lineOf(tenants)}
+    SELECT locked.*, t.input::text AS input, t.metadata::text AS metadata, ${attachmentsOf('locked.task_id')},
+      ${leaseEnd('(clock_timestamp() + make_interval(secs => $5))')}
+    FROM locked JOIN taskbridge.proj_tasks t USING (task_id)`,
+});
+
+const LOCK = lockOf('lock-waiting-tasks', null);
+const LOCK_OF_TENANTS = lockOf('lock-waiting-tasks-of-tenants', '$6');
+
+export async function lockWaitingTasks(
+  tx: Queryable,
+  wanted: WantedTasks,
+  limit: number,
+  leaseSeconds: number,
+): Promise<readonly WaitingRecord[]> {
+  type Row = TaskRow &
+    Pick<ClaimRow, 'input' | 'metadata' | 'attachments' | 'waited_seconds' | 'place' | 'lease_expires_at'>;
+  const statement = wanted.tenants ? LOCK_OF_TENANTS : LOCK;
+  const rows = await tx.query<Row>(statement, [
+    ...parametersOf(wanted, limit),
+    leaseSeconds,
+    ...(wanted.tenants ? [wanted.tenants] : []),
+  ]);
+  return rows.map((row) => ({
+    ...taskRecord(row),
+    input: jsonTextIn(row.input),
+    metadata: jsonTextIn(row.metadata),
+    attachments: row.attachments ?? [],
+    waitedSeconds: row.waited_seconds,
+    place: row.place,
+    leaseExpiresAt: row.lease_expires_at,
+  }));
+}
