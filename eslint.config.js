@@ -29,6 +29,11 @@ const BANS = {
   ],
   always: [
     {
+      selector: 'MemberExpression[property.name=/^may(Read|Control)$/]',
+      message:
+        'Only src/tasks/demand-task.ts asks for the right to a task: it also judges how far a follow token reaches. Call demandTask.',
+    },
+    {
       selector: 'TSEnumDeclaration',
       message: 'An enum is a value that no JSON has and that cannot be erased. Use an `as const` object.',
     },

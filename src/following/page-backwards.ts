@@ -4,11 +4,9 @@ import { Database } from '../database/database.js';
 import { checkCursor, parseBefore } from './cursor.js';
 import { Observer } from '../observability/observer.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
-import { isTaskId } from '../tasks/domain/task-id.js';
+import { demandTask } from '../tasks/demand-task.js';
 import { isOver } from '../tasks/domain/task.js';
-import { TaskNotFound } from '../tasks/domain/tasks.errors.js';
 import { readEventsBefore } from '../tasks/store/read-events.js';
-import { readTaskHead } from '../tasks/store/read-task-view.js';
 import type { StoredEvent } from '../tasks/domain/stored-event.js';
 
 /** The last events before a given one, in order. */
@@ -35,8 +33,7 @@ export class PageBackwards {
    */
   execute(auth: AuthContext, taskId: string, before: string, maxEvents: number): Promise<PageBefore> {
     return this.observer.query('page_backwards', { principalId: auth.subject, taskId }, async () => {
-      const head = isTaskId(taskId) ? await readTaskHead(this.database, taskId) : undefined;
-      if (!head || !(await this.ownership.mayRead(auth, head.identity))) throw new TaskNotFound();
+      const head = await demandTask(this.database, this.ownership, 'mayRead', auth, taskId);
       const { headEventId } = head;
       const beforeEventId = parseBefore(before);
       checkCursor(beforeEventId - 1, headEventId);

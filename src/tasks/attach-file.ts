@@ -64,12 +64,12 @@ export class AttachFile {
       if (!task) throw await notHeld(this.database, held);
       const owner = ownerAuth(task);
       const allowance = await this.policy.admit(owner);
-      if ((file.sizeBytes ?? 0) > allowance.maxFileBytes)
-        throw new PayloadTooLarge(allowance.maxFileBytes, 'The file is too large');
+      const budget = budgetOf(allowance);
+      budget(0, file.sizeBytes ?? 0);
       const attachmentId = this.storeFile.newId();
       try {
         const claim = { filename, mimeType: file.mediaType };
-        const stored = await this.storeFile.execute(attachmentId, claim, file.open(), budgetOf(allowance));
+        const stored = await this.storeFile.execute(attachmentId, claim, file.open(), budget);
         await this.policy.check(owner, [stored]);
         const receipt = await this.database.transaction((tx) => this.commit(tx, held, task, stored, allowance));
         note({ outcome: receipt.attachmentId === attachmentId ? 'stored' : 'deduplicated' });

@@ -24,7 +24,7 @@ export class StoreFile {
     private readonly database: Database,
   ) {}
 
-  /** The id of a file that is about to be stored. Whoever stores it discards it when no task takes it. */
+  /** The id of a file that is about to be stored. The caller discards it when no task takes it. */
   newId(): string {
     return randomUUID();
   }

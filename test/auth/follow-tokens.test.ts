@@ -114,6 +114,26 @@ describe('A follow token', () => {
     expectError(await read(service.url, taskId, token), 404, 'TASK_NOT_FOUND');
   });
 
+  it('of one task opens no page of another one, in either direction', async () => {
+    const owner = newPrincipal(service.url);
+    const [taskId, another] = [await sleeping(owner), await sleeping(owner)];
+    const token = await minted(owner, { taskId });
+    for (const query of ['waitTimeoutMs=0', 'beforeEventId=2', 'afterEventId=0&waitTimeoutMs=0']) {
+      const page = (task: string) =>
+        new Client(service.url).request('GET', `/api/v1/tasks/${task}/events?${query}`, { headers: bearer(token) });
+      expect((await page(taskId)).status).toBe(200);
+      expectError(await page(another), 404, 'TASK_NOT_FOUND');
+    }
+    for (const more of ['', '?include=output']) {
+      const path = `/api/v1/tasks/${another}${more}`;
+      expectError(
+        await new Client(service.url).request('GET', path, { headers: bearer(token) }),
+        404,
+        'TASK_NOT_FOUND',
+      );
+    }
+  });
+
   it('is refused with any character changed, cut anywhere, and in any other text', async () => {
     const owner = newPrincipal(service.url);
     const taskId = await sleeping(owner);

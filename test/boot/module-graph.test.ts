@@ -100,7 +100,9 @@ describe('The module graph', () => {
   });
 
   it('validates the body of every route that takes one: an unknown member is refused', async () => {
-    const taken = routes().filter(({ method }) => method === 'POST');
+    // The body of a file is its bytes.
+    const isFile = ({ path }: { readonly path: string }) => path === '/worker/v1/tasks/:taskId/attachments';
+    const taken = routes().filter((route) => route.method === 'POST' && !isFile(route));
     for (const route of taken) {
       const answer = await request(route, CREDENTIALS, { surprise: true });
       const { details } = (await answer.json()) as { details: { errors?: readonly object[] } };

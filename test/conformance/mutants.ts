@@ -128,7 +128,7 @@ const ALL: readonly Mutant[] = [
   {
     name: 'ids that the next attempt uses again',
     breaks: 'promises.content-stays',
-    follows: ['output.tail'],
+    follows: ['output.tail', 'workers.event-keys'],
     make: storing((task, type, store) => {
       if (type === 'TASK_RETRYING') task.log.length = task.attemptBase;
       return store();
@@ -137,7 +137,10 @@ const ALL: readonly Mutant[] = [
   {
     name: 'an id that the worker gets and no client',
     breaks: 'promises.ids',
-    follows: ['workers.append', 'sse.from-snapshot', 'sse.from-now', 'multiplex.from-snapshot'],
+    follows: [
+      ...['workers.append', 'workers.event-keys', 'workers.void-keys'],
+      ...['sse.from-snapshot', 'sse.from-now', 'multiplex.from-snapshot'],
+    ],
     make: storing((task, type, store) => {
       const eventId = store();
       return type === 'TASK_OUTPUT' ? String(task.head + 1) : eventId;
@@ -684,7 +687,7 @@ const ALL: readonly Mutant[] = [
   {
     name: 'an answer that voids nothing',
     breaks: 'steps.resumed',
-    follows: ['events.payloads'],
+    follows: ['events.payloads', 'workers.void-keys'],
     make: ({ tasks }) => {
       tasks.isPutOutAgain = () => false;
     },
@@ -805,7 +808,7 @@ const ALL: readonly Mutant[] = [
   {
     name: 'a stale lease that is accepted',
     breaks: 'workers.fence',
-    follows: ['workers.lease-expires', 'workers.heartbeat'],
+    follows: ['workers.lease-expires', 'workers.heartbeat', 'workers.files-fence'],
     make: ({ tasks }) => {
       const tokens = new Map<string, MemoryTask>();
       const newToken = tasks.newToken.bind(tasks);

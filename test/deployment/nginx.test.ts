@@ -199,6 +199,12 @@ describe('nginx with the configuration of deploy/nginx', () => {
       });
       expect(stream.status).toBe(200);
       expect(await stream.text()).toContain('TASK_STARTED');
+      const own = await mint(alice, { owner: true });
+      const changes = await fetch(`${nginx.url}/api/v1/tasks/changes/stream?token=${own}`, {
+        headers: { Accept: 'text/event-stream' },
+      });
+      expect(changes.status).toBe(200);
+      await changes.body?.cancel();
       const socket = offering(token);
       await once(socket, 'open');
       expect(socket.protocol).toBe('taskbridge.v1');

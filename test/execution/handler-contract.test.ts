@@ -355,8 +355,13 @@ describe.each<[string, Place]>([
   });
 
   it.each<[string, string, object, string]>([
-    ['too large', 'both.attach', { name: 'a', length: 200_001 }, 'The file is too large'],
-    ['too large, and does not listen', 'both.attach-careless', { length: 200_001 }, 'The file is too large'],
+    ['too large', 'both.attach', { name: 'a', length: 200_001 }, 'A file is larger than 200000 bytes'],
+    [
+      'too large, and does not listen',
+      'both.attach-careless',
+      { length: 200_001 },
+      'A file is larger than 200000 bytes',
+    ],
     ['with a path', 'both.attach', { name: '../a', length: 1 }, 'The name of a file must be a plain base name.'],
     [
       'that is no image',

@@ -182,7 +182,7 @@ describe('A file of a worker', () => {
     expect(await read.text()).toBe('made');
   });
 
-  it('is no part of the request that made the task, whichever release stored it', async () => {
+  it('is no part of the request that made the task, also of a task that release 0.1.0 stored', async () => {
     const client = newPrincipal(service.url);
     const body = { clientRequestId: uniqueId(), taskType: uniqueId('files') };
     const { taskId } = (await client.create(body)).body;
@@ -285,7 +285,7 @@ describe('A file of a worker', () => {
       expectError(await client.request('POST', path + more, { headers: proven, body: 'x' }), 400, 'INVALID_REQUEST');
   });
 
-  it('is one of at most so many, and of so many bytes together; those that are replaced do not count', async () => {
+  it('is one of at most three, and of a bounded number of bytes together; those that are replaced do not count', async () => {
     const task = await leased();
     for (const name of ['a', 'b', 'c']) expect((await attach(task.lease, name, name)).status).toBe(200);
     expectError(await attach(task.lease, 'd', 'd'), 400, 'UPLOAD_VALIDATION_ERROR');

@@ -178,7 +178,7 @@ export const CLAUSES: readonly Clause[] = [
     ['follow-tokens.subprotocol', 'The service selects one of the latter two.', TOKENS, followTokens.bySubprotocol],
     [
       'follow-tokens.query',
-      'the query parameter `token` of `GET /tasks/{taskId}/events/stream`.',
+      'the query parameter `token` of `GET /tasks/{taskId}/events/stream`',
       TOKENS,
       followTokens.byQuery,
     ],

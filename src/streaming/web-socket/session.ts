@@ -162,7 +162,9 @@ export class Session {
           following.leave = leave;
           this.writer.confirm(subscription);
           const snapshot = subscription.takeSnapshot();
-          if (snapshot) this.writer.snapshot(snapshotFrame(snapshot));
+          // Reading it takes time.
+          this.writer.judgeCredential();
+          if (snapshot && !this.writer.why) this.writer.snapshot(snapshotFrame(snapshot));
           if (following.isLeft) leave();
           feed(this.writer, over);
         }),
@@ -190,6 +192,7 @@ export class Session {
       // A feed that was left may still be ending. Its end comes before the next beginning.
       if (earlier) await endOf(earlier);
       if (!caller || writer.why) return over();
+      this.parts.callers.judgeAgain(caller);
       await runInStory(this.story, () =>
         this.parts.followChanges.execute(caller, wanted, writer.transport, ({ subscription, feed }) => {
           following.leave = () => subscription.close();

@@ -1,10 +1,16 @@
 import type { Attachment } from '#protocol/snapshots.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
 
+/**
+ * From this position on: files of the executor, behind those of the create, of which there are at most 1 000. A column would need a
+ * migration behind an online one, and a rollout that skips those could not start.
+ */
+const OF_EXECUTOR = 1_000_000;
+
 /** The bytes of an attachment are in the attachment store, under its id. */
 const MEMBERS = `json_strip_nulls(json_build_object('attachmentId', a.attachment_id, 'filename', a.filename,
   'contentType', a.content_type, 'sizeBytes', a.size_bytes, 'sha256', a.sha256,
-  'source', CASE WHEN a.attempt IS NOT NULL THEN 'worker' END))`;
+  'source', CASE WHEN a.position >= ${OF_EXECUTOR} THEN 'worker' END))`;
 
 /**
  * A column `attachments`: the files of the task with this id as JSON, in their order. Null when there are none. Index: (task_id,
@@ -15,7 +21,7 @@ export const attachmentsOf = (taskId: string) => `(SELECT json_agg(${MEMBERS} OR
 
 /** The same without those of the executor: the files of the create. */
 export const createdAttachmentsOf = (taskId: string) => `(SELECT json_agg(${MEMBERS} ORDER BY a.position)
-  FROM taskbridge.proj_attachments a WHERE a.task_id = ${taskId} AND a.attempt IS NULL) AS attachments`;
+  FROM taskbridge.proj_attachments a WHERE a.task_id = ${taskId} AND a.position < ${OF_EXECUTOR}) AS attachments`;
 
 /** Index: the primary key. */
 const FIND: Statement = {
@@ -62,7 +68,7 @@ export async function insertAttachments(
 /** Index: (task_id, position). The task's row is locked, so its files stay as they are. */
 const ATTACHED: Statement = {
   name: 'find-attached-files',
-  text: `SELECT ${MEMBERS} AS attachment FROM taskbridge.proj_attachments a WHERE a.task_id = $1 AND a.attempt IS NOT NULL`,
+  text: `SELECT ${MEMBERS} AS attachment FROM taskbridge.proj_attachments a WHERE a.task_id = $1 AND a.position >= ${OF_EXECUTOR}`,
 };
 
 /** The files that executors of the task attached. */
@@ -74,7 +80,7 @@ export async function attachedFiles(tx: Queryable, taskId: string): Promise<read
 /** A trigger notes the bytes of a row that goes, and the sweeper removes them. */
 const REMOVE: Statement = {
   name: 'remove-attached-file',
-  text: 'DELETE FROM taskbridge.proj_attachments WHERE attachment_id = $1 AND attempt IS NOT NULL',
+  text: 'DELETE FROM taskbridge.proj_attachments WHERE attachment_id = $1',
 };
 
 export async function removeAttachedFile(tx: Queryable, attachmentId: string): Promise<void> {
@@ -85,14 +91,14 @@ export async function removeAttachedFile(tx: Queryable, attachmentId: string): P
 const ATTACH: Statement = {
   name: 'attach-file',
   text: `INSERT INTO taskbridge.proj_attachments (task_id, tenant_id, owner_id, position, attachment_id, blob_id,
-      filename, content_type, size_bytes, sha256, attempt)
-    SELECT $1, $2, $3, coalesce((SELECT max(position) FROM taskbridge.proj_attachments WHERE task_id = $1), -1) + 1,
-      $4, $4, $5, $6, $7, $8, $9`,
+      filename, content_type, size_bytes, sha256)
+    SELECT $1, $2, $3, greatest((SELECT max(position) + 1 FROM taskbridge.proj_attachments WHERE task_id = $1), ${OF_EXECUTOR}),
+      $4, $4, $5, $6, $7, $8`,
 };
 
 export async function attachFile(
   tx: Queryable,
-  task: { readonly taskId: string; readonly tenantId: string; readonly ownerId: string; readonly attempt: number },
+  task: { readonly taskId: string; readonly tenantId: string; readonly ownerId: string },
   file: Attachment,
 ): Promise<void> {
   await tx.query(ATTACH, [
@@ -104,6 +110,5 @@ export async function attachFile(
     file.contentType,
     file.sizeBytes,
     file.sha256,
-    task.attempt,
   ]);
 }

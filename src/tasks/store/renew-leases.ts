@@ -97,7 +97,6 @@ export async function checkLeases(db: Queryable, held: readonly HeldLease[]): Pr
 export interface HeldTask {
   readonly tenantId: string;
   readonly ownerId: string;
-  readonly attempt: number;
 }
 
 const HELD = `t.task_id = $1 AND t.lease_token = $2 AND t.lease_expires_at > clock_timestamp() AND t.aside_code IS NULL`;
@@ -105,7 +104,7 @@ const HELD = `t.task_id = $1 AND t.lease_token = $2 AND t.lease_expires_at > clo
 /** Index: the primary key. Takes no lock. */
 const HELD_TASK: Statement = {
   name: 'held-task',
-  text: `SELECT t.tenant_id AS "tenantId", t.owner_id AS "ownerId", t.attempt FROM taskbridge.proj_tasks t WHERE ${HELD}`,
+  text: `SELECT t.tenant_id AS "tenantId", t.owner_id AS "ownerId" FROM taskbridge.proj_tasks t WHERE ${HELD}`,
 };
 
 /** @returns undefined when the lease has expired or is over, or the task is set aside */
@@ -123,13 +122,16 @@ const TOUCH: Statement = {
       t.cancel_requested_at IS NOT NULL AS "cancellationRequested"`,
 };
 
-/** @returns undefined when the lease has expired or is over, or the task is set aside: nothing may change then */
+/**
+ * `leaseSeconds`: of a token that names no length.
+ * @returns undefined when the lease has expired or is over, or the task is set aside: nothing may change then
+ */
 export async function touchHeldTask(
   tx: Queryable,
   held: HeldLease,
   leaseSeconds: number,
 ): Promise<Omit<RenewedLease, 'cancelReason'> | undefined> {
-  const values = [held.taskId, held.leaseToken, leaseSeconds];
+  const values = [held.taskId, held.leaseToken, leaseSecondsOf(held.leaseToken) ?? leaseSeconds];
   return (await tx.query<Omit<RenewedLease, 'cancelReason'>>(TOUCH, values))[0];
 }
 

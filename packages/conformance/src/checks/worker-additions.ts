@@ -29,7 +29,7 @@ export const eventKeys: Check = async (scene) => {
   demandSame('a numbered batch beside them', await task.append(message('4')), ['5']);
   await task.release();
   await task.resume();
-  demandSame('a key in the next attempt', await appendKeyed(scene, task.lease, { a: message('5') }), ['7']);
+  demandSame('a key in the next attempt', await appendKeyed(scene, task.lease, { c: message('5') }), ['7']);
 };
 
 export const voidKeys: Check = async (scene) => {
