@@ -38,6 +38,8 @@ export interface TestDatabase {
 export interface ClusterOptions {
   /** False, the default, risks all data in a crash of the machine, for speed. */
   readonly durable?: boolean;
+  /** PostgreSQL 15, also where the run is on the embedded one: for Debian's programs, which know no newer server. */
+  readonly debians?: boolean;
 }
 
 /** Whether this run is on the oldest PostgreSQL that is promised (`npm run test:postgres15`), instead of the embedded one. */
@@ -48,7 +50,10 @@ export function isPostgres15(): boolean {
 }
 
 /** A cluster of its own in a fresh directory, which `stop()` removes. */
-export async function startTestCluster({ durable = false }: ClusterOptions = {}): Promise<TestCluster> {
+export async function startTestCluster({
+  durable = false,
+  debians = isPostgres15(),
+}: ClusterOptions = {}): Promise<TestCluster> {
   const directory = await mkdtemp(join(tmpdir(), 'taskbridge-test-'));
   // Run by root, PostgreSQL is uid 65534 and must get in.
   await chmod(directory, 0o711);
@@ -56,7 +61,7 @@ export async function startTestCluster({ durable = false }: ClusterOptions = {})
     directory: join(directory, 'postgres'),
     durable,
     maxConnections: 200,
-    ...(isPostgres15() && { binariesPackage: await postgres15(join(directory, 'programs')) }),
+    ...(debians && { binariesPackage: await postgres15(join(directory, 'programs')) }),
   };
   const start = () => startEmbeddedPostgres(options);
   let postgres = await start();
