@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Ajv, type ValidateFunction } from 'ajv';
 import { type Client, newPrincipal, uniqueId } from '../support/client.js';
-import { followSse, followWebSocket, type Reader } from '../support/follow.js';
+import { followSse, followSseAt, followWebSocket, type Reader } from '../support/follow.js';
 import { MultiplexClient } from '../support/multiplex-client.js';
 import { createTestDatabase } from '../support/postgres.js';
 import { RemoteTask } from '../support/remote-task.js';
@@ -162,6 +162,9 @@ async function record(service: Service): Promise<void> {
   await multiplexed.frame(({ code }) => code === 'ALREADY_SUBSCRIBED');
   await allEvents(client, busy);
 
+  const late = followSseAt(`${service.url}/api/v1/tasks/${taskId}/events/stream?from=snapshot`, client.headers);
+  readers.stream.push(late);
+
   const failed = await RemoteTask.begin(client);
   const cancelled = await waiting(client);
   for (const task of [failed.taskId, cancelled]) follow(task, null);
@@ -185,7 +188,8 @@ async function record(service: Service): Promise<void> {
   recorded.tasks.push(renewal, ...byToken.frames.map(({ raw }) => JSON.parse(raw) as unknown));
   byToken.leave();
   const left = await RemoteTask.begin(client);
-  send({ action: 'subscribe', taskId: left.taskId });
+  send({ action: 'subscribe', taskId: left.taskId, from: 'snapshot' });
+  await multiplexed.frame(({ type }) => type === 'TASK_SNAPSHOT');
   send({ action: 'unsubscribe', taskId: left.taskId });
   await multiplexed.until(() => multiplexed.ended(left.taskId));
   await service.stop();
