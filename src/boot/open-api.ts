@@ -20,6 +20,7 @@ const TRACED = /^\/(api|worker)\/v1\//;
 const TAGS = {
   tasks: 'Create tasks, read them, cancel them, answer their questions.',
   events: 'Follow a task to its end. `/asyncapi.json` describes what arrives on a stream.',
+  changes: 'Follow what changes among tasks.',
   'follow tokens': 'Let a page follow what its backend created, without the credentials of the backend.',
   workers: 'Execute tasks outside of the service.',
   service: 'What the replicas of the service know.',

@@ -14,7 +14,7 @@ import {
 } from './json-schema.js';
 import { MAX_REF_LENGTH } from './limits.js';
 import { CHANGES, CHANGES_CURSOR, FROM } from './requests.js';
-import { SNAPSHOT_FRAME_MEMBERS, TASK_CHANGE } from './snapshots.js';
+import { CHANGE_FRAME_MEMBERS, SNAPSHOT_FRAME_MEMBERS } from './snapshots.js';
 
 /** The subprotocol that a client offers to follow many tasks on one connection. */
 export const MULTIPLEX = 'taskbridge.multiplex.v1';
@@ -79,7 +79,7 @@ export const FRAMES = {
   },
   CHANGE: {
     summary: 'A task has changed, was removed, or does not match the filter.',
-    members: { type: constant('CHANGE'), ...TASK_CHANGE },
+    members: { type: constant('CHANGE'), ...CHANGE_FRAME_MEMBERS },
   },
   CHANGES_CAUGHT_UP: {
     summary: 'The client has all changes that were stored. `next` is its cursor.',
@@ -91,7 +91,7 @@ export const FRAMES = {
   },
   streamedChange: {
     summary: 'The data of an event of a feed. The same without `type`.',
-    members: TASK_CHANGE,
+    members: CHANGE_FRAME_MEMBERS,
   },
   changesHeartbeat: {
     summary: 'The data of an `event: heartbeat` of a feed. Its `id:` line is the cursor, too.',

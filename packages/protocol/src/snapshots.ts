@@ -79,6 +79,8 @@ const STATE_MEMBERS = {
   startedAt: optional(timestamp()),
   finishedAt: optional(timestamp()),
 };
+/** The members of a task that an answer of HTTP refers to by a name. A frame has them in it. */
+const FRAMED = { aside: optional(ASIDE), openSuspension: optional(QUESTION), failure: optional(FAILURE) };
 const CHANGED_TASK = object(STATE_MEMBERS);
 /** A task in a feed of changes. */
 export type ChangedTask = TypeOf<typeof CHANGED_TASK>;
@@ -88,6 +90,11 @@ export const TASK_CHANGE = {
   taskId: optional(described('Instead of `task`.', TASK_UUID)),
   removed: optional(described('The task does not exist any more.', constant(true))),
   left: optional(described('The task does not match the filter. The client may not know it.', constant(true))),
+};
+
+export const CHANGE_FRAME_MEMBERS = {
+  ...TASK_CHANGE,
+  task: optional(described('The task as it is now.', object({ ...STATE_MEMBERS, ...FRAMED }))),
 };
 
 const SUMMARY_MEMBERS = {
@@ -129,8 +136,7 @@ const SNAPSHOT = object({
 /** What a stream that begins with a snapshot sends first: the snapshot with output, without what may be larger than a frame. */
 export const SNAPSHOT_FRAME_MEMBERS = (() => {
   const { metadata: _m, attachments: _a, result: _r, ...members } = SUMMARY_MEMBERS;
-  const whole = { aside: optional(ASIDE), openSuspension: optional(QUESTION), failure: optional(FAILURE) };
-  return { ...members, ...whole, ...OUTPUT_MEMBERS };
+  return { ...members, ...FRAMED, ...OUTPUT_MEMBERS };
 })();
 
 /** A task in a list. */
