@@ -5,6 +5,8 @@ import { Observer } from '../observability/observer.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { TaskNotFound } from './domain/tasks.errors.js';
 import { readTaskHead, readTaskView, type TaskView } from './store/read-task-view.js';
+import { TaskExecutor } from './ports/task-executor.js';
+import { withWaitingFor } from './waiting-for.js';
 import { isTaskId } from './domain/task-id.js';
 import { TasksConfig } from './tasks.config.js';
 
@@ -14,6 +16,7 @@ export class ReadTask {
   constructor(
     private readonly database: Database,
     private readonly ownership: OwnershipPolicy,
+    private readonly executor: TaskExecutor,
     private readonly observer: Observer,
     private readonly config: TasksConfig,
   ) {}
@@ -26,7 +29,8 @@ export class ReadTask {
       if (!head || !(await this.ownership.mayRead(auth, head.identity))) throw new TaskNotFound();
       const view = await readTaskView(this.database, taskId, this.config.maxAttempts);
       if (!view) throw new TaskNotFound();
-      return view;
+      const [shown = view] = await withWaitingFor(this.database, this.executor.taskTypes, [view]);
+      return shown;
     });
   }
 }

@@ -326,6 +326,14 @@ export const CLAUSES: readonly Clause[] = [
       snapshots.entityTag,
     ],
   ]),
+  ...under(PROTOCOL, 'What a task waits for', [
+    [
+      'snapshot.waiting-for',
+      '`answer` | for its owner: `openSuspension` has the question',
+      WORKER,
+      snapshots.waitingFor,
+    ],
+  ]),
   ...under(PROTOCOL, 'List: `GET /tasks`', [
     ['list.newest-first', 'newest first', WORKER, lists.newestFirst],
     ['list.own', "The caller's own tasks", ['worker', 'other-principal'], lists.ownOnly],

@@ -26,6 +26,7 @@ function summarised(view: TaskView): WithText<TaskSummary> {
     attemptsLeft: view.attemptsLeft,
     cancellationRequested: view.cancellationRequested,
     ...(view.asideCode !== null && { aside: { code: view.asideCode } }),
+    ...(view.waitingFor !== null && { waitingFor: view.waitingFor }),
     ...(view.progress !== null && { progress: view.progress }),
     ...(view.openSuspension && { openSuspension: view.openSuspension }),
     ...(view.result && { result: view.result }),
