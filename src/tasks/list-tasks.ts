@@ -3,8 +3,10 @@ import { type AuthContext, ownerOf } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
 import { InvalidCursor } from './domain/tasks.errors.js';
+import { TaskExecutor } from './ports/task-executor.js';
 import { listTaskViews, type TaskFilter } from './store/read-task-page.js';
 import type { TaskView } from './store/read-task-view.js';
+import { withWaitingFor } from './waiting-for.js';
 import { isTaskId } from './domain/task-id.js';
 import { TasksConfig } from './tasks.config.js';
 
@@ -19,6 +21,7 @@ export interface TaskPage {
 export class ListTasks {
   constructor(
     private readonly database: Database,
+    private readonly executor: TaskExecutor,
     private readonly observer: Observer,
     private readonly config: TasksConfig,
   ) {}
@@ -34,7 +37,7 @@ export class ListTasks {
       const own = { ...filter, ...ownerOf(auth), ...(after && { after }) };
       // Reads one more than the client wants, to recognise the last page.
       const views = await listTaskViews(this.database, own, page.limit + 1, this.config.maxAttempts);
-      const items = views.slice(0, page.limit);
+      const items = await withWaitingFor(this.database, this.executor.taskTypes, views.slice(0, page.limit));
       const last = items.at(-1);
       return { items, nextCursor: last && views.length > page.limit ? cursorOf(last) : null };
     });

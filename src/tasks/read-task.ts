@@ -5,7 +5,9 @@ import { Observer } from '../observability/observer.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { demandTask } from './demand-task.js';
 import { TaskNotFound } from './domain/tasks.errors.js';
+import { TaskExecutor } from './ports/task-executor.js';
 import { readTaskView, type TaskView } from './store/read-task-view.js';
+import { withWaitingFor } from './waiting-for.js';
 import { TasksConfig } from './tasks.config.js';
 
 /** One task as it is now. */
@@ -14,6 +16,7 @@ export class ReadTask {
   constructor(
     private readonly database: Database,
     private readonly ownership: OwnershipPolicy,
+    private readonly executor: TaskExecutor,
     private readonly observer: Observer,
     private readonly config: TasksConfig,
   ) {}
@@ -24,7 +27,8 @@ export class ReadTask {
       await demandTask(this.database, this.ownership, 'mayRead', auth, taskId);
       const view = await readTaskView(this.database, taskId, this.config.maxAttempts);
       if (!view) throw new TaskNotFound();
-      return view;
+      const [shown = view] = await withWaitingFor(this.database, this.executor.taskTypes, [view]);
+      return shown;
     });
   }
 }

@@ -113,6 +113,11 @@ export class MemoryTask {
     this.run = { state: 'over' };
   }
 
+  get waitingFor(): string | undefined {
+    if (this.openSuspension) return 'answer';
+    return this.run.state === 'waiting' && this.run.from > Date.now() ? 'retry' : undefined;
+  }
+
   summary(maxAttempts: number): Json {
     const { progress, openSuspension, startedAt, finishedAt, status, terminal } = this;
     return {
@@ -125,6 +130,7 @@ export class MemoryTask {
       attempt: this.attempt,
       attemptsLeft: this.isOver ? 0 : Math.max(1, maxAttempts - this.spentAttempts),
       cancellationRequested: this.cancelReason !== undefined,
+      ...(this.waitingFor !== undefined && { waitingFor: this.waitingFor }),
       ...(progress !== undefined && { progress }),
       ...(openSuspension && { openSuspension }),
       ...(status === 'COMPLETED' && { result: terminal?.['result'] }),

@@ -383,6 +383,14 @@ export const CLAUSES: readonly Clause[] = [
       snapshots.entityTag,
     ],
   ]),
+  ...under(PROTOCOL, 'What a task waits for', [
+    [
+      'snapshot.waiting-for',
+      '`answer` | for its owner: `openSuspension` has the question',
+      WORKER,
+      snapshots.waitingFor,
+    ],
+  ]),
   ...under(PROTOCOL, 'Output so far: `GET /tasks/{taskId}?include=output`', [
     ['output.text', '`data` | The text as of `headEventId`.', WORKER, late.textSoFar],
     ['output.settled', '`settledEventId` | The [boundary](#steps) at this moment.', WORKER, late.settled],

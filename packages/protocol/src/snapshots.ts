@@ -32,6 +32,10 @@ export const TASK_STATUSES = ['ACCEPTED', 'RUNNING', 'COMPLETED', 'FAILED', 'CAN
 export type TaskStatus = (typeof TASK_STATUSES)[number];
 const STATUS = oneOf(...TASK_STATUSES);
 
+/** What a task waits for before it can go on. Later versions add further ones. */
+export const WAITING_FOR = ['answer', 'operator', 'retry', 'worker'] as const;
+export type WaitingFor = (typeof WAITING_FOR)[number];
+
 export const ACTION_STATUSES = ['ACCEPTED', 'DEDUPLICATED', 'REJECTED_ALREADY_RESOLVED', 'REJECTED_EXPIRED'] as const;
 export type ActionStatus = (typeof ACTION_STATUSES)[number];
 
@@ -68,6 +72,12 @@ const STATE_MEMBERS = {
     described(
       'While the task waits for an operator, because its stored state does not allow it to go on.',
       named<TypeOf<typeof ASIDE>>('TaskAside'),
+    ),
+  ),
+  waitingFor: optional(
+    described(
+      'What the task waits for, as it is now; further values may come. Absent when it does not wait.',
+      text({ examples: [...WAITING_FOR] }),
     ),
   ),
   progress: optional(described('Of the last TASK_PROGRESS; 100 with COMPLETED.', number(0, 100))),

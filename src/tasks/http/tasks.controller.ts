@@ -130,7 +130,9 @@ export class TasksController {
   ): Promise<string | undefined> {
     const view = await this.readTask.execute(caller, taskId);
     // The last number depends on a setting, too. Release 0.1.0 had two numbers, and showed less.
-    const etag = `"${view.headEventId}-${view.revision}-${view.attemptsLeft}"`;
+    // What a task waits for changes with time, without a write.
+    const waits = view.waitingFor === null ? '' : `-${view.waitingFor}`;
+    const etag = `"${view.headEventId}-${view.revision}-${view.attemptsLeft}${waits}"`;
     response.setHeader('ETag', etag);
     response.setHeader('Cache-Control', 'private, no-cache');
     if (hasVersion(request, etag)) {

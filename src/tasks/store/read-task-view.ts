@@ -1,5 +1,5 @@
 import { marked, storedJson } from '#protocol/exact-json.js';
-import type { Attachment, TaskStatus } from '#protocol/snapshots.js';
+import type { Attachment, TaskStatus, WaitingFor } from '#protocol/snapshots.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
 import { JsonText } from '../../json/json-text.js';
 import { isOver } from '../domain/task.js';
@@ -22,6 +22,10 @@ export interface TaskView {
   readonly cancellationRequested: boolean;
   /** Why the task was set aside; null: it was not. */
   readonly asideCode: string | null;
+  /** What it waits for, as far as its row says. */
+  readonly waitingFor: WaitingFor | null;
+  /** Whether it waits for a claim. */
+  readonly isDue: boolean;
   readonly progress: number | null;
   readonly attachments: readonly Attachment[];
   /** The payload of TASK_SUSPENDED, while the question is open. */
@@ -54,6 +58,8 @@ export interface ViewRow {
   max_attempts: number | null;
   cancel_requested: boolean;
   aside_code: string | null;
+  waiting_for: WaitingFor | null;
+  is_due: boolean | null;
   progress: number | null;
   terminal_payload: string | null;
   open_suspension: string | null;
@@ -64,9 +70,14 @@ export interface ViewRow {
   finished_at: Date | null;
 }
 
+/** A lease and a question take a task out of the queue. A first attempt is tried as soon as it can be. */
+const WAITS = `CASE WHEN t.aside_code IS NOT NULL THEN 'operator' WHEN t.suspend_id IS NOT NULL THEN 'answer'
+    WHEN t.claimable_at > clock_timestamp() AND t.spent_attempts > 0 THEN 'retry' END AS waiting_for,
+  t.aside_code IS NULL AND t.claimable_at <= clock_timestamp() AS is_due`;
+
 const TASK_STATE = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,
   t.head_event_id, t.revision, t.attempt_base, t.metadata::text AS metadata, t.attempt, t.spent_attempts, t.max_attempts, t.cancel_requested_at IS NOT NULL AS cancel_requested, t.aside_code, t.progress,
-  s.question::text AS open_suspension, t.created_at, t.updated_at, t.started_at, t.finished_at`;
+  ${WAITS}, s.question::text AS open_suspension, t.created_at, t.updated_at, t.started_at, t.finished_at`;
 
 /**
  * The result and the failure are only in the terminal event, which is the last. PostgreSQL must not look into payloads: it
@@ -116,6 +127,8 @@ export function taskView(row: ViewRow, maxAttempts: number): TaskView {
     attemptsLeft: isOver(status) ? 0 : Math.max(1, (row.max_attempts ?? maxAttempts) - row.spent_attempts),
     cancellationRequested: row.cancel_requested,
     asideCode: row.aside_code,
+    waitingFor: isOver(status) && row.aside_code === null ? null : row.waiting_for,
+    isDue: row.is_due === true,
     // What is completed is done, whatever its handler said last.
     progress: status === 'COMPLETED' ? 100 : row.progress,
     attachments: row.attachments ?? [],

@@ -39,6 +39,19 @@ export const runningSnapshot: Check = async (scene) => {
   demandSame('headEventId', body.headEventId, '3');
 };
 
+/** Where the service says what a task waits for. */
+export const waitingFor: Check = async (scene) => {
+  const task = await scene.begin();
+  const seen = async () => (await scene.a.snapshot(task.taskId)).body.waitingFor;
+  demandSame('a task that runs waits for', await seen(), undefined);
+  await task.suspend(question('q'));
+  demandSame('a task that has asked waits for', await seen(), 'answer');
+  await scene.a.act(task.taskId, { clientActionId: 'a', suspendId: 'q', actionType: 'yes' });
+  await task.resume();
+  await scene.worker.call(task.lease, 'fail', { code: 'C', message: 'm', retryable: true, retryAfterMs: 60_000 });
+  demandSame('a task whose attempt failed waits for', await seen(), 'retry');
+};
+
 export const openQuestion: Check = async (scene) => {
   const task = await scene.begin();
   await task.suspend(question('q', { interaction: { ask: 'Publish it?' } }));

@@ -54,6 +54,7 @@ function stateOf(view: TaskView): WithText<ChangedTask> {
     attemptsLeft: view.attemptsLeft,
     cancellationRequested: view.cancellationRequested,
     ...(view.asideCode !== null && { aside: { code: view.asideCode } }),
+    ...(view.waitingFor !== null && { waitingFor: view.waitingFor }),
     ...(view.progress !== null && { progress: view.progress }),
     ...(view.openSuspension && { openSuspension: view.openSuspension }),
     ...(view.failure && { failure: view.failure }),
