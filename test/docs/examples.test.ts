@@ -393,7 +393,7 @@ describe('examples/follow.mjs', () => {
     const client = newPrincipal(first.url);
     const created = await Promise.all(
       [1, 2].map(async () => {
-        const body = { clientRequestId: uniqueId(), taskType: 'demo.stream', input: { chunks: 60, intervalMs: 50 } };
+        const body = { clientRequestId: uniqueId(), taskType: 'demo.stream', input: { chunks: 200, intervalMs: 50 } };
         return (await client.create(body)).body.taskId;
       }),
     );

@@ -26,11 +26,11 @@ interface AsyncApi {
   };
 }
 
-const CHANNELS = ['task', 'tasks', 'stream'] as const;
+const CHANNELS = ['task', 'tasks', 'stream', 'changes'] as const;
 type ChannelName = (typeof CHANNELS)[number];
 
 /** What went over the wire on each channel, in both directions. */
-const recorded: Record<ChannelName, unknown[]> = { task: [], tasks: [], stream: [] };
+const recorded: Record<ChannelName, unknown[]> = { task: [], tasks: [], stream: [], changes: [] };
 
 describe('/asyncapi.json', () => {
   let database: Awaited<ReturnType<typeof createTestDatabase>>;
@@ -88,7 +88,7 @@ describe('/asyncapi.json', () => {
       document.channels[name]?.servers.map(({ $ref }) => document.servers[$ref.split('/').at(-1) ?? '']),
     );
     const security = [{ $ref: '#/components/securitySchemes/principal' }];
-    expect(protocols).toMatchObject(['ws', 'ws', 'http'].map((protocol) => [{ protocol, security }]));
+    expect(protocols).toMatchObject(['ws', 'ws', 'http', 'http'].map((protocol) => [{ protocol, security }]));
   });
 
   it('has no reference that leads nowhere', () => {
@@ -162,6 +162,10 @@ async function record(service: Service): Promise<void> {
   await multiplexed.frame(({ code }) => code === 'ALREADY_SUBSCRIBED');
   await allEvents(client, busy);
 
+  const feed = followSseAt(`${service.url}/api/v1/tasks/changes/stream`, client.headers);
+  send({ action: 'subscribe_changes' });
+  await multiplexed.frame(({ type }) => type === 'CHANGES_CAUGHT_UP');
+  await feed.waitFor(({ frames }) => frames.length > 0);
   const late = followSseAt(`${service.url}/api/v1/tasks/${taskId}/events/stream?from=snapshot`, client.headers);
   readers.stream.push(late);
 
@@ -191,6 +195,10 @@ async function record(service: Service): Promise<void> {
   send({ action: 'subscribe', taskId: left.taskId, from: 'snapshot' });
   await multiplexed.frame(({ type }) => type === 'TASK_SNAPSHOT');
   send({ action: 'unsubscribe', taskId: left.taskId });
+  await multiplexed.frame(({ type }) => type === 'CHANGE');
+  await feed.waitFor(({ frames }) => frames.some((frame) => frame.includes('"task"')));
+  send({ action: 'unsubscribe_changes' });
+  await multiplexed.frame(({ type }) => type === 'CHANGES_ENDED');
   await multiplexed.until(() => multiplexed.ended(left.taskId));
   await service.stop();
   await multiplexed.close();
@@ -198,6 +206,7 @@ async function record(service: Service): Promise<void> {
   const parsed = (texts: readonly string[]) => texts.map((text) => JSON.parse(text) as unknown);
   recorded.tasks.push(...parsed(multiplexed.frames.map(({ raw }) => raw)));
   recorded.task.push(...parsed(readers.task.flatMap(({ frames }) => frames)));
+  recorded.changes.push(...parsed(feed.frames.flatMap(dataOf)));
   recorded.stream.push(...parsed(readers.stream.flatMap(({ frames }) => frames.flatMap(dataOf))));
 }
 

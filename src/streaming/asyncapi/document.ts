@@ -155,7 +155,8 @@ const CHANNELS: Readonly<Record<string, Channel>> = {
     address: '/api/v1/tasks/changes/stream',
     description:
       'A message is the `data:` of an event; its `id:` line is the cursor, also that of a heartbeat. The cursor is the ' +
-      'header `Last-Event-ID`, or the query parameter `after`. `/openapi.json` has the other parameters.',
+      'header `Last-Event-ID`, or the query parameter `after`. The query parameter `token` may be a follow token. `/openapi.json` ' +
+      'has the other parameters.',
     bindings: {},
     operations: {
       streamChanges: { action: 'send', summary: 'Deliver changes', messages: ['changesHeartbeat', 'streamedChange'] },
