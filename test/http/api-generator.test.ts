@@ -23,7 +23,12 @@ const SEED: number | undefined = undefined;
 const AT_A_TIME = 20;
 const ANSWER_WITHIN_MS = 20_000;
 /** Those who wait for what does not come are left waiting. */
-const MAY_WAIT = ['POST /worker/v1/leases', 'GET /api/v1/tasks/{taskId}/events'];
+const MAY_WAIT = [
+  'POST /worker/v1/leases',
+  'POST /worker/v1/signals',
+  'GET /api/v1/tasks/{taskId}/events',
+  'GET /api/v1/tasks/changes',
+];
 const WAIT_MS = 500;
 const LEASES = 120;
 /** Accepted requests for each operation of the document, about objects that no other request touches. */
@@ -163,7 +168,8 @@ describe('Requests made from the description of the API', () => {
     // No schema of a body can say that a header stands in for a member.
     const lacksKey = operation === 'POST /api/v1/tasks' && !('clientRequestId' in value);
     const ofOne = 'taskId' in value !== 'owner' in value;
-    const isUnclear = operation === 'POST /api/v1/follow-tokens' && !ofOne;
+    const isUnclear =
+      (operation === 'POST /api/v1/follow-tokens' && !ofOne) || (operation.endsWith('/events') && !hasOneOrder(value));
     return fits && !lacksKey && !isUnclear ? 'refused a body that its schema allows' : undefined;
   }
 
@@ -175,6 +181,13 @@ describe('Requests made from the description of the API', () => {
     return compiled;
   }
 });
+
+/** A batch has a number, or each of its events has a key: its schema says only that both may be absent. */
+function hasOneOrder(batch: { readonly batchSeq?: unknown; readonly events?: readonly object[] }): boolean {
+  const { batchSeq, events = [] } = batch;
+  const keyed = events.filter((event) => 'eventKey' in event).length;
+  return keyed === (batchSeq === undefined ? events.length : 0);
+}
 
 interface Existing {
   readonly leases: readonly Lease[];
@@ -278,6 +291,10 @@ function ofOperation(
         [{ type: 'TASK_PROGRESS', payload: { progress: 50 } }],
         [{ type: 'TASK_OUTPUT', payload: { channel: 'c', op: 'append', data: 'd' } }],
       ),
+      // MAX_LEASE_SECONDS may be less than the schema allows.
+      leaseSeconds: fc.constantFrom(1, 600),
+      // The boundary of a first attempt.
+      supersedesAfterEventId: fc.constant('1'),
       suspendId: fc.constantFrom(facts['suspendId'] ?? 'question', ...(asDescribed ? [] : ['another'])),
       filename: fc.constantFrom('a.txt', 'b.csv'),
       afterEventId: FEW_TIMES,

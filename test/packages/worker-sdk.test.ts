@@ -360,7 +360,8 @@ describe('A worker', () => {
     const proxy = await PostgresProxy.start(database.appUrl);
     const env = { DATABASE_URL: proxy.url, ...WORKER_ENV, ...settings, LEASE_SECONDS: '30' };
     const slow = await startService(env);
-    const claim = proxy.holdCommit(
+    // The claim is one statement, and finds the task when it is let go.
+    const claim = proxy.hold(
       ({ sql, parameters }) => sql.includes('row_number() OVER') && parameters.includes('both.sleep'),
     );
     const worker = work({ url: slow.url });
