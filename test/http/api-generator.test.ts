@@ -2,6 +2,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
+import { LEASE_SECONDS } from '#protocol/limits.js';
 import { uniqueId } from '../support/client.js';
 import { field, file, formOf } from '../support/form.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
@@ -83,7 +84,9 @@ describe('Requests made from the description of the API', () => {
   beforeAll(async () => {
     database = await createTestDatabase();
     const keys = { FOLLOW_TOKEN_KEYS: '0123456789abcdef0123456789abcdef' };
-    const env = { DATABASE_URL: database.appUrl, DATA_DIR: await temporaryDirectory(), ...keys };
+    // What the schema allows.
+    const most = { MAX_LEASE_SECONDS: String(LEASE_SECONDS.maximum) };
+    const env = { DATABASE_URL: database.appUrl, DATA_DIR: await temporaryDirectory(), ...keys, ...most };
     service = await startService({ ...env, ...WITH_WORKERS, STREAMS_PER_PRINCIPAL: '0' }, { lifetime: 'file' });
     document = (await (await fetch(`${service.url}/openapi.json`)).json()) as OpenApi;
     ajv.addSchema({ $id: 'api', components: document.components });
@@ -169,7 +172,7 @@ describe('Requests made from the description of the API', () => {
     const lacksKey = operation === 'POST /api/v1/tasks' && !('clientRequestId' in value);
     const ofOne = 'taskId' in value !== 'owner' in value;
     const isUnclear =
-      (operation === 'POST /api/v1/follow-tokens' && !ofOne) || (operation.endsWith('/events') && !hasOneOrder(value));
+      (operation === 'POST /api/v1/follow-tokens' && !ofOne) || (operation.endsWith('/events') && !isClear(value));
     return fits && !lacksKey && !isUnclear ? 'refused a body that its schema allows' : undefined;
   }
 
@@ -182,11 +185,16 @@ describe('Requests made from the description of the API', () => {
   }
 });
 
-/** A batch has a number, or each of its events has a key: its schema says only that both may be absent. */
-function hasOneOrder(batch: { readonly batchSeq?: unknown; readonly events?: readonly object[] }): boolean {
-  const { batchSeq, events = [] } = batch;
-  const keyed = events.filter((event) => 'eventKey' in event).length;
-  return keyed === (batchSeq === undefined ? events.length : 0);
+interface Batch {
+  readonly batchSeq?: unknown;
+  readonly events?: readonly { readonly eventKey?: unknown; readonly payload?: { readonly state?: unknown } }[];
+}
+
+/** Whether the schema says enough: not that a number or a key on each event is needed, nor which events a new try of a step may void. */
+function isClear({ batchSeq, events = [] }: Batch): boolean {
+  const keyed = events.filter(({ eventKey }) => eventKey !== undefined).length;
+  const isOrdered = keyed === (batchSeq === undefined ? events.length : 0);
+  return isOrdered && !events.some(({ payload }) => payload?.state === 'retrying');
 }
 
 interface Existing {
@@ -291,10 +299,6 @@ function ofOperation(
         [{ type: 'TASK_PROGRESS', payload: { progress: 50 } }],
         [{ type: 'TASK_OUTPUT', payload: { channel: 'c', op: 'append', data: 'd' } }],
       ),
-      // MAX_LEASE_SECONDS may be less than the schema allows.
-      leaseSeconds: fc.constantFrom(1, 600),
-      // The boundary of a first attempt.
-      supersedesAfterEventId: fc.constant('1'),
       suspendId: fc.constantFrom(facts['suspendId'] ?? 'question', ...(asDescribed ? [] : ['another'])),
       filename: fc.constantFrom('a.txt', 'b.csv'),
       afterEventId: FEW_TIMES,
