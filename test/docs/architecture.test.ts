@@ -21,6 +21,7 @@ import { InlineWorker } from '../../src/execution/inline/inline-worker.js';
 import { Reaper } from '../../src/execution/reaper.js';
 import { WaitingClaims } from '../../src/execution/waiting-claims.js';
 import { createLogger } from '../../src/observability/log.js';
+import { ChangesHub } from '../../src/following/changes/changes-hub.js';
 import { RevocationWatch } from '../../src/follow-tokens/revocation-watch.js';
 import { LiveReplicas } from '../../src/replicas/live-replicas.js';
 import { UploadSweeper } from '../../src/uploads/upload-sweeper.js';
@@ -47,6 +48,7 @@ const RUNNERS = {
   LiveLog: InProcessLiveLog,
   Hub,
   LiveReplicas,
+  ChangesHub,
   RevocationWatch,
   Reaper,
   UploadSweeper,

@@ -138,8 +138,8 @@ export const MUTANTS: readonly Mutant[] = [
       },
       {
         file: 'src/following/open-subscription.ts',
-        from: '        const task = await readTaskHead(this.database, taskId);\n',
-        to: '        const task = early;\n',
+        from: 'snapshot?.view ?? (await readTaskHead(this.database, taskId));\n',
+        to: 'snapshot?.view ?? early;\n',
       },
     ],
     caughtBy: { file: 'test/live-log/attach-first.test.ts', tests: 'right after answer 2' },
@@ -404,9 +404,9 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'a task with a finished step for a worker that does not know steps',
     changes: [
       {
-        file: 'src/tasks/store/lock-tasks.ts',
-        from: 'AND ($8 OR NOT EXISTS',
-        to: 'AND (true OR $8 OR NOT EXISTS',
+        file: 'src/tasks/store/claim-batch.ts',
+        from: 'AND ($3 OR (SELECT true',
+        to: 'AND (true OR $3 OR (SELECT true',
       },
     ],
     caughtBy: {
