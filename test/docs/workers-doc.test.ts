@@ -65,12 +65,14 @@ describe('docs/workers.md', () => {
       cwd: directory,
       env: { PATH: process.env['PATH'] },
       stdio: ['ignore', 'pipe', 'pipe'],
+      // A command that hangs fails with what came before it.
+      timeout: 50_000,
     });
     const watching = watched(bash);
     const [code] = (await once(bash, 'close')) as [number | null];
     outputs = watching.stdout().split(`${boundary}\n`);
     script = { code, stderr: watching.stderr() };
-  }, 60_000);
+  }, 90_000);
 
   afterAll(async () => {
     await checkInvariants(database.superuserUrl);
