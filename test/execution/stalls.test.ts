@@ -93,7 +93,11 @@ describe('A process that stalls for longer than a lease', () => {
     ];
     for (const taskId of [...burning, ...bystanders]) {
       await over(taskId);
-      expect(await saysOf(taskId)).toEqual(IN_ONE_ATTEMPT);
+      const says = await saysOf(taskId);
+      expect({ burns: burning.includes(taskId), says }).toEqual({
+        burns: burning.includes(taskId),
+        says: IN_ONE_ATTEMPT,
+      });
     }
     expect(worker.stdout()).not.toContain('lease_lost');
     worker.kill('SIGKILL');

@@ -135,7 +135,15 @@ export class InlineLease implements LeaseHolder {
   private async execute(ending: Command): Promise<void> {
     this.done();
     const by = { principalId: SYSTEM_PRINCIPAL_ID };
-    await translated(() => this.uses.endAttempt.execute(this.held.taskId, ending, by));
+    const end = () => translated(() => this.uses.endAttempt.execute(this.held.taskId, ending, by));
+    try {
+      await end();
+    } catch (error) {
+      // This process stood still past the end of the lease. The attempt goes on where nobody took it meanwhile.
+      if (!(error instanceof LeaseLost && this.isOverAt(performance.now()))) throw error;
+      await this.renew();
+      await end();
+    }
   }
 }
 
