@@ -508,7 +508,8 @@ describe('A step', () => {
 
 describe('A file that a handler attaches', () => {
   const filesOf = ({ sent }: Ledger) => sent.flatMap(({ said }) => said);
-  const temporary = async () => (await readdir(tmpdir())).filter((name) => name.startsWith('taskbridge-'));
+  const temporary = async () =>
+    (await readdir(tmpdir())).filter((name) => name.startsWith(`taskbridge-${process.pid}-`));
 
   it.each<[string, () => Parameters<TaskContext['attach']>[1], string]>([
     ['text', () => 'ä', 'ä'],

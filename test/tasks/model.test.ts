@@ -9,6 +9,7 @@ import { LiveReplicas } from '../../src/replicas/live-replicas.js';
 import { TaskBridgeError } from '../../src/errors.js';
 import { CancelTask } from '../../src/tasks/cancel-task.js';
 import { ClaimTasks } from '../../src/tasks/claim-tasks.js';
+import { QueueOrder } from '../../src/tasks/queue-order.js';
 import { EndAttempt, type Ended, type Ending } from '../../src/tasks/end-attempt.js';
 import { EndLostAttempts } from '../../src/tasks/end-lost-attempts.js';
 import { ExtendLease } from '../../src/tasks/extend-lease.js';
@@ -308,6 +309,11 @@ class Real {
 
   create(clientRequestId: string) {
     return this.get(SubmitTask).execute(this.auth, { clientRequestId, taskType: this.taskType });
+  }
+
+  /** As a round does four times a second: a task that is due gets its place. */
+  place() {
+    return this.get(QueueOrder).place();
   }
 
   claim(limit: number) {
@@ -647,6 +653,7 @@ const COMMANDS: fc.Arbitrary<fc.AsyncCommand<Model, Real>>[] = [
   }),
   all('backoffs are over', async ({ tasks }, real) => {
     await real.set('claimable_at = updated_at WHERE claimable_at IS NOT NULL');
+    await real.place();
     for (const on of tasks) on.backingOff = false;
   }),
   ...often(

@@ -43,7 +43,7 @@ export async function withContent<T>(
   }
   if (typeof (bytes as Partial<AsyncIterable<unknown>> | null)?.[Symbol.asyncIterator] !== 'function')
     throw refused('Its bytes must be text, a Uint8Array, a Blob or a stream.');
-  const directory = await mkdtemp(join(tmpdir(), 'taskbridge-'));
+  const directory = await mkdtemp(join(tmpdir(), `taskbridge-${process.pid}-`));
   try {
     const path = join(directory, 'bytes');
     await pipeline(bytes, createWriteStream(path), { signal });
