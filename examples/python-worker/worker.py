@@ -52,6 +52,7 @@ class Task:
         steps = lease.get("steps")
         self.finished = {step["key"]: step["result"] for step in steps or []}
         self.stores_steps, self.boundary = steps is not None, steps[-1]["key"] if steps else None
+        self.held = []
 
     def call(self, name, **members):
         return self.send(name, {"leaseToken": self.lease["leaseToken"], **members})
@@ -74,22 +75,28 @@ class Task:
 
     def step(self, key, body):
         """The result of work that is done once: of this run, or of an earlier one."""
+        self.held = []  # what came before this step was there before
+        if key == self.boundary:
+            self.boundary = None
         if key in self.finished:
-            if key == self.boundary:
-                self.boundary = None
             return self.finished[key]
-        self.boundary = None
         result = body(f"{self.lease['taskId']}:{key}")
+        self.release()
         if not self.stores_steps:
             return result
         self.batch_seq += 1
         return self.call("steps", batchSeq=self.batch_seq, key=key, result=result)["result"]
 
     def append(self, *events):
-        if self.boundary:  # what an earlier run said before its last finished step is valid
-            return
-        self.batch_seq += 1
-        self.call("events", batchSeq=self.batch_seq, events=[{"type": kind, "payload": event} for kind, event in events])
+        self.held += [{"type": kind, "payload": event} for kind, event in events]
+        if self.boundary is None:  # what an earlier run said before its last finished step is valid
+            self.release()
+
+    def release(self):
+        events, self.held, self.boundary = self.held, [], None
+        if events:
+            self.batch_seq += 1
+            self.call("events", batchSeq=self.batch_seq, events=events)
 
     def say(self, key, kind, event):
         """From any thread: stored once under its key, also when the call is repeated."""
@@ -123,7 +130,9 @@ class Task:
     def run(self, handler):
         threading.Thread(target=self.heartbeats, daemon=True).start()
         try:
-            self.call("complete", result=handler(self, self.lease["input"]))
+            result = handler(self, self.lease["input"])
+            self.release()  # this run took another way than the one before
+            self.call("complete", result=result)
         except LeaseLost:
             print("lost:", self.lease["taskId"], file=sys.stderr, flush=True)
         except Stop as stop:

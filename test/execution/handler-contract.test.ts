@@ -151,7 +151,7 @@ const failed = (code: string, message: unknown, retryable = false): Told => [
   'TASK_FAILED',
   { code, message, retryable } as Payload,
 ];
-const refused = (why: string) => failed('EVENT_REFUSED', `The handler said something that cannot be stored. ${why}`);
+const refused = (why: string) => failed('EVENT_REFUSED', `A call of the handler was refused. ${why}`);
 const invalid = (why: string) => refused(`The event is not valid: ${why}.`);
 const outputs = ({ events }: Outcome) => events.filter(([type]) => type === 'TASK_OUTPUT');
 

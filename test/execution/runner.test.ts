@@ -1,3 +1,5 @@
+import { AsyncResource } from 'node:async_hooks';
+import { EventEmitter } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { Readable } from 'node:stream';
@@ -325,6 +327,92 @@ describe('A step', () => {
     expect(saidIn(ledger)).toEqual([['new = 1'], ['1']]);
   });
 
+  const sayAll = async ({ message, progress, output }: TaskContext) => {
+    await message('hello');
+    await progress(77);
+    await output('text');
+  };
+
+  it.each<[string, (context: TaskContext) => Promise<unknown>]>([
+    ['returns', async () => 'done'],
+    ['fails', () => Promise.reject(new Error('it fails'))],
+    ['asks', ({ suspend }) => suspend({ reasonCode: 'R', allowedActions: ['a'] })],
+  ])('that is asked for no more takes nothing from what a run says that then %s', async (_what, end) => {
+    const ledger = await run(
+      async (_, context) => {
+        await context.output('before a');
+        await context.step('a', () => 0);
+        await sayAll(context);
+        return end(context);
+      },
+      new Ledger(),
+      stored('a', 'gone'),
+    );
+    expect(saidIn(ledger).flat()).toEqual(['hello', 77, 'text']);
+    expect(ledger.endings).toHaveLength(1);
+  });
+
+  it('that fails again before the boundary, and whose error the handler catches, says nothing twice', async () => {
+    let tries = 0;
+    const handler: TaskHandler = async (_, { step, output }) => {
+      const failing = async () => {
+        tries += 1;
+        await output('bad ');
+        throw new TaskFailure('NO', 'not this one');
+      };
+      await step('main', failing, { retries: 1 }).catch(() => output('instead '));
+      await step('second', () => output('second '));
+      await output('end');
+    };
+    const first = await run(handler, new Ledger(), []);
+    const again = await run(handler, new Ledger(), stored('second'));
+    expect(saidIn(first).flat().join('')).toBe('bad instead second second = nullend');
+    expect(saidIn(again).flat()).toEqual(['end']);
+    expect(tries).toBe(2);
+  });
+
+  it('that is new keeps what its last try says, before the boundary and behind it', async () => {
+    const gate = Promise.withResolvers<void>();
+    let tries = 0;
+    const ledger = await run(
+      async (_, { step, output }) => {
+        await output('as before');
+        const body = async () => {
+          tries += 1;
+          await output(`try ${tries} `);
+          if (tries === 1) throw new Error('again');
+          await gate.promise;
+          await output('goes on');
+        };
+        const fresh = step('new', body, { retries: 1 });
+        while (tries < 2) await turn();
+        await step('old', () => 0);
+        gate.resolve();
+        await fresh;
+      },
+      new Ledger(),
+      stored('old'),
+    );
+    expect(saidIn(ledger).flat().join('')).toBe('try 2 goes onnew = null');
+  });
+
+  it('holds at most a mebibyte back, and says so', async () => {
+    const reports: string[] = [];
+    const ledger = new Ledger();
+    const handler: TaskHandler = async (_, { output }) => {
+      for (let n = 0; n < 20; n += 1) await output('x'.repeat(60_000));
+    };
+    await new Attempt(ledger, (kind, error) => reports.push(`${kind}: ${String(error)}`)).run(handler, {
+      ...TASK,
+      steps: stored('gone'),
+    });
+    expect(saidIn(ledger).flat().join('')).toHaveLength(17 * 60_000);
+    expect(reports).toEqual([
+      'call_refused: Error: What a run says before its last finished step has returned may have at most 1048576 bytes.',
+    ]);
+    expect(ledger.endings).toMatchObject([{ kind: 'complete' }]);
+  });
+
   it('has an index and a version in its key, and a key is used once in a run', async () => {
     const ledger = await run(
       async (_, { step }) => {
@@ -480,6 +568,82 @@ describe('A step', () => {
     expect(told).toEqual(['stop', 'stop']);
   });
 
+  it('whose time was up puts nothing out any more, awaited or not, and the handler is not to blame', async () => {
+    const ended = Promise.withResolvers<string[]>();
+    const reports: string[] = [];
+    let tries = 0;
+    const ledger = new Ledger();
+    const handler: TaskHandler = (_, { step, output, suspend, attach }) =>
+      step(
+        'slow',
+        async () => {
+          tries += 1;
+          if (tries > 1) {
+            const refused = await ended.promise;
+            await output('second');
+            return refused;
+          }
+          await output('first');
+          await new Promise((resolve) => setTimeout(resolve, 40));
+          void output('unheard');
+          const question = suspend({ reasonCode: 'LATE', allowedActions: ['a'] });
+          const calls = [output('late'), step('inner', () => 1), attach('late.txt', 'x'), question];
+          ended.resolve(await Promise.all(calls.map(codeOf)));
+          return undefined;
+        },
+        { timeoutSeconds: 0.02, retries: 1 },
+      );
+    // Its second try has no time limit that counts: it ends when the first one has called.
+    await new Attempt(ledger, (kind, error) => reports.push(`${kind}: ${String(error)}`)).run(handler, {
+      ...TASK,
+      steps: [],
+    });
+    const over = 'The try of the step slow was over before this call.';
+    const result = JSON.stringify(Array<string>(4).fill(over));
+    const retry = { key: 'slow', state: 'retrying', supersedesAfterEventId: '1' };
+    expect(saidIn(ledger).flat()).toEqual(['first', retry, 'second', `slow = ${result}`]);
+    expect(ledger.endings).toEqual([{ kind: 'complete', resultJson: result }]);
+    expect(reports).toEqual([`call_refused: Error: ${over}`]);
+  });
+
+  it('is the only one that puts anything out while it is open', async () => {
+    const ledger = await run(
+      async (_, { step, output, progress }) => {
+        const gate = Promise.withResolvers<void>();
+        const fast = step('fast', () => 1);
+        const slow = step('slow', () => gate.promise);
+        await Promise.race([fast, slow]);
+        const refused = [await codeOf(output('beside')), await codeOf(progress(1))];
+        gate.resolve();
+        await slow;
+        await output('behind');
+        return refused;
+      },
+      new Ledger(),
+      [],
+    );
+    expect(ledger.endings).toEqual([{ kind: 'complete', resultJson: '["STEP_OVERLAP","STEP_OVERLAP"]' }]);
+    expect(saidIn(ledger).flat()).toEqual(['fast = 1', 'slow = null', 'behind']);
+  });
+
+  it('may put something out in a callback whose place is not known', async () => {
+    const shared = new EventEmitter();
+    const outside = new AsyncResource('shared');
+    const ledger = await run(
+      (_, { step, output }) =>
+        step('listens', async () => {
+          const heard = new Promise<void>((resolve) => {
+            shared.once('data', (data: string) => void output(data).then(resolve));
+          });
+          outside.runInAsyncScope(() => shared.emit('data', 'from a pool'));
+          await heard;
+        }),
+      new Ledger(),
+      [],
+    );
+    expect(saidIn(ledger).flat()).toEqual(['from a pool', 'listens = null']);
+  });
+
   it('that nobody waits for is finished before the attempt ends', async () => {
     const { sent, endings } = await run(
       (_, { step }) => {
@@ -503,6 +667,26 @@ describe('A step', () => {
     });
     expect(saidIn(ledger).flat().join('')).toBe('ab');
     expect(ledger.endings).toEqual([{ kind: 'complete', resultJson: '"1970-01-01T00:00:00.000Z"' }]);
+  });
+});
+
+describe('A question of a handler', () => {
+  const answers = ['approve', '2'].map((suspendId) => ({ suspendId, actionType: 'yes', payload: {}, actorId: 'me' }));
+  const asked = (...keys: (string | undefined)[]): TaskHandler => {
+    return async (_, { suspend }) => {
+      for (const key of keys)
+        await suspend({ ...(key !== undefined && { key }), reasonCode: 'R', allowedActions: ['yes'] });
+    };
+  };
+
+  it.each([
+    ['a key twice', ['approve', 'approve'], 'approve'],
+    ['as its key the number of one without', ['2', undefined], '2'],
+  ])('that has %s is refused, and never has the answer to another one', async (_what, keys, name) => {
+    const ledger = new Ledger();
+    await new Attempt(ledger, () => undefined).run(asked(...keys), { ...TASK, answers });
+    const message = `The question ${name} was asked before in this run of the handler.`;
+    expect(ledger.endings).toEqual([{ kind: 'fail', code: 'QUESTION_REPEATED', message, retryable: false }]);
   });
 });
 

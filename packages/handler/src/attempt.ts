@@ -13,7 +13,7 @@ import { checkFile, refused, withContent } from './file-content.js';
 import { failureOf, resultRefused } from './failures.js';
 import { HalfCharacters } from './half-characters.js';
 import { LeaseCalls } from './lease-calls.js';
-import { LeaseLost, Refused } from './holder-errors.js';
+import { LeaseLost, Refused, type TryOver } from './holder-errors.js';
 import type { Ending, FinishedStep, LeaseHolder } from './lease-holder.js';
 import { MAX_RESULT_JSON_BYTES } from './limits.js';
 import { Outcomes } from './outcomes.js';
@@ -81,6 +81,7 @@ export class Attempt {
   #isDone = false;
   #isLate = false;
   #asked = 0;
+  readonly #questions = new Set<string>();
   #question: Question | undefined;
 
   constructor(
@@ -161,9 +162,14 @@ export class Attempt {
       sender,
       halves: this.#halves,
       finish: (batchSeq, step) => this.call(() => holder.finishStep(batchSeq, step)),
+      send: (event) => this.send(event, sender),
+      fail: (error) => this.#outcomes.fail(error),
+      report: (error) => this.report('call_refused', error),
     });
-    const outcome = await this.outcomeOf(handler, task.input, this.context(task, sender, steps));
+    const context = this.context(task, sender, steps);
+    const outcome = await this.outcomeOf(() => steps.outside(() => handler(task.input, context)));
     await steps.settled();
+    steps.release();
     while (this.#attaching.size > 0) await Promise.allSettled(this.#attaching);
     await sender.settled();
     this.#isDone = true;
@@ -177,14 +183,10 @@ export class Attempt {
     return this.notCompleted('error' in outcome ? outcome.error : undefined, unheard);
   }
 
-  private async outcomeOf(
-    handler: TaskHandler,
-    input: JsonObject,
-    context: TaskContext,
-  ): Promise<{ readonly result: unknown } | { readonly error: unknown }> {
+  private async outcomeOf(handler: () => unknown): Promise<{ readonly result: unknown } | { readonly error: unknown }> {
     try {
       this.#stop.signal.throwIfAborted();
-      return { result: await handler(input, context) };
+      return { result: await handler() };
     } catch (error) {
       return { error: tangible(error) };
     }
@@ -217,7 +219,11 @@ export class Attempt {
   private async ask(request: SuspendRequest, answers: readonly SuspendAnswer[]): Promise<SuspendAnswer> {
     this.#asked += 1;
     const question = questionOf(request, this.#asked, this.holder.maxEventBytes);
-    const answer = answers.find(({ suspendId }) => suspendId === question.suspendId);
+    const { suspendId } = question;
+    if (this.#questions.has(suspendId))
+      throw new Refused('QUESTION_REPEATED', `The question ${suspendId} was asked before in this run of the handler.`);
+    this.#questions.add(suspendId);
+    const answer = answers.find((given) => given.suspendId === suspendId);
     if (answer) return answer;
     this.#question ??= question;
     throw new Suspended();
@@ -232,10 +238,10 @@ export class Attempt {
       this.#outcomes.of(() => {
         signal.throwIfAborted();
         if (this.#isDone) throw this.tooLate();
+        this.checkPlace(steps);
         return work();
       });
-    const say = (event: () => SizedEvent | undefined) =>
-      live(() => (steps.putsOut() ? this.say(event(), sender) : undefined));
+    const say = (event: () => SizedEvent | undefined) => live(() => steps.say(this.sized(event())));
     return {
       taskId,
       taskType,
@@ -249,7 +255,11 @@ export class Attempt {
       ...(traceparent && { traceparent }),
       signal,
       ...(resume && { resume }),
-      suspend: (question) => this.#outcomes.of(() => this.ask(question, answers)),
+      suspend: (question) =>
+        this.#outcomes.of(() => {
+          this.checkPlace(steps);
+          return this.ask(question, answers);
+        }),
       step: <T>(key: string, body: StepRun<T>, options: StepOptions = {}) =>
         live(() => steps.run(key, body, options) as Promise<T>),
       attach: (filename, bytes, { mediaType } = {}) => live(() => this.attach(filename, mediaType, bytes, steps)),
@@ -264,12 +274,12 @@ export class Attempt {
     given: string,
     mediaType: string | undefined,
     bytes: FileBytes,
-    { isSilent }: Steps,
+    { isRepeating }: Steps,
   ): Promise<Attachment> | Attachment {
     checkFile(given, mediaType);
     const filename = given.normalize('NFC');
     const stored = this.#attached.get(filename);
-    if (isSilent && stored) return stored;
+    if (isRepeating && stored) return stored;
     const attaching = withContent(bytes, this.#stop.signal, async (content) => {
       const attachment = await this.call(() => this.holder.attach({ ...content, filename, mediaType }));
       this.#attached.set(filename, attachment);
@@ -284,17 +294,30 @@ export class Attempt {
   }
 
   /** Code of the handler that goes on behind its end. What it says is not stored, and the operator hears of it once. */
-  private tooLate(): LeaseLost {
-    if (!this.#isLate)
-      this.report('call_refused', new Refused('TOO_LATE', 'The handler had returned before this call.'));
+  private tooLate(why = 'The handler had returned before this call.'): LeaseLost {
+    if (!this.#isLate) this.report('call_refused', new Refused('TOO_LATE', why));
     this.#isLate = true;
     return new LeaseLost();
   }
 
-  private say(event: SizedEvent | undefined, sender: EventSender): Promise<void> | undefined {
-    if (event === undefined) return undefined;
+  /** @throws TryOver */
+  private checkPlace(steps: Steps): void {
+    try {
+      steps.checkPlace();
+    } catch (error) {
+      this.tooLate((error as TryOver).message);
+      throw error;
+    }
+  }
+
+  /** @throws Refused */
+  private sized(event: SizedEvent | undefined): SizedEvent | undefined {
     const { maxEventBytes = Number.POSITIVE_INFINITY } = this.holder;
-    if (event.bytes > maxEventBytes) throw eventTooLarge(maxEventBytes);
+    if (event && event.bytes > maxEventBytes) throw eventTooLarge(maxEventBytes);
+    return event;
+  }
+
+  private send(event: SizedEvent, sender: EventSender): Promise<void> | undefined {
     // What only the service can judge is not called buffered.
     if (event.type !== 'TASK_OUTPUT' || event.bytes > MAX_EVENT_BYTES) return sender.send(event);
     return sender.buffer(event, (error) => this.#outcomes.fail(error));

@@ -69,6 +69,11 @@ export function eventInvalid(path: string, problem: string): Refused {
   return new Refused('REQUEST_VALIDATION_ERROR', `The event is not valid: ${path} ${problem}.`);
 }
 
+/** A wrong parameter of a call. `what`: the name of the call, as it stands in the text. */
+export function argumentInvalid(what: string, name: string, problem: string): Refused {
+  return new Refused('REQUEST_VALIDATION_ERROR', `The ${what} is not valid: ${name} ${problem}.`);
+}
+
 export function eventTooLarge(maxBytes: number): Refused {
   return new Refused('PAYLOAD_TOO_LARGE', `An event payload may have at most ${maxBytes} bytes.`);
 }

@@ -43,7 +43,7 @@ function given<T>(read: () => T, instead: T): T {
 /** The failure for a refused event that no code of the handler has dealt with. */
 function eventRefused({ code, message }: Refused): Failure {
   if (Object.hasOwn(FAILURES, code)) return final(code as FailureCode, message);
-  return final('EVENT_REFUSED', `The handler said something that cannot be stored. ${message}`);
+  return final('EVENT_REFUSED', `A call of the handler was refused. ${message}`);
 }
 
 /** The handler has done its work. Another attempt would change nothing. */

@@ -1,4 +1,4 @@
-// What the calls of a LeaseHolder reject with, besides faults that nobody expects.
+// What the calls of a LeaseHolder, and so those of a handler, reject with, besides faults that nobody expects.
 
 /** The lease has expired or is over. Only `renew` tells which. */
 export class LeaseLost extends Error {
@@ -26,5 +26,12 @@ export class Refused extends Error {
     options?: ErrorOptions,
   ) {
     super(message, options);
+  }
+}
+
+/** The body of a step goes on behind the end of its try. Nothing of it is stored, and the handler is not to blame for it. */
+export class TryOver extends Error {
+  constructor(key: string) {
+    super(`The try of the step ${key} was over before this call.`);
   }
 }

@@ -16,3 +16,5 @@ export const MAX_JOINED_BYTES = 8 * 1024;
 export const MAX_BUFFERED_BYTES = 256 * 1024;
 /** Bytes of one batch; the difference is for what joining adds and takes away. */
 export const MAX_SENT_BYTES = MAX_BATCH_BYTES - 16 * 1024;
+/** Bytes of what a run says before its last finished step has returned. Above, it is dropped. */
+export const MAX_HELD_BYTES = 1024 * 1024;

@@ -1,3 +1,4 @@
+import { TryOver } from './holder-errors.js';
 import { Suspended } from './task-handler.js';
 
 /** A promise that knows whether anybody ever listened to it. */
@@ -57,8 +58,8 @@ export class Outcomes {
   private watched<T>(answer: Promise<T>): Promise<T> {
     const outcome: Outcome<T> = new Outcome((resolve, reject) => {
       answer.then(resolve, (error: unknown) => {
-        // Not a refusal: the handler was to end.
-        if (!(error instanceof Suspended)) this.rejected({ error, outcome });
+        // Not a refusal: the handler was to end, or the body of a step.
+        if (!(error instanceof Suspended || error instanceof TryOver)) this.rejected({ error, outcome });
         reject(error);
       });
     });

@@ -1,11 +1,13 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { patternOf, TASK_TYPE } from '#protocol/ids.js';
 import { MAX_STEP_RESULT_BYTES } from '#protocol/limits.js';
 import { backoffMs } from './backoff.js';
-import { eventInvalid, stepRetryingEvent } from './events.js';
+import { argumentInvalid, eventInvalid, type SizedEvent, stepRetryingEvent } from './events.js';
 import type { EventSender } from './event-sender.js';
 import { failureOf } from './failures.js';
 import type { HalfCharacters } from './half-characters.js';
-import { LeaseLost, Refused } from './holder-errors.js';
+import { HeldEvents } from './held-events.js';
+import { LeaseLost, Refused, TryOver } from './holder-errors.js';
 import type { FinishedStep, StoredResult } from './lease-holder.js';
 import { NotStorable, storableJson, TooLarge } from './storable-json.js';
 import { tangible } from './tangible.js';
@@ -18,10 +20,18 @@ const MAX_RETRIES = 1_000;
 /** Keys have the alphabet of task types. */
 const A_KEY = patternOf(TASK_TYPE);
 
-/** A body that runs. */
-interface OpenStep {
+/** One try of a step's body. */
+interface Try {
+  readonly key: string;
   hasPutOut: boolean;
+  hasFailed: boolean;
 }
+
+/**
+ * Where code of a handler runs: in a try of a step, or outside of steps (null). Undefined where this is not known, as in a callback
+ * of a connection that the handler shares with others.
+ */
+const place = new AsyncLocalStorage<Try | null>();
 
 /** What steps need of the attempt that they belong to. */
 export interface StepsOf {
@@ -34,63 +44,93 @@ export interface StepsOf {
   readonly halves: HalfCharacters;
   /** Stores the result. Repeats the call until it knows its fate. */
   readonly finish: (batchSeq: number, step: FinishedStep) => Promise<StoredResult>;
+  /** Sends output, progress or a message. */
+  readonly send: (event: SizedEvent) => Promise<void> | undefined;
+  /** Takes the error of what was held, and is refused. */
+  readonly fail: (error: unknown) => void;
+  /** For the operator. */
+  readonly report: (error: unknown) => void;
 }
 
 /**
  * The steps of one run of a handler. What is stored is not run again. Output of an earlier run stays valid up to its last finished
- * step, so this run says nothing until it is there.
+ * step, the boundary. So what this run says before the boundary has returned is held, and dropped when it returns.
  */
 export class Steps {
   readonly #results: ReadonlyMap<string, string>;
-  /** The step that was finished last. What was put out before its end is valid. */
   readonly #boundary: string | undefined;
   readonly #asked = new Set<string>();
-  readonly #open = new Set<OpenStep>();
-  #isSilent: boolean;
+  /** The present try of each step whose body runs. */
+  readonly #open = new Set<Try>();
+  /** Undefined behind the boundary. */
+  #held: HeldEvents<Try> | undefined;
   #closed: (() => void)[] = [];
 
   constructor(private readonly of: StepsOf) {
     const stored = of.stored ?? [];
     this.#results = new Map(stored.map(({ key, resultJson }) => [key, resultJson]));
     this.#boundary = stored.at(-1)?.key;
-    this.#isSilent = stored.length > 0;
+    if (stored.length > 0) this.#held = new HeldEvents();
   }
 
-  /** Whether output, progress or a message that comes now is to be stored. @throws Refused while two steps are open */
-  putsOut(): boolean {
+  /** Runs the handler, so that its code is known to be outside of steps. */
+  outside<T>(handler: () => T): T {
+    return place.run(null, handler);
+  }
+
+  /** @throws TryOver where the caller is the body of a try that has failed: its time was up, say */
+  checkPlace(): void {
+    const here = place.getStore();
+    if (here?.hasFailed) throw new TryOver(here.key);
+  }
+
+  /** Output, progress or a message. @throws Refused where it could not be told which step it belongs to */
+  say(event: SizedEvent | undefined): Promise<void> | undefined {
     const [only, other] = this.#open;
     if (other) throw overlap('while two steps are open, none of them may put anything out');
+    const here = place.getStore();
+    if (only && here !== undefined && !(here && this.#open.has(here)))
+      throw overlap(`while ${only.key} is open, only its body may put anything out`);
     if (only) only.hasPutOut = true;
-    return !this.#isSilent;
+    if (event === undefined) return undefined;
+    if (!this.#held) return this.of.send(event);
+    this.#held.add(event, only);
+    return undefined;
   }
 
-  /** Whether this run is still before the end of the step that was finished last. */
-  get isSilent(): boolean {
-    return this.#isSilent;
+  /** Whether what comes now was there before: outside of steps, and before the end of the step that was finished last. */
+  get isRepeating(): boolean {
+    return this.#held !== undefined && this.#open.size === 0;
   }
 
   /** Its result, of this run or of an earlier one. @throws Refused, and what the body throws */
   async run(key: unknown, body: StepRun<unknown>, options: StepOptions): Promise<unknown> {
     const checked = checkedOptions(options);
     const stepKey = stepKeyOf(key, checked);
-    if (typeof body !== 'function') throw eventInvalid('step', 'must have a function');
+    if (typeof body !== 'function') throw argumentInvalid('step', 'body', 'must be a function');
     if (this.#asked.has(stepKey))
       throw new Refused('STEP_REPEATED', `The step ${stepKey} was run before in this run of the handler.`);
     const stored = this.#results.get(stepKey);
     if (stored === undefined && [...this.#open].some(({ hasPutOut }) => hasPutOut))
       throw overlap(`${stepKey} began while another step was open that puts something out`);
     this.#asked.add(stepKey);
-    // An unstored step before the boundary: the handler has changed, and is at a new place.
-    if (stored === undefined || stepKey === this.#boundary) this.#isSilent = false;
+    // What came before this step was there before, except what a body says that still runs.
+    this.#held?.keep(this.#open);
+    if (stepKey === this.#boundary) this.release();
     if (stored !== undefined) return JSON.parse(stored);
-    const open: OpenStep = { hasPutOut: false };
-    this.#open.add(open);
     try {
-      return JSON.parse(await this.finished(stepKey, body, checked, open));
+      return JSON.parse(await this.finished(stepKey, body, checked));
     } finally {
-      this.#open.delete(open);
       for (const closed of this.#closed.splice(0)) closed();
     }
+  }
+
+  /** Sends what is held: this run takes another way than the one before, or the boundary has returned. */
+  release(): void {
+    const held = this.#held;
+    this.#held = undefined;
+    if (held?.isFull) this.of.report(new Refused('PAYLOAD_TOO_LARGE', HeldEvents.FULL));
+    for (const event of held?.events ?? []) void this.of.send(event)?.catch(this.of.fail);
   }
 
   /** Resolves when no step is open. */
@@ -98,40 +138,52 @@ export class Steps {
     while (this.#open.size > 0) await new Promise<void>((closed) => this.#closed.push(closed));
   }
 
-  private async finished(key: string, body: StepRun<unknown>, options: StepOptions, open: OpenStep): Promise<string> {
+  private async finished(key: string, body: StepRun<unknown>, options: StepOptions): Promise<string> {
     const { sender, halves, finish, stored } = this.of;
-    const result = await this.tried(key, body, options, open);
-    const resultJson = await resultJsonOf(key, result);
-    if (halves.isWaiting) throw eventInvalid('data', 'ends within a character');
-    if (stored === undefined) {
-      await sender.settled();
-      return resultJson;
+    const last: { current?: Try } = {};
+    try {
+      const result = await this.tried(key, body, options, last);
+      const resultJson = await resultJsonOf(key, result);
+      if (halves.isWaiting) throw eventInvalid('data', 'ends within a character');
+      // The end of this step is the new boundary. What this run said before it is valid, and no later run says it again.
+      this.release();
+      if (stored === undefined) {
+        await sender.settled();
+        return resultJson;
+      }
+      return await sender.finish(async (batchSeq) => finish(batchSeq, { key, resultJson }));
+    } finally {
+      if (last.current) this.#open.delete(last.current);
     }
-    return sender.finish(async (batchSeq) => finish(batchSeq, { key, resultJson }));
   }
 
-  /** The body's result, after as many tries as it has. */
+  /** The body's result, after as many tries as it has. `last` keeps the step open until its result is stored. */
   private async tried(
     key: string,
     body: StepRun<unknown>,
     { retries = 0, timeoutSeconds }: StepOptions,
-    open: OpenStep,
+    last: { current?: Try },
   ): Promise<unknown> {
     const { sender, signal, halves, attempt, stored } = this.of;
     for (let failures = 0; ; failures += 1) {
       const isLast = failures === retries;
+      const one: Try = { key, hasPutOut: false, hasFailed: false };
+      this.#open.add(one);
+      if (last.current) this.#open.delete(last.current);
+      last.current = one;
       // Where a new try would begin, should this one put something out.
       if (!isLast) await sender.settled();
       const before = sender.headEventId;
-      open.hasPutOut = false;
       try {
-        return await this.once(key, body, timeoutSeconds);
+        return await place.run(one, () => this.once(key, body, timeoutSeconds));
       } catch (thrown) {
+        one.hasFailed = true;
         const error = tangible(thrown);
         if (isLast || signal.aborted || isFinal(error)) throw error;
       }
       if (halves.isWaiting) halves.drop();
-      if (open.hasPutOut && stored !== undefined) await sender.send(stepRetryingEvent(key, before, attempt));
+      if (this.#held) this.#held.drop(one);
+      else if (one.hasPutOut && stored !== undefined) await sender.send(stepRetryingEvent(key, before, attempt));
       await pause(backoffMs(failures, LONGEST_BACKOFF_MS), signal);
     }
   }
@@ -166,12 +218,14 @@ function isFinal(error: unknown): boolean {
 
 function checkedOptions(options: StepOptions): StepOptions {
   const { index, version, timeoutSeconds, retries } = options;
-  if (!isWhole(index, 0, MAX_NUMBER)) throw eventInvalid('index', `must be a whole number from 0 to ${MAX_NUMBER}`);
-  if (!isWhole(version, 1, MAX_NUMBER)) throw eventInvalid('version', `must be a whole number from 1 to ${MAX_NUMBER}`);
+  if (!isWhole(index, 0, MAX_NUMBER))
+    throw argumentInvalid('step', 'index', `must be a whole number from 0 to ${MAX_NUMBER}`);
+  if (!isWhole(version, 1, MAX_NUMBER))
+    throw argumentInvalid('step', 'version', `must be a whole number from 1 to ${MAX_NUMBER}`);
   if (!isWhole(retries, 0, MAX_RETRIES))
-    throw eventInvalid('retries', `must be a whole number from 0 to ${MAX_RETRIES}`);
+    throw argumentInvalid('step', 'retries', `must be a whole number from 0 to ${MAX_RETRIES}`);
   if (timeoutSeconds !== undefined && !(timeoutSeconds > 0 && timeoutSeconds <= LONGEST_SECONDS))
-    throw eventInvalid('timeoutSeconds', `must be more than 0, and at most ${LONGEST_SECONDS}`);
+    throw argumentInvalid('step', 'timeoutSeconds', `must be more than 0, and at most ${LONGEST_SECONDS}`);
   return options;
 }
 
@@ -181,7 +235,7 @@ function isWhole(value: number | undefined, from: number, to: number): boolean {
 
 /** As it is stored: the third of a loop is `key#3`, the second version `key@2`. */
 function stepKeyOf(key: unknown, { index, version = 1 }: StepOptions): string {
-  if (typeof key !== 'string' || !A_KEY.test(key)) throw eventInvalid('key', `must be ${TASK_TYPE.title}`);
+  if (typeof key !== 'string' || !A_KEY.test(key)) throw argumentInvalid('step', 'key', `must be ${TASK_TYPE.title}`);
   return `${key}${index === undefined ? '' : `#${index}`}${version === 1 ? '' : `@${version}`}`;
 }
 

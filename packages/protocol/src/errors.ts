@@ -128,8 +128,9 @@ export const FAILURES = {
   RESULT_NOT_STORABLE: 'The handler was done, and its result cannot be stored.',
   EVENT_REFUSED: 'The handler made an event that cannot be stored.',
   ATTACHMENT_REFUSED: 'The handler attached a file that was refused.',
-  STEP_OVERLAP: 'A step of the handler put something out while another one was open.',
+  STEP_OVERLAP: 'The handler put something out while a step was open that it did not belong to.',
   STEP_REPEATED: 'The handler ran two steps under one key.',
+  QUESTION_REPEATED: 'The handler asked two questions under one key.',
   EVENT_LIMIT_EXCEEDED: 'The task has as many events as a task may have.',
   NOT_REPAIRABLE: 'What was stored of the task did not allow it to continue.',
 } as const satisfies Readonly<Record<string, string>>;
