@@ -6,7 +6,13 @@ import { AuthContextResolver } from './auth-context-resolver.js';
 import { isUnauthenticated, NotAuthenticated } from './auth.errors.js';
 import { Credential } from './credential.js';
 import { FollowTokens } from './follow-tokens.js';
-import { followTokensIn, type TokenPlace, withBearer, withoutFollowTokens } from './follow-tokens-in.js';
+import {
+  followTokensIn,
+  hasTokenInQuery,
+  type TokenPlace,
+  withBearer,
+  withoutFollowTokens,
+} from './follow-tokens-in.js';
 
 /** Resolves callers for HTTP, SSE and the WebSocket upgrade. This class alone accepts the answer of a resolver. */
 @Injectable()
@@ -22,6 +28,9 @@ export class Callers {
    * @throws NotAuthenticated, and every other error of the resolver
    */
   async of(request: IncomingMessage, place?: TokenPlace): Promise<AuthContext> {
+    // A page that tries this locally, where it needs no token, must not find out in production.
+    if (place === 'subprotocol' && hasTokenInQuery(request))
+      throw new NotAuthenticated('A WebSocket takes a follow token as a subprotocol, and not in its address.');
     const [token, ...more] = followTokensIn(request, place);
     if (token === undefined) return this.resolved(withoutFollowTokens(request));
     if (more.length > 0) throw new NotAuthenticated('The request shows more than one follow token.');

@@ -68,7 +68,9 @@ function withoutParameter(url: string): string {
   return kept === undefined || kept.length === 0 ? path : `${path}?${kept.join('&')}`;
 }
 
-const hasTokenInQuery = (request: IncomingMessage) => hasFollowToken(queryOf(request));
+export function hasTokenInQuery(request: IncomingMessage): boolean {
+  return hasFollowToken(queryOf(request));
+}
 
 function hasFollowToken(query: URLSearchParams): boolean {
   return query.getAll(PARAMETER).some((value) => value.startsWith(FOLLOW_TOKEN_PREFIX));

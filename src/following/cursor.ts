@@ -21,10 +21,9 @@ export function isCursor(text: string | null | undefined): boolean {
 
 /** The event before which a page ends. @throws InvalidCursor */
 export function parseBefore(text: string): number {
-  const before = parseCursor(text);
-  if (before === 0)
+  if (!A_CURSOR.test(text) || Number(text) === 0)
     throw new InvalidCursor('beforeEventId must be a decimal event id, from 1 to one more than headEventId.');
-  return before;
+  return parseCursor(text);
 }
 
 /** A cursor is checked, never ignored: a silent start from the beginning would repeat events to the client. */

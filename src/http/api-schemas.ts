@@ -33,6 +33,9 @@ export const TakesQuery = (name: keyof typeof QUERIES) =>
 export const TakesHeaders = (...names: readonly HeaderName[]) =>
   applyDecorators(...names.map((name) => ApiHeader({ ...headerOf(name), required: false })));
 
+/** A header without which the route refuses the request. */
+export const NeedsHeader = (name: HeaderName) => ApiHeader({ ...headerOf(name), required: true });
+
 /** The ids in the route's path. */
 export const TakesIds = (...names: readonly string[]) =>
   applyDecorators(

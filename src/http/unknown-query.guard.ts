@@ -4,16 +4,29 @@ import { RouteParamtypes } from '@nestjs/common/internal';
 import type { Request } from 'express';
 import { InvalidRequest } from '../errors.js';
 
-/** A query parameter on a route that takes none is refused like an unknown one elsewhere: it may be a misspelled cursor. */
+/**
+ * A query parameter on a route that takes none is refused like an unknown one elsewhere: it may be a misspelled cursor. So is a query
+ * that is not UTF-8, because two of its values may become the same text.
+ */
 @Injectable()
 export class UnknownQueryGuard implements CanActivate {
   canActivate(context: ExecutionContext): boolean {
     if (context.getType() !== 'http') return true;
-    const { query } = context.switchToHttp().getRequest<Request>();
+    const { query, url } = context.switchToHttp().getRequest<Request>();
+    checkEncoding(url);
     if (Object.keys(query).length > 0 && !takesQuery(context)) {
       throw new InvalidRequest('This route takes no query parameters.');
     }
     return true;
+  }
+}
+
+/** @throws InvalidRequest */
+function checkEncoding(url: string): void {
+  try {
+    decodeURIComponent(url.slice(url.indexOf('?') + 1));
+  } catch {
+    throw new InvalidRequest('The query must be UTF-8, and percent-encoded.');
   }
 }
 

@@ -224,7 +224,11 @@ describe('A follow token', () => {
       expect((await owner.request(method, `${address}?token=${token}`)).status).toBe(400);
     }
     const address = `${service.url.replace('http', 'ws')}/api/v1/tasks/ws?token=${token}`;
-    expect(await recordWebSocket(new WebSocket(address, [PLAIN])).ended).toMatchObject({ kind: 'status', code: 401 });
+    for (const { headers } of [{ headers: {} }, owner])
+      expect(await recordWebSocket(new WebSocket(address, [PLAIN], { headers })).ended).toMatchObject({
+        kind: 'status',
+        code: 401,
+      });
     const stream = `${path}/events/stream`;
     const twice = await nobody.request('GET', `${stream}?token=${token}`, { headers: bearer(token) });
     expectError(twice, 401, 'AUTHENTICATION_ERROR');

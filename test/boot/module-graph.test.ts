@@ -122,6 +122,20 @@ describe('The module graph', () => {
       await answer.arrayBuffer();
     }
   });
+
+  it.each(['filename=%ff', 'filename=%ED%A0%80', 'clientRequestId=%', 'filename=a&%c3=1'])(
+    'refuses the query %s, which is no UTF-8',
+    async (query) => {
+      for (const { method, path } of [
+        { method: 'GET', path: '/api/v1/tasks' },
+        { method: 'POST', path: '/worker/v1/tasks/:taskId/attachments' },
+      ] as const) {
+        const answer = await request({ method, path: `${path}?${query}` }, CREDENTIALS);
+        const { message } = (await answer.json()) as { message: string };
+        expect([answer.status, message]).toEqual([400, 'The query must be UTF-8, and percent-encoded.']);
+      }
+    },
+  );
 });
 
 describe('Every route', () => {

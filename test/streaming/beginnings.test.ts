@@ -282,6 +282,7 @@ describe('A stream or a page that begins elsewhere than at the start', () => {
     it.each([
       [{ beforeEventId: '' }, 400, 'INVALID_CURSOR'],
       [{ beforeEventId: '0' }, 400, 'INVALID_CURSOR'],
+      [{ beforeEventId: '01' }, 400, 'INVALID_CURSOR'],
       [{ beforeEventId: '1e3' }, 400, 'INVALID_CURSOR'],
       [{ beforeEventId: '9'.repeat(300) }, 400, 'INVALID_CURSOR'],
       [{ beforeEventId: '4' }, 409, 'CURSOR_AHEAD'],

@@ -127,7 +127,7 @@ export const CLAUSES: readonly Clause[] = [
   ...under(PROTOCOL, 'Steps', [
     ['steps.once', 'A step is finished once in the life of its task.', WORKER, steps.finishedOnce],
     ['steps.boundary', 'Its `supersedesAfterEventId` is the boundary.', WORKER, steps.boundary],
-    ['steps.retrying', 'The attempt tries an unfinished step again.', WORKER, steps.retrying],
+    ['steps.retrying', 'The attempt tries the body of a step again.', WORKER, steps.retrying],
     [
       'steps.resumed',
       'It follows `TASK_ACTION_ACCEPTED` where progress or output lies after the boundary',
@@ -191,7 +191,7 @@ export const CLAUSES: readonly Clause[] = [
     ],
     [
       'follow-tokens.two-principals',
-      'The request also proves another principal, or a lease. | 401 `AUTHENTICATION_ERROR`',
+      'The request also has valid credentials of another principal, or those of a worker. | 401 `AUTHENTICATION_ERROR`',
       [...TOKENS, 'other-principal'],
       followTokens.twoPrincipals,
     ],
@@ -729,7 +729,7 @@ export const CLAUSES: readonly Clause[] = [
     ],
     [
       'multiplex.already-subscribed',
-      '`ALREADY_SUBSCRIBED` | the first subscription continues',
+      '`ALREADY_SUBSCRIBED` | the first subscription continues; where it has no answer yet, that comes',
       WORKER,
       multiplex.alreadySubscribed,
     ],

@@ -48,7 +48,7 @@ export interface StepsOf {
   readonly send: (event: SizedEvent) => Promise<void> | undefined;
   /** Takes the error of what was held, and is refused. */
   readonly fail: (error: unknown) => void;
-  /** For the operator. */
+  /** Tells the operator of an error that fails nothing. */
   readonly report: (error: unknown) => void;
 }
 
@@ -84,7 +84,7 @@ export class Steps {
     if (here?.hasFailed) throw new TryOver(here.key);
   }
 
-  /** Output, progress or a message. @throws Refused where it could not be told which step it belongs to */
+  /** Output, progress or a message. @throws Refused where it belongs to no step for certain */
   say(event: SizedEvent | undefined): Promise<void> | undefined {
     const [only, other] = this.#open;
     if (other) throw overlap('while two steps are open, none of them may put anything out');

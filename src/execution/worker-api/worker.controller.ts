@@ -25,7 +25,7 @@ import type { Request, Response } from 'express';
 import type { Answer, AttachReceipt, Renewal, RenewedLease, Service, WorkerReceipt } from '#protocol/snapshots.js';
 import { leaseTokenOf, Public } from '../../auth/route.decorators.js';
 import { ApiErrors } from '../../http/api-errors.decorator.js';
-import { answers, Takes, TakesHeaders, TakesIds, TakesQuery } from '../../http/api-schemas.js';
+import { answers, Takes, NeedsHeader, TakesIds, TakesQuery } from '../../http/api-schemas.js';
 import { askForBody } from '../../http/json-edge.js';
 import { InvalidRequest } from '../../errors.js';
 import { around, inPieces } from '../../http/json-pieces.js';
@@ -162,7 +162,7 @@ export class WorkerController {
   @HttpCode(200)
   @TakesIds('taskId')
   @TakesQuery('attachFile')
-  @TakesHeaders('X-Lease-Token')
+  @NeedsHeader('X-Lease-Token')
   @ApiConsumes('application/octet-stream')
   @ApiBody({ required: true, schema: { type: 'string', format: 'binary' } })
   @ApiOperation({ operationId: 'attachFile', summary: 'Attach a file to the task: the body is its bytes' })
