@@ -671,7 +671,13 @@ describe('A step', () => {
 });
 
 describe('A question of a handler', () => {
-  const answers = ['approve', '2'].map((suspendId) => ({ suspendId, actionType: 'yes', payload: {}, actorId: 'me' }));
+  const answers = ['approve', '2'].map((suspendId) => ({
+    suspendId,
+    clientActionId: suspendId,
+    actionType: 'yes',
+    payload: {},
+    actorId: 'me',
+  }));
   const asked = (...keys: (string | undefined)[]): TaskHandler => {
     return async (_, { suspend }) => {
       for (const key of keys)
