@@ -10,7 +10,7 @@ import { LiveReplicas } from '../replicas/live-replicas.js';
 import { BatchQueue } from './batch-queue.js';
 import { nextAttempt } from './domain/decide.js';
 import type { JsonText } from '../json/json-text.js';
-import { hintOwner, LiveLog } from './ports/live-log.js';
+import { hintChange, LiveLog } from './ports/live-log.js';
 import { QueueOrder } from './queue-order.js';
 import { claimBatch, type ClaimedTask, lockWaitingTasks, type Slot, type WantedTasks } from './store/claim-batch.js';
 import { lockTasks } from './store/lock-tasks.js';
@@ -161,7 +161,7 @@ export class ClaimTasks {
       const slots = callers.map((caller) => this.slotFor(caller));
       const { tasks, events, unfit } = await claimBatch(this.database, wanted, slots);
       if (events.length > 0) this.liveLog.publish(events);
-      for (const { identity } of tasks.values()) hintOwner(this.liveLog, identity);
+      for (const { identity } of tasks.values()) hintChange(this.liveLog, identity);
       const isEmpty = tasks.size === 0;
       if (unfit.length > 0) await this.setAside(unfit, isEmpty);
       if (isEmpty && (unfit.length > 0 || (await this.placed(wanted)))) continue;

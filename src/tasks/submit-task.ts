@@ -4,7 +4,7 @@ import type { TaskAccepted } from '#protocol/snapshots.js';
 import { type AuthContext, ownerOf, principalKey } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { ConnectionQuota } from '../database/connection-quota.js';
-import { hintOwner, LiveLog } from './ports/live-log.js';
+import { hintChange, LiveLog } from './ports/live-log.js';
 import { TaskExecutor } from './ports/task-executor.js';
 import type { JsonText } from '../json/json-text.js';
 import { storyFrom, currentStory } from '../observability/correlation.js';
@@ -173,7 +173,7 @@ export class SubmitTask {
     const { taskId, taskType, clientRequestId } = row;
     this.metrics.increment('task_starts_total');
     this.executor.submitted({ taskId, taskType });
-    hintOwner(this.liveLog, row);
+    hintChange(this.liveLog, row);
     return { taskId, status: 'ACCEPTED', clientRequestId, deduplicated: false };
   }
 

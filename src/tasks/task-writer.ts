@@ -4,7 +4,7 @@ import { isFaultOfData } from '../database/database.errors.js';
 import { Database, type Transaction } from '../database/database.js';
 import type { Queryable } from '../database/queryable.js';
 import { type Aside, type Fault, putAside, logAside } from './put-aside.js';
-import { hintOwner, LiveLog } from './ports/live-log.js';
+import { hintChange, LiveLog } from './ports/live-log.js';
 import { linkToStory } from '../observability/correlation.js';
 import { Log } from '../observability/log.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
@@ -156,7 +156,7 @@ export class TaskWriter {
       const faults = records.map((record) => ({ record, error }));
       return putAside(tx, faults, (code) => code !== 'NOT_WRITABLE');
     });
-    for (const { record } of faulty) hintOwner(this.liveLog, record.identity);
+    for (const { record } of faulty) hintChange(this.liveLog, record.identity);
     logAside(this.log, faulty);
     if (faulty.length > 0) throw new TaskAside();
   }
@@ -189,7 +189,7 @@ export class TaskWriter {
         stored.events,
       );
     });
-    for (const { record } of aside) hintOwner(this.liveLog, record.identity);
+    for (const { record } of aside) hintChange(this.liveLog, record.identity);
     logAside(this.log, aside);
     return { found, written };
   }
@@ -207,7 +207,7 @@ export class TaskWriter {
     const events = written.flatMap((w) => w.events);
     for (const { type } of events) if (type === 'TASK_FAILED') this.metrics.increment('task_failures_total');
     if (events.length > 0) this.liveLog.publish(events);
-    for (const { record, after } of written) if (after !== record.task) hintOwner(this.liveLog, record.identity);
+    for (const { record, after } of written) if (after !== record.task) hintChange(this.liveLog, record.identity);
   }
 
   /** Writes projection, events and questions of the changed tasks. */

@@ -170,6 +170,26 @@ describe.each(Object.entries(FEED_READERS))('A feed by %s', (transport, Transpor
     }
   });
 
+  it('keeps the limit of a frame: metadata that has no room is absent', async () => {
+    const client = newPrincipal(service.url);
+    const reader = await follow(client);
+    try {
+      // U+2028 has three bytes in a request, and six as it is stored.
+      const [fits, tooLarge, escaped] = [
+        await waiting(client, { metadata: { text: 'x'.repeat(1_040_000) } }),
+        await waiting(client, { metadata: { text: 'x'.repeat(1_048_400) } }),
+        await waiting(client, { metadata: { text: '\u2028'.repeat(300_000) } }),
+      ];
+      await reader.until('all are there', () => [fits, tooLarge, escaped].every((taskId) => taskId in reader.states));
+      const hasMetadata = (taskId: string) => 'metadata' in (reader.of(taskId)[0]?.task ?? {});
+      expect([fits, tooLarge, escaped].map(hasMetadata)).toEqual([true, false, false]);
+      for (const { bytes } of reader.frames) expect(bytes).toBeLessThanOrEqual(1024 * 1024);
+      expect(reader.frames.length).toBe(transport === 'long_poll' ? 0 : 3);
+    } finally {
+      reader.drop();
+    }
+  });
+
   it('says what was removed', async () => {
     const client = newPrincipal(service.url);
     const taskId = await waiting(client);

@@ -11,8 +11,8 @@ import { eventually, type Service, startService } from '../support/service.js';
 import { migrate } from '../../src/database/migrations/apply-migrations.js';
 
 const FOLLOWERS = process.env['FULL'] === '1' ? 1_000 : 60;
-/** A hint and two queries, on a busy machine. */
-const AT_ONCE_MS = 800;
+/** A hint and two queries. The goal is that of an idle machine; the rounds without hints take a second. */
+const AT_ONCE_MS = process.env['FULL'] === '1' ? 100 : 400;
 
 async function waiting(client: Client, members: object = {}): Promise<string> {
   const answer = await client.create({ clientRequestId: uniqueId(), taskType: 'nobody.claims', ...members });
@@ -242,22 +242,30 @@ describe('Two replicas with Redis', () => {
     await database.drop();
   });
 
-  it('tell each other at once what has changed', async () => {
-    const [here, there] = replicas;
-    const client = newPrincipal(here.url);
-    const feed = await following(client, there.url);
-    const took: number[] = [];
-    for (let n = 0; n < 30; n++) {
-      const startedAt = performance.now();
-      const taskId = await waiting(client);
-      await feed.until('it comes', () => taskId in feed.states, 6_000);
-      took.push(performance.now() - startedAt);
-    }
-    feed.drop();
-    took.sort((a, b) => a - b);
-    console.log(`from the create to its change on another replica: p50 ${Math.round(took[15] ?? 0)} ms`);
-    expect(took[15]).toBeLessThan(AT_ONCE_MS);
-  }, 60_000);
+  it.each(['an owner', 'a tenant', 'all'])(
+    'tell each other at once what has changed among the tasks of %s',
+    async (whose) => {
+      const [here, there] = replicas;
+      const client = newPrincipal(here.url);
+      const wanted = { 'an owner': {}, 'a tenant': { tenant: '' }, all: { all: true } }[whose] ?? {};
+      // Without a principal it is the local operator.
+      const feed = new SseReader(there.url, whose === 'an owner' ? client.headers : {}, wanted);
+      await feed.connect();
+      const took: number[] = [];
+      for (let n = 0; n < 30; n++) {
+        const startedAt = performance.now();
+        const taskId = await waiting(client);
+        await feed.until('it comes', () => taskId in feed.states, 6_000);
+        took.push(performance.now() - startedAt);
+        await delay(40 * Math.random());
+      }
+      feed.drop();
+      took.sort((a, b) => a - b);
+      console.log(`from the create to its change on another replica, of ${whose}: p50 ${Math.round(took[15] ?? 0)} ms`);
+      expect(took[15]).toBeLessThan(AT_ONCE_MS);
+    },
+    60_000,
+  );
 
   it(`${FOLLOWERS} followers that drop and resume at random have everything at the end, through faults`, async () => {
     const owners = Array.from({ length: 10 }, () => newPrincipal(replicas[0].url));

@@ -403,8 +403,7 @@ export class MemoryTasks {
   }
 
   snapshotFrame(task: MemoryTask): Json {
-    const { metadata: _m, attachments: _a, result: _r, ...members } = task.summary(this.numbers.maxAttempts);
-    return { type: 'TASK_SNAPSHOT', ...members, ...this.outputSoFar(task) };
+    return { type: 'TASK_SNAPSHOT', ...task.summary(this.numbers.maxAttempts), ...this.outputSoFar(task) };
   }
 
   judge(task: MemoryTask, { suspendId, actionType }: Action): string {

@@ -50,7 +50,7 @@ describe('A stream or a page that begins elsewhere than at the start', () => {
       expect(retry).toBe('retry: 2000');
       const [, data = ''] = /^id: 3\nevent: snapshot\ndata: (.*)$/.exec(block) ?? [];
       const { body } = await withOutput(lease.taskId);
-      const { input: _i, metadata: _m, attachments: _a, ...shown } = body as Snapshot & { attachments?: unknown };
+      const { input: _, ...shown } = body;
       expect(JSON.parse(data)).toEqual({ type: 'TASK_SNAPSHOT', ...shown });
       await worker.events(lease, 3, [output('c')]);
       await worker.complete(lease);
@@ -97,7 +97,7 @@ describe('A stream or a page that begins elsewhere than at the start', () => {
       const reader = streamed(lease.taskId, '?from=snapshot');
       expect(await reader.end()).toEqual({ kind: 'end' });
       expect(reader.frames[1]).toMatch(/^id: 3\nevent: snapshot\ndata: \{"type":"TASK_SNAPSHOT".*"status":"COMPLETED"/);
-      expect(reader.frames[1]).not.toContain('large');
+      expect(reader.frames[1]).toContain('"result":{"large":"x"}');
       expect(await streamed(lease.taskId, '?from=now').end()).toMatchObject({ kind: 'status', code: 204 });
       const again = streamed(lease.taskId, '?from=snapshot', { 'Last-Event-ID': '3' });
       expect(await again.end()).toMatchObject({ kind: 'status', code: 204 });
@@ -122,6 +122,30 @@ describe('A stream or a page that begins elsewhere than at the start', () => {
       expect(bytes).toBeLessThanOrEqual(1024 * 1024);
       expect(reader.frames[1]).toContain('"truncated":true');
       expect(reader.frames[1]).toContain('end"');
+    });
+
+    it.each([
+      // As much as fits beside the other members, and more.
+      ['a result that fits', 1_000_000, 100, ['metadata', 'output', 'result']],
+      ['a result that does not fit', 1_048_300, 100, ['metadata', 'output']],
+      ['metadata that fits beside the text', 100, 500_000, ['metadata', 'output', 'result']],
+      ['metadata that does not', 100, 1_000_000, ['output', 'result']],
+      ['metadata that does not beside a result', 900_000, 500_000, ['output', 'result']],
+    ])('keeps the limit of a frame with %s', async (_, resultBytes, metadataBytes, members) => {
+      const taskType = uniqueId('large');
+      const metadata = { text: 'm'.repeat(metadataBytes) };
+      await client.create({ clientRequestId: uniqueId(), taskType, metadata });
+      const lease = await worker.lease(taskType);
+      for (let n = 1; n <= 6; n++) await worker.events(lease, n, [output(`${n}${'x'.repeat(60_000)}`)]);
+      expect((await worker.complete(lease, 'r'.repeat(resultBytes))).status).toBe(200);
+      const reader = streamed(lease.taskId, '?from=snapshot');
+      await reader.end();
+      const [, block = ''] = reader.frames;
+      expect(Buffer.byteLength(`${block}\n\n`)).toBeLessThanOrEqual(1024 * 1024);
+      const shown = JSON.parse(block.replace(/^.*\n.*\ndata: /, '')) as Record<string, unknown>;
+      expect(['metadata', 'output', 'result'].filter((name) => name in shown)).toEqual(members);
+      const { body } = await withOutput(lease.taskId);
+      for (const name of ['metadata', 'result'] as const) if (name in shown) expect(shown[name]).toEqual(body[name]);
     });
 
     it.each(['?from=yesterday', '?from=', '?from=snapshot&from=now', '?include=output'])(

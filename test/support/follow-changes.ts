@@ -17,6 +17,8 @@ export type Wanted = Readonly<Record<string, string | boolean | Readonly<Record<
 /** A client of one feed, over one connection after the other. It keeps its cursor. */
 export abstract class FeedReader {
   readonly changes: SeenChange[] = [];
+  /** The changes that came in a frame each, by their size. */
+  readonly frames: { readonly bytes: number }[] = [];
   /** A refusal, or the reason for the end. */
   refusal: string | undefined;
   readonly #watchers = new Set<() => void>();
@@ -188,8 +190,9 @@ export class SseReader extends FeedReader {
     const id = line('id');
     if (id === undefined) return;
     confirmed();
-    if (line('event') === undefined) this.receive([JSON.parse(line('data') ?? '') as SeenChange], id);
-    else this.receive([], id);
+    if (line('event') !== undefined) return this.receive([], id);
+    this.frames.push({ bytes: Buffer.byteLength(block) + 2 });
+    this.receive([JSON.parse(line('data') ?? '') as SeenChange], id);
   }
 
   private finish(why: string, confirmed: () => void): void {
@@ -208,8 +211,10 @@ class MultiplexReader extends FeedReader {
     client.onFrame((frame) => {
       if (this.client !== client) return;
       const { type, raw } = frame;
-      if (type === 'CHANGE') this.receive([JSON.parse(raw) as SeenChange]);
-      else if (type === 'CHANGES_CONFIRMED' || type === 'CHANGES_CAUGHT_UP') {
+      if (type === 'CHANGE') {
+        this.frames.push({ bytes: Buffer.byteLength(raw) });
+        this.receive([JSON.parse(raw) as SeenChange]);
+      } else if (type === 'CHANGES_CONFIRMED' || type === 'CHANGES_CAUGHT_UP') {
         this.receive([], (JSON.parse(raw) as { next: string }).next);
       } else if (type === 'ERROR') this.refusal = `${frame.code}`;
       this.notify();

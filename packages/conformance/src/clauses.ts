@@ -587,6 +587,12 @@ export const CLAUSES: readonly Clause[] = [
   ...under(PROTOCOL, 'Where a stream begins', [
     ['sse.from-snapshot', '`snapshot` | With one block `event: snapshot`.', WORKER, late.sseFromSnapshot],
     ['sse.from-now', '`now` | With the next event.', WORKER, late.sseFromNow],
+    [
+      'sse.snapshot-of-the-end',
+      '`result` has room first, then the texts, then `metadata`.',
+      WORKER,
+      late.snapshotOfTheEnd,
+    ],
     ['sse.cursor-wins', '`Last-Event-ID` and `lastEventId` win over `from`', TASK, late.cursorWins],
     ['sse.from-at-the-end', 'the response ends after the snapshot. `now`: 204.', TASK, late.fromAtTheEnd],
     ['sse.from-other', 'another value | 400 `INVALID_REQUEST`', WORKER, late.otherBeginnings],

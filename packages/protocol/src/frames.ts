@@ -108,8 +108,7 @@ export const FRAMES = {
     },
   },
   TASK_SNAPSHOT: {
-    summary:
-      'With `from: snapshot`: the snapshot with output, without `input`, `metadata`, `attachments` and `result`.',
+    summary: 'With `from: snapshot`: the snapshot with output, without `input`.',
     members: { type: constant('TASK_SNAPSHOT'), ...SNAPSHOT_FRAME_MEMBERS },
   },
   CAUGHT_UP: {

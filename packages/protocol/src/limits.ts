@@ -93,7 +93,7 @@ export const LIMITS: readonly LimitRow[] = [
   { what: 'the attachments of an owner', setting: 'UPLOAD_QUOTA_BYTES', unit: 'bytes' },
   { what: 'frame from a client', bytes: MAX_FRAME_BYTES },
   {
-    what: 'frame to a client: an event on a WebSocket, or its block on an SSE stream',
+    what: 'frame to a client: an event, a change or a snapshot on a WebSocket, or its block on an SSE stream',
     bytes: MAX_SENT_FRAME_BYTES,
     more: 'results of release 0.1.0 may exceed it by 256 bytes',
   },

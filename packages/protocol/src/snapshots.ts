@@ -89,9 +89,16 @@ const STATE_MEMBERS = {
   startedAt: optional(timestamp()),
   finishedAt: optional(timestamp()),
 };
+const LEFT_OUT = 'Absent where the task would be larger than a frame.';
+const FITTING_METADATA = { metadata: optional(described(LEFT_OUT, anyObject())) };
 /** The members of a task that an answer of HTTP refers to by a name. A frame has them in it. */
-const FRAMED = { aside: optional(ASIDE), openSuspension: optional(QUESTION), failure: optional(FAILURE) };
-const CHANGED_TASK = object(STATE_MEMBERS);
+const FRAMED = {
+  ...FITTING_METADATA,
+  aside: optional(ASIDE),
+  openSuspension: optional(QUESTION),
+  failure: optional(FAILURE),
+};
+const CHANGED_TASK = object({ ...STATE_MEMBERS, ...FITTING_METADATA });
 /** A task in a feed of changes. */
 export type ChangedTask = TypeOf<typeof CHANGED_TASK>;
 export const TASK_CHANGE = {
@@ -143,11 +150,14 @@ const SNAPSHOT = object({
   outputAfterEventId: optional(OUTPUT_MEMBERS.outputAfterEventId),
 });
 
-/** What a stream that begins with a snapshot sends first: the snapshot with output, without what may be larger than a frame. */
-export const SNAPSHOT_FRAME_MEMBERS = (() => {
-  const { metadata: _m, attachments: _a, result: _r, ...members } = SUMMARY_MEMBERS;
-  return { ...members, ...FRAMED, ...OUTPUT_MEMBERS };
-})();
+/** What a stream that begins with a snapshot sends first: the snapshot with output, and with what has room in a frame. */
+export const SNAPSHOT_FRAME_MEMBERS = {
+  ...SUMMARY_MEMBERS,
+  ...FRAMED,
+  attachments: list(ATTACHMENT),
+  result: optional(described(`Of TASK_COMPLETED: any JSON. ${LEFT_OUT}`, anyJson())),
+  ...OUTPUT_MEMBERS,
+};
 
 /** A task in a list. */
 export type TaskSummary = TypeOf<typeof SUMMARY>;

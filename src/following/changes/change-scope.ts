@@ -1,7 +1,6 @@
 import { type AuthContext, ownerOf } from '../../auth/auth-context.js';
 import { demandScope } from '../../auth/authentication.guard.js';
 import { InvalidRequest } from '../../errors.js';
-import { ownerHintKey } from '../../tasks/ports/live-log.js';
 
 /** Whose tasks a feed shows: those of an owner; of a tenant, without `ownerId`; all, without both. */
 export interface ChangeScope {
@@ -29,8 +28,4 @@ export function scopeFor(auth: AuthContext, { owner, tenant, all = false }: Want
   if (!all) return { tenantId: tenant ?? own.tenantId, ...(owner !== undefined && { ownerId: owner }) };
   if (owner !== undefined || tenant !== undefined) throw new InvalidRequest('`all` stands alone.');
   return {};
-}
-
-export function keyOfScope({ tenantId, ownerId }: ChangeScope): string {
-  return ownerId === undefined ? JSON.stringify([tenantId]) : ownerHintKey({ tenantId: tenantId ?? '', ownerId });
 }

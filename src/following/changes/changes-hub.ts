@@ -5,11 +5,11 @@ import { Log } from '../../observability/log.js';
 import { Trouble } from '../../observability/trouble.js';
 import { LiveReplicas } from '../../replicas/live-replicas.js';
 import { Rounds } from '../../rounds.js';
-import { LiveLog } from '../../tasks/ports/live-log.js';
+import { changesChannel, LiveLog } from '../../tasks/ports/live-log.js';
 import { findChangedOwners, readPresent } from '../../tasks/store/read-changes.js';
 import { TasksConfig } from '../../tasks/tasks.config.js';
 import { ChangeChannel } from './change-channel.js';
-import { type ChangeScope, keyOfScope } from './change-scope.js';
+import type { ChangeScope } from './change-scope.js';
 import { type Snapshot, snapshotFrom } from './snapshot.js';
 
 const ROUND_MS = 1_000;
@@ -19,8 +19,8 @@ const SELDOM_MS = 5_000;
 const PAGE_CONNECTIONS = 4;
 
 /**
- * The scopes that are followed on this replica. A hint says that an owner's tasks have changed. Because a hint may be lost, one query asks for
- * all owners together: each second while hints of other replicas may not arrive, else each 5 s.
+ * The scopes that are followed on this replica. A hint says that tasks of a scope have changed. Because a hint may be lost, one query asks
+ * for all scopes together: each second while hints of other replicas may not arrive, else each 5 s.
  */
 @Injectable()
 export class ChangesHub {
@@ -32,7 +32,9 @@ export class ChangesHub {
   );
   readonly #trouble: Trouble;
   /** What the last round saw, and when. */
-  #seen: { readonly epoch: string; readonly base: Snapshot; readonly askedAt: number } | undefined;
+  #seen:
+    | { readonly epoch: string; readonly snapshot: string; readonly base: Snapshot; readonly askedAt: number }
+    | undefined;
 
   constructor(
     private readonly database: Database,
@@ -55,7 +57,7 @@ export class ChangesHub {
 
   /** Joins the channel of a scope. Resolves when its hints arrive here, or after 100 ms: what is read from now on misses none. */
   async attach(scope: ChangeScope): Promise<ChangeChannel> {
-    const key = keyOfScope(scope);
+    const key = keyOf(scope);
     const channel = this.#channels.get(key) ?? this.opened(key, scope);
     channel.subscribers += 1;
     await channel.hints;
@@ -65,16 +67,12 @@ export class ChangesHub {
   detach(channel: ChangeChannel): void {
     channel.subscribers -= 1;
     if (channel.subscribers > 0) return;
-    this.#channels.delete(keyOfScope(channel.scope));
+    this.#channels.delete(keyOf(channel.scope));
     channel.close();
   }
 
-  /** Hints name an owner. Wider scopes are read in each round. */
   private opened(key: string, scope: ChangeScope): ChangeChannel {
-    const hints =
-      scope.ownerId === undefined
-        ? Promise.resolve(() => {})
-        : this.liveLog.listen('owner', key, () => channel.announce());
+    const hints = this.liveLog.listen(...changesChannel(scope), () => channel.announce());
     const channel = new ChangeChannel(scope, hints, this.#pages, this.config.maxAttempts);
     this.#channels.set(key, channel);
     return channel;
@@ -83,11 +81,9 @@ export class ChangesHub {
   private async round(): Promise<void> {
     const channels = [...this.#channels.values()];
     if (channels.length === 0) this.#seen = undefined;
-    for (const channel of channels) if (channel.scope.ownerId === undefined) channel.announce();
-    const owned = channels.filter(({ scope }) => scope.ownerId !== undefined);
-    if (owned.length === 0 || !this.isDue()) return;
+    if (channels.length === 0 || !this.isDue()) return;
     try {
-      for (const channel of await this.changed(owned)) channel.announce();
+      for (const channel of await this.changed(channels)) channel.announce();
       this.#trouble.worked();
     } catch (error) {
       this.#trouble.failed(error);
@@ -101,20 +97,24 @@ export class ChangesHub {
     return performance.now() - this.#seen.askedAt > SELDOM_MS - ROUND_MS / 2;
   }
 
-  /** All of them, in the first round and in a new epoch. */
-  private async changed(owned: readonly ChangeChannel[]): Promise<readonly ChangeChannel[]> {
+  /** All of them, in the first round and in a new epoch. Wider scopes than an owner: when anything at all was committed. */
+  private async changed(channels: readonly ChangeChannel[]): Promise<readonly ChangeChannel[]> {
     const before = this.#seen;
     const askedAt = performance.now();
-    const owners = owned.map((channel) => ({
-      tenantId: channel.scope.tenantId ?? '',
-      ownerId: channel.scope.ownerId ?? '',
-      channel,
-    }));
+    const owners = channels.flatMap((channel) => {
+      const { tenantId = '', ownerId } = channel.scope;
+      return ownerId === undefined ? [] : [{ tenantId, ownerId, channel }];
+    });
     const { epoch, snapshot, at, changed } = before
       ? await findChangedOwners(this.database, owners, { open: before.base.open, from: before.base.xmax })
       : { ...(await readPresent(this.database)), changed: owners };
-    this.#seen = { epoch, base: snapshotFrom(snapshot, at), askedAt };
-    const isSame = before === undefined || before.epoch === epoch;
-    return (isSame ? changed : owners).map(({ channel }) => channel);
+    this.#seen = { epoch, snapshot, base: snapshotFrom(snapshot, at), askedAt };
+    if (before?.epoch !== epoch) return channels;
+    const wide = before.snapshot === snapshot ? [] : channels.filter(({ scope }) => scope.ownerId === undefined);
+    return [...changed.map(({ channel }) => channel), ...wide];
   }
+}
+
+function keyOf(scope: ChangeScope): string {
+  return changesChannel(scope).join(' ');
 }

@@ -12,8 +12,8 @@ export interface LiveLogFollower {
   missed(): void;
 }
 
-/** What a hint is about. `owner`: the state of an owner's tasks. `worker`: what a worker has to fetch. */
-export type HintKind = 'owner' | 'worker';
+/** What a hint is about. `owner`, `tenant`, `all`: the state of tasks. `worker`: what a worker has to fetch. */
+export type HintKind = 'owner' | 'tenant' | 'all' | 'worker';
 
 /**
  * Carries committed events to their followers, and hints to their listeners. Both are hints, never the truth: it may lose, repeat
@@ -54,12 +54,19 @@ export abstract class LiveLog {
   abstract stop(): Promise<void>;
 }
 
-/** The key of an owner's hints. */
-export function ownerHintKey({ tenantId, ownerId }: { readonly tenantId: string; readonly ownerId: string }): string {
-  return JSON.stringify([tenantId, ownerId]);
+interface Owner {
+  readonly tenantId: string;
+  readonly ownerId: string;
+}
+
+/** The channel of what changes among tasks: those of an owner; of a tenant, without `ownerId`; all, without both. */
+export function changesChannel({ tenantId, ownerId }: Partial<Owner>): readonly [kind: HintKind, key: string] {
+  if (ownerId !== undefined) return ['owner', JSON.stringify([tenantId ?? '', ownerId])];
+  return tenantId !== undefined ? ['tenant', tenantId] : ['all', ''];
 }
 
 /** Says that the state of a task of this owner has changed. Called after each commit that changes what a feed shows. */
-export function hintOwner(liveLog: LiveLog, owner: { readonly tenantId: string; readonly ownerId: string }): void {
-  liveLog.hint('owner', ownerHintKey(owner));
+export function hintChange(liveLog: LiveLog, owner: Owner): void {
+  const { tenantId } = owner;
+  for (const scope of [owner, { tenantId }, {}]) liveLog.hint(...changesChannel(scope));
 }

@@ -1,5 +1,5 @@
 import type { Frame } from '#protocol/frames.js';
-import { MAX_SENT_FRAME_BYTES, SHOWN_OUTPUT } from '#protocol/limits.js';
+import { MAX_CHANGES_CURSOR_LENGTH, MAX_SENT_FRAME_BYTES, SHOWN_OUTPUT } from '#protocol/limits.js';
 import type { ChangedTask, TaskSnapshot, TaskSummary } from '#protocol/snapshots.js';
 import { JsonText, type WithText, writeObject } from '../../../json/json-text.js';
 import type { OutputSoFar } from '../../domain/output-so-far.js';
@@ -7,6 +7,8 @@ import type { TaskView } from '../../store/read-task-view.js';
 
 /** The members of the output but the texts, and the lines of SSE. */
 const AROUND_OUTPUT_BYTES = 256;
+/** The type of a change, its cursor twice, and the lines of SSE. */
+const AROUND_TASK_BYTES = 256 + 2 * MAX_CHANGES_CURSOR_LENGTH;
 
 const EMPTY = new JsonText('{}');
 
@@ -24,18 +26,34 @@ export function taskSnapshot(view: TaskView, output?: OutputSoFar): string {
   } satisfies WithText<TaskSnapshot>);
 }
 
-/** The JSON of the frame TASK_SNAPSHOT. It leaves room for the lines of SSE. */
+/** The JSON of the frame TASK_SNAPSHOT. What a page shows of an ended task goes first: its result, then its texts, then metadata. */
 export function snapshotFrame({ view, output }: { readonly view: TaskView; readonly output: OutputSoFar }): string {
-  const { metadata: _m, attachments: _a, result: _r, ...rest } = summarised(view);
+  const { metadata, result, ...rest } = summarised(view);
   const members = { type: 'TASK_SNAPSHOT' as const, ...rest };
-  const room = MAX_SENT_FRAME_BYTES - AROUND_OUTPUT_BYTES - Buffer.byteLength(writeObject(members));
+  let room = MAX_SENT_FRAME_BYTES - AROUND_OUTPUT_BYTES - bytesOf(members);
+  const fitting = <Member extends object>(member: Member): Partial<Member> => {
+    const bytes = bytesOf(member);
+    if (bytes > room) return {};
+    room -= bytes;
+    return member;
+  };
+  const ended = result ? fitting({ result }) : {};
   const shown = output.within(Math.min(SHOWN_OUTPUT.bytes, room)).members;
-  return writeObject({ ...members, ...shown } satisfies WithText<Frame<'TASK_SNAPSHOT'>>);
+  room -= bytesOf(shown);
+  return writeObject({ ...members, ...ended, ...shown, ...fitting({ metadata }) } satisfies WithText<
+    Frame<'TASK_SNAPSHOT'>
+  >);
 }
 
-/** The JSON of a `ChangedTask`: without input, result and attachments. */
+/** The JSON of a `ChangedTask`: without input, result and attachments, and without metadata that has no room in a frame. */
 export function changedTask(view: TaskView): string {
-  return writeObject(stateOf(view));
+  const { metadata, ...state } = stateOf(view);
+  const whole = writeObject({ ...state, metadata } satisfies WithText<ChangedTask>);
+  return Buffer.byteLength(whole) > MAX_SENT_FRAME_BYTES - AROUND_TASK_BYTES ? writeObject(state) : whole;
+}
+
+function bytesOf(members: object): number {
+  return Buffer.byteLength(writeObject(members));
 }
 
 function summarised(view: TaskView): WithText<TaskSummary> {
@@ -43,7 +61,7 @@ function summarised(view: TaskView): WithText<TaskSummary> {
   return { ...stateOf(view), attachments, ...(result && { result }) };
 }
 
-function stateOf(view: TaskView): WithText<ChangedTask> {
+function stateOf(view: TaskView): WithText<Omit<TaskSummary, 'attachments' | 'result'>> {
   return {
     taskId: view.identity.taskId,
     clientRequestId: view.identity.clientRequestId,
