@@ -30,6 +30,22 @@ export const METRICS = {
     help: 'Changes of tasks written to followers of feeds',
     labels: ['transport'],
   },
+  change_delivery_seconds: {
+    kind: 'histogram',
+    help: 'From the write of a change to its reading for a follower that had all before, by the clock of PostgreSQL',
+    labels: [],
+    buckets: REQUEST_SECONDS,
+  },
+  change_reads_failed_total: {
+    kind: 'counter',
+    help: 'Reads of changes that PostgreSQL did not answer; feeds wait and lose nothing',
+    labels: [],
+  },
+  change_cursors_expired_total: {
+    kind: 'counter',
+    help: 'Cursors of feeds that were answered with CURSOR_EXPIRED',
+    labels: [],
+  },
   append_seconds: {
     kind: 'histogram',
     help: 'From the arrival of events to their commit',

@@ -8,6 +8,7 @@ import { AsyncApiController } from './asyncapi/asyncapi.controller.js';
 import { ChangeStream } from './changes/change-stream.js';
 import { ChangesController } from './changes/changes.controller.js';
 import { FollowChanges } from './changes/follow-changes.js';
+import { SentChanges } from './changes/sent-changes.js';
 import { PollChanges } from './changes/poll-changes.js';
 import { EventsController } from './events.controller.js';
 import { Fallbacks } from '../following/fallbacks.js';
@@ -48,6 +49,7 @@ export class StreamingModule {
         OpenChanges,
         ChangeStream,
         FollowChanges,
+        SentChanges,
         PollChanges,
         Streams,
         FeedStream,

@@ -9,10 +9,11 @@ import {
   SseReader,
   type Wanted,
 } from '../support/follow-changes.js';
+import { Metrics } from '../support/metrics.js';
 import { MultiplexClient } from '../support/multiplex-client.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { RemoteTask } from '../support/remote-task.js';
-import { type Service, startService } from '../support/service.js';
+import { eventually, type Service, startService } from '../support/service.js';
 import { WITH_WORKERS } from '../support/worker-client.js';
 
 let database: TestDatabase;
@@ -295,6 +296,59 @@ describe('GET /tasks/changes', () => {
     const cursor = Buffer.from(await now(client), 'base64url');
     cursor[3] = (cursor[3] ?? 0) ^ 255;
     expectError(await poll(client, `after=${cursor.toString('base64url')}`), 410, 'CURSOR_EXPIRED');
+  });
+});
+
+describe('The metrics of feeds', () => {
+  const grown = async (before: Metrics) => {
+    const now = await Metrics.scrape(service.url);
+    return (name: string) => now.of(name) - before.of(name);
+  };
+
+  it('count how late live changes are, and not what a client comes back to', async () => {
+    const client = newPrincipal(service.url);
+    const after = await now(client);
+    await waiting(client);
+    const before = await Metrics.scrape(service.url);
+    const reader = new SseReader(client.url, client.headers, {}, after);
+    await reader.connect();
+    await reader.until('the earlier one comes', () => reader.changes.length === 1);
+    const live = await waiting(client);
+    await reader.until('the live one comes', () => live in reader.states);
+    const more = await grown(before);
+    reader.drop();
+    expect(more('changes_delivered_total')).toBe(2);
+    expect(more('change_delivery_seconds_count')).toBe(1);
+    expect(more('change_delivery_seconds_sum')).toBeGreaterThan(0);
+    expect(more('change_delivery_seconds_sum')).toBeLessThan(2);
+  });
+
+  it('count cursors that have expired, of a request and of a stream', async () => {
+    const client = newPrincipal(service.url);
+    const cursor = Buffer.from(await now(client), 'base64url');
+    cursor[3] = (cursor[3] ?? 0) ^ 255;
+    const before = await Metrics.scrape(service.url);
+    for (const path of ['changes', 'changes/stream'])
+      await client.request('GET', `/api/v1/tasks/${path}?after=${cursor.toString('base64url')}`);
+    expect((await grown(before))('change_cursors_expired_total')).toBe(2);
+  });
+
+  it('count reads that fail; the feed goes on behind them', async () => {
+    const client = newPrincipal(service.url);
+    const reader = new SseReader(client.url, client.headers);
+    await reader.connect();
+    const before = await Metrics.scrape(service.url);
+    const rename = (from: string, to: string) =>
+      connected(database.superuserUrl, (db) => db.query(`ALTER TABLE taskbridge.${from} RENAME TO ${to}`));
+    await rename('proj_removed_tasks', 'away');
+    try {
+      await eventually('a read has failed', async () => (await grown(before))('change_reads_failed_total') > 0);
+    } finally {
+      await rename('away', 'proj_removed_tasks');
+    }
+    const taskId = await waiting(client);
+    await reader.until('it comes', () => taskId in reader.states);
+    reader.drop();
   });
 });
 

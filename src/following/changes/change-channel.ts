@@ -23,6 +23,7 @@ export class ChangeChannel {
     readonly hints: Promise<() => void>,
     private readonly database: Queryable,
     private readonly maxAttempts: number,
+    private readonly failed: () => void,
   ) {}
 
   follow(moved: () => void): void {
@@ -60,6 +61,7 @@ export class ChangeChannel {
       this.#reads.set(key, reading);
       const over = () => this.#reads.get(key) === reading && this.#reads.delete(key);
       reading.then(over, over);
+      reading.catch(this.failed);
     }
     return reading;
   }

@@ -16,7 +16,11 @@ const UNAVAILABLE_RETRY_MS = 500;
 
 /** A change as a follower gets it. */
 export type Change = { readonly cursor: string; readonly taskId: string } & (
-  | { readonly kind: 'task'; readonly view: TaskView }
+  | {
+      readonly kind: 'task';
+      readonly view: TaskView /** Absent where the follower comes back to it. */;
+      readonly lateSeconds?: number;
+    }
   | { readonly kind: 'removed' | 'left' }
 );
 
@@ -36,6 +40,7 @@ export function checkChangeCursor({ epoch, base }: ChangeCursor, present: Presen
 /** The changes of a scope after a cursor: the newest state of each changed task, at least once. It has no queue. */
 export class ChangeSubscription {
   #hasMoved = true;
+  #hasAll = false;
   #isClosed = false;
   #wake = Promise.withResolvers<void>();
 
@@ -108,11 +113,17 @@ export class ChangeSubscription {
     this.cursor = isRoundOver ? { epoch, base: target } : at(last);
     // Behind an earlier target there may be more already, and no hint of it will come.
     const isLast = isRoundOver && cursor.target === undefined;
+    const isLive = this.#hasAll;
+    this.#hasAll ||= isLast;
+    const lateness = ({ updatedAt }: TaskView) =>
+      isLive ? { lateSeconds: Math.max(0, page.at - updatedAt.getTime()) / 1_000 } : {};
     const changes = page.changes.flatMap((change): Change[] => {
       const seen = seenThrough(this.filter, change);
       if (seen === undefined) return [];
       const place = { cursor: cursorText(at(change)), taskId: change.taskId };
-      if (seen === 'task' && change.view) return [{ ...place, kind: 'task', view: change.view }];
+      if (seen === 'task' && change.view) {
+        return [{ ...place, kind: 'task', view: change.view, ...lateness(change.view) }];
+      }
       return [{ ...place, kind: seen === 'left' ? 'left' : 'removed' }];
     });
     return { changes, next: this.next, isLast };

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { ConnectionQuota } from '../../database/connection-quota.js';
 import { Database } from '../../database/database.js';
 import { Log } from '../../observability/log.js';
+import { MetricsSink } from '../../observability/metrics-sink.js';
 import { Trouble } from '../../observability/trouble.js';
 import { LiveReplicas } from '../../replicas/live-replicas.js';
 import { Rounds } from '../../rounds.js';
@@ -41,6 +42,7 @@ export class ChangesHub {
     private readonly liveLog: LiveLog,
     private readonly replicas: LiveReplicas,
     private readonly config: TasksConfig,
+    private readonly metrics: MetricsSink,
     log: Log,
   ) {
     this.#pages = new ConnectionQuota(database, PAGE_CONNECTIONS);
@@ -73,7 +75,7 @@ export class ChangesHub {
 
   private opened(key: string, scope: ChangeScope): ChangeChannel {
     const hints = this.liveLog.listen(...changesChannel(scope), () => channel.announce());
-    const channel = new ChangeChannel(scope, hints, this.#pages, this.config.maxAttempts);
+    const channel = new ChangeChannel(scope, hints, this.#pages, this.config.maxAttempts, this.#failed);
     this.#channels.set(key, channel);
     return channel;
   }
@@ -86,9 +88,12 @@ export class ChangesHub {
       for (const channel of await this.changed(channels)) channel.announce();
       this.#trouble.worked();
     } catch (error) {
+      this.#failed();
       this.#trouble.failed(error);
     }
   }
+
+  readonly #failed = (): void => this.metrics.increment('change_reads_failed_total');
 
   private isDue(): boolean {
     // A release that has no feed gives no hints.

@@ -1,12 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import type { ChangeSubscription } from '../../following/changes/change-subscription.js';
 import { Log } from '../../observability/log.js';
-import { MetricsSink } from '../../observability/metrics-sink.js';
 import { CursorExpired } from '../../tasks/domain/tasks.errors.js';
 import type { StreamEnd } from '../connection.js';
 import type { StreamWriter } from '../stream-writer.js';
 import { StreamingConfig } from '../streaming.config.js';
 import { changeJson } from './change-json.js';
+import { SentChanges } from './sent-changes.js';
 
 /** What a transport that carries a feed of changes says besides. */
 export interface ChangeWriter extends StreamWriter {
@@ -23,7 +23,7 @@ export interface ChangeWriter extends StreamWriter {
 export class ChangeStream {
   constructor(
     private readonly config: StreamingConfig,
-    private readonly metrics: MetricsSink,
+    private readonly sent: SentChanges,
     private readonly log: Log,
   ) {}
 
@@ -56,7 +56,7 @@ export class ChangeStream {
           writer.judgeCredential();
           if (subscription.isClosed) return { why: 'unsubscribed' };
           writer.sendChange(changeJson(change), change.cursor);
-          this.metrics.increment('changes_delivered_total', { transport: writer.transport });
+          this.sent.count(change, writer.transport);
         }
         if (!isLast || subscription.isClosed) continue;
         writer.changesCaughtUp(next);
@@ -64,8 +64,8 @@ export class ChangeStream {
       }
       return { why: 'unsubscribed' };
     } catch (error) {
-      if (!(error instanceof CursorExpired))
-        this.log.error({ transport: writer.transport, err: error }, 'stream.failed');
+      if (error instanceof CursorExpired) this.sent.expired();
+      else this.log.error({ transport: writer.transport, err: error }, 'stream.failed');
       return { why: 'failed', error };
     }
   }

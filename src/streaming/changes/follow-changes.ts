@@ -3,8 +3,10 @@ import type { AuthContext } from '../../auth/auth-context.js';
 import type { ChangeSubscription } from '../../following/changes/change-subscription.js';
 import { OpenChanges, type WantedChanges } from '../../following/changes/open-changes.js';
 import type { Transport } from '../../following/transport.js';
+import { CursorExpired } from '../../tasks/domain/tasks.errors.js';
 import { Streams } from '../streams.js';
 import { ChangeStream, type ChangeWriter } from './change-stream.js';
+import { SentChanges } from './sent-changes.js';
 
 /** A feed that is followed: the subscription, and the stream's place among those of its caller. */
 export interface FollowedChanges {
@@ -20,6 +22,7 @@ export class FollowChanges {
     private readonly streams: Streams,
     private readonly openChanges: OpenChanges,
     private readonly changeStream: ChangeStream,
+    private readonly sent: SentChanges,
   ) {}
 
   /**
@@ -49,6 +52,9 @@ export class FollowChanges {
         });
       };
       return await begin({ subscription, feed });
+    } catch (error) {
+      if (error instanceof CursorExpired) this.sent.expired();
+      throw error;
     } finally {
       if (!isFed) leave();
     }

@@ -2,10 +2,10 @@ import { Injectable } from '@nestjs/common';
 import type { AuthContext } from '../../auth/auth-context.js';
 import type { Changes, ChangeSubscription } from '../../following/changes/change-subscription.js';
 import type { WantedChanges } from '../../following/changes/open-changes.js';
-import { MetricsSink } from '../../observability/metrics-sink.js';
 import { Connection } from '../connection.js';
 import { Streams } from '../streams.js';
 import { FollowChanges } from './follow-changes.js';
+import { SentChanges } from './sent-changes.js';
 
 /** One page of changes. It waits while there is none. */
 @Injectable()
@@ -13,7 +13,7 @@ export class PollChanges {
   constructor(
     private readonly followChanges: FollowChanges,
     private readonly streams: Streams,
-    private readonly metrics: MetricsSink,
+    private readonly sent: SentChanges,
   ) {}
 
   /** @throws the errors of opening a subscription. `left` aborts when the client is gone. */
@@ -35,7 +35,7 @@ export class PollChanges {
         // Judged behind the reading: nothing is read with credentials that have ended.
         connection.judgeCredential();
         if (connection.why === 'credentials_ended') return { changes: [], next };
-        page.changes.forEach(() => this.metrics.increment('changes_delivered_total', { transport: 'long_poll' }));
+        for (const change of page.changes) this.sent.count(change, connection.transport);
         return page;
       });
     } finally {
