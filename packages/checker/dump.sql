@@ -4,6 +4,9 @@ BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 
 SELECT json_build_object(
     'kind', 'task', 'taskId', task_id, 'status', status, 'headEventId', head_event_id::text,
+    'tenant', tenant_id, 'owner', owner_id, 'taskType', task_type,
+    'attempt', attempt, 'cancellationRequested', cancel_requested_at IS NOT NULL,
+    'suspendId', suspend_id,
     'waiting', claimable_at IS NOT NULL,
     'leased', lease_token IS NOT NULL AND lease_expires_at > now(),
     'delegated', engine_token IS NOT NULL AND EXISTS (SELECT FROM taskbridge.proj_engine_runs AS r

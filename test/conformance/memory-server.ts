@@ -6,9 +6,12 @@ import { basename } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { WebSocketServer } from 'ws';
 import { storedJson } from '#protocol/exact-json.js';
+import { TOKEN_SUBPROTOCOL_PREFIX } from '#protocol/follow-tokens.js';
+import { PLAIN } from '#protocol/frames.js';
 import { type Clocks, MAX_FRAME_BYTES, MemoryStreams, MULTIPLEX } from './memory-streams.js';
 import type { Json, MemoryTask, StoredFile } from './memory-task.js';
 import { type Action, MemoryTasks, type WorkerEvent } from './memory-tasks.js';
+import { type Caller, MemoryTokens, type Opening } from './memory-tokens.js';
 import { invalidMembers, invalidRequest, Refusal } from './refusal.js';
 import { strictObject } from './strict-reader.js';
 
@@ -25,7 +28,7 @@ const JSON_HEADERS = { 'Content-Type': 'application/json; charset=utf-8' };
 
 const FEATURES = [
   ...['bigIntegers', 'steps', 'outputSnapshots', 'beforeEventId', 'listByRequestId'],
-  ...['workerFiles', 'eventKeys', 'heartbeats', 'leaseSeconds', 'signals'],
+  ...['workerFiles', 'eventKeys', 'heartbeats', 'leaseSeconds', 'signals', 'followTokens', 'feed'],
 ];
 
 /** A request on its way to its answer. */
@@ -34,6 +37,8 @@ export interface Exchange {
   readonly response: ServerResponse;
   readonly url: URL;
   readonly correlationId: string;
+  /** Absent where nobody is named. */
+  readonly by: Caller | undefined;
   /** The values of the names in a route's path. */
   readonly params: Readonly<Record<string, string>>;
 }
@@ -48,6 +53,8 @@ interface Route {
   readonly method: string;
   readonly path: RegExp;
   readonly query?: readonly string[];
+  /** Absent: it takes no follow token. */
+  readonly opens?: Opening;
   readonly answer: (exchange: Exchange) => Promise<Reply | undefined> | Reply | undefined;
 }
 
@@ -55,11 +62,12 @@ interface Route {
 export class MemoryServer {
   readonly tasks: MemoryTasks;
   readonly streams: MemoryStreams;
+  readonly tokens = new MemoryTokens();
   readonly #http = createServer((request, response) => void this.serve(request, response));
   readonly #webSockets = new WebSocketServer({
     noServer: true,
     maxPayload: MAX_FRAME_BYTES,
-    handleProtocols: (offered) => offered.has(MULTIPLEX) && MULTIPLEX,
+    handleProtocols: (offered) => this.selected(offered),
   });
   readonly #sockets = new Set<Socket>();
   #clock: NodeJS.Timeout | undefined;
@@ -68,8 +76,9 @@ export class MemoryServer {
     this.tasks = new MemoryTasks({ leaseMs: LEASE_MS, maxAttempts: 3 });
     this.streams = new MemoryStreams(
       { ...CLOCKS, ...clocks },
-      (principal, id) => this.tasks.owned(principal, id),
+      (caller, id) => this.taskFor(caller, id),
       (task) => this.tasks.snapshotFrame(task),
+      this.tokens,
     );
   }
 
@@ -80,13 +89,12 @@ export class MemoryServer {
         socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
         return;
       }
-      if (this.principalOf(request) === undefined && request.headers.origin === undefined) {
+      const caller = this.callerOfUpgrade(request);
+      if (caller === undefined && request.headers.origin === undefined) {
         socket.end('HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
         return;
       }
-      this.#webSockets.handleUpgrade(request, socket, head, (opened) =>
-        this.streams.socket(opened, this.principalOf(request)),
-      );
+      this.#webSockets.handleUpgrade(request, socket, head, (opened) => this.streams.socket(opened, caller));
     });
     this.#http.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
@@ -122,48 +130,67 @@ export class MemoryServer {
       path: /^\/openapi\.json$/,
       answer: () => ({ status: 200, body: { openapi: '3.1.0', paths: {} } }),
     },
-    { method: 'GET', path: /^\/api\/v1$/, answer: (exchange) => this.service(exchange) },
+    { method: 'GET', path: /^\/api\/v1$/, opens: { right: 'read' }, answer: (exchange) => this.service(exchange) },
+    { method: 'POST', path: /^\/api\/v1\/follow-tokens$/, answer: (exchange) => this.mint(exchange) },
+    {
+      method: 'DELETE',
+      path: /^\/api\/v1\/follow-tokens$/,
+      query: ['taskId', 'owner'],
+      answer: (exchange) => this.revoke(exchange),
+    },
     { method: 'GET', path: /^\/worker\/v1$/, answer: (exchange) => this.serviceForWorkers(exchange) },
     { method: 'POST', path: /^\/api\/v1\/tasks$/, answer: (exchange) => this.create(exchange) },
     {
       method: 'GET',
       path: /^\/api\/v1\/tasks$/,
       query: ['status', 'taskType', 'clientRequestId', 'suspended', 'createdAfter', 'createdBefore', 'limit', 'cursor'],
+      opens: { right: 'read', forOwner: true },
       answer: (exchange) => this.list(exchange),
     },
     {
       method: 'GET',
       path: /^\/api\/v1\/tasks\/changes$/,
       query: ['after', 'waitTimeoutMs', 'status', 'taskType'],
+      opens: { right: 'read', forOwner: true },
       answer: (exchange) => this.changes(exchange),
     },
     {
       method: 'GET',
       path: /^\/api\/v1\/tasks\/(?!changes$)(?<taskId>[^/]+)$/,
       query: ['include'],
+      opens: { right: 'read' },
       answer: (exchange) => this.snapshot(exchange),
     },
     {
       method: 'GET',
       path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/events$/,
       query: ['afterEventId', 'beforeEventId', 'maxEvents', 'waitTimeoutMs'],
+      opens: { right: 'read' },
       answer: (exchange) => this.page(exchange),
     },
     {
       method: 'GET',
       path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/events\/stream$/,
       query: ['lastEventId', 'from'],
+      opens: { right: 'read', inQuery: true },
       answer: (exchange) => this.stream(exchange),
     },
     {
       method: 'POST',
       path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/cancel$/,
+      opens: { right: 'cancel' },
       answer: (exchange) => this.cancel(exchange),
     },
-    { method: 'POST', path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/actions$/, answer: (exchange) => this.act(exchange) },
+    {
+      method: 'POST',
+      path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/actions$/,
+      opens: { right: 'answer' },
+      answer: (exchange) => this.act(exchange),
+    },
     {
       method: 'GET',
       path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/attachments\/(?<attachmentId>[^/]+)$/,
+      opens: { right: 'read' },
       answer: (exchange) => this.download(exchange),
     },
     { method: 'POST', path: /^\/worker\/v1\/leases$/, answer: (exchange) => this.leases(exchange) },
@@ -189,9 +216,11 @@ export class MemoryServer {
     try {
       this.judgeOrigin(request, response);
       const route = this.routeOf(request, url);
-      this.checkQuery(url, route.query ?? []);
+      this.checkQuery(url, this.queryOf(route));
+      const by = this.callerBy(request, url.searchParams.get('token'));
+      if (by?.token) this.tokens.checkOpens(by.token, route.opens);
       const params = route.path.exec(url.pathname)?.groups ?? {};
-      const reply = await route.answer({ request, response, url, correlationId, params });
+      const reply = await route.answer({ request, response, url, correlationId, by, params });
       if (reply) this.send(response, reply);
     } catch (error) {
       const refusal = error instanceof Refusal ? error : new Refusal(500, 'INTERNAL_ERROR', { error: String(error) });
@@ -248,15 +277,72 @@ export class MemoryServer {
     return headers['x-principal-id']?.toString();
   }
 
-  /** @throws Refusal */
-  caller({ request }: Exchange): string {
+  queryOf({ query = [], opens }: Route): readonly string[] {
+    return opens?.inQuery ? [...query, 'token'] : query;
+  }
+
+  /** Who is named by a header or a follow token. @throws Refusal */
+  callerBy(request: IncomingMessage, ...texts: readonly (string | null | undefined)[]): Caller | undefined {
     const principal = this.principalOf(request);
-    if (principal === undefined) throw new Refusal(401, 'AUTHENTICATION_ERROR');
-    return principal;
+    const [text, second] = [this.bearerOf(request), ...texts].filter((one) => typeof one === 'string');
+    if (text === undefined) return principal === undefined ? undefined : { principal };
+    const token = this.tokens.counted(text);
+    if (second !== undefined || !this.tokens.goesWith(token, principal)) throw new Refusal(401, 'AUTHENTICATION_ERROR');
+    return { principal: token.owner, token };
+  }
+
+  bearerOf({ headers }: IncomingMessage): string | undefined {
+    return /^Bearer (tbf1\..*)$/.exec(headers.authorization ?? '')?.[1];
+  }
+
+  callerOfUpgrade(request: IncomingMessage): Caller | undefined {
+    const offered = (request.headers['sec-websocket-protocol'] ?? '').split(/, */);
+    const texts = offered.filter((one) => one.startsWith(TOKEN_SUBPROTOCOL_PREFIX));
+    try {
+      return this.callerBy(request, ...texts.map((one) => one.slice(TOKEN_SUBPROTOCOL_PREFIX.length)));
+    } catch {
+      return undefined;
+    }
+  }
+
+  selected(offered: ReadonlySet<string>): string | false {
+    return [MULTIPLEX, PLAIN].find((one) => offered.has(one)) ?? false;
+  }
+
+  /** @throws Refusal */
+  caller({ by }: Exchange): string {
+    if (by === undefined) throw new Refusal(401, 'AUTHENTICATION_ERROR');
+    return by.principal;
   }
 
   taskOf(exchange: Exchange): MemoryTask {
-    return this.tasks.owned(this.caller(exchange), exchange.params['taskId'] ?? '');
+    this.caller(exchange);
+    return this.taskFor(exchange.by, exchange.params['taskId'] ?? '');
+  }
+
+  /** @throws Refusal */
+  taskFor(caller: Caller | undefined, taskId: string): MemoryTask {
+    if (!this.tokens.covers(caller?.token, taskId)) throw new Refusal(404, 'TASK_NOT_FOUND');
+    return this.tasks.owned(caller?.principal ?? '', taskId);
+  }
+
+  async mint(exchange: Exchange): Promise<Reply> {
+    const owner = this.caller(exchange);
+    const body = await this.bodyOf(exchange);
+    if (body['taskId'] !== undefined) this.checkMayMint(owner, textOf(body['taskId']));
+    return { status: 201, body: this.tokens.answer(this.tokens.mint(owner, body)) };
+  }
+
+  checkMayMint(owner: string, taskId: string): void {
+    this.tasks.owned(owner, taskId);
+  }
+
+  revoke(exchange: Exchange): Reply {
+    const owner = this.caller(exchange);
+    const taskId = exchange.url.searchParams.get('taskId');
+    if (taskId !== null) this.tasks.owned(owner, taskId);
+    this.tokens.revoke((token) => (taskId === null ? token.owner === owner : token.taskId === taskId.toLowerCase()));
+    return { status: 204 };
   }
 
   async bytesOf({ request }: Exchange, most = MAX_BODY_BYTES): Promise<Buffer> {
@@ -479,9 +565,9 @@ export class MemoryServer {
     if (before !== null) return { status: 200, body: this.pageBefore(task, before, maxEvents) };
     const cursor = this.streams.cursor(given, task, 'poll');
     await this.waitForEvents(exchange, task, cursor, exchange.request.method === 'HEAD' ? 0 : waitMs);
-    const events = this.streams
-      .eventsFor({ transport: 'poll', task, cursor, isLive: false, write() {}, caughtUp() {}, over() {} })
-      .slice(0, maxEvents);
+    const stream = { transport: 'poll', task, cursor, isLive: false, write() {}, caughtUp() {}, over() {} } as const;
+    const isOver = this.tokens.isOver(exchange.by?.token);
+    const events = isOver ? [] : this.streams.eventsFor(stream).slice(0, maxEvents);
     const last = events.length === 0 ? cursor : cursor + events.length;
     const next = this.nextAfter(events.length === 0 && !given ? undefined : String(last), given);
     const members = [
@@ -524,14 +610,16 @@ export class MemoryServer {
     return task.isOver && last >= task.head;
   }
 
-  async waitForEvents({ response }: Exchange, task: MemoryTask, cursor: number, waitMs: number): Promise<void> {
+  async waitForEvents({ response, by }: Exchange, task: MemoryTask, cursor: number, waitMs: number): Promise<void> {
     if (task.head > cursor) return;
     const over = new AbortController();
     const wake = () => over.abort();
     task.watchers.add(wake);
+    const stop = this.tokens.whenOver(by?.token, wake);
     response.once('close', wake);
     await delay(waitMs, undefined, { signal: over.signal }).catch(() => undefined);
     task.watchers.delete(wake);
+    stop();
   }
 
   stream(exchange: Exchange): Reply | undefined {
@@ -546,6 +634,10 @@ export class MemoryServer {
     const cursor = begins === undefined ? this.streams.cursor(sent, task, 'sse') : task.head;
     const snapshot = begins === 'snapshot' ? this.tasks.snapshotFrame(task) : undefined;
     this.streams.sse(response, task, cursor, { begins, snapshot });
+    response.once(
+      'close',
+      this.tokens.whenOver(exchange.by?.token, () => response.end()),
+    );
     return undefined;
   }
 

@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { storedJson } from '#protocol/exact-json.js';
 import type { WebSocket } from 'ws';
 import type { MemoryTask } from './memory-task.js';
+import type { Caller, FollowToken, MemoryTokens } from './memory-tokens.js';
 import { invalidRequest, Refusal } from './refusal.js';
 
 export type Transport = 'sse' | 'websocket' | 'multiplex' | 'poll';
@@ -31,15 +32,18 @@ export interface Stream {
 
 const MALFORMED = /^(0|[1-9]\d*)$/;
 const MAX_FRAME_BYTES = 64 * 1024;
+/** How long before the end of its credentials a connection is told. */
+const EXPIRING_MS = 60_000;
 export const MULTIPLEX = 'taskbridge.multiplex.v1';
 
 /** Events to clients. Every method may be replaced by a mutant. */
 export class MemoryStreams {
   constructor(
     readonly clocks: Clocks,
-    /** @throws Refusal when there is no such task for the principal */
-    readonly find: (principal: string, taskId: string) => MemoryTask,
+    /** @throws Refusal when there is no such task for the caller */
+    readonly find: (caller: Caller, taskId: string) => MemoryTask,
     readonly snapshotFrame: (task: MemoryTask) => object,
+    readonly tokens: MemoryTokens,
   ) {}
 
   /** @throws Refusal */
@@ -146,10 +150,11 @@ export class MemoryStreams {
     return setInterval(beat, this.clocks.heartbeatMs);
   }
 
-  /** A WebSocket of a principal; without one it is closed. */
-  socket(socket: WebSocket, principal: string | undefined): void {
-    const session = new MemorySession(this, socket, principal);
+  /** A WebSocket of a caller; without one it is closed. */
+  socket(socket: WebSocket, caller: Caller | undefined): void {
     socket.on('error', () => undefined);
+    if (caller === undefined) return this.close(socket, new Refusal(401, 'AUTHENTICATION_ERROR'));
+    const session = new MemorySession(this, socket, caller);
     socket.on('message', (data: Buffer, isBinary: boolean) => {
       try {
         session.frame(data, isBinary);
@@ -158,7 +163,6 @@ export class MemoryStreams {
         this.close(socket, error);
       }
     });
-    if (principal === undefined) return this.close(socket, new Refusal(401, 'AUTHENTICATION_ERROR'));
     session.begin();
   }
 
@@ -203,6 +207,11 @@ export class MemoryStreams {
     return [{ type: 'CAUGHT_UP', taskId: task.taskId, headEventId: String(task.head) }];
   }
 
+  /** A connection whose newer credentials count. */
+  renew(session: MemorySession, token: FollowToken): void {
+    session.watch(token);
+  }
+
   /** The fate of the first subscription after a second one. */
   subscribedTwice(_session: MemorySession, _taskId: string): void {}
 
@@ -225,11 +234,12 @@ export class MemorySession {
   #hasSubscribed = false;
   #beat: NodeJS.Timeout | undefined;
   #taskId: string | undefined;
+  #stopWatching: () => void = () => undefined;
 
   constructor(
     private readonly streams: MemoryStreams,
     private readonly socket: WebSocket,
-    private readonly principal: string | undefined,
+    private caller: Caller,
   ) {
     this.#carriesMany = socket.protocol === MULTIPLEX;
   }
@@ -249,7 +259,9 @@ export class MemorySession {
       lost = undefined;
     });
     this.#beat = streams.silence(() => this.#hasSubscribed && this.heartbeat());
+    this.watch(this.caller.token);
     socket.once('close', () => {
+      this.#stopWatching();
       for (const timer of [deadline, old, lost]) clearTimeout(timer);
       for (const timer of [pings, this.#beat]) clearInterval(timer);
       for (const stop of this.following.values()) stop();
@@ -258,6 +270,8 @@ export class MemorySession {
 
   frame(data: Buffer, isBinary: boolean): void {
     if (isBinary) throw new Refusal(400, 'BINARY');
+    const renewing = this.#carriesMany && /^{"action":"authenticate","token":"([^"]*)"}$/.exec(data.toString());
+    if (renewing) return this.authenticate(renewing[1] ?? '');
     const frame = this.checked(data);
     if (frame.action === 'unsubscribe') return this.unsubscribe(frame.taskId);
     if (!this.#carriesMany && (this.#hasSubscribed || frame.ref !== undefined || frame.from !== undefined))
@@ -274,6 +288,28 @@ export class MemorySession {
       if (!this.#carriesMany || !(error instanceof Refusal)) throw error;
       this.error(frame.taskId, error.code, frame.ref);
       this.streams.refused(this.socket);
+    }
+  }
+
+  /** Ends with the credentials. Many tasks are told so before. */
+  watch(token: FollowToken | undefined): void {
+    this.#stopWatching();
+    this.#stopWatching = this.streams.tokens.whenOver(token, () =>
+      this.streams.close(this.socket, new Refusal(401, 'AUTHENTICATION_ERROR')),
+    );
+    if (!token || !this.#carriesMany || token.expiresAt - Date.now() > EXPIRING_MS) return;
+    this.send({ type: 'AUTH_EXPIRING', expiresAt: new Date(token.expiresAt).toISOString() });
+  }
+
+  authenticate(text: string): void {
+    try {
+      const token = this.streams.tokens.renewed(this.caller.token, text);
+      this.caller = { principal: token.owner, token };
+      this.send({ type: 'AUTHENTICATED', expiresAt: new Date(token.expiresAt).toISOString() });
+      this.streams.renew(this, token);
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      this.send({ type: 'ERROR', code: error.code, message: 'It is refused.' });
     }
   }
 
@@ -318,7 +354,7 @@ export class MemorySession {
   private subscribe(taskId: string, lastEventId: string | null | undefined, from: string | undefined): void {
     const { streams } = this;
     const transport = this.#carriesMany ? 'multiplex' : 'websocket';
-    const task = streams.find(this.principal ?? '', taskId);
+    const task = streams.find(this.caller, taskId);
     const begins = streams.begins(from, lastEventId);
     const cursor = begins === undefined ? streams.cursor(lastEventId, task, transport) : task.head;
     this.send(streams.confirmation(task, cursor));

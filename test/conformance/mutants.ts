@@ -728,6 +728,115 @@ const ALL: readonly Mutant[] = [
     },
   },
   {
+    name: 'a follow token that does not say when it ends',
+    breaks: 'follow-tokens.shape',
+    make: ({ tokens }) => {
+      tokens.answer = ({ text }) => ({ token: text });
+    },
+  },
+  {
+    name: 'a follow token for the task of another',
+    breaks: 'follow-tokens.of-others',
+    make: (server) => {
+      server.checkMayMint = () => undefined;
+    },
+  },
+  {
+    name: 'a follow token that no header brings',
+    breaks: 'follow-tokens.header',
+    follows: [
+      ...['follow-tokens.another-task', 'follow-tokens.rights', 'follow-tokens.revoked', 'follow-tokens.forged'],
+      ...['credentials.ended', 'credentials.renewed'],
+    ],
+    make: (server) => {
+      server.bearerOf = () => undefined;
+    },
+  },
+  {
+    name: 'a WebSocket that selects the subprotocol with the token',
+    breaks: 'follow-tokens.subprotocol',
+    make: (server) => {
+      const selected = server.selected.bind(server);
+      server.selected = (offered) => [...offered].find((one) => one.includes('token')) ?? selected(offered);
+    },
+  },
+  {
+    name: 'an SSE stream that takes no token',
+    breaks: 'follow-tokens.query',
+    follows: ['follow-tokens.forged', 'follow-tokens.two-principals', 'credentials.ended'],
+    make: (server) => {
+      server.queryOf = ({ query = [] }) => query;
+    },
+  },
+  {
+    name: 'a token in the query of each route',
+    breaks: 'follow-tokens.query-elsewhere',
+    make: (server) => {
+      server.queryOf = ({ query = [] }) => [...query, 'token'];
+    },
+  },
+  {
+    name: 'a follow token whose last character does not matter',
+    breaks: 'follow-tokens.forged',
+    make: ({ tokens }) => {
+      tokens.isSame = ({ text }, other) => other.startsWith(text.slice(0, -1));
+    },
+  },
+  {
+    name: 'a follow token that counts beside another principal',
+    breaks: 'follow-tokens.two-principals',
+    make: ({ tokens }) => {
+      tokens.goesWith = () => true;
+    },
+  },
+  {
+    name: 'a follow token of one task that opens all of its owner',
+    breaks: 'follow-tokens.another-task',
+    make: ({ tokens }) => {
+      tokens.covers = () => true;
+    },
+  },
+  {
+    name: 'a follow token that opens each route',
+    breaks: 'follow-tokens.rights',
+    make: ({ tokens }) => {
+      tokens.checkOpens = () => undefined;
+    },
+  },
+  {
+    name: 'a revocation that changes nothing',
+    breaks: 'follow-tokens.revoked',
+    make: ({ tokens }) => {
+      tokens.revoke = () => undefined;
+    },
+  },
+  {
+    name: 'streams that outlive their credentials',
+    breaks: 'credentials.ended',
+    follows: ['follow-tokens.revoked'],
+    make: ({ tokens }) => {
+      tokens.whenOver = () => () => undefined;
+    },
+  },
+  {
+    name: 'newer credentials that do not count',
+    breaks: 'credentials.renewed',
+    make: ({ streams }) => {
+      streams.renew = () => undefined;
+    },
+  },
+  {
+    name: 'a snapshot of an ended task without its result',
+    breaks: 'sse.snapshot-of-the-end',
+    make: ({ tasks }) => {
+      const snapshotFrame = tasks.snapshotFrame.bind(tasks);
+      tasks.snapshotFrame = (task) => {
+        const { result: _, ...frame } = snapshotFrame(task);
+        return frame;
+      };
+    },
+  },
+  {
     name: 'a beginning that wins over a cursor',
     breaks: 'sse.cursor-wins',
     make: ({ streams }) => {

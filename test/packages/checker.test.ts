@@ -28,7 +28,9 @@ async function verdict(lines: readonly Line[]) {
   const { code, stdout, stderr } = await check(lines, '--json');
   if (code === 2) throw new Error(stderr);
   const counts = Object.entries(JSON.parse(stdout) as Record<string, number>);
-  const { acknowledged, stored, delivered, ...broken } = Object.fromEntries(counts.filter(([, count]) => count > 0));
+  const { acknowledged, stored, delivered, changes, ...broken } = Object.fromEntries(
+    counts.filter(([, count]) => count > 0),
+  );
   return { code, broken };
 }
 
@@ -42,8 +44,14 @@ const LOG = [raw(1, 'TASK_STARTED'), raw(2), raw(3), raw(4, 'TASK_COMPLETED', { 
 const row = (overrides: Line = {}): Line => ({
   kind: 'task',
   taskId: 't',
+  tenant: '',
+  owner: 'o',
+  taskType: 'report',
   status: 'COMPLETED',
   headEventId: '4',
+  attempt: 1,
+  suspendId: null,
+  cancellationRequested: false,
   waiting: false,
   leased: false,
   suspended: false,
@@ -76,6 +84,7 @@ describe('packages/checker', () => {
       acknowledged: 1,
       stored: 4,
       delivered: 5,
+      changes: 0,
       lost: 0,
       duplicates: 0,
       holes: 0,
@@ -84,6 +93,9 @@ describe('packages/checker', () => {
       'terminal violations': 0,
       steps: 0,
       limbo: 0,
+      stale: 0,
+      foreign: 0,
+      snapshots: 0,
       unfinished: 0,
     });
   });
@@ -227,6 +239,189 @@ describe('packages/checker', () => {
     ],
   ])('catches %s', async (_what, broken, lines) => {
     expect(await verdict(lines)).toEqual({ code: 1, broken });
+  });
+
+  describe('reads feeds', () => {
+    const feed = (more: Line = { owner: 'o' }): Line => ({ kind: 'feed', subscriber: 'f', ...more });
+    const state = { taskId: 't', status: 'COMPLETED', headEventId: '4', attempt: 1, cancellationRequested: false };
+    const told = (members: object = {}): Line => change({ task: { ...state, ...members } });
+    const change = (members: object): Line => ({
+      kind: 'change',
+      subscriber: 'f',
+      raw: JSON.stringify({ cursor: 'c', ...members }),
+    });
+    const listed = (members: object = {}): Line => ({
+      kind: 'listed',
+      subscriber: 'f',
+      raw: JSON.stringify({ ...state, ...members }),
+    });
+    const running = { status: 'RUNNING', headEventId: '2' };
+    const hasLeft: Line = { kind: 'left', subscriber: 'f' };
+    const ofAnother = row({ owner: 'p' });
+
+    it.each<[string, Line[]]>([
+      ['was told of the end', [feed(), told()]],
+      ['was told of the end twice, over two connections', [feed(), told(running), told(), feed(), told()]],
+      ['has it from its list', [feed(), listed()]],
+      ['left before the end', [feed(), told(running), hasLeft]],
+      ['left before the task was there', [feed(), hasLeft]],
+      ['has another owner', [feed({ owner: 'p' })]],
+      ['has another tenant', [feed({ owner: 'o', tenant: 'acme' })]],
+      ['has the tenant', [feed({ tenant: '' }), told()]],
+      ['has all', [feed({ all: true }), told()]],
+      ['has another type', [feed({ owner: 'o', taskType: 'other' })]],
+      [
+        'was told that the task left its filter',
+        [feed({ owner: 'o', status: 'RUNNING' }), told(running), change({ taskId: 't', left: true })],
+      ],
+      ['never had what does not match', [feed({ owner: 'o', suspended: true })]],
+      ['was told of a removal', [feed(), told(), change({ taskId: 'gone', removed: true })]],
+    ])('and lets one pass that %s', async (_what, lines) => {
+      expect(await verdict([...lines, ...stored()])).toEqual({ code: 0, broken: {} });
+    });
+
+    it.each<[string, object, Line[]]>([
+      ['a task that never came', { lost: 1 }, [feed(), ...stored()]],
+      ['a task that never came to the feed of a tenant', { lost: 1 }, [feed({ tenant: '' }), ...stored()]],
+      ['a task that never came to the feed of all', { lost: 1 }, [feed({ all: true }), ...stored()]],
+      ['an end that did not come', { stale: 1 }, [feed(), told(running), ...stored()]],
+      ['an end that did not come behind the list', { stale: 1 }, [feed(), listed(running), ...stored()]],
+      ['another attempt that did not come', { stale: 1 }, [feed(), told(), ...stored(LOG, row({ attempt: 2 }))]],
+      [
+        'a request to cancel that did not come',
+        { stale: 1 },
+        [feed(), told(), ...stored(LOG, row({ cancellationRequested: true }))],
+      ],
+      [
+        'a question that was answered',
+        { stale: 1 },
+        [feed(), told({ openSuspension: { suspendId: 'q' } }), ...stored()],
+      ],
+      ['an earlier state behind a later one', { stale: 2 }, [feed(), told(), told(running), ...stored()]],
+      ['a removal that did not come', { stale: 1 }, [feed(), told(), told({ taskId: 'gone' }), ...stored()]],
+      ['a removal of what is there', { stale: 1 }, [feed(), change({ taskId: 't', removed: true }), ...stored()]],
+      [
+        'a task behind its removal',
+        { stale: 1 },
+        [feed(), change({ taskId: 't', removed: true }), told(), ...stored()],
+      ],
+      [
+        'a task that left the filter in silence',
+        { stale: 1 },
+        [feed({ owner: 'o', status: 'RUNNING' }), told(running), ...stored()],
+      ],
+      ['`left` for what matches', { stale: 1 }, [feed(), change({ taskId: 't', left: true }), ...stored()]],
+      ['a task of another owner', { foreign: 1 }, [feed(), told(), ...stored(LOG, ofAnother)]],
+      [
+        'a task of another owner, also to one that left',
+        { foreign: 1 },
+        [feed(), told(), hasLeft, ...stored(LOG, ofAnother)],
+      ],
+      ['a task of another tenant', { foreign: 1 }, [feed({ tenant: 'acme' }), told(), ...stored()]],
+      ['a task of another type', { foreign: 1 }, [feed({ owner: 'o', taskType: 'other' }), told(), ...stored()]],
+      [
+        '`left` for a task of another owner',
+        { foreign: 1 },
+        [feed(), change({ taskId: 't', left: true }), ...stored(LOG, ofAnother)],
+      ],
+      [
+        'a state that was told before its commit',
+        { mismatches: 1 },
+        [
+          feed(),
+          told(),
+          hasLeft,
+          ...stored([e1, e2].map(String), row({ status: 'RUNNING', headEventId: '2', leased: true })),
+        ],
+      ],
+      ['an end that is not in the log', { mismatches: 1 }, [feed(), told({ headEventId: '3' }), hasLeft, ...stored()]],
+      ['what is no change', { mismatches: 1 }, [feed(), told(), change({}), ...stored()]],
+    ])('and catches %s', async (_what, broken, lines) => {
+      expect(await verdict(lines)).toEqual({ code: 1, broken });
+    });
+
+    it.each([
+      ['a change without a feed', [told()], 'has not begun'],
+      ['a list without a feed', [listed()], 'has not begun'],
+      ['a feed of nobody', [feed({})], 'has no owner, tenant or all'],
+      ['a feed of two scopes', [feed(), feed({ owner: 'p' })], 'follows two scopes'],
+    ])('and judges nothing on %s', async (_what, lines, message) => {
+      expect(await check([...lines, ...stored()])).toMatchObject({ code: 2, stderr: expect.stringContaining(message) });
+    });
+  });
+
+  describe('reads snapshots with output', () => {
+    const put = (id: number, data: string, op = 'append') =>
+      raw(id, 'TASK_OUTPUT', { channel: 'text', op, data, attempt: 1 });
+    const log = [
+      raw(1, 'TASK_STARTED'),
+      put(2, 'one '),
+      step(3, 'a'),
+      put(4, 'void '),
+      raw(5, 'TASK_RETRYING', { attempt: 2, reason: 'released', supersedesAfterEventId: '3' }),
+      put(6, 'two '),
+      put(7, 'three'),
+      raw(8, 'TASK_COMPLETED', { result: 1 }),
+    ];
+    const ended8 = row({ headEventId: '8' });
+    const snapshot = (
+      headEventId: string,
+      data: string,
+      settled: string,
+      more: object = {},
+      status = 'RUNNING',
+    ): Line => {
+      const output = { text: { data, settled, truncated: false, ...more } };
+      const members = { taskId: 't', status, headEventId, settledEventId: '3', outputAfterEventId: '0', output };
+      return { kind: 'snapshot', subscriber: 's', raw: JSON.stringify(members) };
+    };
+    const tail = (from: number) => [connected(String(from)), ...events(...log.slice(from)), ended];
+
+    it.each<[string, Line[]]>([
+      ['in the middle', [snapshot('4', 'one void ', 'one '), ...tail(4)]],
+      ['behind a retry', [snapshot('6', 'one two ', 'one '), ...tail(6)]],
+      ['at the end', [snapshot('8', 'one two three', 'one ', {}, 'COMPLETED'), connected('8'), ended]],
+      ['with the end of a text', [snapshot('7', 'three', 'e ', { truncated: true }), ...tail(7)]],
+      [
+        'again, beyond what it had',
+        [connected(), ...events(...log.slice(0, 2)), snapshot('6', 'one two ', 'one '), ...tail(6)],
+      ],
+    ])('and lets one pass that is right %s', async (_what, lines) => {
+      expect(await verdict([...lines, ...stored(log, ended8)])).toEqual({ code: 0, broken: {} });
+    });
+
+    it.each<[string, object, Line[]]>([
+      ['a text that lacks output', { snapshots: 1 }, [snapshot('7', 'one three', 'one '), ...tail(7)]],
+      ['a text that has what is void', { snapshots: 1 }, [snapshot('6', 'one void two ', 'one '), ...tail(6)]],
+      ['a text of a later head', { snapshots: 1 }, [snapshot('6', 'one two three', 'one '), ...tail(6)]],
+      ['another settled text', { snapshots: 1 }, [snapshot('6', 'one two ', ''), ...tail(6)]],
+      ['a text that is not the end', { snapshots: 1 }, [snapshot('7', 'two', '', { truncated: true }), ...tail(7)]],
+      [
+        'an end that came too early',
+        { snapshots: 1 },
+        [snapshot('7', 'one two three', 'one ', {}, 'COMPLETED'), ...tail(7)],
+      ],
+      ['a head that is not stored', { snapshots: 1 }, [snapshot('9', 'one two three', 'one '), connected('9'), left]],
+      ['an event between the snapshot and its tail', { holes: 1 }, [snapshot('5', 'one ', 'one '), ...tail(6)]],
+      [
+        'an event that the snapshot had',
+        { duplicates: 1 },
+        [snapshot('7', 'one two three', 'one '), connected('7'), ...events(log[6], log[7]), ended],
+      ],
+    ])('and catches %s', async (_what, broken, lines) => {
+      expect(await verdict([...lines, ...stored(log, ended8)])).toEqual({ code: 1, broken });
+    });
+
+    it('and catches a boundary below which a later event voids', async () => {
+      const settled = snapshot('4', 'one void ', 'one void ');
+      const wrong = { ...settled, raw: String(settled['raw']).replace('"settledEventId":"3"', '"settledEventId":"4"') };
+      expect(await verdict([wrong, ...tail(4), ...stored(log, ended8)])).toEqual({ code: 1, broken: { snapshots: 1 } });
+    });
+
+    it('and judges nothing on one without output', async () => {
+      const lines = [{ kind: 'snapshot', subscriber: 's', raw: '{"taskId":"t","headEventId":"4"}' }, ...stored()];
+      expect(await check(lines)).toMatchObject({ code: 2, stderr: expect.stringContaining('no snapshot with output') });
+    });
   });
 
   it.each([

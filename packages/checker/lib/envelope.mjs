@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 
 /**
  * A delivered or stored envelope, with a digest of its bytes. `step`: the key of the step that it finishes. `since`: the event after which
- * it voids progress and output. Undefined when the text is no envelope.
+ * it voids progress and output. `output`: what it puts out. Undefined when the text is no envelope.
  */
 export function readEnvelope(raw) {
   if (typeof raw !== 'string') return undefined;
@@ -12,7 +12,8 @@ export function readEnvelope(raw) {
     if (typeof type !== 'string' || typeof taskId !== 'string' || !Number.isSafeInteger(id)) return undefined;
     const step = type === 'TASK_STEP' && payload?.state === 'completed' ? payload.key : undefined;
     const since = payload?.supersedesAfterEventId;
-    return { type, taskId, id, digest: createHash('sha1').update(raw).digest('base64'), step, since };
+    const output = type === 'TASK_OUTPUT' ? payload : undefined;
+    return { type, taskId, id, digest: createHash('sha1').update(raw).digest('base64'), step, since, output };
   } catch {
     return undefined;
   }

@@ -1,5 +1,6 @@
 import { Findings } from './counts.mjs';
 import { readEnvelope } from './envelope.mjs';
+import { Feed } from './feed.mjs';
 import { HistoryInvalid } from './history-invalid.mjs';
 import { Subscriber } from './subscriber.mjs';
 import { Task } from './task.mjs';
@@ -9,6 +10,7 @@ export class History {
   #findings = new Findings();
   #tasks = new Map();
   #subscribers = new Map();
+  #feeds = new Map();
   #isStoreKnown = false;
 
   /** @throws HistoryInvalid */
@@ -22,12 +24,22 @@ export class History {
         return;
       case 'connected':
         return this.#subscriber(entry, this.#task(entry).taskId).connect(idOf(entry.cursor || '0'));
+      case 'snapshot': {
+        const snapshot = snapshotIn(entry.raw);
+        return this.#subscriber(entry, this.#task(snapshot).taskId).show(snapshot);
+      }
       case 'event':
         return this.#subscriber(entry).deliver(entry.raw);
       case 'ended':
         return this.#subscriber(entry).end();
       case 'left':
-        return this.#subscriber(entry).leave();
+        return (this.#feeds.get(entry.subscriber) ?? this.#subscriber(entry)).leave();
+      case 'feed':
+        return this.#feed(entry, true).connect(entry);
+      case 'listed':
+        return this.#feed(entry).list(entry.raw);
+      case 'change':
+        return this.#feed(entry).deliver(entry.raw);
       case 'disconnected':
         return this.#subscriber(entry).disconnect();
       case 'task':
@@ -45,6 +57,7 @@ export class History {
   judge() {
     if (!this.#isStoreKnown) throw new HistoryInvalid('nothing says what is stored: add a dump, or --database-url');
     for (const subscriber of this.#subscribers.values()) subscriber.judge(this.#tasks.get(subscriber.taskId));
+    for (const feed of this.#feeds.values()) feed.judge(this.#tasks);
     for (const task of this.#tasks.values()) task.judge();
     return this.#findings;
   }
@@ -60,6 +73,21 @@ export class History {
     let task = this.#tasks.get(taskId);
     if (!task) this.#tasks.set(taskId, (task = new Task(taskId, this.#findings)));
     return task;
+  }
+
+  /** Its first line says whose tasks it follows. */
+  #feed(entry, isBegun = false) {
+    const { subscriber: name } = entry;
+    let feed = this.#feeds.get(name);
+    if (!feed) {
+      if (!isBegun || typeof name !== 'string')
+        throw new HistoryInvalid(`the feed ${JSON.stringify(name)} has not begun`);
+      if (entry.all !== true && [entry.owner, entry.tenant].every((one) => typeof one !== 'string')) {
+        throw new HistoryInvalid(`the feed ${JSON.stringify(name)} has no owner, tenant or all`);
+      }
+      this.#feeds.set(name, (feed = new Feed(name, entry, this.#findings)));
+    }
+    return feed;
   }
 
   /** Its first line says which task it follows. */
@@ -78,8 +106,17 @@ export class History {
   }
 }
 
+function snapshotIn(raw) {
+  const snapshot = typeof raw === 'string' ? parsed(raw) : undefined;
+  if (typeof snapshot?.output === 'object' && [snapshot.headEventId, snapshot.settledEventId].every(isId))
+    return snapshot;
+  throw new HistoryInvalid(`no snapshot with output: ${String(raw).slice(0, 120)}`);
+}
+
+const isId = (text) => /^(0|[1-9][0-9]*)$/.test(text);
+
 function idOf(text) {
-  const id = /^(0|[1-9][0-9]*)$/.test(text) ? Number(text) : Number.NaN;
+  const id = isId(text) ? Number(text) : Number.NaN;
   if (Number.isSafeInteger(id)) return id;
   throw new HistoryInvalid(`no event id: ${JSON.stringify(text)}`);
 }

@@ -5,6 +5,8 @@ import { HistoryInvalid } from './history-invalid.mjs';
 export class Subscriber {
   /** The events that it got, as [id, digest]. They are compared with the log when the log is known. */
   #delivered = [];
+  /** Those with which it began, or went on. */
+  #snapshots = [];
   /** The greatest id it has. */
   #last = 0;
   #cursor = 0;
@@ -23,13 +25,20 @@ export class Subscriber {
   connect(cursor) {
     this.disconnect();
     // The first connection may begin anywhere; a later one that skips leaves a hole.
-    if (this.#delivered.length > 0 && cursor > this.#last) {
+    if (this.#delivered.length + this.#snapshots.length > 0 && cursor > this.#last) {
       this.findings.report('holes', `${this}: resumes after ${cursor}, has ${this.#last}`, cursor - this.#last);
     }
     this.#last = Math.max(this.#last, cursor);
     this.#cursor = this.#highest = cursor;
     this.#isConnected = true;
     this.#isOver = this.#hasLeft = false;
+  }
+
+  /** It has everything up to the head of a snapshot with output. */
+  show(snapshot) {
+    this.disconnect();
+    this.#snapshots.push(snapshot);
+    this.#last = Math.max(this.#last, Number(snapshot.headEventId));
   }
 
   deliver(raw) {
@@ -84,6 +93,10 @@ export class Subscriber {
       if (stored === undefined) this.findings.report('mismatches', `${this}: event ${id} is not stored`);
       else if (stored !== digest)
         this.findings.report('mismatches', `${this}: event ${id} has other bytes than stored`);
+    }
+    for (const snapshot of this.#snapshots) {
+      const problem = task ? (task.contradiction(snapshot) ?? task.textProblem(snapshot)) : 'its task is not stored';
+      if (problem !== undefined) this.findings.report('snapshots', `${this}: ${problem}`);
     }
     const missing = (task?.head ?? 0) - this.#last;
     if (this.#isOver && !task?.isOver) {

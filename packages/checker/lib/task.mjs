@@ -1,4 +1,5 @@
 import { STATUS_AFTER } from './envelope.mjs';
+import { lastOutput, textsAt } from './texts.mjs';
 
 /** The facts about one task: the acknowledged events, and the stored ones. */
 export class Task {
@@ -24,6 +25,39 @@ export class Task {
     return STATUS_AFTER.has(this.#log.get(this.head)?.type);
   }
 
+  get row() {
+    return this.#row;
+  }
+
+  /** What is wrong with a status and a head that a client was told, by the log; undefined: nothing. */
+  contradiction({ status, headEventId }) {
+    const id = Number(headEventId);
+    if (id > 0 && !this.#log.has(id)) return `it was told of event ${id}, which is not stored`;
+    const statusByLog = STATUS_AFTER.get(this.#log.get(id)?.type);
+    const statusOver = [...STATUS_AFTER.values()].includes(status) ? status : undefined;
+    if (statusByLog === statusOver) return undefined;
+    return `it was told ${status} at event ${id}, the log says ${statusByLog ?? 'not over'}`;
+  }
+
+  /** What is wrong with the text of a snapshot; undefined: nothing. */
+  textProblem({ headEventId, settledEventId, outputAfterEventId, output }) {
+    const [head, settled, after] = [headEventId, settledEventId, outputAfterEventId].map(Number);
+    const voids = [...this.#log].find(([id, { since }]) => id > head && Number(since) < settled);
+    if (voids)
+      return `event ${voids[0]} voids what is after ${voids[1].since}, and the snapshot has settled ${settled}`;
+    const whole = { data: textsAt(this.#log, head), settled: textsAt(this.#log, settled) };
+    for (const channel of new Set([...Object.keys(output), ...whole.data.keys()])) {
+      const shown = output[channel];
+      if (!shown && lastOutput(this.#log, head, channel) <= after) continue;
+      for (const part of ['data', 'settled']) {
+        const [text, expected] = [shown?.[part] ?? '', whole[part].get(channel) ?? ''];
+        const isRight = shown?.truncated ? expected.endsWith(text) : expected === text;
+        if (!isRight) return `${part} of ${channel} at ${part === 'data' ? head : settled} is not the text of the log`;
+      }
+    }
+    return undefined;
+  }
+
   digestOf(id) {
     return this.#log.get(id)?.digest;
   }
@@ -39,10 +73,10 @@ export class Task {
     this.findings.count('acknowledged');
   }
 
-  store({ id, type, digest, step, since }) {
+  store({ id, type, digest, step, since, output }) {
     this.findings.count('stored');
     const before = this.#log.get(id);
-    if (before === undefined) this.#log.set(id, { type, digest, step, since });
+    if (before === undefined) this.#log.set(id, { type, digest, step, since, output });
     else if (before.digest === digest) this.findings.report('duplicates', `${this}: event ${id} is stored twice`);
     else this.findings.report('mismatches', `${this}: event ${id} is stored with two contents`);
     this.#head = Math.max(this.#head, id);

@@ -142,7 +142,7 @@ export const snapshotOfTheEnd: Check = async (scene) => {
   const task = await scene.begin({ metadata: { screen: 'x' } });
   await task.complete({ answer: 42 });
   const stream = scene.sse(task.taskId, undefined, { query: '?from=snapshot' });
-  await stream.ended();
+  await stream.until(() => stream.frames.some(isSnapshot), 'the snapshot');
   const shown = dataOf(parsedBlock(stream.frames.find(isSnapshot) ?? ''));
   const { status, result, metadata } = shown as Partial<Snapshot>;
   demandSame('status, result and metadata', [status, result, metadata], ['COMPLETED', { answer: 42 }, { screen: 'x' }]);
