@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
+import { check } from '../support/checker.js';
 import { Client, newPrincipal, uniqueId } from '../support/client.js';
 import { connected } from '../support/fold.js';
 import { FEED_READERS, type FeedReader, PollingReader, SseReader } from '../support/follow-changes.js';
@@ -189,6 +190,7 @@ describe('No change is lost, and none comes before its commit', () => {
   it('without Redis: one query a second finds the changes of all followers', async () => {
     const clients = Array.from({ length: 20 }, () => newPrincipal(writer.url));
     const feeds = await Promise.all(clients.map((client) => following(client)));
+    const operator = new Client(writer.url);
     await delay(1_500);
     const asks = ({ sql }: { sql: string }) => /proj_tasks c\b/.test(sql) || /AS page ON|\bpage AS \(/.test(sql);
     const before = proxy.trips.filter(asks).length;
@@ -196,12 +198,17 @@ describe('No change is lost, and none comes before its commit', () => {
     const quiet = proxy.trips.filter(asks).length - before;
     expect(quiet).toBeGreaterThanOrEqual(2);
     expect(quiet).toBeLessThanOrEqual(5);
+    const wide = [{ all: true }, { tenant: '' }].map((scope) => new SseReader(operator.url, operator.headers, scope));
+    for (const one of wide) await one.connect();
     const startedAt = performance.now();
     // Stored by the other replica, which gives no hint to this one.
     const tasks = await Promise.all(clients.map((client) => waiting(new Client(reader.url, client.principal))));
     for (const [n, feed] of feeds.entries()) await feed.until('it comes', () => (tasks[n] ?? '') in feed.states, 5_000);
+    for (const one of wide) {
+      await one.until('all come to the operator', () => tasks.every((taskId) => taskId in one.states), 5_000);
+    }
     expect(performance.now() - startedAt).toBeLessThan(3_500);
-    for (const feed of feeds) feed.drop();
+    for (const feed of [...feeds, ...wide]) feed.drop();
   }, 30_000);
 
   it('a new epoch is 410 for a poll, and ends a stream', async () => {
@@ -331,6 +338,18 @@ describe('Two replicas with Redis', () => {
       expect(reader.changes.every(({ task }) => task === undefined || task.taskId in expected)).toBe(true);
       reader.drop();
     }
+    const histories = followers.map(({ reader, client }, n) =>
+      reader.history(`follower ${n}`, { owner: client.principal }),
+    );
+    expect(await check(histories, database.superuserUrl)).toMatchObject({ code: 0 });
+    // It would have seen one task of which a follower was not told.
+    const [first = [], ...others] = histories;
+    const untold = followers[0]?.reader.changes[0]?.task?.taskId ?? 'none';
+    const told = first.filter((line) => !JSON.stringify(line).includes(untold));
+    expect(await check([told, ...others], database.superuserUrl)).toMatchObject({
+      code: 1,
+      report: expect.stringMatching(/^! lost +1 /m),
+    });
     for (const [owner, tasks] of created) {
       for (const taskId of tasks)
         expect((stored.get(owner) ?? []).some(({ task_id }) => task_id === taskId)).toBe(true);

@@ -47,7 +47,7 @@ export class MemoryTokens {
     const token: FollowToken = {
       text: `${FOLLOW_TOKEN_PREFIX}${randomBytes(20).toString('base64url')}.${randomBytes(32).toString('base64url')}`,
       owner,
-      ...(taskId !== undefined && { taskId: String(taskId) }),
+      ...(typeof taskId === 'string' && { taskId }),
       may: ['read', ...(may as string[])],
       expiresAt: Date.now() + Number(seconds) * 1_000,
       isRevoked: false,

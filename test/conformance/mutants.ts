@@ -149,6 +149,7 @@ const ALL: readonly Mutant[] = [
   {
     name: 'other bytes in a replay than live',
     breaks: 'promises.same-bytes',
+    follows: ['follow-tokens.query'],
     make: given((raws, { transport, isLive }) =>
       transport === 'sse' && !isLive ? raws.map((raw) => raw.replace('"payload":', '"payload": ')) : raws,
     ),
@@ -241,7 +242,7 @@ const ALL: readonly Mutant[] = [
   {
     name: 'an SSE response that does not end',
     breaks: 'sse.end',
-    follows: ['sse.from-at-the-end'],
+    follows: ['sse.from-at-the-end', 'follow-tokens.query'],
     make: ({ streams }) => {
       streams.endSse = () => undefined;
     },
@@ -335,7 +336,10 @@ const ALL: readonly Mutant[] = [
   {
     name: 'a foreign task that is forbidden instead of absent',
     breaks: 'callers.foreign-read',
-    follows: ['callers.foreign-control', 'callers.foreign-websocket', 'callers.foreign-multiplex'],
+    follows: [
+      ...['callers.foreign-control', 'callers.foreign-websocket', 'callers.foreign-multiplex'],
+      'follow-tokens.of-others',
+    ],
     make: ({ tasks }) => {
       const owned = tasks.owned.bind(tasks);
       tasks.owned = (owner, taskId) => {

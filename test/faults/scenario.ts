@@ -6,7 +6,9 @@ import type { TestDatabase } from '../support/postgres.js';
 import type { TestRedis } from '../support/redis.js';
 import { eventually } from '../support/service.js';
 import { TcpBalancer } from '../support/tcp-balancer.js';
+import { FEED_READERS } from '../support/follow-changes.js';
 import { planFaults, strike } from './faults.js';
+import { followFeed } from './feed-follower.js';
 import { Replicas } from './replicas.js';
 import { type Followed, subscribe } from './subscriber.js';
 import { judge, type Verdict } from './verdict.js';
@@ -42,6 +44,10 @@ export async function runScenario(sizes: Sizes, surroundings: Surroundings): Pro
   const giveUp = new AbortController();
   try {
     await Promise.all([replicas.add(), replicas.add()]);
+    const kinds = Object.keys(FEED_READERS) as (keyof typeof FEED_READERS)[];
+    const feeds = await Promise.all(
+      kinds.map((transport, n) => followFeed(transport, balancer.url, seededRandom(sizes.seed + n))),
+    );
     const taskIds: string[] = [];
     const following: Promise<Followed>[] = [];
     let through = 0;
@@ -76,7 +82,8 @@ export async function runScenario(sizes: Sizes, surroundings: Surroundings): Pro
     clearTimeout(timer);
     const connections = followed.reduce((sum, one) => sum + one.connections, 0);
     say(`${seconds(startedAt)} s: ${followed.length} subscribers are through, after ${connections} connections`);
-    return await judge(database.superuserUrl, taskIds, followed);
+    const ofFeeds = await Promise.all(feeds.map((end) => end()));
+    return await judge(database.superuserUrl, taskIds, [...followed, ...ofFeeds]);
   } finally {
     giveUp.abort();
     await replicas.stop();

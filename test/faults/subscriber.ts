@@ -9,6 +9,9 @@ const RECONNECT_MS = 50;
 /** The run itself decides its end. This is the longest time of a timer. */
 const NO_DEADLINE_MS = 2 ** 31 - 1;
 
+/** How often a subscriber begins with a snapshot, as a page does that is opened late. */
+const BY_SNAPSHOT = 0.2;
+
 /** What one subscriber learned of one task. */
 export interface Followed {
   /** The history in the form that packages/checker reads. */
@@ -33,7 +36,7 @@ export interface SubscriberOptions {
 
 /**
  * Follows a task to its end over as many connections as that takes: some it drops, some are cut. Each begins at the last id of the
- * one before; the last begins at the terminal id.
+ * one before, or at a snapshot; the last begins at the terminal id.
  */
 export async function subscribe(options: SubscriberOptions): Promise<Followed> {
   const { name: subscriber, url, taskId, transport, headers, random, maxRun, giveUp } = options;
@@ -41,6 +44,11 @@ export async function subscribe(options: SubscriberOptions): Promise<Followed> {
   const oddities: string[] = [];
   let cursor: string | undefined;
   for (let [connections, isOver] = [1, false]; ; connections++) {
+    const snapshot = !isOver && random() < BY_SNAPSHOT ? await snapshotOf(url, taskId, headers) : undefined;
+    if (snapshot) {
+      history.push({ kind: 'snapshot', subscriber, raw: snapshot.raw });
+      cursor = snapshot.headEventId;
+    }
     const reader = transports[transport](url, taskId, cursor, headers);
     const close = () => reader.close();
     giveUp.addEventListener('abort', close);
@@ -71,8 +79,15 @@ export async function subscribe(options: SubscriberOptions): Promise<Followed> {
     if (ended && isPassing(ended)) await delay(RECONNECT_MS);
     if (giveUp.aborted || (isOver && learnedTheEnd)) return { history, connections, oddities };
     cursor = reader.events.at(-1)?.eventId ?? cursor;
-    isOver ||= hasEnd();
+    isOver ||= hasEnd() || learnedTheEnd;
   }
+}
+
+/** With output. Undefined when the replica is gone, or has no database. */
+async function snapshotOf(url: string, taskId: string, headers: Headers) {
+  const answer = await fetch(`${url}/api/v1/tasks/${taskId}?include=output`, { headers }).catch(() => undefined);
+  const raw = answer?.status === 200 ? await answer.text().catch(() => '') : '';
+  return raw === '' ? undefined : { raw, headEventId: (JSON.parse(raw) as { headEventId: string }).headEventId };
 }
 
 /** The end of a response says so only behind the terminal event: it also ends when its replica cannot go on. */

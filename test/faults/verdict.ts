@@ -1,13 +1,6 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { text } from 'node:stream/consumers';
-import { fileURLToPath } from 'node:url';
+import { check } from '../support/checker.js';
 import { connected, findViolations } from '../support/fold.js';
 import type { Followed } from './subscriber.js';
-
-const CHECK = fileURLToPath(new URL('../../packages/checker/bin/check.mjs', import.meta.url));
 
 export interface Verdict {
   /** The output of the checker: every count, and the first examples of each violation. */
@@ -20,7 +13,7 @@ export interface Verdict {
 export async function judge(
   superuserUrl: string,
   taskIds: readonly string[],
-  followed: readonly Followed[],
+  followed: readonly Pick<Followed, 'history' | 'oddities'>[],
 ): Promise<Verdict> {
   const created = taskIds.map((taskId) => ({ kind: 'created', taskId }));
   const { report, code } = await check([created, ...followed.map(({ history }) => history)], superuserUrl);
@@ -38,15 +31,4 @@ export async function judge(
       ...(await findViolations(superuserUrl, { quiescent: true })),
     ],
   };
-}
-
-async function check(histories: readonly (readonly object[])[], databaseUrl: string) {
-  const child = spawn(process.execPath, [CHECK, '--database-url', databaseUrl], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const exited = once(child, 'close');
-  const lines = function* () {
-    for (const history of histories) for (const entry of history) yield `${JSON.stringify(entry)}\n`;
-  };
-  const [report] = await Promise.all([text(child.stdout), pipeline(Readable.from(lines()), child.stdin)]);
-  const [code] = (await exited) as [number | null];
-  return { report, code };
 }

@@ -51,6 +51,12 @@ export abstract class FeedReader {
     );
   }
 
+  /** What it was told, as the checker reads it. @param scope `owner`, `tenant` or `all` */
+  history(subscriber: string, scope: object): object[] {
+    const told = this.changes.map((change) => ({ kind: 'change', subscriber, raw: JSON.stringify(change) }));
+    return [{ kind: 'feed', subscriber, ...scope }, ...told];
+  }
+
   /** All states of one task, in the order in which they came. */
   of(taskId: string): readonly SeenChange[] {
     return this.changes.filter((change) => (change.task?.taskId ?? change.taskId) === taskId);
