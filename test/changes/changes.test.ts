@@ -286,6 +286,9 @@ describe('GET /tasks/changes', () => {
     ['unknown=1', 400],
     ['all=true&tenant=x', 400],
     ['all=true&owner=x', 400],
+    ['owner=%00', 400],
+    ['tenant=a%00b', 400],
+    [`tenant=${'a'.repeat(129)}`, 400],
   ])('refuses %s', async (query, status) => {
     const answer = await new Client(service.url).request('GET', `/api/v1/tasks/changes?${query}`);
     expect(answer.status).toBe(status);
@@ -411,6 +414,9 @@ describe('On the multiplex', () => {
   it.each([
     [{ action: 'subscribe_changes', all: 'true' }, 4400],
     [{ action: 'subscribe_changes', tags: 'a' }, 4400],
+    [{ action: 'subscribe_changes', owner: 'a\u0000' }, 4400],
+    [{ action: 'subscribe_changes', owner: '' }, 4400],
+    [{ action: 'subscribe_changes', tenant: '\ud800' }, 4400],
     [{ action: 'subscribe_changes', tags: { a: { b: 'c' } } }, 4400],
     [{ action: 'subscribe_changes', taskId: 'x' }, 4400],
     [{ action: 'unsubscribe_changes', ref: 'x' }, 4400],

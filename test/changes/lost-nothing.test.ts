@@ -12,6 +12,8 @@ import { eventually, type Service, startService } from '../support/service.js';
 import { migrate } from '../../src/database/migrations/apply-migrations.js';
 
 const FOLLOWERS = process.env['FULL'] === '1' ? 1_000 : 60;
+/** Tasks of one owner. */
+const MANY = process.env['FULL'] === '1' ? 1_000_000 : 20_000;
 /** A hint and two queries. The goal is that of an idle machine; the rounds without hints take a second. */
 const AT_ONCE_MS = process.env['FULL'] === '1' ? 100 : 400;
 
@@ -20,6 +22,12 @@ async function waiting(client: Client, members: object = {}): Promise<string> {
   expect(answer.status).toBe(201);
   return answer.body.taskId;
 }
+
+type Page = { changes: readonly { task: { taskId: string; status: string } }[]; next: string };
+
+const pageAfter = (client: Client, cursor: string) =>
+  client.request<Page>('GET', `/api/v1/tasks/changes?waitTimeoutMs=0&after=${cursor}`);
+const cursorOf = async (client: Client) => (await pageAfter(client, '')).body.next;
 
 async function following(client: Client, url = client.url): Promise<FeedReader> {
   const reader = new SseReader(url, client.headers);
@@ -44,7 +52,7 @@ describe('No change is lost, and none comes before its commit', () => {
     await cluster.createDatabase('another');
     await migrate(cluster.ownerUrl(name));
     proxy = await PostgresProxy.start(cluster.appUrl(name));
-    const env = { EXECUTOR: 'worker', WORKER_TOKENS: uniqueId('token') };
+    const env = { EXECUTOR: 'worker', WORKER_TOKENS: uniqueId('token'), OPEN_TASKS_PER_PRINCIPAL: '0' };
     [writer, reader] = await Promise.all([
       startService({ ...env, DATABASE_URL: proxy.url }, { lifetime: 'file' }),
       startService({ ...env, DATABASE_URL: cluster.appUrl(name) }, { lifetime: 'file' }),
@@ -154,18 +162,12 @@ describe('No change is lost, and none comes before its commit', () => {
 
   it('in the middle of pages, while the tasks go on changing', async () => {
     const client = newPrincipal(reader.url);
-    const first = new PollingReader(client.url, client.headers);
-    await first.connect();
-    first.drop();
-    const start = first.cursor;
+    const start = await cursorOf(client);
     const tasks = await Promise.all(Array.from({ length: 300 }, () => waiting(client)));
     let cursor = start;
     const states = new Map<string, string>();
     for (let page = 0; page < 40; page++) {
-      const { body } = await client.request<{
-        changes: readonly { task: { taskId: string; status: string } }[];
-        next: string;
-      }>('GET', `/api/v1/tasks/changes?waitTimeoutMs=0&after=${cursor}`);
+      const { body } = await pageAfter(client, cursor);
       for (const { task } of body.changes) states.set(task.taskId, task.status);
       cursor = body.next;
       // Those that were on their way, and those that had come.
@@ -175,10 +177,7 @@ describe('No change is lost, and none comes before its commit', () => {
       );
     }
     for (let isOver = false; !isOver; ) {
-      const { body } = await client.request<{
-        changes: readonly { task: { taskId: string; status: string } }[];
-        next: string;
-      }>('GET', `/api/v1/tasks/changes?waitTimeoutMs=0&after=${cursor}`);
+      const { body } = await pageAfter(client, cursor);
       for (const { task } of body.changes) states.set(task.taskId, task.status);
       isOver = body.changes.length === 0;
       cursor = body.next;
@@ -186,6 +185,47 @@ describe('No change is lost, and none comes before its commit', () => {
     expect([...states.values()].filter((status) => status !== 'CANCELLED')).toEqual([]);
     expect(states.size).toBe(300);
   }, 60_000);
+
+  it(`of ${MANY} tasks of one owner, at once and from a cursor before all of them`, async () => {
+    const client = newPrincipal(reader.url);
+    const start = await cursorOf(client);
+    await inDatabase((db) =>
+      db.query(`DO $$ BEGIN FOR n IN 1..${MANY / 1_000} LOOP
+        INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, correlation_id)
+          SELECT gen_random_uuid(), '', '${client.principal}', n || '.' || m, 'f', 'nobody.claims', gen_random_uuid()
+          FROM generate_series(1, 1000) AS m;
+        COMMIT;
+      END LOOP; END $$`),
+    );
+    await inDatabase((db) => db.query('VACUUM ANALYZE taskbridge.proj_tasks'));
+    const present = await cursorOf(client);
+    const feed = new SseReader(reader.url, client.headers, {}, present);
+    await feed.connect();
+    const took: number[] = [];
+    for (let n = 0; n < 20; n++) {
+      const startedAt = performance.now();
+      const taskId = await waiting(client);
+      await feed.until('it comes', () => taskId in feed.states, 5_000);
+      took.push(performance.now() - startedAt);
+    }
+    expect(feed.changes).toHaveLength(20);
+    feed.drop();
+    took.sort((a, b) => a - b);
+    expect(took[10]).toBeLessThan(AT_ONCE_MS);
+    const seen = new Set<string>();
+    const startedAt = performance.now();
+    for (let [cursor, isLast] = [start, false]; !isLast; ) {
+      const { body } = await pageAfter(client, cursor);
+      for (const { task } of body.changes) seen.add(task.taskId);
+      isLast = body.changes.length === 0;
+      cursor = body.next;
+    }
+    const seconds = (performance.now() - startedAt) / 1_000;
+    console.log(
+      `${MANY} tasks: a change after ${Math.round(took[10] ?? 0)} ms, all of them in ${seconds.toFixed(1)} s`,
+    );
+    expect(seen.size).toBe(MANY + 20);
+  }, 900_000);
 
   it('without Redis: one query a second finds the changes of all followers', async () => {
     const clients = Array.from({ length: 20 }, () => newPrincipal(writer.url));

@@ -118,6 +118,38 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: { file: 'test/changes/changes.test.ts', tests: 'says what it missed' },
   },
   {
+    name: 'a feed of a tenant and of all without hints',
+    changes: [
+      {
+        file: 'src/tasks/ports/live-log.ts',
+        from: '[owner, { tenantId }, {}]',
+        to: '[owner, { tenantId }].slice(0, 1)',
+      },
+    ],
+    caughtBy: { file: 'test/changes/lost-nothing.test.ts', tests: 'changed among the tasks of' },
+  },
+  {
+    name: 'a feed of a tenant and of all that trusts its hints',
+    changes: [{ file: 'src/following/changes/changes-hub.ts', from: 'before.snapshot === snapshot', to: 'before' }],
+    caughtBy: { file: 'test/changes/lost-nothing.test.ts', tests: 'finds the changes of all followers' },
+  },
+  {
+    name: 'a change in a feed that is larger than a frame',
+    changes: [
+      {
+        file: 'src/tasks/http/dto/task-snapshot.ts',
+        from: 'MAX_SENT_FRAME_BYTES - AROUND_TASK_BYTES',
+        to: '8 * MAX_SENT_FRAME_BYTES - AROUND_TASK_BYTES',
+      },
+    ],
+    caughtBy: { file: 'test/changes/changes.test.ts', tests: 'keeps the limit of a frame' },
+  },
+  {
+    name: 'a snapshot in a frame that is larger than a frame',
+    changes: [{ file: 'src/tasks/http/dto/task-snapshot.ts', from: 'if (bytes > room) return {};', to: '' }],
+    caughtBy: { file: 'test/streaming/beginnings.test.ts', tests: 'keeps the limit of a frame' },
+  },
+  {
     name: 'a publisher that is silent about what it lost',
     changes: [
       {

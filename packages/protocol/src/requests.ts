@@ -232,6 +232,7 @@ export const FROM = described(
 );
 
 export const CHANGES_CURSOR = text({ maxLength: MAX_CHANGES_CURSOR_LENGTH });
+const WITHOUT_CONTROLS = '^[^\\x00-\\x1f\\x7f-\\x9f]*$';
 /** What a feed shows. */
 export const CHANGES = {
   after: optional(
@@ -247,13 +248,13 @@ export const CHANGES = {
   owner: optional(
     described(
       'Tasks of this principal. Needs `tasks:admin`, as the next two.',
-      text({ minLength: 1, maxLength: MAX_PRINCIPAL_LENGTH }),
+      text({ minLength: 1, maxLength: MAX_PRINCIPAL_LENGTH, pattern: WITHOUT_CONTROLS }),
     ),
   ),
   tenant: optional(
     described(
       "All tasks of this tenant, or with `owner` that owner's there. Empty: those without a tenant.",
-      text({ maxLength: MAX_PRINCIPAL_LENGTH }),
+      text({ maxLength: MAX_PRINCIPAL_LENGTH, pattern: WITHOUT_CONTROLS }),
     ),
   ),
   all: optional(described('All tasks of the installation.', boolean())),

@@ -1,8 +1,21 @@
 import { Transform } from 'class-transformer';
-import { IsBoolean, IsIn, IsInt, IsString, Matches, Max, MaxLength, Min, MinLength } from 'class-validator';
+import {
+  IsBoolean,
+  IsIn,
+  IsInt,
+  IsString,
+  Matches,
+  Max,
+  MaxLength,
+  Min,
+  ValidateBy,
+  ValidateIf,
+} from 'class-validator';
 import { patternOf, TASK_TYPE } from '#protocol/ids.js';
-import { MAX_CHANGES_CURSOR_LENGTH, MAX_PRINCIPAL_LENGTH, POLL_WAIT_MS } from '#protocol/limits.js';
+import { MAX_CHANGES_CURSOR_LENGTH, POLL_WAIT_MS } from '#protocol/limits.js';
 import { TASK_STATUSES, type TaskStatus } from '#protocol/snapshots.js';
+import { isName } from '../../auth/auth-context.js';
+import { Shallow } from '../../http/body-shape.js';
 import { Optional } from '../../http/optional.decorator.js';
 import { integerText } from '../../http/query-text.js';
 import { IsTags, jsonIn } from './tags.js';
@@ -10,15 +23,24 @@ import { IsTags, jsonIn } from './tags.js';
 const A_TASK_TYPE = patternOf(TASK_TYPE);
 const booleanText = ({ value }: { value: unknown }) => (value === 'true' ? true : value === 'false' ? false : value);
 
+/** The id of a principal or a tenant, also of a host. PostgreSQL would refuse U+0000. */
+const IsName = () =>
+  ValidateBy({
+    name: 'isName',
+    validator: {
+      validate: (value: unknown) => typeof value === 'string' && isName(value),
+      defaultMessage: () => '$property must be 1 to 128 characters without control characters',
+    },
+  });
+
 /** What a feed shows, in a query or a frame. */
-class ChangesDto {
+export class ChangesDto {
   @Optional()
   @IsIn(TASK_STATUSES)
   status?: TaskStatus;
 
   @Optional()
   @IsBoolean()
-  @Transform(booleanText)
   suspended?: boolean;
 
   @Optional()
@@ -27,33 +49,42 @@ class ChangesDto {
   taskType?: string;
 
   @Optional()
-  @Transform(({ value }: { value: unknown }) => jsonIn(value))
+  @Shallow()
   @IsTags()
   tags?: Record<string, string>;
 
   @Optional()
-  @IsString()
-  @MinLength(1)
-  @MaxLength(MAX_PRINCIPAL_LENGTH)
+  @IsName()
   owner?: string;
 
   @Optional()
-  @IsString()
-  @MaxLength(MAX_PRINCIPAL_LENGTH)
+  @ValidateIf((_, value) => value !== '')
+  @IsName()
   tenant?: string;
 
   @Optional()
   @IsBoolean()
-  @Transform(booleanText)
   all?: boolean;
 }
 
-export class PollChangesDto extends ChangesDto {
+/** In a query everything is text. */
+class ChangesQueryDto extends ChangesDto {
+  @Transform(booleanText)
+  override suspended?: boolean;
+
+  @Transform(({ value }: { value: unknown }) => jsonIn(value))
+  override tags?: Record<string, string>;
+
+  @Transform(booleanText)
+  override all?: boolean;
+
   @Optional()
   @IsString()
   @MaxLength(MAX_CHANGES_CURSOR_LENGTH)
   after?: string;
+}
 
+export class PollChangesDto extends ChangesQueryDto {
   @Transform(integerText)
   @IsInt()
   @Min(POLL_WAIT_MS.minimum)
@@ -61,14 +92,9 @@ export class PollChangesDto extends ChangesDto {
   waitTimeoutMs: number = POLL_WAIT_MS.default;
 }
 
-export class StreamChangesDto extends ChangesDto {
+export class StreamChangesDto extends ChangesQueryDto {
   /** A follow token, which the guard has judged. */
   @Optional()
   @IsString()
   token?: string;
-
-  @Optional()
-  @IsString()
-  @MaxLength(MAX_CHANGES_CURSOR_LENGTH)
-  after?: string;
 }
