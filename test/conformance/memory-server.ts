@@ -79,6 +79,7 @@ export class MemoryServer {
       (caller, id) => this.taskFor(caller, id),
       (task) => this.tasks.snapshotFrame(task),
       this.tokens,
+      (caller, after, tell) => this.openFeed(caller, after, tell),
     );
   }
 
@@ -150,9 +151,16 @@ export class MemoryServer {
     {
       method: 'GET',
       path: /^\/api\/v1\/tasks\/changes$/,
-      query: ['after', 'waitTimeoutMs', 'status', 'taskType'],
+      query: ['after', 'waitTimeoutMs', 'status', 'taskType', 'tags'],
       opens: { right: 'read', forOwner: true },
       answer: (exchange) => this.changes(exchange),
+    },
+    {
+      method: 'GET',
+      path: /^\/api\/v1\/tasks\/changes\/stream$/,
+      query: ['after', 'status', 'taskType', 'tags'],
+      opens: { right: 'read', forOwner: true, inQuery: true },
+      answer: (exchange) => this.changesStream(exchange),
     },
     {
       method: 'GET',
@@ -511,23 +519,86 @@ export class MemoryServer {
   async changes(exchange: Exchange): Promise<Reply> {
     const owner = this.caller(exchange);
     const { searchParams } = exchange.url;
-    const [status, taskType] = [searchParams.get('status'), searchParams.get('taskType')];
     const waitMs = integer(searchParams.get('waitTimeoutMs') ?? undefined, 25_000, 0, 60_000);
     this.noteChanges();
     const after = this.changeCursor(searchParams.get('after'));
     for (const deadline = performance.now() + waitMs; ; await delay(5)) {
-      this.noteChanges();
-      const changed = this.ownChanges(owner)
-        .map((task) => ({ task, number: this.#changes.get(task)?.number ?? 0 }))
-        .filter(({ task, number }) => number > after && (taskType === null || task.taskType === taskType))
-        .sort((a, b) => a.number - b.number);
-      if (changed.length === 0 && performance.now() < deadline) continue;
-      const changes = changed.map(({ task, number }) => ({
-        cursor: `c${number}`,
-        ...(status === null || task.status === status ? { task: this.changedTask(task) } : this.left(task)),
-      }));
+      const changes = this.changesAfter(owner, after, Object.fromEntries(searchParams));
+      if (changes.length === 0 && performance.now() < deadline) continue;
       return { status: 200, body: { changes, next: `c${this.#changeCount}` } };
     }
+  }
+
+  changesAfter(owner: string, after: number, { status, taskType, tags }: Readonly<Record<string, string>>): Json[] {
+    this.noteChanges();
+    const wanted = Object.entries(tags === undefined ? {} : (JSON.parse(tags) as Json));
+    return this.ownChanges(owner)
+      .map((task) => ({ task, number: this.#changes.get(task)?.number ?? 0 }))
+      .filter(({ task, number }) => number > after && (taskType === undefined || task.taskType === taskType))
+      .filter(({ task: { metadata } }) => wanted.every(([name, value]) => this.tagOf(metadata[name]) === value))
+      .sort((a, b) => a.number - b.number)
+      .map(({ task, number }) => ({
+        cursor: `c${number}`,
+        ...(status === undefined || task.status === status ? { task: this.changedTask(task) } : this.left(task)),
+      }));
+  }
+
+  tagOf(value: unknown): string | undefined {
+    return typeof value === 'string' ? value : JSON.stringify(value);
+  }
+
+  changesStream(exchange: Exchange): undefined {
+    const { request, response, url } = exchange;
+    const owner = this.caller(exchange);
+    this.noteChanges();
+    const sent = this.feedCursor(request.headers['last-event-id']?.toString(), url.searchParams.get('after'));
+    response.writeHead(200, { 'Content-Type': 'text/event-stream; charset=utf-8', 'Cache-Control': 'no-cache' });
+    response.write('retry: 2000\n\n');
+    let after = this.changeCursor(sent);
+    const beat = this.streams.silence(() => response.write(this.feedHeartbeat(`c${after}`)));
+    response.write(this.feedHeartbeat(`c${after}`));
+    const stop = this.followChanges(owner, after, Object.fromEntries(url.searchParams), (change) => {
+      after = Number(String(change['cursor']).slice(1));
+      beat.refresh();
+      response.write(`id: ${String(change['cursor'])}\ndata: ${storedJson(change)}\n\n`);
+    });
+    const forget = this.tokens.whenOver(exchange.by?.token, () => response.end());
+    response.once('close', () => {
+      clearInterval(beat);
+      stop();
+      forget();
+    });
+  }
+
+  feedCursor(header: string | undefined, parameter: string | null): string | null {
+    return header ?? parameter;
+  }
+
+  feedHeartbeat(next: string): string {
+    return `id: ${next}\nevent: heartbeat\ndata: ${JSON.stringify({ type: 'HEARTBEAT', next, live: true })}\n\n`;
+  }
+
+  /** Looks again and again. Returns the function that ends it. */
+  followChanges(
+    owner: string,
+    from: number,
+    filter: Readonly<Record<string, string>>,
+    tell: (change: Json) => void,
+  ): () => void {
+    let after = from;
+    const timer = setInterval(() => {
+      for (const change of this.changesAfter(owner, after, filter)) tell(change);
+      after = this.#changeCount;
+    }, TICK_MS);
+    return () => clearInterval(timer);
+  }
+
+  /** The feed of a connection. @throws Refusal */
+  openFeed(caller: Caller, after: string | null, tell: (change: Json) => void): { next: string; stop: () => void } {
+    if (caller.token) this.tokens.checkOpens(caller.token, { right: 'read', forOwner: true });
+    this.noteChanges();
+    const from = this.changeCursor(after);
+    return { next: `c${from}`, stop: this.followChanges(caller.principal, from, {}, tell) };
   }
 
   ownChanges(owner: string): MemoryTask[] {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { storedJson } from '#protocol/exact-json.js';
 import type { WebSocket } from 'ws';
-import type { MemoryTask } from './memory-task.js';
+import type { Json, MemoryTask } from './memory-task.js';
 import type { Caller, FollowToken, MemoryTokens } from './memory-tokens.js';
 import { invalidRequest, Refusal } from './refusal.js';
 
@@ -32,7 +32,7 @@ export interface Stream {
 
 const MALFORMED = /^(0|[1-9]\d*)$/;
 const MAX_FRAME_BYTES = 64 * 1024;
-/** How long before the end of its credentials a connection is told. */
+/** How long before the end of its credentials a connection says so. */
 const EXPIRING_MS = 60_000;
 export const MULTIPLEX = 'taskbridge.multiplex.v1';
 
@@ -44,6 +44,12 @@ export class MemoryStreams {
     readonly find: (caller: Caller, taskId: string) => MemoryTask,
     readonly snapshotFrame: (task: MemoryTask) => object,
     readonly tokens: MemoryTokens,
+    /** @throws Refusal */
+    readonly openFeed: (
+      caller: Caller,
+      after: string | null,
+      tell: (change: Json) => void,
+    ) => { readonly next: string; readonly stop: () => void },
   ) {}
 
   /** @throws Refusal */
@@ -235,6 +241,7 @@ export class MemorySession {
   #beat: NodeJS.Timeout | undefined;
   #taskId: string | undefined;
   #stopWatching: () => void = () => undefined;
+  #stopFeed: (() => void) | undefined;
 
   constructor(
     private readonly streams: MemoryStreams,
@@ -262,6 +269,7 @@ export class MemorySession {
     this.watch(this.caller.token);
     socket.once('close', () => {
       this.#stopWatching();
+      this.#stopFeed?.();
       for (const timer of [deadline, old, lost]) clearTimeout(timer);
       for (const timer of [pings, this.#beat]) clearInterval(timer);
       for (const stop of this.following.values()) stop();
@@ -272,6 +280,8 @@ export class MemorySession {
     if (isBinary) throw new Refusal(400, 'BINARY');
     const renewing = this.#carriesMany && /^{"action":"authenticate","token":"([^"]*)"}$/.exec(data.toString());
     if (renewing) return this.authenticate(renewing[1] ?? '');
+    const feed = this.#carriesMany && /^{"action":"(un)?subscribe_changes"/.exec(data.toString());
+    if (feed) return feed[1] ? this.leaveFeed() : this.followFeed(data);
     const frame = this.checked(data);
     if (frame.action === 'unsubscribe') return this.unsubscribe(frame.taskId);
     if (!this.#carriesMany && (this.#hasSubscribed || frame.ref !== undefined || frame.from !== undefined))
@@ -291,7 +301,7 @@ export class MemorySession {
     }
   }
 
-  /** Ends with the credentials. Many tasks are told so before. */
+  /** Ends with the credentials. With the multiplex it says so before. */
   watch(token: FollowToken | undefined): void {
     this.#stopWatching();
     this.#stopWatching = this.streams.tokens.whenOver(token, () =>
@@ -299,6 +309,30 @@ export class MemorySession {
     );
     if (!token || !this.#carriesMany || token.expiresAt - Date.now() > EXPIRING_MS) return;
     this.send({ type: 'AUTH_EXPIRING', expiresAt: new Date(token.expiresAt).toISOString() });
+  }
+
+  followFeed(data: Buffer): void {
+    const { after = null, ref } = JSON.parse(data.toString()) as { after?: string | null; ref?: string };
+    try {
+      if (this.#stopFeed) throw new Refusal(409, 'ALREADY_SUBSCRIBED');
+      const { next, stop } = this.streams.openFeed(this.caller, after, (change) =>
+        this.send({ type: 'CHANGE', ...change }),
+      );
+      this.#hasSubscribed = true;
+      this.#stopFeed = stop;
+      this.send({ type: 'CHANGES_CONFIRMED', next });
+      this.send({ type: 'CHANGES_CAUGHT_UP', next });
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      this.send({ type: 'ERROR', ...(ref !== undefined && { ref }), code: error.code, message: 'It is refused.' });
+    }
+  }
+
+  leaveFeed(): void {
+    if (!this.#stopFeed) return this.send({ type: 'ERROR', code: 'NOT_SUBSCRIBED', message: 'It is refused.' });
+    this.streams.left(this.#stopFeed);
+    this.#stopFeed = undefined;
+    this.send({ type: 'CHANGES_ENDED', reason: 'unsubscribed' });
   }
 
   authenticate(text: string): void {

@@ -3,6 +3,7 @@ import { storedJson } from '#protocol/exact-json.js';
 import type { MemoryServer } from './memory-server.js';
 import type { Clocks, Stream } from './memory-streams.js';
 import type { Json, MemoryTask } from './memory-task.js';
+import type { Caller } from './memory-tokens.js';
 import { Refusal } from './refusal.js';
 
 /** A way in which an implementation could be broken, and all clauses that have to notice. */
@@ -729,6 +730,30 @@ const ALL: readonly Mutant[] = [
     follows: ['sse.from-at-the-end'],
     make: ({ streams }) => {
       streams.sseSnapshot = (_, snapshot) => `event: snapshot\ndata: ${storedJson(snapshot)}\n\n`;
+    },
+  },
+  {
+    name: 'a filter that compares no numbers',
+    breaks: 'changes.filtered',
+    make: (server) => {
+      server.tagOf = (value) => (typeof value === 'string' ? value : undefined);
+    },
+  },
+  {
+    name: 'a feed by SSE whose parameter wins over the header',
+    breaks: 'changes.stream',
+    make: (server) => {
+      server.feedCursor = (header, parameter) => parameter ?? header ?? null;
+    },
+  },
+  {
+    name: 'a feed on a WebSocket that brings nothing',
+    breaks: 'changes.websocket',
+    make: ({ streams }) => {
+      const { openFeed } = streams;
+      Object.assign(streams, {
+        openFeed: (caller: Caller, after: string | null) => openFeed(caller, after, () => undefined),
+      });
     },
   },
   {

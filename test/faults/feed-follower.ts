@@ -3,7 +3,7 @@ import { FEED_READERS, type SeenChange } from '../support/follow-changes.js';
 
 /** What one follower of the feed of all tasks learned. */
 export interface FollowedFeed {
-  /** In the form that packages/checker reads. */
+  /** Lines of a history, as packages/checker reads them. */
   readonly history: readonly object[];
   /** Refusals that no fault explains. */
   readonly oddities: readonly string[];

@@ -260,8 +260,8 @@ describe('packages/checker', () => {
     const ofAnother = row({ owner: 'p' });
 
     it.each<[string, Line[]]>([
-      ['was told of the end', [feed(), told()]],
-      ['was told of the end twice, over two connections', [feed(), told(running), told(), feed(), told()]],
+      ['got the end', [feed(), told()]],
+      ['got the end twice, over two connections', [feed(), told(running), told(), feed(), told()]],
       ['has it from its list', [feed(), listed()]],
       ['left before the end', [feed(), told(running), hasLeft]],
       ['left before the task was there', [feed(), hasLeft]],
@@ -271,11 +271,11 @@ describe('packages/checker', () => {
       ['has all', [feed({ all: true }), told()]],
       ['has another type', [feed({ owner: 'o', taskType: 'other' })]],
       [
-        'was told that the task left its filter',
+        'learned that the task left its filter',
         [feed({ owner: 'o', status: 'RUNNING' }), told(running), change({ taskId: 't', left: true })],
       ],
       ['never had what does not match', [feed({ owner: 'o', suspended: true })]],
-      ['was told of a removal', [feed(), told(), change({ taskId: 'gone', removed: true })]],
+      ['got a removal', [feed(), told(), change({ taskId: 'gone', removed: true })]],
     ])('and lets one pass that %s', async (_what, lines) => {
       expect(await verdict([...lines, ...stored()])).toEqual({ code: 0, broken: {} });
     });
@@ -325,7 +325,7 @@ describe('packages/checker', () => {
         [feed(), change({ taskId: 't', left: true }), ...stored(LOG, ofAnother)],
       ],
       [
-        'a state that was told before its commit',
+        'a state that came before its commit',
         { mismatches: 1 },
         [
           feed(),

@@ -51,7 +51,7 @@ export abstract class FeedReader {
     );
   }
 
-  /** What it was told, as the checker reads it. @param scope `owner`, `tenant` or `all` */
+  /** What it got, as the checker reads it. @param scope `owner`, `tenant` or `all` */
   history(subscriber: string, scope: object): object[] {
     const told = this.changes.map((change) => ({ kind: 'change', subscriber, raw: JSON.stringify(change) }));
     return [{ kind: 'feed', subscriber, ...scope }, ...told];

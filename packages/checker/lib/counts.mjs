@@ -4,7 +4,7 @@ export const COUNTS = [
   { name: 'stored', meaning: 'events in the log' },
   { name: 'delivered', meaning: 'events that reached a subscriber' },
   { name: 'changes', meaning: 'changes of tasks that reached a feed' },
-  { name: 'lost', meaning: 'acknowledged and not stored, or tasks of which a feed was never told', mustBeZero: true },
+  { name: 'lost', meaning: 'acknowledged and not stored, or missing in a feed', mustBeZero: true },
   { name: 'duplicates', meaning: 'delivered again within one connection, or stored twice', mustBeZero: true },
   { name: 'holes', meaning: 'ids that are missing in a connection, at its end, or in the log', mustBeZero: true },
   { name: 'reordered', meaning: 'delivered after an event with a greater id', mustBeZero: true },
@@ -13,7 +13,7 @@ export const COUNTS = [
   { name: 'steps', meaning: 'steps that are finished twice, or whose output is void later', mustBeZero: true },
   { name: 'limbo', meaning: 'tasks that are not over, and that nothing will go on with', mustBeZero: true },
   { name: 'stale', meaning: 'tasks of which a feed has not the newest state at the end', mustBeZero: true },
-  { name: 'foreign', meaning: 'tasks that do not belong to the feed that was told of them', mustBeZero: true },
+  { name: 'foreign', meaning: 'tasks in a feed to which they do not belong', mustBeZero: true },
   { name: 'snapshots', meaning: 'snapshots with another text than the log makes', mustBeZero: true },
   { name: 'unfinished', meaning: 'subscribers that were never told of the end of their task', mustBeZero: true },
 ];

@@ -1,7 +1,7 @@
 import { HistoryInvalid } from './history-invalid.mjs';
 import { differences, stateOf } from './told-task.mjs';
 
-/** A follower of a feed, over any number of connections: what it was told of each task, and at the end what it has to know. */
+/** A follower of a feed, over any number of connections: what it got of each task, and at the end what it has to know. */
 export class Feed {
   /** By task: the newest state that it has, `removed` or `left`. */
   #known = new Map();
@@ -44,7 +44,7 @@ export class Feed {
     if (this.#hasLeft) return;
     for (const [taskId, { row }] of tasks) {
       if (row && this.#belongs(row) && this.#matches(row) && !this.#known.has(taskId)) {
-        this.findings.report('lost', `${this}: was never told of task ${taskId}`);
+        this.findings.report('lost', `${this}: never got task ${taskId}`);
       }
     }
   }
@@ -67,13 +67,13 @@ export class Feed {
 
   /** Why what it knows is not the newest. */
   #staleness(known, row) {
-    if (!row) return known === 'removed' ? undefined : 'is not stored any more, and it was not told';
-    if (known === 'removed') return 'it was told of its removal, and it is stored';
-    if (!this.#matches(row)) return known === 'left' ? undefined : 'has left the filter, and it was not told';
-    if (known === 'left') return 'it was told that it has left, and it matches the filter';
+    if (!row) return known === 'removed' ? undefined : 'is not stored any more, and the feed has it';
+    if (known === 'removed') return 'it got its removal, and the task is stored';
+    if (!this.#matches(row)) return known === 'left' ? undefined : 'has left the filter, and the feed has it';
+    if (known === 'left') return 'it got `left`, and the task matches the filter';
     const stored = stateOf({ ...row, openSuspension: row.suspendId && { suspendId: row.suspendId } });
     const other = differences(stateOf(known), stored).map((name) => `${name} is ${stored[name]}`);
-    return other.length > 0 ? `${other.join(', ')}, and it was told otherwise` : undefined;
+    return other.length > 0 ? `${other.join(', ')}, and the feed has otherwise` : undefined;
   }
 
   #tell(task) {

@@ -29,14 +29,14 @@ export class Task {
     return this.#row;
   }
 
-  /** What is wrong with a status and a head that a client was told, by the log; undefined: nothing. */
+  /** What is wrong with the status and the head that a client got, by the log; undefined: nothing. */
   contradiction({ status, headEventId }) {
     const id = Number(headEventId);
-    if (id > 0 && !this.#log.has(id)) return `it was told of event ${id}, which is not stored`;
+    if (id > 0 && !this.#log.has(id)) return `it got event ${id}, which is not stored`;
     const statusByLog = STATUS_AFTER.get(this.#log.get(id)?.type);
     const statusOver = [...STATUS_AFTER.values()].includes(status) ? status : undefined;
     if (statusByLog === statusOver) return undefined;
-    return `it was told ${status} at event ${id}, the log says ${statusByLog ?? 'not over'}`;
+    return `it got ${status} at event ${id}, the log says ${statusByLog ?? 'not over'}`;
   }
 
   /** What is wrong with the text of a snapshot; undefined: nothing. */

@@ -432,6 +432,9 @@ export const CLAUSES: readonly Clause[] = [
     ],
     ['changes.own', "The feed has the caller's own tasks", ['worker', 'other-principal'], changes.ownOnly],
     ['changes.left', 'Each changed task that does not match comes as `left`.', WORKER, changes.left],
+    ['changes.filtered', 'A number or a boolean is compared as its JSON text.', WORKER, changes.filtered],
+    ['changes.stream', '`event: heartbeat` begins the stream', WORKER, changes.streamed],
+    ['changes.websocket', 'A connection has one feed at a time.', WORKER, changes.onWebSocket],
     ['changes.foreign-cursor', 'Another text is 400 `INVALID_CURSOR`.', NOTHING, changes.foreignCursor],
     [
       'changes.expired',

@@ -10,7 +10,7 @@ import { DrivenTask, accepted, message, output, progress } from './driven-task.j
 import type { Follower } from './follower.js';
 import type { Installation } from './installation.js';
 import { rawElements } from './raw-elements.js';
-import { SseFollower } from './sse.js';
+import { SseFollower, type SseOptions } from './sse.js';
 import { TRANSPORTS, type Transport } from './transports.js';
 import { Socket, type SocketOptions } from './web-socket.js';
 import type { WorkerClient } from './worker-client.js';
@@ -177,14 +177,15 @@ export class Scene {
     return follower;
   }
 
-  sse(
-    taskId: string,
-    cursor?: string,
-    more: { query?: string; headers?: HeaderMap; by?: ApiClient } = {},
-  ): SseFollower {
+  sse(taskId: string, cursor?: string, more: SseOptions & { readonly by?: ApiClient } = {}): SseFollower {
     const follower = new SseFollower(more.by ?? this.a, taskId, cursor, this.patienceMs, more);
     this.#followers.push(follower);
     return follower;
+  }
+
+  /** The feed of changes. */
+  changesStream(cursor?: string, query = ''): SseFollower {
+    return this.sse('', cursor, { path: '/api/v1/tasks/changes/stream', query });
   }
 
   async socket(options: SocketOptions = {}, by: ApiClient = this.a): Promise<Socket> {

@@ -23,6 +23,13 @@ export function parsedBlock(raw: string): Block {
   };
 }
 
+export interface SseOptions {
+  /** The stream of the task unless said otherwise. */
+  readonly path?: string;
+  readonly query?: string;
+  readonly headers?: HeaderMap;
+}
+
 /** Follows by Server-Sent Events; the cursor travels as `Last-Event-ID`. */
 export class SseFollower extends Follower {
   status = 0;
@@ -33,14 +40,13 @@ export class SseFollower extends Follower {
     taskId: string,
     cursor: string | undefined,
     patienceMs: number,
-    { query = '', headers = {} }: { query?: string; headers?: HeaderMap } = {},
+    { path = `/api/v1/tasks/${taskId}/events/stream`, query = '', headers = {} }: SseOptions = {},
   ) {
     super(patienceMs);
     const leave = new AbortController();
     this.onLeave(() => leave.abort());
     const sent = { Accept: 'text/event-stream', ...(cursor !== undefined && { 'Last-Event-ID': cursor }), ...headers };
-    const path = `/api/v1/tasks/${taskId}/events/stream${query}`;
-    void this.read(client, path, { headers: sent, signal: leave.signal }).then(
+    void this.read(client, path + query, { headers: sent, signal: leave.signal }).then(
       (end) => this.finish(end),
       (error: Error) => this.finish({ how: 'broken', reason: error.message, saysOver: false }),
     );

@@ -67,7 +67,7 @@ export class ChangesDto {
   all?: boolean;
 }
 
-/** In a query everything is text. */
+/** The same in a query, where everything is text. */
 class ChangesQueryDto extends ChangesDto {
   @Transform(booleanText)
   override suspended?: boolean;

@@ -1,7 +1,9 @@
+import { MULTIPLEX } from '../../../protocol/src/frames.js';
 import { SCHEMAS } from '../../../protocol/src/snapshots.js';
 import type { ApiClient, Query } from '../api-client.js';
 import type { Check } from '../clause.js';
-import { demand, demandAnswer, demandMembers, demandRefusal, demandSame } from '../demands.js';
+import { demand, demandAnswer, demandMembers, demandRefusal, demandSame, demandShape } from '../demands.js';
+import { parsedBlock, type SseFollower } from '../sse.js';
 import type { ChangesPage } from '../wire.js';
 
 const WAIT_MS = 10_000;
@@ -65,6 +67,62 @@ export const left: Check = async (scene) => {
   await scene.claimed(taskId, taskType);
   const { change } = await changeOf(scene.a, taskId, next, query);
   demandSame('a change', { ...change, cursor: undefined }, { cursor: undefined, taskId, left: true });
+};
+
+export const filtered: Check = async (scene) => {
+  const start = await now(scene.a);
+  const { taskId, taskType } = await scene.waiting({ metadata: { colour: 'red', n: 5 } });
+  const other = await scene.waiting({ metadata: { colour: 'blue', n: 5 } });
+  for (const query of [{ taskType }, { tags: JSON.stringify({ colour: 'red', n: '5' }) }]) {
+    const { changes } = await asked(scene.a, { ...query, after: start, waitTimeoutMs: WAIT_MS });
+    const ids = changes.map(idOf);
+    demand(ids.includes(taskId), `the task does not come with ${JSON.stringify(query)}`);
+    demand(!ids.includes(other.taskId), `another task comes with ${JSON.stringify(query)}`);
+  }
+};
+
+export const streamed: Check = async (scene) => {
+  const stream = scene.changesStream();
+  const blocks = () => stream.frames.map(parsedBlock).filter(({ id }) => id !== undefined);
+  await stream.until(() => blocks().length > 0, 'the first block with an id');
+  const [first] = blocks();
+  const next = first?.id ?? '';
+  demandSame(
+    'the first block',
+    [first?.event, first?.data],
+    ['heartbeat', JSON.stringify({ type: 'HEARTBEAT', next, live: true })],
+  );
+  const { taskId } = await scene.waiting();
+  const changeIn = (follower: SseFollower) =>
+    follower.frames
+      .map(parsedBlock)
+      .filter(({ event, data }) => event === 'message' && data !== undefined)
+      .map(({ id, data = '' }) => ({ id, change: JSON.parse(data) as ChangesPage['changes'][number] }))
+      .find(({ change }) => idOf(change) === taskId);
+  await stream.until(() => changeIn(stream) !== undefined, 'the change');
+  const { id, change } = changeIn(stream) ?? {};
+  demandMembers('a change', change ?? {}, SCHEMAS.TaskChange);
+  demandSame('the id of the block', id, change?.cursor);
+  const again = scene.changesStream(next, `?after=${id}`);
+  await again.until(() => changeIn(again) !== undefined, 'the change again: `Last-Event-ID` wins over `after`');
+};
+
+export const onWebSocket: Check = async (scene) => {
+  const socket = await scene.socket({ protocols: [MULTIPLEX] });
+  socket.send({ action: 'subscribe_changes' });
+  socket.send({ action: 'subscribe_changes', ref: 'second' });
+  const { code } = await socket.frame('the answer to the second', ({ ref }) => ref === 'second');
+  demandSame('the code of a second feed', code, 'ALREADY_SUBSCRIBED');
+  await socket.frame('CHANGES_CAUGHT_UP', ({ type }) => type === 'CHANGES_CAUGHT_UP');
+  demandSame('the first frame', socket.frames[0]?.type, 'CHANGES_CONFIRMED');
+  const { taskId, taskType } = await scene.waiting();
+  const { raw } = await socket.frame('the change', (frame) => frame.type === 'CHANGE' && frame.raw.includes(taskId));
+  demandShape('a change', JSON.parse(raw), SCHEMAS.TaskChange);
+  socket.send({ action: 'unsubscribe_changes' });
+  await socket.frame('CHANGES_ENDED', ({ type }) => type === 'CHANGES_ENDED');
+  await scene.claimed(taskId, taskType);
+  await scene.quiet();
+  demandSame('the last frame', socket.frames.at(-1)?.type, 'CHANGES_ENDED');
 };
 
 export const foreignCursor: Check = async (scene) => {
