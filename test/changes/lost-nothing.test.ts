@@ -191,8 +191,10 @@ describe('No change is lost, and none comes before its commit', () => {
     const start = await cursorOf(client);
     await inDatabase((db) =>
       db.query(`DO $$ BEGIN FOR n IN 1..${MANY / 1_000} LOOP
-        INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, correlation_id)
-          SELECT gen_random_uuid(), '', '${client.principal}', n || '.' || m, 'f', 'nobody.claims', gen_random_uuid()
+        INSERT INTO taskbridge.proj_tasks
+            (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, correlation_id, claimable_at)
+          SELECT gen_random_uuid(), '', '${client.principal}', n || '.' || m, 'f', 'nobody.claims', gen_random_uuid(),
+            now() + interval '1 day'
           FROM generate_series(1, 1000) AS m;
         COMMIT;
       END LOOP; END $$`),
