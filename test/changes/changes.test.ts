@@ -36,6 +36,30 @@ interface Page {
 const poll = (client: Client, query: string) => client.request<Page>('GET', `/api/v1/tasks/changes?${query}`);
 const now = async (client: Client) => (await poll(client, 'waitTimeoutMs=0')).body.next;
 
+/** The bytes of a cursor behind its epoch, as numbers in groups of 7 bits. */
+function numbersIn(cursor: string): { epoch: Buffer; numbers: readonly bigint[] } {
+  const bytes = Buffer.from(cursor, 'base64url');
+  const numbers: bigint[] = [];
+  let [number, shift] = [0n, 0n];
+  for (const byte of bytes.subarray(8)) {
+    number |= BigInt(byte & 127) << shift;
+    shift += 7n;
+    if (byte >= 128) continue;
+    numbers.push(number);
+    [number, shift] = [0n, 0n];
+  }
+  return { epoch: bytes.subarray(0, 8), numbers };
+}
+
+function cursorOf(epoch: Buffer, numbers: readonly bigint[]): string {
+  const bytes = numbers.flatMap((number) => {
+    const groups: number[] = [];
+    for (let rest = number; groups.length === 0 || rest > 0n; rest >>= 7n) groups.push(Number(rest & 127n) | 128);
+    return [...groups.slice(0, -1), (groups.at(-1) ?? 0) & 127];
+  });
+  return Buffer.concat([epoch, Buffer.from(bytes)]).toString('base64url');
+}
+
 /** Created and never claimed. */
 async function waiting(client: Client, members: object = {}): Promise<string> {
   const { body } = await client.create({ clientRequestId: uniqueId(), taskType: 'nobody.claims', ...members });
@@ -292,6 +316,41 @@ describe('GET /tasks/changes', () => {
   ])('refuses %s', async (query, status) => {
     const answer = await new Client(service.url).request('GET', `/api/v1/tasks/changes?${query}`);
     expect(answer.status).toBe(status);
+  });
+
+  it('takes a cursor for 23 hours', async () => {
+    const client = newPrincipal(service.url);
+    const aged = (cursor: string, hours: number) => {
+      const { epoch, numbers } = numbersIn(cursor);
+      const [at = 0n, ...rest] = numbers;
+      return cursorOf(epoch, [at - BigInt(hours * 3_600_000), ...rest]);
+    };
+    const cursor = await now(client);
+    expect(aged(cursor, 0)).toBe(cursor);
+    expect((await poll(client, `waitTimeoutMs=0&after=${aged(cursor, 22)}`)).status).toBe(200);
+    expectError(await poll(client, `waitTimeoutMs=0&after=${aged(cursor, 24)}`), 410, 'CURSOR_EXPIRED');
+  });
+
+  it('takes no numbers that PostgreSQL would refuse', async () => {
+    const client = newPrincipal(service.url);
+    const { epoch, numbers } = numbersIn(await now(client));
+    const at = numbers[0] ?? 0n;
+    const position = [1n, ...Array.from({ length: 16 }, () => 0n)];
+    for (const forged of [
+      [at, 0n, 0n],
+      [at, 5n, 1n, 5n],
+      [at, 5n, 0n, at, 0n, 0n, ...position],
+      [at, 5n, 0n, at, 7n, 1n, 7n, ...position],
+      [at, 1n << 63n, 0n],
+      [at, 5n, 0n, at, 1n << 63n, 1n, 1n, ...position],
+    ])
+      expectError(await poll(client, `waitTimeoutMs=0&after=${cursorOf(epoch, forged)}`), 400, 'INVALID_CURSOR');
+    for (const fair of [
+      [at, (1n << 63n) - 1n, 0n],
+      [at, 5n, 0n, at, (1n << 63n) - 1n, 1n, 1n, ...position],
+      [at, 5n, 0n, at, 5n, 2n, 1n, 1n, ...position],
+    ])
+      expect((await poll(client, `waitTimeoutMs=0&after=${cursorOf(epoch, fair)}`)).status).toBe(200);
   });
 
   it('410 has the code of an expired cursor', async () => {

@@ -20,7 +20,8 @@ export interface ChangeCursor {
 }
 
 const EPOCH_BYTES = 8;
-const XID_BITS = 64n;
+/** PostgreSQL refuses larger ids in a list of open ones. */
+const XID_BITS = 63n;
 const TASK_ID_BYTES = 16;
 
 /** The part of an epoch that cursors have. */

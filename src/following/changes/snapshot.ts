@@ -38,7 +38,7 @@ export function bytesOf({ at, xmax, open }: Snapshot): readonly number[] {
 
 export function readSnapshot(read: () => bigint): Snapshot {
   const [at, xmax, length] = [Number(read()), read(), Number(read())];
-  if (!Number.isSafeInteger(at) || length > MAX_OPEN) throw new RangeError('no snapshot');
+  if (!Number.isSafeInteger(at) || xmax === 0n || length > MAX_OPEN) throw new RangeError('no snapshot');
   const open: bigint[] = [];
   for (let last = xmax; open.length < length; ) {
     const distance = read();
