@@ -114,7 +114,9 @@ export const onWebSocket: Check = async (scene) => {
   const { code } = await socket.frame('the answer to the second', ({ ref }) => ref === 'second');
   demandSame('the code of a second feed', code, 'ALREADY_SUBSCRIBED');
   await socket.frame('CHANGES_CAUGHT_UP', ({ type }) => type === 'CHANGES_CAUGHT_UP');
-  demandSame('the first frame', socket.frames[0]?.type, 'CHANGES_CONFIRMED');
+  // The error may come first: it is about its own frame.
+  const [first] = socket.frames.filter(({ type }) => type !== 'ERROR');
+  demandSame('the first frame of the feed', first?.type, 'CHANGES_CONFIRMED');
   const { taskId, taskType } = await scene.waiting();
   const { raw } = await socket.frame('the change', (frame) => frame.type === 'CHANGE' && frame.raw.includes(taskId));
   demandShape('a change', JSON.parse(raw), SCHEMAS.TaskChange);
