@@ -46,7 +46,7 @@ const lineOf = (tenants: string | null) => `line AS (
       LIMIT $4
     )`;
 
-const leaseEnd = (expiresAt: string) =>
+export const leaseEnd = (expiresAt: string) =>
   `to_char(${expiresAt} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS lease_expires_at`;
 
 /**
@@ -166,10 +166,14 @@ export async function claimBatch(db: Queryable, wanted: WantedTasks, slots: read
   for (const row of rows) {
     if (row.slot === null) unfit.push(row.task_id);
     else tasks.set(row.slot - 1, claimedTask(row));
-    if (row.created_at !== null)
-      events.push(new StoredEvent(row.task_id, 1, 'TASK_STARTED', row.created_at, newEvent('TASK_STARTED', {}).json));
+    if (row.created_at !== null) events.push(startedEvent(row.task_id, row.created_at));
   }
   return { tasks, events, unfit };
+}
+
+/** The first event of a task. */
+export function startedEvent(taskId: string, createdAt: string): StoredEvent {
+  return new StoredEvent(taskId, 1, 'TASK_STARTED', createdAt, newEvent('TASK_STARTED', {}).json);
 }
 
 function claimedTask(row: ClaimRow): ClaimedTask {

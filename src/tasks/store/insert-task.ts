@@ -18,11 +18,23 @@ export interface NewTaskRow {
   readonly traceparent: string;
   /** The lowest place in the queue that it may get, without the offset of its priority. */
   readonly earliestPlace: number;
+  /** Of the first attempt, for which a place is kept. Absent: the task waits for a claim. */
+  readonly leaseToken?: string;
 }
 
-/** `place`: without the offset of its priority. `passed_over`: the key is taken, or the owner has no room. */
+/** The first attempt of a task that was stored as claimed. */
+export interface Begun {
+  /** The time of TASK_STARTED. */
+  readonly startedAt: string;
+  readonly leaseExpiresAt: string;
+}
+
+/**
+ * `place`: without the offset of its priority. `begun`: null where the task waits for a claim. `passed_over`: the key is taken, or the
+ * owner has no room.
+ */
 export type InsertOutcome =
-  | { readonly outcome: 'inserted'; readonly taskId: string; readonly place: number }
+  | { readonly outcome: 'inserted'; readonly taskId: string; readonly place: number; readonly begun: Begun | null }
   | { readonly outcome: 'passed_over' };
 
 /**
@@ -78,7 +90,7 @@ export async function insertTask(db: Queryable, task: NewTaskRow, maxOpenTasks: 
     task.contentFingerprint,
     task.earliestPlace,
   ]);
-  return row ? { outcome: 'inserted', taskId: row.task_id, place: row.place } : { outcome: 'passed_over' };
+  return row ? { outcome: 'inserted', taskId: row.task_id, place: row.place, begun: null } : { outcome: 'passed_over' };
 }
 
 export interface EarlierTask {

@@ -1,17 +1,23 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
+import { leaseEnd } from './claim-batch.js';
 import { type InsertOutcome, INSERTED, insertTask, type NewTaskRow, placeOf, timedByDatabase } from './insert-task.js';
+import { IS_DUE } from './places.js';
+import { CREATED_AT } from './read-events.js';
 
 /**
  * The same as insert-task, for many tasks in one statement, which is a transaction. It counts each owner's open tasks once, and
  * the owner's new keys in the batch take the free places. In the queue, an owner's tasks follow each other. The rows are in the order of the key, so two batches never deadlock.
+ *
+ * A task with a lease token is stored as claimed, where nothing of its type waits: as `decide` says of the claim of a new task, which a
+ * property test shows. It is counted as running here: the trigger sees changes of a row. Indexes: proj_tasks_queue, proj_tasks_unplaced.
  */
 const INSERT: Statement = {
   name: 'insert-tasks',
   text: `WITH request AS (
       SELECT *, dense_rank() OVER (PARTITION BY tenant_id, owner_id ORDER BY client_request_id) AS place
       FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::json[], $9::json[], $10::uuid[],
-        $11::text[], $12::text[], $13::float8[]) WITH ORDINALITY AS r (task_id, tenant_id, owner_id, client_request_id, fingerprint,
-        task_type, input, metadata, correlation_id, traceparent, content_fingerprint, earliest_place, position)
+        $11::text[], $12::text[], $13::float8[], $14::text[]) WITH ORDINALITY AS r (task_id, tenant_id, owner_id, client_request_id,
+        fingerprint, task_type, input, metadata, correlation_id, traceparent, content_fingerprint, earliest_place, lease_token, position)
       WHERE NOT EXISTS (SELECT FROM taskbridge.proj_tasks t WHERE t.tenant_id = r.tenant_id AND t.owner_id = r.owner_id
         AND t.client_request_id = r.client_request_id)
     ), owner AS MATERIALIZED (
@@ -23,26 +29,64 @@ const INSERT: Statement = {
       SELECT o.*, ${placeOf('o', 'o.earliest_place')} AS next
       FROM (SELECT tenant_id, owner_id, task_type, max(earliest_place) AS earliest_place FROM request
         GROUP BY tenant_id, owner_id, task_type) AS o
+    ), idle AS MATERIALIZED (
+      SELECT of_type.task_type FROM (SELECT DISTINCT task_type FROM request WHERE lease_token IS NOT NULL) AS of_type
+      WHERE NOT ${IS_DUE} AND (SELECT true FROM taskbridge.proj_tasks t WHERE t.task_type = of_type.task_type
+        AND t.vtime IS NOT NULL AND t.claimable_at <= clock_timestamp() LIMIT 1) IS NULL
+    ), created AS (
+      INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, input, metadata,
+        correlation_id, traceparent, content_fingerprint, vtime, claimable_at, lease_token, lease_expires_at, worker_id, started_at,
+        status, head_event_id, attempt, attempt_base, lease_number)
+      SELECT ${timedByDatabase('task_id')}, tenant_id, owner_id, client_request_id, fingerprint, task_type, input, metadata,
+        correlation_id, traceparent, content_fingerprint,
+        next - 1 + row_number() OVER (PARTITION BY tenant_id, owner_id, task_type ORDER BY position),
+        CASE WHEN begins = 0 THEN date_trunc('milliseconds', clock_timestamp()) END, CASE WHEN begins = 1 THEN lease_token END,
+        CASE WHEN begins = 1 THEN clock_timestamp() + make_interval(secs => $15) END, CASE WHEN begins = 1 THEN $16 END,
+        CASE WHEN begins = 1 THEN clock_timestamp() END, CASE WHEN begins = 1 THEN 'RUNNING' ELSE 'ACCEPTED' END,
+        begins, begins, begins, begins
+      FROM request JOIN owner USING (tenant_id, owner_id) JOIN line USING (tenant_id, owner_id, task_type) CROSS JOIN LATERAL (
+        SELECT (lease_token IS NOT NULL AND task_type IN (SELECT task_type FROM idle))::int AS begins) AS attempt
+      WHERE $1 IS NULL OR open_tasks + place <= $1
+      ORDER BY tenant_id, owner_id, client_request_id
+      ON CONFLICT (tenant_id, owner_id, client_request_id) DO NOTHING
+      RETURNING task_id, tenant_id, owner_id, task_type, correlation_id, vtime, status, lease_token, lease_expires_at
+    ), begun AS (
+      INSERT INTO taskbridge.events (task_id, event_id, type, payload, attempt, lease_number, correlation_id, principal_id)
+      SELECT task_id, 1, 'TASK_STARTED', '{}', 1, 1, correlation_id, $17 FROM created WHERE lease_token IS NOT NULL
+      RETURNING task_id, ${CREATED_AT}
+    ), counted AS (
+      INSERT INTO taskbridge.proj_task_count_changes (tenant_id, owner_id, task_type, new_status, n)
+      SELECT tenant_id, owner_id, task_type, status, count(*) FROM created WHERE lease_token IS NOT NULL
+      GROUP BY tenant_id, owner_id, task_type, status
     )
-    INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, input,
-      metadata, correlation_id, traceparent, content_fingerprint, claimable_at, vtime)
-    SELECT ${timedByDatabase('task_id')}, tenant_id, owner_id, client_request_id, fingerprint, task_type, input, metadata,
-      correlation_id, traceparent, content_fingerprint, date_trunc('milliseconds', clock_timestamp()),
-      next - 1 + row_number() OVER (PARTITION BY tenant_id, owner_id, task_type ORDER BY position)
-    FROM request JOIN owner USING (tenant_id, owner_id) JOIN line USING (tenant_id, owner_id, task_type) WHERE $1 IS NULL OR open_tasks + place <= $1
-    ORDER BY tenant_id, owner_id, client_request_id
-    ON CONFLICT (tenant_id, owner_id, client_request_id) DO NOTHING RETURNING ${INSERTED}`,
+    SELECT ${INSERTED}, created_at AS started_at, ${leaseEnd('lease_expires_at')} FROM created LEFT JOIN begun USING (task_id)`,
 };
 
-/** One outcome for each task, in their order. Of equal tasks at most one is inserted. */
+/** The holder of the leases of tasks that begin as soon as they are stored. */
+export interface Holder {
+  readonly workerId: string;
+  readonly principalId: string;
+  readonly leaseSeconds: number;
+}
+
+interface InsertedRow {
+  task_id: string;
+  place: number;
+  /** Null: the task waits. */
+  started_at: string | null;
+  lease_expires_at: string;
+}
+
+/** One outcome for each task, in their order. Of equal tasks at most one is inserted. Without a holder all of them wait. */
 export async function insertTasks(
   db: Queryable,
   tasks: readonly NewTaskRow[],
   maxOpenTasks: number | null,
+  holder?: Holder,
 ): Promise<readonly InsertOutcome[]> {
   const [only, ...more] = tasks;
-  if (only && more.length === 0) return [await insertTask(db, only, maxOpenTasks)];
-  const rows = await db.query<{ task_id: string; place: number }>(INSERT, [
+  if (only && more.length === 0 && !holder) return [await insertTask(db, only, maxOpenTasks)];
+  const rows = await db.query<InsertedRow>(INSERT, [
     maxOpenTasks,
     tasks.map((task) => task.taskId),
     tasks.map((task) => task.tenantId),
@@ -56,11 +100,17 @@ export async function insertTasks(
     tasks.map((task) => task.traceparent),
     tasks.map((task) => task.contentFingerprint),
     tasks.map((task) => task.earliestPlace),
+    tasks.map((task) => (holder && task.leaseToken) ?? null),
+    holder?.leaseSeconds,
+    holder?.workerId,
+    holder?.principalId,
   ]);
   const inserted = new Map(rows.map((row) => [randomPartOf(row.task_id), row]));
   return tasks.map((task) => {
     const row = inserted.get(randomPartOf(task.taskId));
-    return row ? { outcome: 'inserted', taskId: row.task_id, place: row.place } : { outcome: 'passed_over' };
+    if (!row) return { outcome: 'passed_over' };
+    const { task_id: taskId, place, started_at: startedAt, lease_expires_at: leaseExpiresAt } = row;
+    return { outcome: 'inserted', taskId, place, begun: startedAt === null ? null : { startedAt, leaseExpiresAt } };
   });
 }
 

@@ -26,7 +26,8 @@ export interface TypeTime {
 /** The last ended tasks that are looked at. */
 const ENDED = 200;
 
-const IS_DUE = `EXISTS (SELECT FROM taskbridge.proj_tasks t WHERE t.vtime IS NULL AND t.claimable_at <= clock_timestamp())`;
+/** Whether tasks are due that have no place. Index: proj_tasks_unplaced. */
+export const IS_DUE = `EXISTS (SELECT FROM taskbridge.proj_tasks t WHERE t.vtime IS NULL AND t.claimable_at <= clock_timestamp())`;
 
 /**
  * Indexes: proj_tasks_leased; proj_tasks_finished, of which the last rows; proj_tasks_queue, one row of each type. What runs or has
