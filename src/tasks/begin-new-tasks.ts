@@ -7,8 +7,8 @@ import { leaseSecret, leaseToken } from './domain/lease-token.js';
 import { NEW_TASK } from './domain/task.js';
 import { TaskExecutor } from './ports/task-executor.js';
 import { startedEvent } from './store/claim-batch.js';
-import type { InsertOutcome, NewTaskRow } from './store/insert-task.js';
-import type { Holder } from './store/insert-tasks.js';
+import type { NewTaskRow } from './store/insert-task.js';
+import type { Holder, InsertOutcome } from './store/first-attempts.js';
 import { TasksConfig } from './tasks.config.js';
 
 type Insert = (tasks: readonly NewTaskRow[], holder?: Holder) => Promise<readonly InsertOutcome[]>;

@@ -19,7 +19,8 @@ import { CreationForbidden, IdempotencyConflict, TooManyOpenTasks, UnknownTaskTy
 import { comparable, fingerprintOfTask, fingerprintsOfTask, type TaskFingerprints } from './fingerprints.js';
 import { insertWithFiles } from './insert-with-files.js';
 import { QueueOrder } from './queue-order.js';
-import { findByClientRequest, type EarlierTask, type InsertOutcome, type NewTaskRow } from './store/insert-task.js';
+import type { InsertOutcome } from './store/first-attempts.js';
+import { findByClientRequest, type EarlierTask, type NewTaskRow } from './store/insert-task.js';
 import { insertTasks } from './store/insert-tasks.js';
 import { readContent } from './store/read-content.js';
 import { hasRoom } from './store/open-tasks.js';

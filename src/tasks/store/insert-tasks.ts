@@ -1,15 +1,20 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
-import { leaseEnd } from './claim-batch.js';
-import { type InsertOutcome, INSERTED, insertTask, type NewTaskRow, placeOf, timedByDatabase } from './insert-task.js';
-import { IS_DUE } from './places.js';
-import { CREATED_AT } from './read-events.js';
+import {
+  BEGUN,
+  CREATED,
+  FIRST_ATTEMPT,
+  FIRST_ATTEMPT_COLUMNS,
+  type Holder,
+  type Inserted,
+  type InsertOutcome,
+  nothingWaits,
+  outcomeOf,
+} from './first-attempts.js';
+import { insertTask, type NewTaskRow, placeOf, timedByDatabase } from './insert-task.js';
 
 /**
  * The same as insert-task, for many tasks in one statement, which is a transaction. It counts each owner's open tasks once, and
  * the owner's new keys in the batch take the free places. In the queue, an owner's tasks follow each other. The rows are in the order of the key, so two batches never deadlock.
- *
- * A task with a lease token is stored as claimed, where nothing of its type waits: as `decide` says of the claim of a new task, which a
- * property test shows. It is counted as running here: the trigger sees changes of a row. Indexes: proj_tasks_queue, proj_tasks_unplaced.
  */
 const INSERT: Statement = {
   name: 'insert-tasks',
@@ -31,51 +36,22 @@ const INSERT: Statement = {
         GROUP BY tenant_id, owner_id, task_type) AS o
     ), idle AS MATERIALIZED (
       SELECT of_type.task_type FROM (SELECT DISTINCT task_type FROM request WHERE lease_token IS NOT NULL) AS of_type
-      WHERE NOT ${IS_DUE} AND (SELECT true FROM taskbridge.proj_tasks t WHERE t.task_type = of_type.task_type
-        AND t.vtime IS NOT NULL AND t.claimable_at <= clock_timestamp() LIMIT 1) IS NULL
+      WHERE ${nothingWaits('of_type.task_type')}
     ), created AS (
       INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, input, metadata,
-        correlation_id, traceparent, content_fingerprint, vtime, claimable_at, lease_token, lease_expires_at, worker_id, started_at,
-        status, head_event_id, attempt, attempt_base, lease_number)
+        correlation_id, traceparent, content_fingerprint, vtime, ${FIRST_ATTEMPT_COLUMNS})
       SELECT ${timedByDatabase('task_id')}, tenant_id, owner_id, client_request_id, fingerprint, task_type, input, metadata,
         correlation_id, traceparent, content_fingerprint,
         next - 1 + row_number() OVER (PARTITION BY tenant_id, owner_id, task_type ORDER BY position),
-        CASE WHEN begins = 0 THEN date_trunc('milliseconds', clock_timestamp()) END, CASE WHEN begins = 1 THEN lease_token END,
-        CASE WHEN begins = 1 THEN clock_timestamp() + make_interval(secs => $15) END, CASE WHEN begins = 1 THEN $16 END,
-        CASE WHEN begins = 1 THEN clock_timestamp() END, CASE WHEN begins = 1 THEN 'RUNNING' ELSE 'ACCEPTED' END,
-        begins, begins, begins, begins
+        ${FIRST_ATTEMPT}
       FROM request JOIN owner USING (tenant_id, owner_id) JOIN line USING (tenant_id, owner_id, task_type) CROSS JOIN LATERAL (
         SELECT (lease_token IS NOT NULL AND task_type IN (SELECT task_type FROM idle))::int AS begins) AS attempt
       WHERE $1 IS NULL OR open_tasks + place <= $1
       ORDER BY tenant_id, owner_id, client_request_id
       ON CONFLICT (tenant_id, owner_id, client_request_id) DO NOTHING
-      RETURNING task_id, tenant_id, owner_id, task_type, correlation_id, vtime, status, lease_token, lease_expires_at
-    ), begun AS (
-      INSERT INTO taskbridge.events (task_id, event_id, type, payload, attempt, lease_number, correlation_id, principal_id)
-      SELECT task_id, 1, 'TASK_STARTED', '{}', 1, 1, correlation_id, $17 FROM created WHERE lease_token IS NOT NULL
-      RETURNING task_id, ${CREATED_AT}
-    ), counted AS (
-      INSERT INTO taskbridge.proj_task_count_changes (tenant_id, owner_id, task_type, new_status, n)
-      SELECT tenant_id, owner_id, task_type, status, count(*) FROM created WHERE lease_token IS NOT NULL
-      GROUP BY tenant_id, owner_id, task_type, status
-    )
-    SELECT ${INSERTED}, created_at AS started_at, ${leaseEnd('lease_expires_at')} FROM created LEFT JOIN begun USING (task_id)`,
+      RETURNING ${CREATED}
+    ), ${BEGUN}`,
 };
-
-/** The holder of the leases of tasks that begin as soon as they are stored. */
-export interface Holder {
-  readonly workerId: string;
-  readonly principalId: string;
-  readonly leaseSeconds: number;
-}
-
-interface InsertedRow {
-  task_id: string;
-  place: number;
-  /** Null: the task waits. */
-  started_at: string | null;
-  lease_expires_at: string;
-}
 
 /** One outcome for each task, in their order. Of equal tasks at most one is inserted. Without a holder all of them wait. */
 export async function insertTasks(
@@ -85,8 +61,8 @@ export async function insertTasks(
   holder?: Holder,
 ): Promise<readonly InsertOutcome[]> {
   const [only, ...more] = tasks;
-  if (only && more.length === 0 && !holder) return [await insertTask(db, only, maxOpenTasks)];
-  const rows = await db.query<InsertedRow>(INSERT, [
+  if (only && more.length === 0) return [await insertTask(db, only, maxOpenTasks, holder)];
+  const rows = await db.query<Inserted>(INSERT, [
     maxOpenTasks,
     tasks.map((task) => task.taskId),
     tasks.map((task) => task.tenantId),
@@ -106,12 +82,7 @@ export async function insertTasks(
     holder?.principalId,
   ]);
   const inserted = new Map(rows.map((row) => [randomPartOf(row.task_id), row]));
-  return tasks.map((task) => {
-    const row = inserted.get(randomPartOf(task.taskId));
-    if (!row) return { outcome: 'passed_over' };
-    const { task_id: taskId, place, started_at: startedAt, lease_expires_at: leaseExpiresAt } = row;
-    return { outcome: 'inserted', taskId, place, begun: startedAt === null ? null : { startedAt, leaseExpiresAt } };
-  });
+  return tasks.map((task) => outcomeOf(inserted.get(randomPartOf(task.taskId))));
 }
 
 /** What follows the time in a UUIDv7. */
