@@ -41,7 +41,7 @@ export class BeginNewTasks {
   }
 }
 
-/** As `decide` says of the claim of a new task. */
+/** The task as `decide` says of its claim; none where it did not begin. */
 function begunTask(row: NewTaskRow, outcome: InsertOutcome | undefined): readonly BegunTask[] {
   const { leaseToken: token, inputJson, metadataJson, traceparent } = row;
   if (outcome?.outcome !== 'inserted' || outcome.begun === null || token === undefined) return [];

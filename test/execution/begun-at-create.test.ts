@@ -63,6 +63,9 @@ async function workerWith(handler: TaskHandler, options: ReplicaOptions & { url?
 const create = (replica: Replica, clientRequestId = uniqueId(), taskType = TYPE) =>
   replica.get(SubmitTask).execute(OWNER, { clientRequestId, taskType });
 
+const untilStopped: TaskHandler = (_input, { signal }) =>
+  new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)));
+
 interface Row {
   readonly status: string;
   readonly attempt: number;
@@ -212,10 +215,9 @@ describe('A new task', () => {
 
   it('hears of a cancellation that comes at once', async () => {
     const reasons: unknown[] = [];
-    const replica = await workerWith(async (_input, { signal }) => {
-      await new Promise((resolve) => signal.addEventListener('abort', resolve));
-      reasons.push(signal.reason);
-      throw signal.reason;
+    const replica = await workerWith((input, context) => {
+      context.signal.addEventListener('abort', () => reasons.push(context.signal.reason));
+      return untilStopped(input, context);
     });
     const { taskId } = await create(replica);
     await replica.get(CancelTask).execute(OWNER, taskId, 'enough');
@@ -239,8 +241,7 @@ describe('A new task', () => {
   it('goes back when it is stored while the worker stops, and no attempt is lost', async () => {
     const proxy = await PostgresProxy.start(test.appUrl);
     try {
-      const replica = await workerWith(() => null, { url: proxy.url });
-      await ends((await create(replica)).taskId);
+      const replica = await workerWith(untilStopped, { url: proxy.url });
       const insert = proxy.hold(({ sql }) => sql.includes('INSERT INTO taskbridge.proj_tasks'));
       const creating = create(replica);
       await insert.held;
@@ -248,9 +249,8 @@ describe('A new task', () => {
       insert.release();
       const { taskId } = await creating;
       await stopped;
-      const { status, is_leased } = await rowOf(taskId);
-      if (status !== 'COMPLETED') expect(await typesOf(taskId)).toEqual(['TASK_STARTED', 'TASK_RETRYING']);
-      expect(is_leased).toBe(false);
+      expect(await rowOf(taskId)).toMatchObject({ status: 'RUNNING', is_leased: false });
+      expect(await typesOf(taskId)).toEqual(['TASK_STARTED', 'TASK_RETRYING']);
     } finally {
       await proxy.refuse();
     }

@@ -137,7 +137,7 @@ export class InlineWorker extends OwnLeases {
     this.claimSoon();
   }
 
-  /** As soon as there is a place for what may wait. */
+  /** Claims what may wait, when there is a place for it. */
   private claimSoon(): void {
     if (!this.#mayWait || !this.mayBegin || this.free <= 0) return;
     this.#claiming ??= this.claim().finally(() => {

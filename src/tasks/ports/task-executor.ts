@@ -11,8 +11,8 @@ export interface Room {
 }
 
 /**
- * Brings tasks to execution. The service calls it after the commit, as a hint. A task without a hint is still found, because the
- * queue is in PostgreSQL.
+ * Brings tasks to execution. Except for `roomFor`, the service calls it after the commit, as a hint. A task without a hint is still
+ * found, because the queue is in PostgreSQL.
  */
 export abstract class TaskExecutor {
   /** The types with a known executor, for the error message of an unknown type. */
