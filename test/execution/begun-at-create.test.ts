@@ -15,6 +15,7 @@ import { readEvents } from '../../src/tasks/store/read-events.js';
 import { SubmitTask } from '../../src/tasks/submit-task.js';
 import { uniqueId } from '../support/client.js';
 import { checkInvariants } from '../support/fold.js';
+import { aTask } from '../support/new-task.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { PostgresProxy } from '../support/postgres-proxy.js';
 import { createReplica, OWNER, type Replica, type ReplicaOptions, waitingTask } from '../support/replica.js';
@@ -117,7 +118,7 @@ describe('A batch of new tasks', () => {
             if (state === 'leased') await superuser.query(LEASED, [taskId]);
           }
           const tasks = batch.map(({ type, owner, hasPlace }, n) => ({
-            ...aTask(types[type] as string, `owner-${owner}`),
+            ...aTask({ taskType: types[type] as string, ownerId: `owner-${owner}` }),
             ...(hasPlace && { leaseToken: `1.secret-${n}` }),
           }));
           for (const [n, { isTaken }] of batch.entries()) {
@@ -260,7 +261,7 @@ describe('A new task', () => {
     const dead = await replicaWith(() => null);
     const [outcome] = await insertTasks(
       dead.database,
-      [{ ...aTask(TYPE, OWNER.subject), leaseToken: '1.dead' }],
+      [aTask({ taskType: TYPE, ownerId: OWNER.subject, leaseToken: '1.dead' })],
       null,
       {
         ...HOLDER,
@@ -297,20 +298,3 @@ const LEASED = `WITH event AS (
   )
   UPDATE taskbridge.proj_tasks SET claimable_at = NULL, lease_token = '1.other', lease_expires_at = now() + interval '1 hour',
     status = 'RUNNING', attempt = 1, attempt_base = 1, lease_number = 1, head_event_id = 1 WHERE task_id = $1`;
-
-function aTask(taskType: string, ownerId: string) {
-  return {
-    taskId: uuidv7(),
-    tenantId: '',
-    ownerId,
-    clientRequestId: uniqueId(),
-    fingerprint: 'fingerprint',
-    contentFingerprint: 'content',
-    taskType,
-    inputJson: '{"a": 1}',
-    metadataJson: null,
-    correlationId: uuidv7(),
-    traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
-    earliestPlace: 0,
-  };
-}
