@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { JsonText } from '../json/json-text.js';
-import { type BegunTask, ClaimTasks, type Lease } from './claim-tasks.js';
+import { type BegunTask, ClaimTasks } from './claim-tasks.js';
+import type { Lease } from './domain/lease.js';
 import { nextAttempt } from './domain/decide.js';
 import { leaseSecret, leaseToken } from './domain/lease-token.js';
 import { NEW_TASK } from './domain/task.js';

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import type { Attachment } from '#protocol/snapshots.js';
 import { isFaultOfData } from '../database/database.errors.js';
 import { Database } from '../database/database.js';
 import type { Queryable } from '../database/queryable.js';
@@ -14,32 +13,14 @@ import { hintOwner, LiveLog } from './ports/live-log.js';
 import { QueueOrder } from './queue-order.js';
 import { claimBatch, type ClaimedTask, lockWaitingTasks, type Slot, type WantedTasks } from './store/claim-batch.js';
 import { lockTasks } from './store/lock-tasks.js';
-import { readSteps, type StoredStep } from './store/steps.js';
+import { readSteps } from './store/steps.js';
 import { readAnswers } from './store/suspensions.js';
-import type { TaskIdentity } from './store/task-row.js';
+import type { Lease, StoredStep } from './domain/lease.js';
 import type { StoredEvent } from './domain/stored-event.js';
 import { leaseSecret, leaseToken } from './domain/lease-token.js';
 import { TaskWriter } from './task-writer.js';
 import { TasksConfig } from './tasks.config.js';
 import { TypeTurns } from './type-turns.js';
-
-/** The right to run one attempt, as long as its executor gives signs of life. */
-export interface Lease {
-  readonly identity: TaskIdentity;
-  readonly token: string;
-  readonly attempt: number;
-  readonly headEventId: number;
-  readonly leaseExpiresAt: string;
-  readonly input: JsonText | null;
-  readonly metadata: JsonText | null;
-  readonly attachments: readonly Attachment[];
-  readonly traceparent: string | null;
-  readonly cancellationRequested: boolean;
-  /** All answers to the task's questions, oldest first, each an `Answer`. The attempt continues with the last one. */
-  readonly answers: readonly JsonText[];
-  /** The finished steps, oldest first; undefined where steps are not stored. */
-  readonly steps: readonly StoredStep[] | undefined;
-}
 
 /** A new task that was stored as claimed. */
 export interface BegunTask {

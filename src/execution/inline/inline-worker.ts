@@ -14,7 +14,8 @@ import { inSpan } from '../../observability/observer.js';
 import { Trouble } from '../../observability/trouble.js';
 import { Rounds } from '../../rounds.js';
 import { AttachFile } from '../../tasks/attach-file.js';
-import { ClaimTasks, type Lease } from '../../tasks/claim-tasks.js';
+import { ClaimTasks } from '../../tasks/claim-tasks.js';
+import type { Lease } from '../../tasks/domain/lease.js';
 import { EndAttempt } from '../../tasks/end-attempt.js';
 import type { Room } from '../../tasks/ports/task-executor.js';
 import { payloadOf } from '../../tasks/store/suspensions.js';
@@ -142,6 +143,7 @@ export class InlineWorker extends OwnLeases {
     if (!this.#mayWait || !this.mayBegin || this.free <= 0) return;
     this.#claiming ??= this.claim().finally(() => {
       this.#claiming = undefined;
+      this.claimSoon();
     });
   }
 

@@ -1,4 +1,4 @@
-import type { Lease } from '../claim-tasks.js';
+import type { Lease } from '../domain/lease.js';
 
 /** Places that an executor keeps for new tasks while they are stored. */
 export interface Room {

@@ -3,10 +3,11 @@ import type { Queryable, Statement } from '../../database/queryable.js';
 import type { JsonText } from '../../json/json-text.js';
 import { StoredEvent } from '../domain/stored-event.js';
 import { newEvent } from '../domain/task-event.js';
+import type { TaskIdentity } from '../domain/task-identity.js';
 import { attachmentsOf } from './attachments.js';
 import { offsetOf } from './places.js';
 import { CREATED_AT } from './read-events.js';
-import { jsonTextIn, TASK_COLUMNS, type TaskIdentity, taskRecord, type TaskRecord, type TaskRow } from './task-row.js';
+import { jsonTextIn, TASK_COLUMNS, taskRecord, type TaskRecord, type TaskRow } from './task-row.js';
 
 /** Tasks are locked by others while a claim looks. Above its limit it looks at this many of each type. */
 const MORE_THAN_WANTED = 50;
