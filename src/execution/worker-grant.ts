@@ -1,4 +1,4 @@
-import type { TaskIdentity } from '../tasks/store/task-row.js';
+import type { TaskIdentity } from '../tasks/domain/task-identity.js';
 
 /** What a worker token grants. */
 export interface WorkerGrant {

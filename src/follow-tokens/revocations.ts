@@ -1,7 +1,7 @@
 import { type AuthContext, ownerOf } from '../auth/auth-context.js';
 import type { RevocationMark } from '../auth/follow-tokens.js';
 import type { Queryable, Statement } from '../database/queryable.js';
-import type { TaskIdentity } from '../tasks/store/task-row.js';
+import type { TaskIdentity } from '../tasks/domain/task-identity.js';
 
 /**
  * The time of tokens and marks: that of the database, and always behind the newest mark. So a token that is minted after a revocation

@@ -12,7 +12,8 @@ import { appendBatch, type AppendOutcome, type AppendRequest } from './store/app
 import { insertEventKeys, readEventKeys, type StoredKeys } from './store/event-keys.js';
 import { lockTask } from './store/lock-tasks.js';
 import { readBatch } from './store/read-batch.js';
-import { insertStep, readStep, type StoredStep } from './store/steps.js';
+import type { StoredStep } from './domain/lease.js';
+import { insertStep, readStep } from './store/steps.js';
 import type { TaskRecord } from './store/task-row.js';
 import { renewLease } from './store/renew-leases.js';
 import type { StoredEvent } from './domain/stored-event.js';

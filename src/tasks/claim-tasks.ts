@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import type { Attachment } from '#protocol/snapshots.js';
 import { isFaultOfData } from '../database/database.errors.js';
 import { Database } from '../database/database.js';
 import type { Queryable } from '../database/queryable.js';
@@ -14,30 +13,20 @@ import { hintChange, LiveLog } from './ports/live-log.js';
 import { QueueOrder } from './queue-order.js';
 import { claimBatch, type ClaimedTask, lockWaitingTasks, type Slot, type WantedTasks } from './store/claim-batch.js';
 import { lockTasks } from './store/lock-tasks.js';
-import { readSteps, type StoredStep } from './store/steps.js';
+import { readSteps } from './store/steps.js';
 import { readAnswers } from './store/suspensions.js';
-import type { TaskIdentity } from './store/task-row.js';
+import type { Lease, StoredStep } from './domain/lease.js';
+import type { StoredEvent } from './domain/stored-event.js';
 import { leaseSecret, leaseToken } from './domain/lease-token.js';
 import { TaskWriter } from './task-writer.js';
 import { TasksConfig } from './tasks.config.js';
 import { TypeTurns } from './type-turns.js';
 
-/** The right to run one attempt, as long as its executor gives signs of life. */
-export interface Lease {
-  readonly identity: TaskIdentity;
-  readonly token: string;
-  readonly attempt: number;
-  readonly headEventId: number;
-  readonly leaseExpiresAt: string;
-  readonly input: JsonText | null;
-  readonly metadata: JsonText | null;
-  readonly attachments: readonly Attachment[];
-  readonly traceparent: string | null;
-  readonly cancellationRequested: boolean;
-  /** All answers to the task's questions, oldest first, each an `Answer`. The attempt continues with the last one. */
-  readonly answers: readonly JsonText[];
-  /** The finished steps, oldest first; undefined where steps are not stored. */
-  readonly steps: readonly StoredStep[] | undefined;
+/** A new task that was stored as claimed. */
+export interface BegunTask {
+  readonly claimed: ClaimedTask;
+  /** TASK_STARTED. */
+  readonly event: StoredEvent;
 }
 
 /** What a caller may have of the tasks that wait. */
@@ -117,16 +106,28 @@ export class ClaimTasks {
         : new Map<string, readonly JsonText[]>();
     const finished = await this.stepsOf(tasks);
     const areStepsOn = steps && this.replicas.know('steps');
-    return tasks.map(({ leaseNumber, hasSteps, waitedSeconds, place, ...lease }) => {
-      this.metrics.observe('claim_lag_seconds', waitedSeconds);
-      linkToStory(lease.traceparent);
-      const { taskId } = lease.identity;
-      return {
-        ...lease,
-        answers: answers.get(taskId) ?? [],
-        steps: finished.get(taskId) ?? (areStepsOn ? [] : undefined),
-      };
+    return tasks.map((task) => {
+      linkToStory(task.traceparent);
+      const { taskId } = task.identity;
+      return this.lease(task, answers.get(taskId) ?? [], finished.get(taskId) ?? (areStepsOn ? [] : undefined));
     });
+  }
+
+  /** The leases of new tasks that were stored as claimed, for a caller that knows steps. */
+  begun(tasks: readonly BegunTask[]): readonly Lease[] {
+    if (tasks.length > 0) this.liveLog.publish(tasks.map(({ event }) => event));
+    this.served(tasks.map(({ claimed }) => claimed));
+    const steps = this.replicas.know('steps') ? [] : undefined;
+    return tasks.map(({ claimed }) => this.lease(claimed, [], steps));
+  }
+
+  private lease(
+    { leaseNumber, hasSteps, waitedSeconds, place, ...lease }: ClaimedTask,
+    answers: Lease['answers'],
+    steps: Lease['steps'],
+  ): Lease {
+    this.metrics.observe('claim_lag_seconds', waitedSeconds);
+    return { ...lease, answers, steps };
   }
 
   private async stepsOf(claimed: readonly ClaimedTask[]): Promise<ReadonlyMap<string, readonly StoredStep[]>> {
@@ -241,11 +242,15 @@ export class ClaimTasks {
   }
 
   private claimed(tasks: readonly ClaimedTask[]): ClaimOutcome {
+    this.served(tasks);
+    return { outcome: 'claimed', tasks };
+  }
+
+  private served(tasks: readonly ClaimedTask[]): void {
     for (const { identity, leaseNumber, place } of tasks) {
       this.#turns.served(identity.taskType);
       if (leaseNumber === 1 && place !== null) this.order.served(identity.taskType, place);
     }
-    return { outcome: 'claimed', tasks };
   }
 }
 

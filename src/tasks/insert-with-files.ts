@@ -4,7 +4,8 @@ import { settleUploads } from '../uploads/upload-ledger.js';
 import type { UploadedFile } from '../uploads/uploaded-file.js';
 import { UploadForbidden, UploadInvalid } from '../uploads/uploads.errors.js';
 import { insertAttachments } from './store/attachments.js';
-import { type InsertOutcome, insertTask, type NewTaskRow } from './store/insert-task.js';
+import type { InsertOutcome } from './store/first-attempts.js';
+import { insertTask, type NewTaskRow } from './store/insert-task.js';
 
 export interface Brought {
   readonly files: readonly UploadedFile[];

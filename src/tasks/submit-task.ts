@@ -14,11 +14,13 @@ import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { lockOwners } from '../uploads/owned-bytes.js';
 import type { UploadedFile } from '../uploads/uploaded-file.js';
 import { BatchQueue } from './batch-queue.js';
+import { BeginNewTasks } from './begin-new-tasks.js';
 import { CreationForbidden, IdempotencyConflict, TooManyOpenTasks, UnknownTaskType } from './domain/tasks.errors.js';
 import { comparable, fingerprintOfTask, fingerprintsOfTask, type TaskFingerprints } from './fingerprints.js';
 import { insertWithFiles } from './insert-with-files.js';
 import { QueueOrder } from './queue-order.js';
-import { findByClientRequest, type EarlierTask, type InsertOutcome, type NewTaskRow } from './store/insert-task.js';
+import type { InsertOutcome } from './store/first-attempts.js';
+import { findByClientRequest, type EarlierTask, type NewTaskRow } from './store/insert-task.js';
 import { insertTasks } from './store/insert-tasks.js';
 import { readContent } from './store/read-content.js';
 import { hasRoom } from './store/open-tasks.js';
@@ -72,6 +74,7 @@ export class SubmitTask {
   constructor(
     private readonly database: Database,
     private readonly executor: TaskExecutor,
+    newTasks: BeginNewTasks,
     private readonly order: QueueOrder,
     private readonly liveLog: LiveLog,
     private readonly ownership: OwnershipPolicy,
@@ -81,12 +84,17 @@ export class SubmitTask {
   ) {
     const max = config.openTasksPerPrincipal || null;
     this.#maxOpenTasks = max;
-    this.#queue = new CreateQueue((tasks) => insertTasks(database, tasks, max && Math.max(max - NEAR_THE_CAP, 0)));
-    this.#inTurn = new CreateQueue((tasks) =>
-      database.transaction(async (tx) => {
-        await lockOwners(tx, tasks);
-        return insertTasks(tx, tasks, max);
-      }),
+    const farFromCap = max && Math.max(max - NEAR_THE_CAP, 0);
+    this.#queue = new CreateQueue((batch) =>
+      newTasks.store(batch, (tasks, holder) => insertTasks(database, tasks, farFromCap, holder)),
+    );
+    this.#inTurn = new CreateQueue((batch) =>
+      newTasks.store(batch, (tasks, holder) =>
+        database.transaction(async (tx) => {
+          await lockOwners(tx, tasks);
+          return insertTasks(tx, tasks, max, holder);
+        }),
+      ),
     );
     this.#lookups = new ConnectionQuota(database, LOOKUP_CONNECTIONS);
   }
@@ -149,6 +157,7 @@ export class SubmitTask {
         const inserted = await this.insert(row, submission, inTurn);
         if (inserted.outcome === 'inserted') {
           this.order.placed(row, inserted.place);
+          if (inserted.begun === null) this.executor.submitted({ taskId: inserted.taskId, taskType });
           return this.accepted({ ...row, taskId: inserted.taskId });
         }
       }
@@ -170,9 +179,8 @@ export class SubmitTask {
   }
 
   private accepted(row: NewTaskRow): TaskAccepted {
-    const { taskId, taskType, clientRequestId } = row;
+    const { taskId, clientRequestId } = row;
     this.metrics.increment('task_starts_total');
-    this.executor.submitted({ taskId, taskType });
     hintChange(this.liveLog, row);
     return { taskId, status: 'ACCEPTED', clientRequestId, deduplicated: false };
   }

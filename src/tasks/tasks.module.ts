@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 import { AttachFile } from './attach-file.js';
 import { AppendEvents } from './append-events.js';
 import { AttachmentsController } from './http/attachments.controller.js';
+import { BeginNewTasks } from './begin-new-tasks.js';
 import { CancelTask } from './cancel-task.js';
 import { CheckRoom } from './check-room.js';
 import { ClaimTasks } from './claim-tasks.js';
@@ -20,6 +21,7 @@ import { TaskWriter } from './task-writer.js';
 import { TasksController } from './http/tasks.controller.js';
 
 const USE_CASES = [
+  BeginNewTasks,
   SubmitTask,
   CheckRoom,
   ReadTask,

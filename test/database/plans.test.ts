@@ -4,8 +4,11 @@ import { connectionOptions } from '../../src/database/session-settings.js';
 import { messageEvent } from '../../src/tasks/domain/event-payloads.js';
 import { ClaimTasks } from '../../src/tasks/claim-tasks.js';
 import { EndAttempt } from '../../src/tasks/end-attempt.js';
+import { QueueOrder } from '../../src/tasks/queue-order.js';
 import { appendBatch } from '../../src/tasks/store/append-batch.js';
+import { insertTasks } from '../../src/tasks/store/insert-tasks.js';
 import { connected } from '../support/fold.js';
+import { aTask } from '../support/new-task.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { createReplica, waitingTask } from '../support/replica.js';
 import { eventually } from '../support/service.js';
@@ -58,15 +61,16 @@ it('no statement of a task’s way reads a whole table, however small', async ()
   });
 });
 
+const rowsRead = () =>
+  connected(database.superuserUrl, async (db) => {
+    const { rows } = await db.query<{ read: string }>(
+      `SELECT idx_tup_fetch + seq_tup_read AS read FROM pg_stat_user_tables WHERE relname = 'proj_tasks'`,
+    );
+    return Number(rows[0]?.read);
+  });
+
 it('a claim reads what is next in line, however many tasks wait', async () => {
   const waiting = 2_000;
-  const rowsRead = () =>
-    connected(database.superuserUrl, async (db) => {
-      const { rows } = await db.query<{ read: string }>(
-        `SELECT idx_tup_fetch + seq_tup_read AS read FROM pg_stat_user_tables WHERE relname = 'proj_tasks'`,
-      );
-      return Number(rows[0]?.read);
-    });
   await connected(database.superuserUrl, async (db) => {
     await db.query(
       `INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, status, claimable_at,
@@ -85,6 +89,34 @@ it('a claim reads what is next in line, however many tasks wait', async () => {
   await replica.stop();
   await eventually('PostgreSQL has counted the claim', async () => (await rowsRead()) > before);
   expect((await rowsRead()) - before).toBeLessThan(waiting / 4);
+});
+
+it('a create that may begin reads no task whose time has not come, however many there are', async () => {
+  const later = 2_000;
+  await connected(database.superuserUrl, async (db) => {
+    await db.query(
+      `INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, claimable_at,
+        correlation_id)
+      SELECT gen_random_uuid(), '', 'later', n, '', 'test.later', clock_timestamp() + interval '1 day', gen_random_uuid()
+      FROM generate_series(1, $1::int) AS n`,
+      [later],
+    );
+    await db.query('ANALYZE taskbridge.proj_tasks');
+    await db.query('SELECT pg_stat_force_next_flush()');
+  });
+  const before = await rowsRead();
+  const replica = await createReplica(database.appUrl);
+  const holder = { workerId: 'plans', principalId: 'system', leaseSeconds: 60 };
+  const task = (n: number) => aTask({ taskType: 'test.now', leaseToken: `1.${n}` });
+  const outcomes = [
+    ...(await insertTasks(replica.database, [task(1)], null, holder)),
+    ...(await insertTasks(replica.database, [task(2), task(3)], null, holder)),
+  ];
+  expect(outcomes).toMatchObject(outcomes.map(() => ({ outcome: 'inserted', begun: {} })));
+  await replica.get(QueueOrder).round();
+  await replica.stop();
+  await eventually('PostgreSQL has counted the creates', async () => (await rowsRead()) > before);
+  expect((await rowsRead()) - before).toBeLessThan(later / 4);
 });
 
 /** An index on a column that appends change would make each of them write to every index of the table. */

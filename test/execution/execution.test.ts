@@ -5,7 +5,8 @@ import { type AttemptStopped, type TaskContext, TaskFailure, type TaskHandler } 
 import { TaskExecutor } from '../../src/tasks/ports/task-executor.js';
 import { AppendEvents } from '../../src/tasks/append-events.js';
 import { CancelTask } from '../../src/tasks/cancel-task.js';
-import { ClaimTasks, type Lease } from '../../src/tasks/claim-tasks.js';
+import { ClaimTasks } from '../../src/tasks/claim-tasks.js';
+import type { Lease } from '../../src/tasks/domain/lease.js';
 import type { Queryable } from '../../src/database/queryable.js';
 import { LeaseLost } from '../../src/tasks/domain/tasks.errors.js';
 import { EndAttempt, type Ending } from '../../src/tasks/end-attempt.js';

@@ -7,7 +7,8 @@ import { LiveLog, type LiveLogFollower } from '../../src/tasks/ports/live-log.js
 import { OpenSubscription } from '../../src/following/open-subscription.js';
 import type { Subscription } from '../../src/following/subscription.js';
 import { AppendEvents } from '../../src/tasks/append-events.js';
-import { ClaimTasks, type Lease } from '../../src/tasks/claim-tasks.js';
+import { ClaimTasks } from '../../src/tasks/claim-tasks.js';
+import type { Lease } from '../../src/tasks/domain/lease.js';
 import { messageEvent } from '../../src/tasks/domain/event-payloads.js';
 import { CursorAhead, TaskNotFound } from '../../src/tasks/domain/tasks.errors.js';
 import { EndAttempt } from '../../src/tasks/end-attempt.js';

@@ -494,6 +494,27 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: { file: 'test/tasks/queue.test.ts', tests: 'differ by two tasks' },
   },
   {
+    name: 'a new task that begins before what waits of its type',
+    changes: [
+      {
+        file: 'src/tasks/store/first-attempts.ts',
+        from: 'w.claimable_at <= clock_timestamp() LIMIT 1) IS NULL)`;',
+        to: 'w.claimable_at <= clock_timestamp() LIMIT 0) IS NULL)`;',
+      },
+    ],
+    caughtBy: { file: 'test/execution/begun-at-create.test.ts', tests: 'begins exactly what has a place' },
+  },
+  {
+    name: 'a new task whose place somebody else may take',
+    changes: [{ file: 'src/execution/inline/inline-worker.ts', from: '    this.#kept += count;\n', to: '' }],
+    caughtBy: { file: 'test/execution/begun-at-create.test.ts', tests: 'takes no place of another one' },
+  },
+  {
+    name: 'a new task that begins behind the back of a worker that stops',
+    changes: [{ file: 'src/execution/inline/inline-worker.ts', from: ', ...this.#rooms]', to: ']' }],
+    caughtBy: { file: 'test/execution/begun-at-create.test.ts', tests: 'goes back when it is stored while' },
+  },
+  {
     name: 'a claim of a row that is held in another way, too',
     changes: [
       {

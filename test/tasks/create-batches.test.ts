@@ -7,30 +7,14 @@ import { Database } from '../../src/database/database.js';
 import { createPool } from '../../src/database/pool.js';
 import { CreateQueue } from '../../src/tasks/submit-task.js';
 import { TooMuchWaiting } from '../../src/tasks/domain/tasks.errors.js';
-import { type InsertOutcome, insertTask, type NewTaskRow } from '../../src/tasks/store/insert-task.js';
+import type { InsertOutcome } from '../../src/tasks/store/first-attempts.js';
+import { insertTask, type NewTaskRow } from '../../src/tasks/store/insert-task.js';
 import { isTaskId } from '../../src/tasks/domain/task-id.js';
 import { insertTasks } from '../../src/tasks/store/insert-tasks.js';
 import { newPrincipal, uniqueId } from '../support/client.js';
+import { aTask } from '../support/new-task.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { type Service, startService } from '../support/service.js';
-
-function aTask(overrides: Partial<NewTaskRow> = {}): NewTaskRow {
-  return {
-    taskId: uuidv7(),
-    tenantId: '',
-    ownerId: 'owner',
-    clientRequestId: uniqueId(),
-    fingerprint: 'fingerprint',
-    contentFingerprint: 'content',
-    taskType: 'test.any',
-    inputJson: '{"a": 1}',
-    metadataJson: null,
-    correlationId: uuidv7(),
-    traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
-    earliestPlace: 0,
-    ...overrides,
-  };
-}
 
 const idsOf = (outcomes: readonly InsertOutcome[]) =>
   outcomes.map((outcome) => (outcome.outcome === 'inserted' ? outcome.taskId : 'none'));

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises';
 import { Attempt, type Report } from '../../handler/src/attempt.js';
 import { backoffMs } from '../../handler/src/backoff.js';
 import type { TaskHandler, TaskHandlers } from '../../handler/src/task-handler.js';
@@ -133,7 +133,11 @@ export class Worker {
   private async claimAndRun(): Promise<void> {
     const { signal } = this.#stop;
     for (let failures = 0; !signal.aborted; ) {
-      while (this.#running.size >= this.#concurrency) await Promise.race(this.overs());
+      while (this.#running.size >= this.#concurrency) {
+        await Promise.race(this.overs());
+        // Tasks that end in this turn of the event loop make room for one claim, and not for one each.
+        await turn();
+      }
       if (signal.aborted) break;
       try {
         await this.claim(signal);

@@ -10,7 +10,7 @@ import { Database } from '../../database/database.js';
 import { JsonText } from '../../json/json-text.js';
 import { TaskBridgeError } from '../../errors.js';
 import { AttachFile } from '../../tasks/attach-file.js';
-import type { Lease } from '../../tasks/claim-tasks.js';
+import type { Lease } from '../../tasks/domain/lease.js';
 import { LeaseLost as LeaseOver, TaskAside } from '../../tasks/domain/tasks.errors.js';
 import { EndAttempt, type Ending as Command } from '../../tasks/end-attempt.js';
 import { type HeldLease, renewLease } from '../../tasks/store/renew-leases.js';

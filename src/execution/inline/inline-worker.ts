@@ -14,8 +14,10 @@ import { inSpan } from '../../observability/observer.js';
 import { Trouble } from '../../observability/trouble.js';
 import { Rounds } from '../../rounds.js';
 import { AttachFile } from '../../tasks/attach-file.js';
-import { ClaimTasks, type Lease } from '../../tasks/claim-tasks.js';
+import { ClaimTasks } from '../../tasks/claim-tasks.js';
+import type { Lease } from '../../tasks/domain/lease.js';
 import { EndAttempt } from '../../tasks/end-attempt.js';
+import type { Room } from '../../tasks/ports/task-executor.js';
 import { payloadOf } from '../../tasks/store/suspensions.js';
 import { checkLeases, renewLeases } from '../../tasks/store/renew-leases.js';
 import { TasksConfig } from '../../tasks/tasks.config.js';
@@ -57,8 +59,14 @@ export class InlineWorker extends OwnLeases {
   readonly #running = new Map<string, Running>();
   /** The tokens of attempts whose handlers run. The ends of others are on their way to PostgreSQL. */
   readonly #handling = new Set<string>();
+  /** Places of leases on their way to this worker: of claims, and of new tasks. */
+  #kept = 0;
+  readonly #rooms = new Set<Promise<void>>();
   #claiming: Promise<void> | undefined;
-  #claimAgain = false;
+  /** Whether tasks may wait that no claim has looked for. */
+  #mayWait = false;
+  /** Whether the last claim got as many tasks as it asked for. */
+  #wasFilled = false;
   readonly #looks = new Rounds(
     () => this.watch(),
     () => WATCH_MS,
@@ -96,12 +104,46 @@ export class InlineWorker extends OwnLeases {
     this.#waits = this.waitForWork();
   }
 
+  /** Places for all new tasks of these types that have a handler here; undefined where not all of them may begin. */
+  roomFor(taskTypes: readonly string[]): Room | undefined {
+    const count = taskTypes.filter((taskType) => this.handlers.has(taskType)).length;
+    return this.mayBegin && count > 0 && count <= this.free ? this.keep(count) : undefined;
+  }
+
+  private keep(count: number): Room {
+    const askedAt = performance.now();
+    const { promise: over, resolve } = Promise.withResolvers<void>();
+    this.#kept += count;
+    this.#rooms.add(over);
+    return {
+      worker: { workerId: this.#workerId, principalId: SYSTEM_PRINCIPAL_ID },
+      takes: (taskType) => this.handlers.has(taskType),
+      fill: (leases) => {
+        this.#kept -= count;
+        for (const lease of leases) this.begin(lease, askedAt);
+        this.#rooms.delete(over);
+        resolve();
+        this.claimSoon();
+      },
+    };
+  }
+
+  private get mayBegin(): boolean {
+    return !this.drain.workEnds.aborted && this.#looks.areWanted;
+  }
+
   /** Something may be claimable. */
   private look(): void {
-    if (this.drain.workEnds.aborted || !this.#looks.areWanted) return;
-    this.#claimAgain = true;
+    this.#mayWait = true;
+    this.claimSoon();
+  }
+
+  /** Claims what may wait, when there is a place for it. */
+  private claimSoon(): void {
+    if (!this.#mayWait || !this.mayBegin || this.free <= 0) return;
     this.#claiming ??= this.claim().finally(() => {
       this.#claiming = undefined;
+      this.claimSoon();
     });
   }
 
@@ -119,7 +161,7 @@ export class InlineWorker extends OwnLeases {
   async stop(obeyWithinMs = OBEY_WITHIN_MS): Promise<void> {
     this.drain.reach('work ends');
     await this.#waits;
-    await this.#claiming;
+    await Promise.all([this.#claiming, ...this.#rooms]);
     const running = [...this.#running.values()];
     for (const { attempt } of running) attempt.stop('released');
     const over = Promise.all(running.map((one) => one.over));
@@ -145,27 +187,27 @@ export class InlineWorker extends OwnLeases {
    */
   private get free(): number {
     const { inlineConcurrency } = this.config;
-    return Math.min(inlineConcurrency - this.#handling.size, 2 * inlineConcurrency - this.#running.size);
+    const most = Math.min(inlineConcurrency - this.#handling.size, 2 * inlineConcurrency - this.#running.size);
+    return most - this.#kept;
   }
 
   private async claim(): Promise<void> {
-    while (this.#claimAgain && !this.drain.workEnds.aborted) {
-      this.#claimAgain = false;
-      const free = this.free;
-      if (free <= 0) return;
-      const askedAt = performance.now();
-      const worker = { workerId: this.#workerId, principalId: SYSTEM_PRINCIPAL_ID };
+    while (this.#mayWait && this.mayBegin && this.free > 0) {
+      this.#mayWait = false;
+      // Where little waits, the other half is for tasks that are created meanwhile: they would have to wait for the next claim.
+      const limit = Math.min(this.#wasFilled ? this.free : Math.ceil(this.free / 2), MAX_BLOCK);
+      const room = this.keep(limit);
+      let leases: readonly Lease[] = [];
       try {
-        const leases = await this.claimTasks.execute(worker, this.handlers.taskTypes, Math.min(free, MAX_BLOCK), {
-          steps: true,
-        });
+        leases = await this.claimTasks.execute(room.worker, this.handlers.taskTypes, limit, { steps: true });
         this.#claimTrouble.worked();
-        for (const lease of leases) this.begin(lease, askedAt);
-        if (leases.length > 0) this.#claimAgain = true;
+        if (leases.length > 0) this.#mayWait = true;
+        this.#wasFilled = leases.length === limit;
       } catch (error) {
         // The next poll tries again; what was claimed although the answer was lost comes back when its lease ends.
         this.#claimTrouble.failed(error);
       }
+      room.fill(leases);
     }
   }
 
@@ -174,7 +216,7 @@ export class InlineWorker extends OwnLeases {
     const { taskId, taskType, correlationId } = identity;
     const report = this.reportOf(given);
     const done = () => {
-      if (this.#handling.delete(token)) this.look();
+      if (this.#handling.delete(token)) this.claimSoon();
     };
     const lease = new InlineLease(given, this.#heldWith, askedAt, () => attempt.stop('cancelled'), done);
     const attempt = new Attempt(lease, report);
@@ -188,7 +230,7 @@ export class InlineWorker extends OwnLeases {
       .finally(() => {
         this.#running.delete(token);
         this.#handling.delete(token);
-        this.look();
+        this.claimSoon();
       });
     this.#handling.add(token);
     this.#running.set(token, { taskId, attempt, lease, over });

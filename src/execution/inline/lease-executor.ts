@@ -4,7 +4,7 @@ import { ClaimTasks } from '../../tasks/claim-tasks.js';
 import { Handlers } from '../handlers.js';
 import { ExecutionConfig } from '../execution.config.js';
 import { InlineWorker } from './inline-worker.js';
-import { TaskExecutor } from '../../tasks/ports/task-executor.js';
+import { type Room, TaskExecutor } from '../../tasks/ports/task-executor.js';
 import { WaitingClaims } from '../waiting-claims.js';
 import { WorkerSignals } from '../worker-signals.js';
 
@@ -28,6 +28,10 @@ export class LeaseExecutor extends TaskExecutor {
 
   override accepts(taskType: string): boolean {
     return this.config.executors.includes('worker') || this.handlers.has(taskType);
+  }
+
+  override roomFor(taskTypes: readonly string[]): Room | undefined {
+    return this.inlineWorker.roomFor(taskTypes);
   }
 
   override submitted({ taskType }: { readonly taskType: string }): void {

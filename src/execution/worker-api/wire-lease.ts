@@ -1,6 +1,6 @@
 import type { Lease as WorkerLease } from '#protocol/snapshots.js';
 import { arrayOf, JsonText, type WithText, writeObject } from '../../json/json-text.js';
-import type { Lease } from '../../tasks/claim-tasks.js';
+import type { Lease } from '../../tasks/domain/lease.js';
 
 const EMPTY = new JsonText('{}');
 

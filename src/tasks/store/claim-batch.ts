@@ -3,10 +3,11 @@ import type { Queryable, Statement } from '../../database/queryable.js';
 import type { JsonText } from '../../json/json-text.js';
 import { StoredEvent } from '../domain/stored-event.js';
 import { newEvent } from '../domain/task-event.js';
+import type { TaskIdentity } from '../domain/task-identity.js';
 import { attachmentsOf } from './attachments.js';
 import { offsetOf } from './places.js';
 import { CREATED_AT } from './read-events.js';
-import { jsonTextIn, TASK_COLUMNS, type TaskIdentity, taskRecord, type TaskRecord, type TaskRow } from './task-row.js';
+import { jsonTextIn, TASK_COLUMNS, taskRecord, type TaskRecord, type TaskRow } from './task-row.js';
 
 /** Tasks are locked by others while a claim looks. Above its limit it looks at this many of each type. */
 const MORE_THAN_WANTED = 50;
@@ -46,7 +47,7 @@ const lineOf = (tenants: string | null) => `line AS (
       LIMIT $4
     )`;
 
-const leaseEnd = (expiresAt: string) =>
+export const leaseEnd = (expiresAt: string) =>
   `to_char(${expiresAt} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS lease_expires_at`;
 
 /**
@@ -166,10 +167,14 @@ export async function claimBatch(db: Queryable, wanted: WantedTasks, slots: read
   for (const row of rows) {
     if (row.slot === null) unfit.push(row.task_id);
     else tasks.set(row.slot - 1, claimedTask(row));
-    if (row.created_at !== null)
-      events.push(new StoredEvent(row.task_id, 1, 'TASK_STARTED', row.created_at, newEvent('TASK_STARTED', {}).json));
+    if (row.created_at !== null) events.push(startedEvent(row.task_id, row.created_at));
   }
   return { tasks, events, unfit };
+}
+
+/** The first event of a task. */
+export function startedEvent(taskId: string, createdAt: string): StoredEvent {
+  return new StoredEvent(taskId, 1, 'TASK_STARTED', createdAt, newEvent('TASK_STARTED', {}).json);
 }
 
 function claimedTask(row: ClaimRow): ClaimedTask {

@@ -1,7 +1,20 @@
 import type { TaskStatus } from '#protocol/snapshots.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
+import {
+  BEGUN,
+  CREATED,
+  FIRST_ATTEMPT,
+  FIRST_ATTEMPT_COLUMNS,
+  type Holder,
+  type Inserted,
+  type InsertOutcome,
+  nothingWaits,
+  OFFSET,
+  outcomeOf,
+  PRIORITY,
+} from './first-attempts.js';
 import { HAS_ROOM } from './open-tasks.js';
-import { lastPlaceOf, offsetOf } from './places.js';
+import { lastPlaceOf } from './places.js';
 
 export interface NewTaskRow {
   /** A UUIDv7 of this process. The task gets its random part, and the time of the database. */
@@ -18,12 +31,9 @@ export interface NewTaskRow {
   readonly traceparent: string;
   /** The lowest place in the queue that it may get, without the offset of its priority. */
   readonly earliestPlace: number;
+  /** Of the first attempt, for which a place is kept. Absent: the task waits for a claim. */
+  readonly leaseToken?: string;
 }
-
-/** `place`: without the offset of its priority. `passed_over`: the key is taken, or the owner has no room. */
-export type InsertOutcome =
-  | { readonly outcome: 'inserted'; readonly taskId: string; readonly place: number }
-  | { readonly outcome: 'passed_over' };
 
 /**
  * The UUIDv7 in `id` with the milliseconds of the database clock in its first six bytes. So the ids of all replicas are in the order
@@ -32,16 +42,9 @@ export type InsertOutcome =
 export const timedByDatabase = (id: string) => `encode(overlay(uuid_send(${id}) PLACING
   substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1), 'hex')::uuid`;
 
-/** Of a task whose create names none: the column's default. */
-const PRIORITY = '5';
-const OFFSET = offsetOf(PRIORITY);
-
 /** The place in the queue of the first new task of `owner`, whose tasks may begin at `earliest`. */
 export const placeOf = (owner: string, earliest: string) =>
   `greatest(${earliest} + ${OFFSET}, ${lastPlaceOf(owner, PRIORITY)} + 1)`;
-
-/** What an INSERT returns of a task. */
-export const INSERTED = `task_id, vtime - ${OFFSET} AS place`;
 
 /**
  * Indexes: proj_tasks_client_request and proj_tasks_places decide. The task is claimable from the commit on: the column's
@@ -49,21 +52,30 @@ export const INSERTED = `task_id, vtime - ${OFFSET} AS place`;
  */
 const INSERT: Statement = {
   name: 'insert-task',
-  text: `INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, input,
-      metadata, correlation_id, traceparent, content_fingerprint, claimable_at, vtime)
-    SELECT ${timedByDatabase('$4::uuid')}, o.tenant_id, o.owner_id, $5, $6, o.task_type, $8, $9, $10, $11, $12,
-      date_trunc('milliseconds', clock_timestamp()), ${placeOf('o', '$13::float8')}
-    FROM (SELECT $2::text AS tenant_id, $3::text AS owner_id, $7::text AS task_type) AS o
-    WHERE ${HAS_ROOM}
-    ON CONFLICT (tenant_id, owner_id, client_request_id) DO NOTHING RETURNING ${INSERTED}`,
+  text: `WITH created AS (
+      INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, input, metadata,
+        correlation_id, traceparent, content_fingerprint, vtime, ${FIRST_ATTEMPT_COLUMNS})
+      SELECT ${timedByDatabase('$4::uuid')}, tenant_id, owner_id, $5, $6, task_type, $8, $9, $10, $11, $12,
+        ${placeOf('o', '$13::float8')}, ${FIRST_ATTEMPT}
+      FROM (SELECT $2::text AS tenant_id, $3::text AS owner_id, $7::text AS task_type, $14::text AS lease_token) AS o
+        CROSS JOIN LATERAL (SELECT (lease_token IS NOT NULL AND ${nothingWaits('o.task_type')})::int AS begins) AS attempt
+      WHERE ${HAS_ROOM}
+      ON CONFLICT (tenant_id, owner_id, client_request_id) DO NOTHING
+      RETURNING ${CREATED}
+    ), ${BEGUN}`,
 };
 
 /**
  * A statement that is a transaction of its own. `maxOpenTasks`: inserts only if the owner has fewer open tasks in this
- * statement's snapshot; null means no cap.
+ * statement's snapshot; null means no cap. Without a holder the task waits for a claim.
  */
-export async function insertTask(db: Queryable, task: NewTaskRow, maxOpenTasks: number | null): Promise<InsertOutcome> {
-  const [row] = await db.query<{ task_id: string; place: number }>(INSERT, [
+export async function insertTask(
+  db: Queryable,
+  task: NewTaskRow,
+  maxOpenTasks: number | null,
+  holder?: Holder,
+): Promise<InsertOutcome> {
+  const [row] = await db.query<Inserted>(INSERT, [
     maxOpenTasks,
     task.tenantId,
     task.ownerId,
@@ -77,8 +89,12 @@ export async function insertTask(db: Queryable, task: NewTaskRow, maxOpenTasks: 
     task.traceparent,
     task.contentFingerprint,
     task.earliestPlace,
+    (holder && task.leaseToken) ?? null,
+    holder?.leaseSeconds,
+    holder?.workerId,
+    holder?.principalId,
   ]);
-  return row ? { outcome: 'inserted', taskId: row.task_id, place: row.place } : { outcome: 'passed_over' };
+  return outcomeOf(row);
 }
 
 export interface EarlierTask {

@@ -1,5 +1,16 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
-import { type InsertOutcome, INSERTED, insertTask, type NewTaskRow, placeOf, timedByDatabase } from './insert-task.js';
+import {
+  BEGUN,
+  CREATED,
+  FIRST_ATTEMPT,
+  FIRST_ATTEMPT_COLUMNS,
+  type Holder,
+  type Inserted,
+  type InsertOutcome,
+  nothingWaits,
+  outcomeOf,
+} from './first-attempts.js';
+import { insertTask, type NewTaskRow, placeOf, timedByDatabase } from './insert-task.js';
 
 /**
  * The same as insert-task, for many tasks in one statement, which is a transaction. It counts each owner's open tasks once, and
@@ -10,8 +21,8 @@ const INSERT: Statement = {
   text: `WITH request AS (
       SELECT *, dense_rank() OVER (PARTITION BY tenant_id, owner_id ORDER BY client_request_id) AS place
       FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::json[], $9::json[], $10::uuid[],
-        $11::text[], $12::text[], $13::float8[]) WITH ORDINALITY AS r (task_id, tenant_id, owner_id, client_request_id, fingerprint,
-        task_type, input, metadata, correlation_id, traceparent, content_fingerprint, earliest_place, position)
+        $11::text[], $12::text[], $13::float8[], $14::text[]) WITH ORDINALITY AS r (task_id, tenant_id, owner_id, client_request_id,
+        fingerprint, task_type, input, metadata, correlation_id, traceparent, content_fingerprint, earliest_place, lease_token, position)
       WHERE NOT EXISTS (SELECT FROM taskbridge.proj_tasks t WHERE t.tenant_id = r.tenant_id AND t.owner_id = r.owner_id
         AND t.client_request_id = r.client_request_id)
     ), owner AS MATERIALIZED (
@@ -23,26 +34,35 @@ const INSERT: Statement = {
       SELECT o.*, ${placeOf('o', 'o.earliest_place')} AS next
       FROM (SELECT tenant_id, owner_id, task_type, max(earliest_place) AS earliest_place FROM request
         GROUP BY tenant_id, owner_id, task_type) AS o
-    )
-    INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, input,
-      metadata, correlation_id, traceparent, content_fingerprint, claimable_at, vtime)
-    SELECT ${timedByDatabase('task_id')}, tenant_id, owner_id, client_request_id, fingerprint, task_type, input, metadata,
-      correlation_id, traceparent, content_fingerprint, date_trunc('milliseconds', clock_timestamp()),
-      next - 1 + row_number() OVER (PARTITION BY tenant_id, owner_id, task_type ORDER BY position)
-    FROM request JOIN owner USING (tenant_id, owner_id) JOIN line USING (tenant_id, owner_id, task_type) WHERE $1 IS NULL OR open_tasks + place <= $1
-    ORDER BY tenant_id, owner_id, client_request_id
-    ON CONFLICT (tenant_id, owner_id, client_request_id) DO NOTHING RETURNING ${INSERTED}`,
+    ), idle AS MATERIALIZED (
+      SELECT of_type.task_type FROM (SELECT DISTINCT task_type FROM request WHERE lease_token IS NOT NULL) AS of_type
+      WHERE ${nothingWaits('of_type.task_type')}
+    ), created AS (
+      INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, input, metadata,
+        correlation_id, traceparent, content_fingerprint, vtime, ${FIRST_ATTEMPT_COLUMNS})
+      SELECT ${timedByDatabase('task_id')}, tenant_id, owner_id, client_request_id, fingerprint, task_type, input, metadata,
+        correlation_id, traceparent, content_fingerprint,
+        next - 1 + row_number() OVER (PARTITION BY tenant_id, owner_id, task_type ORDER BY position),
+        ${FIRST_ATTEMPT}
+      FROM request JOIN owner USING (tenant_id, owner_id) JOIN line USING (tenant_id, owner_id, task_type) CROSS JOIN LATERAL (
+        SELECT (lease_token IS NOT NULL AND task_type IN (SELECT task_type FROM idle))::int AS begins) AS attempt
+      WHERE $1 IS NULL OR open_tasks + place <= $1
+      ORDER BY tenant_id, owner_id, client_request_id
+      ON CONFLICT (tenant_id, owner_id, client_request_id) DO NOTHING
+      RETURNING ${CREATED}
+    ), ${BEGUN}`,
 };
 
-/** One outcome for each task, in their order. Of equal tasks at most one is inserted. */
+/** One outcome for each task, in their order. Of equal tasks at most one is inserted. Without a holder all of them wait. */
 export async function insertTasks(
   db: Queryable,
   tasks: readonly NewTaskRow[],
   maxOpenTasks: number | null,
+  holder?: Holder,
 ): Promise<readonly InsertOutcome[]> {
   const [only, ...more] = tasks;
-  if (only && more.length === 0) return [await insertTask(db, only, maxOpenTasks)];
-  const rows = await db.query<{ task_id: string; place: number }>(INSERT, [
+  if (only && more.length === 0) return [await insertTask(db, only, maxOpenTasks, holder)];
+  const rows = await db.query<Inserted>(INSERT, [
     maxOpenTasks,
     tasks.map((task) => task.taskId),
     tasks.map((task) => task.tenantId),
@@ -56,12 +76,13 @@ export async function insertTasks(
     tasks.map((task) => task.traceparent),
     tasks.map((task) => task.contentFingerprint),
     tasks.map((task) => task.earliestPlace),
+    tasks.map((task) => (holder && task.leaseToken) ?? null),
+    holder?.leaseSeconds,
+    holder?.workerId,
+    holder?.principalId,
   ]);
   const inserted = new Map(rows.map((row) => [randomPartOf(row.task_id), row]));
-  return tasks.map((task) => {
-    const row = inserted.get(randomPartOf(task.taskId));
-    return row ? { outcome: 'inserted', taskId: row.task_id, place: row.place } : { outcome: 'passed_over' };
-  });
+  return tasks.map((task) => outcomeOf(inserted.get(randomPartOf(task.taskId))));
 }
 
 /** What follows the time in a UUIDv7. */

@@ -26,7 +26,11 @@ export interface TypeTime {
 /** The last ended tasks that are looked at. */
 const ENDED = 200;
 
-const IS_DUE = `EXISTS (SELECT FROM taskbridge.proj_tasks t WHERE t.vtime IS NULL AND t.claimable_at <= clock_timestamp())`;
+/**
+ * Whether tasks are due that have no place. Index: proj_tasks_unplaced, of which one row: the time is that of the statement, as no
+ * index is searched by clock_timestamp(). Tasks whose time has not come may be many.
+ */
+export const IS_DUE = `EXISTS (SELECT FROM taskbridge.proj_tasks t WHERE t.vtime IS NULL AND t.claimable_at <= statement_timestamp())`;
 
 /**
  * Indexes: proj_tasks_leased; proj_tasks_finished, of which the last rows; proj_tasks_queue, one row of each type. What runs or has
@@ -78,7 +82,7 @@ const PLACE: Statement = {
   name: 'place-tasks',
   text: `WITH due AS MATERIALIZED (
       SELECT t.task_id, t.tenant_id, t.owner_id, t.task_type, t.priority, t.claimable_at, t.attempt > 0 AS comes_back
-      FROM taskbridge.proj_tasks t WHERE t.vtime IS NULL AND t.claimable_at <= clock_timestamp()
+      FROM taskbridge.proj_tasks t WHERE t.vtime IS NULL AND t.claimable_at <= statement_timestamp()
       ORDER BY t.claimable_at LIMIT $1 FOR UPDATE SKIP LOCKED
     ), line AS MATERIALIZED (
       SELECT o.*, coalesce(time.now, 0) AS now,

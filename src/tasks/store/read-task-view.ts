@@ -4,7 +4,8 @@ import type { Queryable, Statement } from '../../database/queryable.js';
 import { JsonText } from '../../json/json-text.js';
 import { isOver } from '../domain/task.js';
 import { attachmentsOf } from './attachments.js';
-import { jsonTextIn, type TaskIdentity } from './task-row.js';
+import { jsonTextIn } from './task-row.js';
+import type { TaskIdentity } from '../domain/task-identity.js';
 
 /** A task in the form of its snapshot. */
 export interface TaskView {

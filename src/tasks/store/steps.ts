@@ -1,15 +1,9 @@
+import type { StoredStep } from '../domain/lease.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
 import { JsonText } from '../../json/json-text.js';
 import type { FinishedStep } from './append-batch.js';
 
 // Index of all of these: the primary key.
-
-/** The result of a step, and the event that says that it is finished. */
-export interface StoredStep {
-  readonly key: string;
-  readonly result: JsonText;
-  readonly eventId: number;
-}
 
 interface Row {
   task_id: string;

@@ -1,17 +1,7 @@
 import type { TaskStatus } from '#protocol/snapshots.js';
 import { JsonText } from '../../json/json-text.js';
 import { isOver, type Task } from '../domain/task.js';
-
-/** The identity of a task for policies, logs and clients. Set at creation, never changed. */
-export interface TaskIdentity {
-  readonly taskId: string;
-  readonly tenantId: string;
-  readonly ownerId: string;
-  readonly taskType: string;
-  readonly clientRequestId: string;
-  /** The correlation of the request that created it. Events of its execution belong to that story. */
-  readonly correlationId: string;
-}
+import type { TaskIdentity } from '../domain/task-identity.js';
 
 /** A task as read under a lock, or without one. */
 export interface TaskRecord {

@@ -1,0 +1,76 @@
+import { leaseEnd } from './claim-batch.js';
+import { IS_DUE, offsetOf } from './places.js';
+import { CREATED_AT } from './read-events.js';
+
+// New tasks that are stored as claimed. What the statements write is what `decide` says of the claim of a new task: a property test
+// shows that they agree. `lease_token` is null where no place is kept for the task, and `begins` is 1 where it is claimed, else 0.
+
+/** Of a task whose create names none: the column's default. */
+export const PRIORITY = '5';
+export const OFFSET = offsetOf(PRIORITY);
+
+/** Who holds the leases of the tasks that begin as soon as they are stored. */
+export interface Holder {
+  readonly workerId: string;
+  readonly principalId: string;
+  readonly leaseSeconds: number;
+}
+
+/** Indexes: proj_tasks_unplaced, proj_tasks_queue; one row of each. */
+export const nothingWaits = (taskType: string) => `(NOT ${IS_DUE} AND (SELECT true FROM taskbridge.proj_tasks w
+        WHERE w.task_type = ${taskType} AND w.vtime IS NOT NULL AND w.claimable_at <= clock_timestamp() LIMIT 1) IS NULL)`;
+
+export const FIRST_ATTEMPT_COLUMNS = `claimable_at, lease_token, lease_expires_at, worker_id, started_at, status, head_event_id,
+        attempt, attempt_base, lease_number`;
+
+/** `$15` seconds is the lease, and `$16` its holder. */
+export const FIRST_ATTEMPT = `CASE WHEN begins = 0 THEN date_trunc('milliseconds', clock_timestamp()) END,
+        CASE WHEN begins = 1 THEN lease_token END, CASE WHEN begins = 1 THEN clock_timestamp() + make_interval(secs => $15) END,
+        CASE WHEN begins = 1 THEN $16 END, CASE WHEN begins = 1 THEN clock_timestamp() END,
+        CASE WHEN begins = 1 THEN 'RUNNING' ELSE 'ACCEPTED' END, begins, begins, begins, begins`;
+
+/** What the INSERT returns of the new rows, `created`. */
+export const CREATED = `task_id, tenant_id, owner_id, task_type,
+        correlation_id, vtime, status, lease_token, lease_expires_at`;
+
+/** Behind the new rows, `created`: their first events, by the principal `$17`. They are counted here: the trigger sees changes of rows. */
+export const BEGUN = `begun AS (
+      INSERT INTO taskbridge.events (task_id, event_id, type, payload, attempt, lease_number, correlation_id, principal_id)
+      SELECT task_id, 1, 'TASK_STARTED', '{}', 1, 1, correlation_id, $17 FROM created WHERE lease_token IS NOT NULL
+      RETURNING task_id, ${CREATED_AT}
+    ), counted AS (
+      INSERT INTO taskbridge.proj_task_count_changes (tenant_id, owner_id, task_type, new_status, n)
+      SELECT tenant_id, owner_id, task_type, status, count(*) FROM created WHERE lease_token IS NOT NULL
+      GROUP BY tenant_id, owner_id, task_type, status
+    )
+    SELECT task_id, vtime - ${OFFSET} AS place, begun.created_at AS started_at, ${leaseEnd('lease_expires_at')}
+    FROM created LEFT JOIN begun USING (task_id)`;
+
+export interface Inserted {
+  readonly task_id: string;
+  readonly place: number;
+  /** Null: the task waits. */
+  readonly started_at: string | null;
+  readonly lease_expires_at: string;
+}
+
+/** The first attempt of a task that was stored as claimed. */
+export interface Begun {
+  /** The time of TASK_STARTED. */
+  readonly startedAt: string;
+  readonly leaseExpiresAt: string;
+}
+
+/**
+ * `place`: without the offset of its priority. `begun`: null where the task waits for a claim. `passed_over`: the key is taken, or the
+ * owner has no room.
+ */
+export type InsertOutcome =
+  | { readonly outcome: 'inserted'; readonly taskId: string; readonly place: number; readonly begun: Begun | null }
+  | { readonly outcome: 'passed_over' };
+
+export function outcomeOf(row: Inserted | undefined): InsertOutcome {
+  if (!row) return { outcome: 'passed_over' };
+  const { task_id: taskId, place, started_at: startedAt, lease_expires_at: leaseExpiresAt } = row;
+  return { outcome: 'inserted', taskId, place, begun: startedAt === null ? null : { startedAt, leaseExpiresAt } };
+}
