@@ -19,6 +19,8 @@ import { Port } from './port.js';
 import { runnersOf } from './runners.js';
 import { weakSettings } from './weak-settings.js';
 
+const LOCAL = 'these settings are for this machine alone: docs/operations.md, weak settings';
+
 export interface Ground {
   readonly config: Config;
   readonly database: Database;
@@ -48,10 +50,12 @@ export async function serve({ config, database, logger, isAlone, crash }: Ground
   const app = await createApplication({ config, database, logger, host }).catch(refused);
   contained?.tell(app.get(HostFaults));
   const metrics = app.get(MetricsSink);
-  for (const { name, why } of weakSettings(config, host.hosted, app.get(TaskExecutor))) {
-    metrics.set('weak_setting', 1, { name });
-    logger.warn({ setting: name, text: why }, 'weak_setting.found');
-  }
+  const weak = weakSettings(config, host.hosted, app.get(TaskExecutor));
+  for (const { name } of weak) metrics.set('weak_setting', 1, { name });
+  // Where a person tries the service, they are as they should be.
+  if (config.environment.name === 'local')
+    logger.info({ settings: weak.map(({ name }) => name), text: LOCAL }, 'settings.local');
+  else for (const { name, why } of weak) logger.warn({ setting: name, text: why }, 'weak_setting.found');
   app.get(BeforeScrape).add(() => app.get(MeasureBacklog).execute());
   app.get(BeforeScrape).add(() => app.get(ServiceReadiness).check());
   // No other process can hold a lease. Tasks that ran when the last process ended can continue at once.

@@ -76,6 +76,13 @@ export const SETTINGS = {
     default: 'info',
     meaning: 'the lowest logged level',
   },
+  LOG_USE_CASES: {
+    at: 'observability.useCaseLevel',
+    kind: choice('info', 'debug'),
+    default: 'debug',
+    productionDefault: 'info',
+    meaning: 'the level of the lines at the start and the success of a use-case; with `debug` a request has one line',
+  },
   DATA_DIR: {
     at: 'database.dataDirectory',
     kind: path('a directory'),
@@ -145,6 +152,14 @@ export const SETTINGS = {
     default: 'true',
     productionDefault: 'false',
     meaning: 'whether the `demo.*` handlers exist',
+  },
+  EXPOSE_HANDLER_ERRORS: {
+    at: 'execution.exposeHandlerErrors',
+    kind: flag,
+    default: 'true',
+    productionDefault: 'false',
+    meaning:
+      'whether clients see what a handler inside the service threw, when it is no TaskFailure; its text may hold anything',
   },
   INLINE_CONCURRENCY: {
     at: 'execution.inlineConcurrency',

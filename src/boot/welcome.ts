@@ -6,7 +6,7 @@ export function welcome(url: string, config: Config): string {
     -d '{"clientRequestId":"first","taskType":"demo.greet","input":{"name":"Ada"}}'`;
   const lines = [
     '',
-    `TaskBridge listens on ${url}`,
+    `TaskBridge listens on ${url} (process ${process.pid})`,
     ...(config.execution.demoTasks
       ? [
           '',

@@ -28,7 +28,10 @@ export function createLogger(config: Pick<ObservabilityConfig, 'logLevel'>, dest
     mixin: storyFields,
     serializers: { err: errorFields },
   };
-  return pino(options, destination ?? (process.stdout.isTTY ? prettyStream() : undefined) ?? pino.destination(1));
+  const pretty = destination === undefined && process.stdout.isTTY ? prettyStream() : undefined;
+  // A person at a terminal needs no names of what is not there.
+  if (pretty) return pino({ ...options, mixin: () => (currentStory() ? storyFields() : {}) }, pretty);
+  return pino(options, destination ?? pino.destination(1));
 }
 
 function storyFields(): object {

@@ -10,7 +10,7 @@ import { HostFaults } from './host-faults.js';
 import { Log } from './log.js';
 import { MetricsController } from './metrics.controller.js';
 import { MetricsSink } from './metrics-sink.js';
-import type { ObservabilityConfig } from './observability.config.js';
+import { ObservabilityConfig } from './observability.config.js';
 import { Observer } from './observer.js';
 import { OpsGate } from './ops-gate.js';
 import { PrometheusMetricsSink } from './prometheus-metrics-sink.js';
@@ -33,6 +33,7 @@ export class ObservabilityModule {
     const { registry = register } = options;
     if (options.config.otelExporter !== 'none') logTracingProblems(options.logger);
     const providers = [
+      { provide: ObservabilityConfig, useValue: options.config },
       { provide: Log, useValue: options.logger },
       { provide: Registry, useValue: registry },
       { provide: OpsGate, useFactory: () => new OpsGate(options.config.opsPort !== undefined) },

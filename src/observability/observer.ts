@@ -5,6 +5,7 @@ import { boundedText } from './bounded-text.js';
 import { currentStory, runInStory, storyFrom } from './correlation.js';
 import { Log } from './log.js';
 import { MetricsSink } from './metrics-sink.js';
+import { ObservabilityConfig } from './observability.config.js';
 import { markReported } from './reported.js';
 
 /** The subject of a use-case, in the words of its log lines. */
@@ -36,6 +37,7 @@ export class Observer {
   constructor(
     private readonly log: Log,
     private readonly metrics: MetricsSink,
+    private readonly config: ObservabilityConfig,
   ) {}
 
   /** `name` is a verb and a noun in snake case, one of a fixed set: it becomes a label. */
@@ -63,7 +65,7 @@ export class Observer {
   ): Promise<T> {
     let known: About & { readonly outcome?: string } = about;
     const startedAt = performance.now();
-    const level = about.quiet ? 'debug' : 'info';
+    const level = about.quiet ? 'debug' : this.config.useCaseLevel;
     const end = (outcome: Outcome): object => {
       const seconds = (performance.now() - startedAt) / 1000;
       this.metrics.observe('use_case_duration_seconds', seconds, { use_case: name, outcome });

@@ -25,7 +25,7 @@ describe('A principal from a resolver of a host module', () => {
 
   beforeAll(async () => {
     database = await createTestDatabase();
-    service = await startService({ DATABASE_URL: database.appUrl, HOST_MODULE }, { lifetime: 'file' });
+    service = await startService({ DATABASE_URL: database.appUrl, HOST_MODULE, APP_ENV: 'test' }, { lifetime: 'file' });
   });
 
   afterAll(async () => {

@@ -40,7 +40,13 @@ describe('the configuration', () => {
         cancelGraceSeconds: 30,
         openTasksPerPrincipal: 10_000,
       },
-      execution: { executors: ['inline'], demoTasks: true, inlineConcurrency: 50, workerTokens: [] },
+      execution: {
+        executors: ['inline'],
+        demoTasks: true,
+        exposeHandlerErrors: true,
+        inlineConcurrency: 50,
+        workerTokens: [],
+      },
       liveLog: {},
       streaming: {
         heartbeatSeconds: 15,
@@ -64,7 +70,13 @@ describe('the configuration', () => {
         allowedOrigins: [],
         productionLike: false,
       },
-      observability: { logLevel: 'info', otelExporter: 'none', otelServiceName: 'taskbridge', otelSamplerRatio: 1 },
+      observability: {
+        logLevel: 'info',
+        useCaseLevel: 'debug',
+        otelExporter: 'none',
+        otelServiceName: 'taskbridge',
+        otelSamplerRatio: 1,
+      },
       boot: { shutdownGraceSeconds: 25, drainDelaySeconds: 1 },
       health: { readinessRedis: 'required' },
     });
@@ -74,7 +86,8 @@ describe('the configuration', () => {
     const config = readConfig(PRODUCTION);
     expect(config.environment).toEqual({ name: 'production', productionLike: true });
     expect(config.http.host).toBe('0.0.0.0');
-    expect(config.execution.demoTasks).toBe(false);
+    expect(config.execution).toMatchObject({ demoTasks: false, exposeHandlerErrors: false });
+    expect(config.observability.useCaseLevel).toBe('info');
     expect(config.boot.drainDelaySeconds).toBe(5);
     expect(config.uploads.store).toBe('none');
     expect(config.liveLog.redisUrl).toBe('redis://redis:6379');

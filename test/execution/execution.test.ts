@@ -186,8 +186,14 @@ describe('A handler', () => {
         type: 'TASK_RETRYING',
         payload: { attempt: 3, reason: 'HANDLER_ERROR', supersedesAfterEventId: '2', notBefore: expect.any(String) },
       },
-      // What a handler throws may hold anything, so clients are not told it.
-      { type: 'TASK_FAILED', payload: { code: 'HANDLER_ERROR', message: 'The handler failed.', retryable: true } },
+      {
+        type: 'TASK_FAILED',
+        payload: {
+          code: 'HANDLER_ERROR',
+          message: expect.stringMatching(/^The handler threw Error: the password is 1234, at /),
+          retryable: true,
+        },
+      },
     ]);
   });
 

@@ -80,7 +80,10 @@ abstract class Place {
 
 class Inline extends Place {
   override async start(): Promise<void> {
-    this.service = await startService({ ...this.settings, HOST_MODULE }, { lifetime: 'file' });
+    this.service = await startService(
+      { ...this.settings, HOST_MODULE, EXPOSE_HANDLER_ERRORS: 'false' },
+      { lifetime: 'file' },
+    );
   }
 
   override async drain(): Promise<void> {

@@ -22,6 +22,8 @@ const MOST_MS = 100;
 const LIMITS_MS = { processor: 25, clock: 100 };
 /** Tries of the body that others are compared with. */
 const TRIES = 4;
+/** FULL=1 sends each shape to each route. Without it the main route gets all, and each other one every third, in turn. */
+const IS_FULL = process.env['FULL'] === '1';
 /** Further tries of a body that was too slow, because other load of the machine may have been the reason. */
 const MORE_TRIES = 8;
 
@@ -245,8 +247,13 @@ describe('The event loop of a service', () => {
     },
   };
 
+  const everyThird = (of: number) => Object.fromEntries(Object.entries(SHAPES).filter((_, i) => i % 3 === of % 3));
   const cases = [
-    ...Object.entries(ROUTES).map(([name, route]) => ({ name, ...route, shapes: SHAPES })),
+    ...Object.entries(ROUTES).map(([name, route], i) => ({
+      name,
+      ...route,
+      shapes: IS_FULL || i === 0 ? SHAPES : everyThird(i),
+    })),
     ...Object.entries(ROUTES).flatMap(([name, route]) =>
       ['a create, as its input', 'a create, as a field of a form'].includes(name)
         ? { name: `${name}, of JSON that is none`, ...route, statuses: [400], shapes: REFUSED }

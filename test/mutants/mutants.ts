@@ -415,11 +415,42 @@ export const MUTANTS: readonly Mutant[] = [
     changes: [
       {
         file: 'packages/handler/src/steps.ts',
-        from: 'this.#isSilent = stored.length > 0;',
-        to: 'this.#isSilent = false;',
+        from: 'if (stored.length > 0) this.#held = new HeldEvents();',
+        to: '',
       },
     ],
     caughtBy: { file: 'test/execution/runner.test.ts', tests: 'nothing is put out again' },
+  },
+  {
+    name: 'a run that goes another way, and whose output is dropped',
+    changes: [{ file: 'packages/handler/src/attempt.ts', from: '    steps.release();\n', to: '' }],
+    caughtBy: { file: 'test/execution/runner.test.ts', tests: 'takes nothing from what a run says' },
+  },
+  {
+    name: 'a body whose time was up, and that is heard all the same',
+    changes: [
+      { file: 'packages/handler/src/steps.ts', from: 'if (here?.hasFailed) throw', to: 'if (false as boolean) throw' },
+    ],
+    caughtBy: { file: 'test/execution/runner.test.ts', tests: 'whose time was up puts nothing out' },
+  },
+  {
+    name: 'output beside an open step, which no later run can place',
+    changes: [
+      {
+        file: 'packages/handler/src/steps.ts',
+        from: 'if (only && here !== undefined &&',
+        to: 'if (only && (false as boolean) &&',
+      },
+    ],
+    caughtBy: {
+      file: 'test/execution/runner.test.ts',
+      tests: 'is the only one that puts anything out while it is open',
+    },
+  },
+  {
+    name: 'a question that is answered by another one',
+    changes: [{ file: 'packages/handler/src/attempt.ts', from: '    this.#questions.add(suspendId);\n', to: '' }],
+    caughtBy: { file: 'test/execution/runner.test.ts', tests: 'never has the answer to another one' },
   },
   {
     name: 'a step that does not wait for what was put out before it',
@@ -558,7 +589,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a run again that attaches before its last finished step',
-    changes: [{ file: 'packages/handler/src/attempt.ts', from: 'if (isSilent && stored) return stored;', to: '' }],
+    changes: [{ file: 'packages/handler/src/attempt.ts', from: 'if (isRepeating && stored) return stored;', to: '' }],
     caughtBy: { file: 'test/execution/runner.test.ts', tests: 'is the stored one in a later run' },
   },
   {

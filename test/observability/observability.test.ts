@@ -148,7 +148,7 @@ describe('The observer', () => {
         durations.push(observation[0], observation[2]);
       }
     }
-    return { observer: new Observer(logger, new Durations()), lines, durations };
+    return { observer: new Observer(logger, new Durations(), { useCaseLevel: 'info' } as never), lines, durations };
   }
 
   test('logs start and success with all that is known, and returns the result', async () => {
@@ -438,7 +438,7 @@ describe('An application', () => {
   async function start(hosted = new Map<abstract new () => unknown, unknown>()) {
     const { logger, lines } = capturedLog();
     const observability = ObservabilityModule.register({
-      config: { logLevel: 'info', otelExporter: 'none' },
+      config: { logLevel: 'info', otelExporter: 'none', useCaseLevel: 'info' },
       logger,
       hosted: new Set(hosted.keys()),
       registry: new Registry(),

@@ -33,6 +33,7 @@ const traced = (receiver: { endpoint: string }, env: Record<string, string> = {}
       REDIS_URL: redis.url,
       ...WITH_WORKERS,
       OTEL_EXPORTER: 'otlp',
+      LOG_USE_CASES: 'info',
       OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
       ...env,
     },

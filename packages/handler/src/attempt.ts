@@ -201,7 +201,7 @@ export class Attempt {
     if (error instanceof TaskFailure) return { kind: 'fail', ...failureOf(error) };
     const isOwn = error !== undefined && !(error instanceof Suspended);
     if (unheard.length === 0 || isOwn) this.report(error instanceof Refused ? 'call_refused' : 'handler_failed', error);
-    return { kind: 'fail', ...failureOf(unheard.length > 0 ? refused : error) };
+    return { kind: 'fail', ...failureOf(unheard.length > 0 ? refused : error, this.holder.exposesErrors) };
   }
 
   private async completed(result: unknown): Promise<Ended> {

@@ -8,15 +8,17 @@ import { storableText } from './storable-text.js';
 import { TaskFailure } from './task-handler.js';
 
 const CODE_OF_OTHERS = 'HANDLER_ERROR';
+const HIDDEN = 'The handler failed.';
 
 /**
- * The failure that clients see when an error ended a handler. They see nothing of an error that is no `TaskFailure`, because its
- * text may hold anything.
+ * The failure that clients see when an error ended a handler. Unless `exposes`, they see nothing of an error that is no `TaskFailure`,
+ * because its text may hold anything.
  */
-export function failureOf(error: unknown): Failure {
+export function failureOf(error: unknown, exposes = false): Failure {
   if (error instanceof Refused) return eventRefused(error);
   if (!(error instanceof TaskFailure)) {
-    return { code: CODE_OF_OTHERS, message: 'The handler failed.', retryable: true };
+    const message = exposes ? given(() => thrownText(error), HIDDEN) : HIDDEN;
+    return { code: CODE_OF_OTHERS, message: storableText(message, MAX_FAILURE_MESSAGE_LENGTH), retryable: true };
   }
   // A subclass may have anything there, also getters that throw.
   const { retryable, retryAfterMs } = given(() => ({ ...(error.options as Record<string, unknown> | undefined) }), {});
@@ -30,6 +32,12 @@ export function failureOf(error: unknown): Failure {
     retryable: retryable === true,
     ...(!Number.isNaN(withinLimits) && { retryAfterMs: withinLimits }),
   };
+}
+
+/** `The handler threw TypeError: x is not a function, at handlers.mjs:12:5.` */
+function thrownText(error: unknown): string {
+  const [, file] = /^ +at .*?([^/\\(]+:\d+:\d+)\)?$/m.exec(error instanceof Error ? String(error.stack) : '') ?? [];
+  return `The handler threw ${String(error)}${file === undefined ? '' : `, at ${file}`}.`;
 }
 
 function given<T>(read: () => T, instead: T): T {

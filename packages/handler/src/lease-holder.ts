@@ -10,6 +10,8 @@ export interface LeaseHolder {
   readonly leaseMs: number;
   /** Bytes of one event's payload that the service takes; absent where it has not said. */
   readonly maxEventBytes?: number;
+  /** Whether clients see what the handler threw, also when it is no TaskFailure. Defaults to false. */
+  readonly exposesErrors?: boolean;
   /**
    * Stores the batch whole or not at all. Batches are numbered from 1. @returns the id of its last event
    * @throws LeaseLost, Unavailable, Refused

@@ -28,6 +28,7 @@ export interface HeldWith {
   readonly attachments: AttachmentStore;
   readonly database: Database;
   readonly tasks: TasksConfig;
+  readonly exposesErrors: boolean;
 }
 
 /** The content is at fault. */
@@ -37,6 +38,7 @@ const REFUSALS: readonly ErrorKind[] = ['invalid', 'unprocessable', 'too_large',
 export class InlineLease implements LeaseHolder {
   readonly leaseMs: number;
   readonly maxEventBytes: number;
+  readonly exposesErrors: boolean;
   /** By this process's own clock, from before the lease was asked for: never later than what the database thinks. */
   #endsAt: number;
 
@@ -51,6 +53,7 @@ export class InlineLease implements LeaseHolder {
   ) {
     this.leaseMs = uses.tasks.leaseSeconds * 1000;
     this.maxEventBytes = uses.tasks.maxEventPayloadBytes;
+    this.exposesErrors = uses.exposesErrors;
     this.#endsAt = askedAt + this.leaseMs;
   }
 

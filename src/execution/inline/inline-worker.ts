@@ -93,7 +93,8 @@ export class InlineWorker extends OwnLeases {
     private readonly drain: DrainState,
   ) {
     super();
-    this.#heldWith = { appendEvents, finishStep, attachFile, endAttempt, attachments, database, tasks };
+    const { exposeHandlerErrors: exposesErrors } = config;
+    this.#heldWith = { appendEvents, finishStep, attachFile, endAttempt, attachments, database, tasks, exposesErrors };
     this.#claimTrouble = new Trouble(log, 'inline_worker.claim_failed', 'inline_worker.claim_recovered');
   }
 
