@@ -109,6 +109,16 @@ describe('The cap on the open streams of a principal', () => {
     const head = await client.request('HEAD', `/api/v1/tasks/${taskId}/events?afterEventId=1`);
     expect([head.status, head.text]).toEqual([200, '']);
     expectError(await client.events(taskId, { afterEventId: '1', waitTimeoutMs: '1' }), 429, 'TOO_MANY_REQUESTS');
+    const feed = (query: string) => client.request<{ next: string }>('GET', `/api/v1/tasks/changes?${query}`);
+    const begin = await feed('waitTimeoutMs=0');
+    expect(begin.status).toBe(200);
+    expectError(await feed(`waitTimeoutMs=1&after=${begin.body.next}`), 429, 'TOO_MANY_REQUESTS');
+    await client.create({ clientRequestId: uniqueId(), taskType: 'demo.echo' });
+    const changed = await eventually('it changed', async () => {
+      const page = await feed(`waitTimeoutMs=1&after=${begin.body.next}`);
+      return page.status === 200 && page.text;
+    });
+    expect(changed).toContain('demo.echo');
   });
 
   it('is not used up by polls that are held at the end of a task', async () => {
