@@ -3,8 +3,11 @@ import type { ShownOutput } from './snapshots.js';
 
 // What a task has put out, event by event. The service, the kit and clients fold alike.
 
-/** What one event made of the text of a channel. */
+/** What one event, or several that were joined, made of the text of a channel. */
 interface Piece {
+  /** The event before the first. */
+  readonly after: number;
+  /** The last. */
   readonly eventId: number;
   readonly op: 'append' | 'replace';
   readonly data: string;
@@ -18,15 +21,15 @@ export class OutputFold {
   /** From the start of the log, or from a snapshot with output. */
   constructor(private readonly begun?: ShownOutput & { readonly headEventId: string }) {
     if (!begun) return;
-    const { settledEventId, headEventId, output } = begun;
-    for (const [channel, { data, settled }] of Object.entries(output)) {
-      this.put(channel, { eventId: Number(settledEventId), op: 'replace', data: settled });
-      this.put(channel, { eventId: Number(headEventId), op: 'replace', data });
+    const [settledEventId, headEventId] = [Number(begun.settledEventId), Number(begun.headEventId)];
+    for (const [channel, { data, settled }] of Object.entries(begun.output)) {
+      this.put(channel, { after: 0, eventId: settledEventId, op: 'replace', data: settled });
+      this.put(channel, { after: settledEventId, eventId: headEventId, op: 'replace', data });
     }
   }
 
   /**
-   * False after an event that voids what the snapshot had put out, and not down to its `settledEventId`: its text at that event is unknown.
+   * False after an event that voids a part of what the snapshot had put out, or of what was joined: the text at that event is unknown.
    * Read the snapshot again.
    */
   get isExact(): boolean {
@@ -43,7 +46,31 @@ export class OutputFold {
     const { supersedesAfterEventId: since, channel, op, data } = payload;
     if (since !== undefined) this.void(Number(since));
     if (type !== 'TASK_OUTPUT') return;
-    this.put(String(channel), { eventId, op: op === 'replace' ? 'replace' : 'append', data: String(data) });
+    this.put(String(channel), {
+      after: eventId - 1,
+      eventId,
+      op: op === 'replace' ? 'replace' : 'append',
+      data: String(data),
+    });
+  }
+
+  /** Keeps the newest `pieces` of each channel apart, and joins those before, so that a long text takes the memory of its characters. */
+  join(pieces: number): void {
+    for (const all of this.#pieces.values()) {
+      const joined = all.slice(0, Math.max(0, all.length - pieces));
+      const [first, last] = [joined[0], joined.at(-1)];
+      if (!first || !last || first === last) continue;
+      const replaced = joined.map(({ op }) => op).lastIndexOf('replace');
+      all.splice(0, joined.length, {
+        after: first.after,
+        eventId: last.eventId,
+        op: replaced < 0 ? 'append' : 'replace',
+        data: joined
+          .slice(Math.max(0, replaced))
+          .map(({ data }) => data)
+          .join(''),
+      });
+    }
   }
 
   /** The text as of an event, without what became void later. */
@@ -85,7 +112,10 @@ export class OutputFold {
     const { settledEventId = 0, headEventId = 0 } = this.begun ?? {};
     if (since > Number(settledEventId) && since < Number(headEventId)) this.#isExact = false;
     for (const [channel, pieces] of this.#pieces) {
-      while ((pieces.at(-1)?.eventId ?? 0) > since) pieces.pop();
+      for (let last = pieces.at(-1); last && last.eventId > since; last = pieces.at(-1)) {
+        if (last.after < since && last.eventId - last.after > 1) this.#isExact = false;
+        pieces.pop();
+      }
       if (pieces.length === 0) this.#pieces.delete(channel);
     }
   }

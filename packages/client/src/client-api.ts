@@ -1,0 +1,11 @@
+export { createClient, type Client, type ClientOptions, type CreateOptions, type ListFilter } from './client.js';
+export { type ClientCode, TaskBridgeError, TaskCancelled, TaskFailed } from './errors.js';
+export type { Change } from './feed.js';
+export type { Connection, TransportName } from './link.js';
+export type { Live } from './live.js';
+export type { TaskEvent } from './log.js';
+export type { OpenQuestion } from './questions.js';
+export type { AskedQuestion, Known, TaskState } from './state.js';
+export type { Store } from './store.js';
+export type { AnswerOutcome, OutputChange, Task } from './task.js';
+export type { AnyTasks, AsJson, Tasks, TasksOf } from './tasks.js';

@@ -1,0 +1,76 @@
+/** A value that changes. `get` gives the same reference until it has changed. */
+export interface Live<V> {
+  get(): V;
+  /** At most one call a frame. Returns what ends it. */
+  subscribe(changed: () => void): () => void;
+}
+
+/** How long a value without subscribers is kept up to date: React mounts twice, and pages move on. */
+const LINGER_MS = 1_000;
+/** A hidden tab paints no frames. */
+const NO_FRAME_MS = 100;
+
+/** Notifies by animation frame, raced with a timer, and knows when somebody looks. */
+export class LiveValue<V> implements Live<V> {
+  readonly #listeners = new Set<() => void>();
+  readonly #read: () => V;
+  readonly #begin: (() => () => void) | undefined;
+  #end: (() => void) | undefined;
+  #linger: ReturnType<typeof setTimeout> | undefined;
+  #cancelFrame: (() => void) | undefined;
+
+  /** `begin` is called for the first subscriber. What it returns is called a second after the last has left. */
+  constructor(read: () => V, begin?: () => () => void) {
+    this.#read = read;
+    this.#begin = begin;
+  }
+
+  get(): V {
+    return this.#read();
+  }
+
+  subscribe(changed: () => void): () => void {
+    // The same function may be given twice.
+    const listener = () => changed();
+    this.#listeners.add(listener);
+    clearTimeout(this.#linger);
+    this.#end ??= this.#begin?.();
+    return () => {
+      if (!this.#listeners.delete(listener) || this.#listeners.size > 0) return;
+      this.#linger = setTimeout(() => this.stop(), LINGER_MS);
+    };
+  }
+
+  /** There is something new to read. */
+  changed(): void {
+    this.#cancelFrame ??= nextFrame(() => {
+      this.#cancelFrame = undefined;
+      for (const listener of [...this.#listeners]) listener();
+    });
+  }
+
+  /** Now, and not after a second. */
+  stop(): void {
+    clearTimeout(this.#linger);
+    if (this.#listeners.size === 0) this.#cancelFrame?.();
+    if (this.#listeners.size === 0) this.#cancelFrame = undefined;
+    this.#end?.();
+    this.#end = undefined;
+  }
+}
+
+/** Once, at the next frame or after 100 ms. Returns what prevents it. */
+function nextFrame(call: () => void): () => void {
+  const hasFrames = typeof requestAnimationFrame === 'function';
+  const once = () => {
+    cancel();
+    call();
+  };
+  const timer = setTimeout(once, hasFrames ? NO_FRAME_MS : 16);
+  const frame = hasFrames ? requestAnimationFrame(once) : 0;
+  const cancel = () => {
+    clearTimeout(timer);
+    if (hasFrames) cancelAnimationFrame(frame);
+  };
+  return cancel;
+}
