@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import { Client } from '../support/client.js';
 import { freePort } from '../support/free-port.js';
 import { startNginx, type TestNginx } from '../support/nginx.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
@@ -11,13 +12,21 @@ export interface Stage {
   readonly service: Service;
   /** What nginx wants of a user. */
   headersOf(user: string): { readonly Authorization: string };
+  backend(user: string): Client;
   /** Another process on the same port, after the one before has ended. */
   restart(): Promise<void>;
   end(): Promise<void>;
 }
 
 const SECRET = 'a-secret-of-the-proxy-0123456789';
-export const USERS = ['alice', 'bob'] as const;
+const USERS = ['alice', 'bob'] as const;
+
+/** A program of the operator that speaks for a user, past nginx. */
+class Backend extends Client {
+  override get headers(): Record<string, string> {
+    return { ...super.headers, 'X-Auth-Proxy-Secret': SECRET };
+  }
+}
 
 export async function startStage(env: Readonly<Record<string, string>> = {}): Promise<Stage> {
   const [database, redis, port]: [TestDatabase, TestRedis, number] = await Promise.all([
@@ -46,6 +55,7 @@ export async function startStage(env: Readonly<Record<string, string>> = {}): Pr
       return service;
     },
     headersOf: (user) => ({ Authorization: `Basic ${Buffer.from(`${user}:password`).toString('base64')}` }),
+    backend: (user) => new Backend(service.url, user),
     async restart() {
       await service.exited;
       service = await start();

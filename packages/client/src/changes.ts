@@ -1,7 +1,7 @@
 import type { TaskSummary } from '../../protocol/src/snapshots.js';
 import type { TaskBridgeError } from './errors.js';
 import type { Change, Feed } from './feed.js';
-import { linked } from './waiting.js';
+import { Bell, linked } from './waiting.js';
 
 /** The changes from now on. Those that wait for a slow reader are one for each task: the newest. */
 export async function* changes(
@@ -11,11 +11,11 @@ export async function* changes(
   signal?: AbortSignal,
 ): AsyncIterableIterator<Change> {
   const waiting = new Map<string, Change>();
-  const own = linked(signal, closed);
+  const { signal: ended } = linked(signal, closed);
   let isFirst = true;
   let mustList = false;
   let failure: TaskBridgeError | undefined;
-  let wake = () => {};
+  const bell = new Bell();
   const leave = feed.listen((change, error) => {
     failure = error;
     if (change) {
@@ -27,13 +27,11 @@ export async function* changes(
       mustList = !isFirst;
       isFirst = false;
     }
-    wake();
+    bell.ring();
   });
-  const aborted = () => wake();
-  own.signal.addEventListener('abort', aborted);
   try {
     for (;;) {
-      own.signal.throwIfAborted();
+      ended.throwIfAborted();
       if (failure) throw failure;
       const [first] = waiting.values();
       if (first) {
@@ -42,10 +40,9 @@ export async function* changes(
       } else if (mustList) {
         mustList = false;
         for await (const task of list()) yield { taskId: task.taskId, task };
-      } else await new Promise<void>((resolve) => (wake = resolve));
+      } else await bell.next(ended);
     }
   } finally {
     leave();
-    own.unlink();
   }
 }

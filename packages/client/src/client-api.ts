@@ -1,6 +1,8 @@
-export { createClient, type Client, type ClientOptions, type CreateOptions, type ListFilter } from './client.js';
+export { createClient, type Client, type ClientOptions } from './client.js';
+export type { CreateOptions } from './create.js';
 export { type ClientCode, TaskBridgeError, TaskCancelled, TaskFailed } from './errors.js';
 export type { Change } from './feed.js';
+export type { ListFilter } from './inbox.js';
 export type { Connection, TransportName } from './link.js';
 export type { Live } from './live.js';
 export type { TaskEvent } from './log.js';

@@ -1,18 +1,18 @@
-import type { TaskStatus, TaskSummary } from '../../protocol/src/snapshots.js';
+import type { TaskSummary } from '../../protocol/src/snapshots.js';
 import { TaskBridgeError } from './errors.js';
 import type { Change } from './feed.js';
 import { Http, type HttpOptions } from './http.js';
 import { type Connection, Link, type LinkOptions } from './link.js';
-import type { Inbox } from './inbox.js';
+import { created, type CreateOptions } from './create.js';
+import type { Inbox, ListFilter } from './inbox.js';
 import { type Live, LiveValue } from './live.js';
 import { Logs } from './logs.js';
 import { watchPage } from './page.js';
 import type { OpenQuestion } from './questions.js';
 import { RequestIds, type Store } from './store.js';
 import type { Tabs } from './tabs.js';
-import { FollowedTask, type Task, type TaskPorts } from './task.js';
+import { FollowedTask, type Task } from './task.js';
 import type { AnyTasks, Tasks } from './tasks.js';
-import { randomId } from './waiting.js';
 
 export interface ClientOptions extends HttpOptions, LinkOptions {
   /** Keeps the ids of requests over a reload. Default: none. */
@@ -21,27 +21,6 @@ export interface ClientOptions extends HttpOptions, LinkOptions {
   readonly shareTabs?: string | undefined;
   /** The newest events of each task that are kept for readers that are late. Default: 1 000. */
   readonly maxEventsKept?: number | undefined;
-}
-
-export interface CreateOptions {
-  /** Names the request: the same again is the same task, from any device. Default: one is made up. */
-  readonly requestId?: string;
-  /** Kept with the task, and shown in its snapshot. */
-  readonly metadata?: object;
-  readonly files?: readonly Blob[];
-  /** Ends the attempts to create it. What the service has stored stays. */
-  readonly signal?: AbortSignal;
-}
-
-export interface ListFilter {
-  readonly status?: TaskStatus;
-  readonly taskType?: string;
-  readonly clientRequestId?: string;
-  /** Only tasks with, or without, an open question. */
-  readonly suspended?: boolean;
-  /** RFC 3339. */
-  readonly createdAfter?: string;
-  readonly createdBefore?: string;
 }
 
 export interface Client<T extends Tasks = AnyTasks> {
@@ -59,7 +38,6 @@ export interface Client<T extends Tasks = AnyTasks> {
   close(): void;
 }
 
-const LIST_TRIES = 5;
 const NONE: readonly OpenQuestion[] = [];
 
 export function createClient<T extends Tasks = AnyTasks>(options: ClientOptions = {}): Client<T> {
@@ -79,14 +57,17 @@ export function createClient<T extends Tasks = AnyTasks>(options: ClientOptions 
   let inbox: Inbox | undefined;
   const loaded = async (): Promise<Inbox> => {
     const { Inbox } = await import('./inbox.js');
-    return (inbox ??= new Inbox(http, link, (filter) => list(filter, Infinity), task));
+    return (inbox ??= new Inbox(http, link, task));
   };
   /** Begins what is loaded first. Returns what ends it, also before it is there. */
   const later = (begin: (inbox: Inbox) => () => void) => {
     let isOver = false;
     let end = () => {};
     // Without its code there is nothing to show.
-    loaded().then((now) => isOver || (end = begin(now)), () => {});
+    loaded().then(
+      (now) => isOver || (end = begin(now)),
+      () => {},
+    );
     return () => {
       isOver = true;
       end();
@@ -108,45 +89,12 @@ export function createClient<T extends Tasks = AnyTasks>(options: ClientOptions 
     );
   }
 
-  async function* list(filter: ListFilter = {}, tries = LIST_TRIES): AsyncIterableIterator<TaskSummary> {
-    const query = new URLSearchParams({ limit: '100' });
-    for (const [name, value] of Object.entries(filter)) if (value !== undefined) query.set(name, String(value));
-    for (;;) {
-      const path = `/tasks?${query}`;
-      const page = await http.json<{ items: TaskSummary[]; nextCursor: string | null }>(path, { tries });
-      yield* page.items;
-      if (page.nextCursor === null) return;
-      query.set('cursor', page.nextCursor);
-    }
-  }
-
   return {
-    create(taskType, input, { requestId: given, metadata, files, signal } = {}) {
-      let forget = () => {};
-      const ports: TaskPorts = { http, logs, onEnd: () => forget() };
-      const requestId = given ?? (requests ? undefined : randomId());
-      const post = async (): Promise<string> => {
-        const kept = requestId === undefined && (await requests?.take(taskType, JSON.stringify([input, metadata])));
-        if (kept) forget = kept.forget;
-        const members = { clientRequestId: kept ? kept.requestId : requestId, taskType, input, metadata };
-        try {
-          const { taskId, deduplicated } = await http.post<{ taskId: string; deduplicated: boolean }>(
-            '/tasks',
-            files?.length ? formOf(members, files) : members,
-            { ...(signal && { signal }), ...(files?.length && { firstByteMs: 2 ** 31 - 1 }) },
-          );
-          ports.isNew = !deduplicated;
-          return taskId;
-        } catch (error) {
-          // Refused: the same again would be refused, too.
-          if (error instanceof TaskBridgeError && !error.mayPass && error.code !== 'CLOSED') forget();
-          throw error;
-        }
-      };
-      return new FollowedTask(ports, undefined, post(), requestId);
-    },
+    create: (taskType, input, given) => created({ http, logs }, requests, { taskType, input }, given),
     task,
-    list: (filter) => list(filter),
+    async *list(filter) {
+      yield* (await loaded()).list(filter);
+    },
     async *changes({ signal } = {}) {
       yield* (await loaded()).changes(signal);
     },
@@ -161,14 +109,4 @@ export function createClient<T extends Tasks = AnyTasks>(options: ClientOptions 
       link.close();
     },
   };
-}
-
-/** A form with the members of a create, and its files. A `File` has its name; a blob is called `blob`. */
-function formOf(members: object, files: readonly Blob[]): FormData {
-  const form = new FormData();
-  for (const [name, value] of Object.entries(members)) {
-    if (value !== undefined) form.set(name, typeof value === 'string' ? value : JSON.stringify(value));
-  }
-  for (const file of files) form.append('attachments', file);
-  return form;
 }

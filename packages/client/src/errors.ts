@@ -20,7 +20,7 @@ export class TaskBridgeError extends Error {
     readonly details: Readonly<Record<string, unknown>> = {},
     /** Leads the operator to the logs. */
     readonly correlationId?: string,
-    /** How long the service asks to wait, in milliseconds. */
+    /** How long the service asks to wait, in milliseconds. Negative: not at all. */
     readonly retryAfterMs?: number,
   ) {
     super(message);
@@ -33,18 +33,23 @@ export class TaskBridgeError extends Error {
   }
 }
 
+/** Instead of a time to wait: the connection ended on purpose, and the next one is due. */
+export const AT_ONCE = -1;
+
 /** The task ended with TASK_FAILED. `code` and `retryable` are of that event. */
 export class TaskFailed extends Error {
   override readonly name = 'TaskFailed';
+  readonly code: string;
+  /** Whether the same request as a new task might succeed. */
+  readonly retryable: boolean;
 
   constructor(
     readonly taskId: string,
-    readonly code: string,
-    message: string,
-    /** Whether the same request as a new task might succeed. */
-    readonly retryable: boolean,
+    { code, message, retryable }: { readonly code: string; readonly message: string; readonly retryable: boolean },
   ) {
     super(message);
+    this.code = code;
+    this.retryable = retryable;
   }
 }
 
@@ -60,17 +65,9 @@ export class TaskCancelled extends Error {
   }
 }
 
-/** The codes of ERROR frames after which a subscription may be tried again. */
-const PASSING = ['TOO_MANY_REQUESTS', 'SERVICE_UNAVAILABLE', 'INTERNAL_ERROR'];
-
-export const unreachable = (message: string, retryAfterMs?: number): TaskBridgeError =>
+export const unreachable = (message = 'The connection was lost.', retryAfterMs?: number): TaskBridgeError =>
   new TaskBridgeError('UNREACHABLE', message, undefined, {}, undefined, retryAfterMs);
 
-/** The error of a frame. One that may pass counts as UNREACHABLE. */
-export function errorOfFrame(code: string, message = code): TaskBridgeError {
-  return new TaskBridgeError(code, message, PASSING.includes(code) ? 503 : undefined);
-}
-
-/** @throws TaskBridgeError with CLOSED, or the reason of the signal */
+/** What went wrong on the way counts as UNREACHABLE. */
 export const asError = (error: unknown): TaskBridgeError =>
-  error instanceof TaskBridgeError ? error : unreachable(error instanceof Error ? error.message : String(error));
+  error instanceof TaskBridgeError ? error : unreachable(String(error));

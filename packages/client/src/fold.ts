@@ -62,11 +62,12 @@ export class TaskFold<R> {
     this.#head = Number(event.eventId);
     this.#output.add(this.#head, event.type, event.payload as JsonObject);
     const { progress = this.#progress.progress, stage, message } = event.payload as Partial<Known>;
-    if (event.type === 'TASK_PROGRESS') this.#progress = { progress, stage, message: message ?? this.#progress.message };
+    if (event.type === 'TASK_PROGRESS')
+      this.#progress = { progress, stage, message: message ?? this.#progress.message };
     if (event.type === 'TASK_MESSAGE') this.#progress = { ...this.#progress, message };
     if (event.type === 'TASK_COMPLETED') this.#progress = { ...this.#progress, progress: 100 };
     if (event.type === 'TASK_OUTPUT' && (this.#pieces += 1) % KEPT_PIECES === 0) this.#output.join(KEPT_PIECES);
-    this.#attempt = attemptOf(event) ?? Math.max(this.#attempt, 1);
+    this.#attempt = (event.payload as { attempt?: number }).attempt ?? Math.max(this.#attempt, 1);
     this.#standing = standingAfter<R>(event);
   }
 }
@@ -82,22 +83,11 @@ function standingOf<R>(snapshot: TaskSnapshot): Standing<R> {
   return { status: status === 'ACCEPTED' ? 'waiting' : 'running' };
 }
 
-function standingAfter<R>(event: TaskEvent): Standing<R> {
-  switch (event.type) {
-    case 'TASK_SUSPENDED':
-      return { status: 'asking', question: event.payload };
-    case 'TASK_RETRYING':
-      return { status: 'retrying', reason: event.payload.reason, notBefore: event.payload.notBefore };
-    case 'TASK_COMPLETED':
-      return { status: 'completed', result: event.payload.result as R };
-    case 'TASK_FAILED':
-      return { status: 'failed', failure: event.payload };
-    case 'TASK_CANCELLED':
-      return { status: 'cancelled', reason: event.payload.reason };
-    default:
-      return { status: 'running' };
-  }
+function standingAfter<R>({ type, payload }: TaskEvent): Standing<R> {
+  if (type === 'TASK_SUSPENDED') return { status: 'asking', question: payload };
+  if (type === 'TASK_RETRYING') return { status: 'retrying', reason: payload.reason, notBefore: payload.notBefore };
+  if (type === 'TASK_COMPLETED') return { status: 'completed', result: payload.result as R };
+  if (type === 'TASK_FAILED') return { status: 'failed', failure: payload };
+  if (type === 'TASK_CANCELLED') return { status: 'cancelled', reason: payload.reason };
+  return { status: 'running' };
 }
-
-/** A retry names the attempt that is about to begin. */
-const attemptOf = ({ payload }: TaskEvent): number | undefined => (payload as { attempt?: number }).attempt;

@@ -1,4 +1,4 @@
-import { asError, type TaskBridgeError, unreachable } from './errors.js';
+import { asError, AT_ONCE, type TaskBridgeError, unreachable } from './errors.js';
 import type { Followed, Frame } from './followed.js';
 import type { Http } from './http.js';
 import { type Live, LiveValue } from './live.js';
@@ -94,7 +94,7 @@ export class Link {
     this.sharing?.changed(followed, false);
     if (this.#followed.size > 0) return;
     clearTimeout(this.#linger);
-    this.#linger = setTimeout(() => this.#cut('Nothing is followed.'), LINGER_MS);
+    this.#linger = setTimeout(() => this.#cut(), LINGER_MS);
   }
 
   get followed(): ReadonlyMap<string, Followed> {
@@ -104,14 +104,14 @@ export class Link {
   /** The page is in front again, or its network may be another one. */
   wake(isOtherNetwork: boolean): void {
     if (isOtherNetwork) this.#level = 0;
-    if (isOtherNetwork || Date.now() - this.#heardAt > DOUBTFUL_MS) this.#cut('The network may be another one.');
+    if (isOtherNetwork || Date.now() - this.#heardAt > DOUBTFUL_MS) this.#cut();
     this.#waker?.abort();
   }
 
   /** No connection, until `resume`: the page leaves the screen, or another tab has the connection. */
   leave(): void {
     this.isAway = true;
-    this.#cut('The page is away.');
+    this.#cut();
     this.#waker?.abort();
   }
 
@@ -131,80 +131,69 @@ export class Link {
   }
 
   async #run(): Promise<void> {
-    if (this.#isRunning) return;
+    if (this.#isRunning || this.isAway) return;
     this.#isRunning = true;
-    let failures = 0;
-    let refusals = 0;
-    while (this.#followed.size > 0 && !this.isAway && !this.http.closed.aborted) {
-      if (Date.now() - this.#fellAt > RISE_MS) this.#level = 0;
-      const { error, wasOpen } = await this.#tryAll();
+    const { closed } = this.http;
+    for (let failures = 0, refusals = 0; this.#followed.size > 0 && !this.isAway && !closed.aborted; ) {
+      const error = await this.#try();
+      const wasOpen = this.#state.status === 'open';
       failures = wasOpen ? 0 : failures + 1;
-      refusals = error.status === 401 && !wasOpen ? refusals + 1 : 0;
+      const isUnknown = error.status === 401;
+      refusals = isUnknown && !wasOpen ? refusals + 1 : 0;
       // Credentials were asked twice, and neither counts. Any other refusal would be the same again.
-      if (refusals > 1 || (!error.mayPass && error.status !== 401)) this.#failAll(error);
-      if (this.#followed.size === 0 || this.isAway || this.http.closed.aborted) break;
-      const waitMs =
-        refusals > 0 ? 0 : Math.max(error.retryAfterMs ?? 0, error.retryAfterMs === 0 ? 0 : backoff(failures));
+      if (isUnknown ? refusals > 1 : !error.mayPass) this.#followed.forEach((followed) => followed.fail(error));
+      if (this.#followed.size === 0 || this.isAway || closed.aborted) break;
+      const isDue = error.retryAfterMs === AT_ONCE || refusals > 0;
+      const waitMs = isDue ? 0 : Math.max(error.retryAfterMs ?? 0, backoff(failures));
       this.#show({ status: 'waiting', retryAt: Date.now() + waitMs, error });
-      this.#waker = linked(this.http.closed);
+      this.#waker = linked(closed);
       await pause(waitMs, this.#waker.signal);
-      this.#waker.unlink();
     }
     this.#isRunning = false;
-    if (!this.http.closed.aborted) this.#show({ status: this.isAway ? 'away' : 'idle' });
+    if (!closed.aborted) this.#show({ status: this.isAway ? 'away' : 'idle' });
   }
 
-  /** From the transport that works to the last, until one of them does. */
-  async #tryAll(): Promise<{ readonly error: TaskBridgeError; readonly wasOpen: boolean }> {
-    const from = this.#level;
-    for (let level = from; ; level += 1) {
-      const { error, wasOpen, wasCut } = await this.#connect(this.#names[level] ?? 'poll');
-      if (wasOpen && level > from) [this.#level, this.#fellAt] = [level, Date.now()];
-      // None works: the fault is not that of a transport.
+  /** From the transport that works to the last, until one of them does. Returns why the last connection ended. */
+  async #try(): Promise<TaskBridgeError> {
+    if (Date.now() - this.#fellAt > RISE_MS) this.#level = 0;
+    for (let level = this.#level; ; level += 1) {
+      const error = await this.#connect(this.#names[level] ?? 'poll');
       const isLast = level + 1 >= this.#names.length;
-      if (isLast && !wasOpen) this.#level = 0;
-      if (wasOpen || wasCut || isLast) return { error, wasOpen };
+      if (this.#state.status === 'open') {
+        if (level > this.#level) this.#fellAt = Date.now();
+        this.#level = level;
+        // None works: the fault is not that of a transport.
+      } else if (isLast) this.#level = 0;
+      else if (error.retryAfterMs !== AT_ONCE) continue;
+      return error;
     }
   }
 
-  async #connect(name: TransportName) {
-    let wasOpen = false;
-    this.#show({ status: 'connecting', transport: name, ...(this.#state.error && { error: this.#state.error }) });
+  /** One connection, to its end. Then the status is `open` where it was. */
+  async #connect(transport: TransportName): Promise<TaskBridgeError> {
+    this.#show({ status: 'connecting', transport, error: this.#state.error });
     const cutter = (this.#cutter = linked(this.http.closed));
     const session: Session = (this.#session = {
       followed: this.#followed,
       signal: cutter.signal,
       heard: () => {
         this.#heardAt = Date.now();
-        if (!wasOpen) this.#show({ status: 'open', transport: name });
-        wasOpen = true;
+        if (this.#state.status !== 'open') this.#show({ status: 'open', transport });
       },
       receive: (followed, frame) => {
         followed.receive(frame);
         this.sharing?.relay(followed.key, frame);
       },
     });
-    const { WebSocket: Socket = globalThis.WebSocket } = this.options;
-    const error = await {
-      websocket: () => bySocket(session, this.http, Socket),
-      sse: () => bySse(session, this.http),
-      poll: () => byPoll(session, this.http),
-    }
-      [name]()
-      .catch(asError);
-    const wasCut = cutter.signal.aborted;
+    const carry = { websocket: bySocket, sse: bySse, poll: byPoll }[transport];
+    const error = await carry(session, this.http, this.options.WebSocket ?? globalThis.WebSocket).catch(asError);
     cutter.abort();
-    cutter.unlink();
     this.#session = undefined;
-    return { error, wasOpen, wasCut };
+    return error;
   }
 
-  #cut(why: string): void {
-    this.#cutter?.abort(unreachable(why, 0));
-  }
-
-  #failAll(error: TaskBridgeError): void {
-    for (const followed of [...this.#followed.values()]) followed.fail(error);
+  #cut(): void {
+    this.#cutter?.abort(unreachable(undefined, AT_ONCE));
   }
 
   #show(state: Connection): void {

@@ -49,11 +49,11 @@ export class LiveValue<V> implements Live<V> {
     });
   }
 
-  /** Now, and not after a second. */
+  /** Now, and not after a second. What waits for a frame is not said any more. */
   stop(): void {
     clearTimeout(this.#linger);
-    if (this.#listeners.size === 0) this.#cancelFrame?.();
-    if (this.#listeners.size === 0) this.#cancelFrame = undefined;
+    this.#cancelFrame?.();
+    this.#cancelFrame = undefined;
     this.#end?.();
     this.#end = undefined;
   }
@@ -61,16 +61,16 @@ export class LiveValue<V> implements Live<V> {
 
 /** Once, at the next frame or after 100 ms. Returns what prevents it. */
 function nextFrame(call: () => void): () => void {
-  const hasFrames = typeof requestAnimationFrame === 'function';
+  const { requestAnimationFrame: ask, cancelAnimationFrame: cancel } = globalThis as Partial<typeof globalThis>;
   const once = () => {
-    cancel();
+    prevent();
     call();
   };
-  const timer = setTimeout(once, hasFrames ? NO_FRAME_MS : 16);
-  const frame = hasFrames ? requestAnimationFrame(once) : 0;
-  const cancel = () => {
+  const timer = setTimeout(once, ask ? NO_FRAME_MS : 16);
+  const frame = ask?.(once);
+  const prevent = () => {
     clearTimeout(timer);
-    if (hasFrames) cancelAnimationFrame(frame);
+    cancel?.(frame as number);
   };
-  return cancel;
+  return prevent;
 }

@@ -2,6 +2,7 @@ import type { TaskEvent } from '../../protocol/src/events.js';
 import { asError, type TaskBridgeError } from './errors.js';
 import { type Followed, type Frame, receivePage } from './followed.js';
 import type { Http } from './http.js';
+import { Bell } from './waiting.js';
 
 export type { TaskEvent };
 
@@ -16,11 +17,13 @@ export const endsTask = (type: string): boolean => /^TASK_(COMPLETED|FAILED|CANC
  */
 export class Log implements Followed {
   readonly #kept: TaskEvent[] = [];
-  readonly #wakers = new Set<() => void>();
+  readonly #bell = new Bell();
   #head: number;
   /** The greatest id that is known to exist. */
   #known = 0;
   #isOver = false;
+  /** How many look. Without any it is not followed. */
+  readers = 0;
   #isFilling = false;
   #error: TaskBridgeError | undefined;
 
@@ -53,7 +56,7 @@ export class Log implements Followed {
       }
       if (this.#error) throw this.#error;
       if (this.#isOver) return [];
-      await this.#news(signal);
+      await this.#bell.next(signal);
     }
   }
 
@@ -67,7 +70,7 @@ export class Log implements Followed {
     // Cut from time to time, because each cut moves the rest.
     if (this.#kept.length >= 2 * this.maxKept) this.#kept.splice(0, this.#kept.length - this.maxKept);
     if (endsTask(event.type)) this.finish();
-    else this.#wake();
+    else this.#bell.ring();
   }
 
   catchUp(at: number): void {
@@ -79,14 +82,14 @@ export class Log implements Followed {
     if (this.#isOver || this.#error) return;
     this.#isOver = true;
     this.onEnd();
-    this.#wake();
+    this.#bell.ring();
   }
 
   fail(error: TaskBridgeError): void {
     if (this.#isOver || this.#error) return;
     this.#error = error;
     this.onEnd();
-    this.#wake();
+    this.#bell.ring();
   }
 
   subscribe = () => ({ action: 'subscribe', taskId: this.key, lastEventId: String(this.#head) });
@@ -109,21 +112,5 @@ export class Log implements Followed {
 
   #path(after: number, waitMs: number): string {
     return `/tasks/${this.key}/events?afterEventId=${after}&maxEvents=${PAGE_EVENTS}&waitTimeoutMs=${waitMs}`;
-  }
-
-  #news(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const wake = () => {
-        this.#wakers.delete(wake);
-        signal.removeEventListener('abort', wake);
-        resolve();
-      };
-      this.#wakers.add(wake);
-      signal.addEventListener('abort', wake);
-    });
-  }
-
-  #wake(): void {
-    for (const wake of [...this.#wakers]) wake();
   }
 }

@@ -15,8 +15,6 @@ export function watchPage(link: () => Wakeable): () => void {
     // A page with an open connection would not be kept for "back".
     [page, 'pagehide', () => link().leave()],
     [page, 'pageshow', (event) => (event as PageTransitionEvent).persisted && link().resume()],
-    // Chromium freezes tabs, and says so.
-    [document, 'resume', () => link().wake(false)],
   ];
   for (const [target, name, listener] of listeners) target?.addEventListener(name, listener);
   return () => listeners.forEach(([target, name, listener]) => target?.removeEventListener(name, listener));

@@ -19,7 +19,8 @@ export class Questions {
 
   constructor(
     private readonly feed: Feed,
-    private readonly list: (filter: { suspended: true }) => AsyncIterable<TaskSummary>,
+    /** The tasks that ask now. */
+    private readonly list: () => AsyncIterable<TaskSummary>,
     private readonly task: (id: string) => Task,
   ) {}
 
@@ -56,7 +57,7 @@ export class Questions {
   async #read(): Promise<void> {
     this.#changed.clear();
     const found = new Map<string, TaskSummary>();
-    for await (const task of this.list({ suspended: true })) found.set(task.taskId, task);
+    for await (const task of this.list()) found.set(task.taskId, task);
     // The list is newest first, and also says what is asked no more.
     for (const taskId of [...found.keys(), ...this.#open.keys()].reverse()) {
       if (!this.#changed.has(taskId)) this.#take(taskId, found.get(taskId));

@@ -1,9 +1,7 @@
 import { asError } from './errors.js';
-import type { Followed, Frame } from './followed.js';
-import { linked, type Linked } from './waiting.js';
-
-/** A server heartbeats after 15 s of silence. Two that are missed, and a delay, mean a broken connection. */
-export const SILENCE_MS = 40_000;
+import { type Followed, type Frame, receivePage } from './followed.js';
+import type { Http } from './http.js';
+import { FIRST_BYTE_MS, linked, type Linked, pause } from './waiting.js';
 
 /** One connection from its beginning to its end, over one transport. */
 export interface Session {
@@ -26,36 +24,58 @@ export interface Session {
 export type Transport = (session: Session) => Promise<never>;
 
 /** Streams and long-polls that are open at a time: a browser opens six connections to a server, and requests need some of them. */
-export const MAX_OPEN = 4;
+const MAX_OPEN = 4;
 /** How often pages are asked for of those that are left. */
-export const ROUND_MS = 2_000;
+const ROUND_MS = 2_000;
 
 /** One request after the other for each that is followed. When one breaks, all come back together. */
 export function each(
   session: Session,
-  follow: (followed: Followed, signal: AbortSignal) => Promise<void>,
+  http: Http,
+  carry: (followed: Followed, signal: AbortSignal) => Promise<void>,
 ): Promise<never> {
+  let open = 0;
+  const follow = async (followed: Followed, signal: AbortSignal) => {
+    for (; open >= MAX_OPEN && !signal.aborted; await pause(ROUND_MS, signal))
+      await pageOf(session, http, followed, 0, signal);
+    open += 1;
+    try {
+      while (!signal.aborted) await carry(followed, signal);
+    } finally {
+      open -= 1;
+    }
+  };
   return new Promise((_, reject) => {
     const running = new Map<Followed, Linked>();
-    const start = (followed: Followed) => {
-      const own = linked(session.signal);
-      running.set(followed, own);
-      follow(followed, own.signal)
-        .catch((cause: unknown) => {
-          if (own.signal.aborted) return;
-          const error = asError(cause);
-          // Who is calling concerns all. Anything else that does not pass concerns this one.
-          if (error.mayPass || error.status === 401) reject(error);
-          else followed.fail(error);
-        })
-        .finally(own.unlink);
-    };
     session.onChange = (followed, isAdded) => {
-      if (isAdded) return start(followed);
       running.get(followed)?.abort();
       running.delete(followed);
+      if (!isAdded) return;
+      const own = linked(session.signal);
+      running.set(followed, own);
+      follow(followed, own.signal).catch((cause: unknown) => {
+        if (own.signal.aborted) return;
+        const error = asError(cause);
+        // The caller's credentials concern all. Anything else that does not pass concerns this one.
+        if (error.mayPass || error.status === 401) reject(error);
+        else followed.fail(error);
+      });
     };
     session.signal.addEventListener('abort', () => reject(session.signal.reason as Error));
-    [...session.followed.values()].forEach(start);
+    for (const followed of session.followed.values()) session.onChange(followed, true);
   });
+}
+
+/** Asks for the next page. The service waits up to `waitMs` while there is nothing on it. */
+export async function pageOf(
+  session: Session,
+  http: Http,
+  followed: Followed,
+  waitMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const asked = { signal, tries: 1, firstByteMs: waitMs + FIRST_BYTE_MS };
+  const page = await http.json<Frame>(followed.pagePath(waitMs), asked);
+  session.heard();
+  receivePage(followed, page, (frame) => session.receive(followed, frame));
 }

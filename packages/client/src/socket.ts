@@ -1,7 +1,7 @@
-import { errorOfFrame, TaskBridgeError, unreachable } from './errors.js';
+import { AT_ONCE, TaskBridgeError, unreachable } from './errors.js';
 import type { Followed, Frame } from './followed.js';
-import { FIRST_BYTE_MS, type Http } from './http.js';
-import { type Session, SILENCE_MS } from './session.js';
+import type { Http } from './http.js';
+import type { Session } from './session.js';
 import { backoff, pause, Watchdog } from './waiting.js';
 
 const MULTIPLEX = 'taskbridge.multiplex.v1';
@@ -25,7 +25,7 @@ export async function bySocket(session: Session, http: Http, Socket: typeof WebS
       reject(error as Error);
     };
     const cut = () => end(session.signal.reason);
-    const watchdog = new Watchdog(FIRST_BYTE_MS, () => end(unreachable('The connection is silent.')));
+    const watchdog = new Watchdog(() => end(unreachable('It is silent.')));
     session.signal.addEventListener('abort', cut);
 
     const send = (frame: object) => socket.readyState === 1 && socket.send(JSON.stringify(frame));
@@ -38,18 +38,17 @@ export async function bySocket(session: Session, http: Http, Socket: typeof WebS
 
     const receive = (frame: Frame & { taskId?: string; ref?: string; code?: string; message?: string }) => {
       const { type, taskId, ref, code } = frame;
-      // An ERROR about the feed has no task. One about credentials has no `ref` either.
-      const key = taskId ?? ref ?? (type?.startsWith('CHANGE') || code?.startsWith('CURSOR_') ? 'changes' : '');
-      const followed = session.followed.get(key);
+      // An ERROR about credentials has neither. That of an expired cursor of the feed has its code.
+      const isOfFeed = type?.startsWith('CHANGE') || code === 'CURSOR_EXPIRED';
+      const followed = session.followed.get(isOfFeed ? 'changes' : (taskId ?? ref ?? ''));
       if (type === 'RECONNECT') afterMs = frame['afterMs'] as number;
       else if (type === 'AUTH_EXPIRING') void renew();
       else if (!followed) return;
       else if (frame['eventId'] || frame['cursor'] || frame['next']) session.receive(followed, frame);
       else if (type === 'SUBSCRIPTION_ENDED' && frame['reason'] === 'terminal') followed.finish();
       else if (type === 'ERROR' && code && !/^(ALREADY|NOT)_SUBSCRIBED$/.test(code)) {
-        const error = errorOfFrame(code, frame.message);
-        if (error.mayPass) void retry(followed);
-        else followed.fail(error);
+        if (/^(TOO_MANY_REQUESTS|SERVICE_UNAVAILABLE|INTERNAL_ERROR)$/.test(code)) void retry(followed);
+        else followed.fail(new TaskBridgeError(code, frame.message ?? code));
       }
     };
     /** Newer credentials for the connection that is open. Where that fails it closes with 4401, and others are asked again. */
@@ -60,17 +59,17 @@ export async function bySocket(session: Session, http: Http, Socket: typeof WebS
 
     socket.onopen = () => [...session.followed.values()].forEach(subscribe);
     socket.onmessage = ({ data }: MessageEvent<string>) => {
-      watchdog.heard(SILENCE_MS);
+      watchdog.heard();
       session.heard();
       receive(JSON.parse(data) as Frame);
     };
     socket.onerror = () => {};
     socket.onclose = ({ code, reason }) => {
-      if (code >= 4_400) return end(new TaskBridgeError(reason, `The connection closed with ${code}.`, code - 4_000));
       // A service that restarts has its clients come back one after the other.
       if (code === 1_012) afterMs ??= 1_000 + 4_000 * Math.random();
-      if (code === 4_001) afterMs = 0;
-      end(unreachable(`The connection closed with ${code}.`, afterMs));
+      if (code === 4_001) afterMs = AT_ONCE;
+      const message = `The connection closed with ${code}.`;
+      end(code < 4_400 ? unreachable(message, afterMs) : new TaskBridgeError(reason, message, code - 4_000));
     };
   });
 }

@@ -22,9 +22,9 @@ export class RequestIds {
 
   constructor(private readonly store: Store) {}
 
-  async take(taskType: string, content: string): Promise<KeptRequest> {
+  async take(content: string): Promise<KeptRequest> {
     const { store } = this;
-    const request = `taskbridge:${taskType}:${content}`;
+    const request = `taskbridge:${content}`;
     const place = this.#made.get(request) ?? 0;
     this.#made.set(request, place + 1);
     const key = `${request}#${place}`;

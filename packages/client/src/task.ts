@@ -6,7 +6,7 @@ import { type Live, LiveValue } from './live.js';
 import { endsTask, type TaskEvent } from './log.js';
 import type { Logs } from './logs.js';
 import type { TaskState } from './state.js';
-import { linked, type Linked, randomId } from './waiting.js';
+import { Bell, linked, type Linked, randomId } from './waiting.js';
 
 /** What became of an answer. `answered-by-another`: another answer was first. */
 export type AnswerOutcome = 'accepted' | 'expired' | 'answered-by-another';
@@ -53,7 +53,7 @@ export interface TaskPorts {
   /** Looked at from the start of the log, because this client has just created it. */
   isNew?: boolean;
   /** It has ended. */
-  readonly onEnd?: () => void;
+  onEnd?: () => void;
 }
 
 export const taskPath = (id: string): string => `/tasks/${encodeURIComponent(id)}`;
@@ -119,11 +119,11 @@ export class FollowedTask<R> implements Task<R> {
   } = {}): AsyncIterableIterator<TaskEvent> {
     const { http, logs } = this.ports;
     const id = await this.creation;
-    const own = linked(signal, http.closed);
+    const { signal: ended } = linked(signal, http.closed);
     const { log, leave } = logs.join(id, Number(after));
     try {
       for (let cursor = Number(after); ; ) {
-        const events = await log.after(cursor, own.signal);
+        const events = await log.after(cursor, ended);
         if (events.length === 0) return;
         for (const event of events) {
           cursor = Number(event.eventId);
@@ -133,7 +133,6 @@ export class FollowedTask<R> implements Task<R> {
       }
     } finally {
       leave();
-      own.unlink();
     }
   }
 
@@ -148,13 +147,13 @@ export class FollowedTask<R> implements Task<R> {
   }
 
   async result(): Promise<R> {
-    for await (const { status } of this.#states()) if (status === 'completed') break;
-    const state = this.#shown();
-    const id = state.taskId ?? '';
-    if (state.status === 'failed')
-      throw new TaskFailed(id, state.failure.code, state.failure.message, state.failure.retryable);
-    if (state.status === 'cancelled') throw new TaskCancelled(id, state.reason);
-    return (state as { result: R }).result;
+    const id = await this.creation;
+    for await (const state of this.#states()) {
+      if (state.status === 'completed') return state.result;
+      if (state.status === 'failed') throw new TaskFailed(id, state.failure);
+      if (state.status === 'cancelled') throw new TaskCancelled(id, state.reason);
+    }
+    throw new Error('A task ends in one of three ways.');
   }
 
   async answer(
@@ -190,10 +189,8 @@ export class FollowedTask<R> implements Task<R> {
   /** The states that a frame would show, the last one included. @throws TaskBridgeError when it cannot be followed */
   async *#states(): AsyncGenerator<TaskState<R>> {
     const { closed } = this.ports.http;
-    let wake = () => {};
-    const changed = () => wake();
-    const leave = this.state.subscribe(changed);
-    closed.addEventListener('abort', changed);
+    const bell = new Bell();
+    const leave = this.state.subscribe(() => bell.ring());
     try {
       for (let seen: TaskState<R> | undefined; ; ) {
         const state = this.#shown();
@@ -202,40 +199,32 @@ export class FollowedTask<R> implements Task<R> {
         seen = state;
         if (/completed|failed|cancelled/.test(state.status)) return;
         closed.throwIfAborted();
-        if (state === this.#shown()) await new Promise<void>((resolve) => (wake = resolve));
+        if (state === this.#shown()) await bell.next(closed);
       }
     } finally {
       leave();
-      closed.removeEventListener('abort', changed);
     }
   }
 
   /** Keeps the state as the log says, until the task is over or nobody looks. */
-  async #follow(own: Linked): Promise<void> {
-    const { logs } = this.ports;
+  async #follow({ signal }: Linked): Promise<void> {
     this.#error = undefined;
     try {
       const id = await this.creation;
-      while (!this.#isOver && !own.signal.aborted) {
-        if (!this.#hasBegun || !this.#fold.isExact) await this.#join(id, own.signal);
+      while (!this.#isOver && !signal.aborted) {
+        if (!this.#hasBegun || !this.#fold.isExact) await this.#join(id, signal);
         const fold = this.#fold;
         this.state.changed();
-        const { log, leave } = logs.join(id, fold.head);
-        try {
-          while (!this.#isOver && fold.isExact) {
-            const events = await log.after(fold.head, own.signal);
-            events.forEach((event) => fold.add(event));
-            if (events.length === 0 || endsTask(events.at(-1)?.type ?? '')) this.#end();
-            this.state.changed();
-          }
-        } finally {
-          leave();
+        if (this.#isOver) return;
+        for await (const event of this.events({ after: String(fold.head), signal })) {
+          fold.add(event);
+          this.state.changed();
+          if (!fold.isExact) break;
         }
+        if (fold.isExact) this.#end();
       }
     } catch (error) {
-      if (!own.signal.aborted) this.#fail(error);
-    } finally {
-      own.unlink();
+      if (!signal.aborted) this.#fail(error);
     }
   }
 
@@ -245,9 +234,7 @@ export class FollowedTask<R> implements Task<R> {
     const snapshot = await http.json<TaskSnapshot>(`${taskPath(id)}?include=output`, { signal });
     const fold = new TaskFold<R>(id, snapshot);
     if (snapshot.status === 'CANCELLED') {
-      const path = `${taskPath(id)}/events?afterEventId=${fold.head - 1}&waitTimeoutMs=0`;
-      const { events } = await http.json<{ events: readonly TaskEvent[] }>(path, { signal });
-      events.forEach((event) => fold.add(event));
+      for await (const event of this.events({ after: String(fold.head - 1), signal })) fold.add(event);
     }
     this.#fold = fold;
     this.#hasBegun = true;

@@ -12,61 +12,69 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Aborts with the first of the signals. `unlink` it when its work is over. */
+/** Something that can be ended from here, and ends with any of the signals. */
 export interface Linked {
   readonly signal: AbortSignal;
   abort(reason?: unknown): void;
-  unlink(): void;
 }
 
-/** `AbortSignal.any`, for runtimes without it, and without anything left at signals that live long. */
 export function linked(...signals: readonly (AbortSignal | null | undefined)[]): Linked {
-  const controller = new AbortController();
-  const links = signals.map((signal) => {
-    const abort = () => controller.abort(signal?.reason);
-    if (signal?.aborted) abort();
-    else signal?.addEventListener('abort', abort);
-    return () => signal?.removeEventListener('abort', abort);
-  });
-  return {
-    signal: controller.signal,
-    abort: (reason) => controller.abort(reason),
-    unlink: () => links.forEach((unlink) => unlink()),
-  };
+  const own = new AbortController();
+  const all = signals.filter((signal) => signal != null);
+  return { signal: AbortSignal.any([own.signal, ...all]), abort: (reason) => own.abort(reason) };
+}
+
+/** Wakes all that wait for news. */
+export class Bell {
+  #rung: (() => void)[] = [];
+
+  ring(): void {
+    for (const wake of this.#rung.splice(0)) wake();
+  }
+
+  /** Resolves with the next ring, or when the signal aborts. */
+  next(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      if (signal.aborted) return resolve();
+      const wake = () => {
+        signal.removeEventListener('abort', wake);
+        resolve();
+      };
+      this.#rung.push(wake);
+      signal.addEventListener('abort', wake);
+    });
+  }
 }
 
 /** How long before the next try, in milliseconds: full jitter up to 1 s, doubling to 30 s. `failures` counts those before. */
 export const backoff = (failures: number): number => Math.random() * Math.min(30_000, 1_000 * 2 ** failures);
 
-/** Calls `onSilence` once nothing was heard for the limit. By the clock, so that it also fires after the machine slept. */
+/** A service that takes longer for its first byte counts as away. */
+export const FIRST_BYTE_MS = 10_000;
+/** A server heartbeats after 15 s of silence. Two that are missed, and a delay, mean a broken connection. */
+const SILENCE_MS = 40_000;
+
+/** Calls `onSilence` where nothing is heard for too long. By the clock, so that it also fires after the machine slept. */
 export class Watchdog {
-  #heardAt = Date.now();
+  #deadline = Date.now() + FIRST_BYTE_MS;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(
-    private limitMs: number,
-    private readonly onSilence: () => void,
-  ) {
-    this.#arm();
+  constructor(private readonly onSilence: () => void) {
+    this.#look();
   }
 
-  /** From now on with another limit, where one is given. */
-  heard(limitMs = this.limitMs): void {
-    this.#heardAt = Date.now();
-    if (limitMs === this.limitMs) return;
-    this.limitMs = limitMs;
-    this.#arm();
+  heard(): void {
+    this.#deadline = Date.now() + SILENCE_MS;
   }
 
   stop(): void {
     clearTimeout(this.#timer);
   }
 
-  #arm(): void {
-    clearTimeout(this.#timer);
-    const leftMs = this.#heardAt + this.limitMs - Date.now();
-    if (leftMs <= 0) return this.onSilence();
-    this.#timer = setTimeout(() => this.#arm(), leftMs);
+  #look(): void {
+    const leftMs = this.#deadline - Date.now();
+    if (leftMs <= 0) this.onSilence();
+    else this.#timer = setTimeout(() => this.#look(), leftMs);
   }
 }
 

@@ -19,7 +19,7 @@ export class OutputFold {
   #isExact = true;
 
   /** From the start of the log, or from a snapshot with output. */
-  constructor(private readonly begun?: ShownOutput & { readonly headEventId: string }) {
+  constructor(begun?: ShownOutput & { readonly headEventId: string }) {
     if (!begun) return;
     const [settledEventId, headEventId] = [Number(begun.settledEventId), Number(begun.headEventId)];
     for (const [channel, { data, settled }] of Object.entries(begun.output)) {
@@ -57,27 +57,18 @@ export class OutputFold {
   /** Keeps the newest `pieces` of each channel apart, and joins those before, so that a long text takes the memory of its characters. */
   join(pieces: number): void {
     for (const all of this.#pieces.values()) {
-      const joined = all.slice(0, Math.max(0, all.length - pieces));
-      const [first, last] = [joined[0], joined.at(-1)];
-      if (!first || !last || first === last) continue;
-      const replaced = joined.map(({ op }) => op).lastIndexOf('replace');
-      all.splice(0, joined.length, {
-        after: first.after,
-        eventId: last.eventId,
-        op: replaced < 0 ? 'append' : 'replace',
-        data: joined
-          .slice(Math.max(0, replaced))
-          .map(({ data }) => data)
-          .join(''),
-      });
+      const old = all.slice(0, -pieces);
+      const [first, last] = [old[0], old.at(-1)];
+      if (!first || !last) continue;
+      const counted = counting(old);
+      const op = counted[0]?.op ?? 'append';
+      all.splice(0, old.length, { after: first.after, eventId: last.eventId, op, data: textOf(counted) });
     }
   }
 
   /** The text as of an event, without what became void later. */
   text(channel: string, asOf = Infinity): string {
-    return this.from(channel, asOf)
-      .map(({ data }) => data)
-      .join('');
+    return textOf(this.from(channel, asOf));
   }
 
   /** Whether the text depends on no output before the first event that was added. */
@@ -96,27 +87,29 @@ export class OutputFold {
   }
 
   private put(channel: string, piece: Piece): void {
-    const pieces = this.#pieces.get(channel);
-    if (pieces) pieces.push(piece);
-    else this.#pieces.set(channel, [piece]);
+    const pieces = this.#pieces.get(channel) ?? [];
+    pieces.push(piece);
+    this.#pieces.set(channel, pieces);
   }
 
-  /** What makes up the text: from the last replacement on. */
   private from(channel: string, asOf: number): readonly Piece[] {
-    const valid = (this.#pieces.get(channel) ?? []).filter(({ eventId }) => eventId <= asOf);
-    const replaced = valid.map(({ op }) => op).lastIndexOf('replace');
-    return valid.slice(Math.max(0, replaced));
+    return counting((this.#pieces.get(channel) ?? []).filter(({ eventId }) => eventId <= asOf));
   }
 
   private void(since: number): void {
-    const { settledEventId = 0, headEventId = 0 } = this.begun ?? {};
-    if (since > Number(settledEventId) && since < Number(headEventId)) this.#isExact = false;
     for (const [channel, pieces] of this.#pieces) {
       for (let last = pieces.at(-1); last && last.eventId > since; last = pieces.at(-1)) {
-        if (last.after < since && last.eventId - last.after > 1) this.#isExact = false;
+        if (last.after < since) this.#isExact = false;
         pieces.pop();
       }
       if (pieces.length === 0) this.#pieces.delete(channel);
     }
   }
 }
+
+/** What makes up the text: from the last replacement on. */
+function counting(pieces: readonly Piece[]): readonly Piece[] {
+  return pieces.slice(Math.max(0, pieces.map(({ op }) => op).lastIndexOf('replace')));
+}
+
+const textOf = (pieces: readonly Piece[]): string => pieces.map(({ data }) => data).join('');
