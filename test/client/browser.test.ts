@@ -51,7 +51,7 @@ afterAll(async () => {
   await stage.end();
 });
 
-/** For what is stored. */
+/** Reads what is stored. */
 const backend = () => stage.backend('alice');
 
 async function context(user?: string): Promise<BrowserContext> {
@@ -76,9 +76,8 @@ const begin = (page: Page, options = '{}') =>
   page.evaluate(`import('@taskbridge/client').then(({ createClient }) => {
     globalThis.client = createClient(${options});
     globalThis.seen = {};
-    globalThis.follow = (id) => {
+    globalThis.follow = (id, task = client.task(id)) => {
       const seen = (globalThis.seen[id] = { ids: [], status: '', text: '' });
-      const task = client.task(id);
       (async () => { for await (const event of task.events()) seen.ids.push(event.eventId); })();
       const show = () => Object.assign(seen, task.state.get());
       task.state.subscribe(show);
@@ -167,7 +166,7 @@ describe('A page', () => {
       return page.evaluate(`(async () => {
         const task = client.create('demo.greet', { name: 'reload', steps: 20, stepMs: 200 });
         const id = await task.created();
-        follow(id);
+        follow(id, task);
         return id;
       })()`) as Promise<string>;
     };
@@ -177,7 +176,6 @@ describe('A page', () => {
     expect(await start()).toBe(id);
     await expectAll(page, id);
     // Its end was seen: the same again is another task.
-    await page.evaluate(`client.create('demo.greet', { name: 'reload', steps: 20, stepMs: 200 }).result()`);
     await page.reload();
     expect(await start()).not.toBe(id);
   }, 60_000);
@@ -253,7 +251,7 @@ describe('A page', () => {
     await page.evaluate(`addEventListener('pageshow', ({ persisted }) => (globalThis.wasKept = persisted))`);
     await page.goto(`${gateway.url}/other`);
     await eventually('the connection is gone', () => gateway.open('alice') === 0);
-    await page.goBack();
+    await page.goBack({ waitUntil: 'commit' });
     expect(await page.evaluate('globalThis.wasKept')).toBe(true);
     await expectAll(page, id);
   }, 60_000);

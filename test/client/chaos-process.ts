@@ -1,38 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { createClient, type TransportName } from '../../packages/client/src/client-api.js';
+import { createClient } from '../../packages/client/src/client-api.js';
 import type { EventPage } from '../support/client.js';
 import { seededRandom } from '../support/follow.js';
+import { type ChaosSizes, type ChaosVerdict, ORDERS } from './chaos-sizes.js';
 import { followStory } from './follow-story.js';
 import { HostileProxy } from './hostile-proxy.js';
 import { judgeStory } from './judge-story.js';
 
 // Follows stories through bad networks, by the client alone. Prints what was wrong, and ends by itself when nothing is left open.
 
-export interface ChaosSizes {
-  readonly port: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly runs: number;
-  readonly seed: number;
-  readonly atATime: number;
-}
-
-/** The first is tried first; a run with one has no other. */
-const ORDERS: readonly (readonly TransportName[])[] = [
-  ['websocket', 'sse', 'poll'],
-  ['websocket'],
-  ['sse'],
-  ['poll'],
-  ['sse', 'poll'],
-];
 const LONGEST_MS = 150_000;
-
-export interface ChaosVerdict {
-  readonly run: number;
-  readonly transports: string;
-  readonly ms: number;
-  readonly faults: string;
-  readonly wrong: readonly string[];
-}
 
 async function run(sizes: ChaosSizes, number: number): Promise<ChaosVerdict> {
   const random = seededRandom(sizes.seed + number);

@@ -1,8 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { startChromium } from '../support/chromium.js';
 import { chaosInNode } from './chaos.js';
+import { chaosInChromium } from './chaos-pages.js';
 import { type Stage, startStage } from './stage.js';
 
 const RUNS = 50;
+const PAGES = 5;
 
 describe('In a bad network', () => {
   let stage: Stage;
@@ -22,5 +25,13 @@ describe('In a bad network', () => {
     // The network was bad.
     const happened = new Set(verdicts.flatMap(({ faults }) => faults.split(' ')));
     expect([...happened].sort()).toEqual(['502', '503', 'cut', 'delay', 'pass', 'swallow', 'throttle']);
+  }, 400_000);
+
+  it('a page in Chromium does, and leaves no socket, request or timer open', async () => {
+    const { port } = stage.nginx;
+    const sizes = { port, headers: stage.headersOf('alice'), runs: PAGES, seed: Date.now() % 100_000, atATime: 1 };
+    const verdicts = await chaosInChromium(await startChromium(), sizes);
+    expect(verdicts.filter(({ wrong }) => wrong.length > 0)).toEqual([]);
+    expect(verdicts).toHaveLength(PAGES);
   }, 400_000);
 });

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { ChaosSizes, ChaosVerdict } from './chaos-process.js';
+import type { ChaosSizes, ChaosVerdict } from './chaos-sizes.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 /** Idle connections of `fetch` are kept for 4 s. */

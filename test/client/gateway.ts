@@ -23,12 +23,16 @@ export interface GatewayOptions {
   /** Folders by the first part of a path. */
   readonly folders: Readonly<Record<string, string>>;
   /** Pages and answers by path. */
-  readonly pages: Readonly<Record<string, string | ((request: IncomingMessage) => Promise<string>)>>;
+  readonly pages: Readonly<Record<string, Page>>;
+  /** What answers all other requests but those to folders. Default: 404. */
+  readonly otherwise?: Page;
 }
+
+type Page = string | ((request: IncomingMessage) => Promise<string>);
 
 const TYPES: Readonly<Record<string, string>> = { '.js': 'text/javascript', '.html': 'text/html', '.css': 'text/css' };
 
-export async function startGateway({ api, headersOf, folders, pages }: GatewayOptions): Promise<Gateway> {
+export async function startGateway({ api, headersOf, folders, pages, otherwise }: GatewayOptions): Promise<Gateway> {
   const requests: string[] = [];
   const open = new Map<Duplex, string>();
   const userOf = ({ headers }: IncomingMessage) => /(?:^|; )user=(\w+)/.exec(headers.cookie ?? '')?.[1] ?? '';
@@ -41,14 +45,14 @@ export async function startGateway({ api, headersOf, folders, pages }: GatewayOp
 
   async function serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const path = (req.url ?? '/').split('?')[0] ?? '/';
-    const page = pages[path];
+    const [, folder = '', ...rest] = normalize(path).split('/');
+    const page = pages[path] ?? (folder in folders ? undefined : otherwise);
     if (page !== undefined) {
       const type =
         path.includes('.') || typeof page !== 'string' ? (TYPES[extname(path)] ?? 'text/plain') : 'text/html';
       const body = typeof page === 'string' ? page : await page(req);
       return void res.setHeader('Content-Type', type).end(body);
     }
-    const [, folder = '', ...rest] = normalize(path).split('/');
     const bytes = folders[folder] && (await readFile(join(folders[folder], ...rest)).catch(() => undefined));
     if (!bytes) return void res.writeHead(404).end();
     res.setHeader('Content-Type', TYPES[extname(path)] ?? 'application/octet-stream').end(bytes);

@@ -34,7 +34,7 @@ export interface HostileOptions {
 /** A bad network in front of a server. */
 export class HostileProxy {
   readonly happened: Fault[] = [];
-  /** Of connections to the API. */
+  /** Clients of the API that are connected. */
   readonly #sockets = new Set<Socket>();
   #faultsLeft: number;
 

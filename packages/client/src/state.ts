@@ -10,7 +10,7 @@ export interface Known {
   readonly taskId: string | undefined;
   /** 0 to 100: that of the last TASK_PROGRESS. */
   readonly progress: number | undefined;
-  /** Of the last TASK_PROGRESS that was seen. */
+  /** `stage` of the last TASK_PROGRESS that was seen. */
   readonly stage: string | undefined;
   /** The last text for a person: of TASK_MESSAGE, or of TASK_PROGRESS. */
   readonly message: string | undefined;
