@@ -105,7 +105,7 @@ describe('A create', () => {
 });
 
 describe('A task', () => {
-  it('that fails rejects with TaskFailed, and one that is cancelled with TaskCancelled, also for who comes late', async () => {
+  it('that fails rejects with TaskFailed, and one that is cancelled with TaskCancelled, also where somebody comes late', async () => {
     const client = made();
     const failing = client.create('demo.fail', { message: 'no' });
     await expect(failing.result()).rejects.toMatchObject({

@@ -3,7 +3,10 @@ import { type Followed, type Frame, receivePage } from './followed.js';
 import type { Http } from './http.js';
 import { FIRST_BYTE_MS, linked, type Linked, pause } from './waiting.js';
 
-/** One connection from its beginning to its end, over one transport. */
+/**
+ * One connection from its beginning to its end. A transport carries it until it breaks, and always rejects: with why, and with
+ * `retryAfterMs` where the service says when to come back.
+ */
 export interface Session {
   /** What is followed, as it changes. */
   readonly followed: ReadonlyMap<string, Followed>;
@@ -16,12 +19,6 @@ export interface Session {
   /** The transport sets it: something is followed from now on, or no longer. */
   onChange?: (followed: Followed, isAdded: boolean) => void;
 }
-
-/**
- * Carries what a session follows, until the connection breaks.
- * @throws TaskBridgeError always, with `retryAfterMs` where the service says when to come back
- */
-export type Transport = (session: Session) => Promise<never>;
 
 /** Streams and long-polls that are open at a time: a browser opens six connections to a server, and requests need some of them. */
 const MAX_OPEN = 4;

@@ -56,7 +56,7 @@ export interface TaskPorts {
   onEnd?: () => void;
 }
 
-export const taskPath = (id: string): string => `/tasks/${encodeURIComponent(id)}`;
+const taskPath = (id: string): string => `/tasks/${encodeURIComponent(id)}`;
 
 const OUTCOMES: Readonly<Record<string, AnswerOutcome>> = {
   REJECTED_EXPIRED: 'expired',

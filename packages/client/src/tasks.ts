@@ -26,6 +26,8 @@ export type AsJson<V> = 0 extends 1 & V
     ? AsJson<J>
     : V extends bigint
       ? number
-      : V extends object
-        ? { [K in keyof V as V[K] extends symbol | ((...given: never) => unknown) ? never : K]: AsJson<V[K]> }
-        : V;
+      : V extends readonly (infer E)[]
+        ? AsJson<E>[]
+        : V extends object
+          ? { [K in keyof V as V[K] extends symbol | ((...given: never) => unknown) ? never : K]: AsJson<V[K]> }
+          : V;
