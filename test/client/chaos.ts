@@ -6,6 +6,8 @@ import { fileURLToPath } from 'node:url';
 import type { ChaosSizes, ChaosVerdict } from './chaos-sizes.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
+/** The client runs on older Nodes than the service: CLIENT_NODE=/usr/bin/node runs it on that one, from 22.15 on. */
+const node = process.env['CLIENT_NODE'] ?? process.execPath;
 /** Idle connections of `fetch` are kept for 4 s. */
 const LEFT_OPEN_MS = 10_000;
 
@@ -15,7 +17,7 @@ export async function chaosInNode(
   say: (verdict: ChaosVerdict) => void = () => {},
 ): Promise<readonly ChaosVerdict[]> {
   const child = spawn(
-    process.execPath,
+    node,
     [
       '--disable-warning=ExperimentalWarning',
       '--import',

@@ -43,7 +43,8 @@ const NONE: readonly OpenQuestion[] = [];
 export function createClient<T extends Tasks = AnyTasks>(options: ClientOptions = {}): Client<T> {
   const closing = new AbortController();
   const http = new Http(options, closing.signal);
-  const mayShare = options.shareTabs !== undefined && typeof BroadcastChannel === 'function';
+  const isPage = typeof document === 'object' && typeof BroadcastChannel === 'function';
+  const mayShare = options.shareTabs !== undefined && isPage;
   const link = new Link(http, options, mayShare);
   let tabs: Tabs | undefined;
   const logs = new Logs(http, link, options.maxEventsKept ?? 1_000, (log) => tabs?.ended(log));

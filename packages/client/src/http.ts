@@ -1,5 +1,5 @@
-import { asError, TaskBridgeError, unreachable } from './errors.js';
-import { backoff, FIRST_BYTE_MS, linked, pause } from './waiting.js';
+import { asError, TaskBridgeError } from './errors.js';
+import { backoff, FIRST_BYTE_MS, linked, pause, SILENCE } from './waiting.js';
 
 export interface HttpOptions {
   /** The address of the service, without `/api/v1`; may have a path. Defaults to the page's own origin. */
@@ -47,7 +47,7 @@ export class Http {
   ): Promise<T> {
     const { token, credentials, fetch: ask = fetch } = this.options;
     const own = linked(signal, this.closed);
-    const limit = (ms: number) => setTimeout(() => own.abort(unreachable('It is silent.')), ms);
+    const limit = (ms: number) => setTimeout(() => own.abort(SILENCE), ms);
     let timer = limit(firstByteMs);
     try {
       const all = new Headers(await this.options.headers?.());

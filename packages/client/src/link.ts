@@ -6,7 +6,7 @@ import { byPoll } from './poll.js';
 import type { Session } from './session.js';
 import { bySocket } from './socket.js';
 import { bySse } from './sse.js';
-import { backoff, linked, type Linked, pause } from './waiting.js';
+import { backoff, linked, type Linked, pause, SILENCE } from './waiting.js';
 
 export type TransportName = 'websocket' | 'sse' | 'poll';
 
@@ -160,11 +160,12 @@ export class Link {
       const error = await this.#connect(this.#names[level] ?? 'poll');
       const isLast = level + 1 >= this.#names.length;
       if (this.#state.status === 'open') {
-        if (level > this.#level) this.#fellAt = Date.now();
-        this.#level = level;
+        const next = error === SILENCE && !isLast ? level + 1 : level;
+        if (next > this.#level) this.#fellAt = Date.now();
+        this.#level = next;
         // None works: the fault is not that of a transport.
       } else if (isLast) this.#level = 0;
-      else if (error.retryAfterMs !== AT_ONCE) continue;
+      else if (error.retryAfterMs !== AT_ONCE && !this.http.closed.aborted) continue;
       return error;
     }
   }
@@ -197,6 +198,7 @@ export class Link {
   }
 
   #show(state: Connection): void {
+    if (this.#state.status === 'closed') return;
     this.#state = state;
     this.#live.changed();
   }

@@ -25,7 +25,7 @@ export async function bySocket(session: Session, http: Http, Socket: typeof WebS
       reject(error as Error);
     };
     const cut = () => end(session.signal.reason);
-    const watchdog = new Watchdog(() => end(unreachable('It is silent.')));
+    const watchdog = new Watchdog(end);
     session.signal.addEventListener('abort', cut);
 
     const send = (frame: object) => socket.readyState === 1 && socket.send(JSON.stringify(frame));

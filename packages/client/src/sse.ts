@@ -8,7 +8,7 @@ import { linked, Watchdog } from './waiting.js';
 export function bySse(session: Session, http: Http): Promise<never> {
   return each(session, http, async (followed, signal) => {
     const own = linked(signal);
-    const watchdog = new Watchdog(() => own.abort(unreachable('It is silent.')));
+    const watchdog = new Watchdog(own.abort);
     let retryMs: number | undefined;
     try {
       const asked = { headers: { Accept: 'text/event-stream' }, signal: own.signal };

@@ -1,3 +1,5 @@
+import { type TaskBridgeError, unreachable } from './errors.js';
+
 /** Resolves after `ms`, or as soon as the signal aborts. Nothing of it is left then. */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
@@ -54,12 +56,17 @@ export const FIRST_BYTE_MS = 10_000;
 /** A server heartbeats after 15 s of silence. Two that are missed, and a delay, mean a broken connection. */
 const SILENCE_MS = 40_000;
 
+/** Nothing was heard for too long, although this program was awake: evidence against the transport. */
+export const SILENCE = unreachable('It is silent.');
+/** A timer that is later than this means that the machine slept, or the page was frozen. */
+const ASLEEP_MS = 5_000;
+
 /** Calls `onSilence` where nothing is heard for too long. By the clock, so that it also fires after the machine slept. */
 export class Watchdog {
   #deadline = Date.now() + FIRST_BYTE_MS;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(private readonly onSilence: () => void) {
+  constructor(private readonly onSilence: (error: TaskBridgeError) => void) {
     this.#look();
   }
 
@@ -73,7 +80,7 @@ export class Watchdog {
 
   #look(): void {
     const leftMs = this.#deadline - Date.now();
-    if (leftMs <= 0) this.onSilence();
+    if (leftMs <= 0) this.onSilence(leftMs < -ASLEEP_MS ? unreachable() : SILENCE);
     else this.#timer = setTimeout(() => this.#look(), leftMs);
   }
 }
