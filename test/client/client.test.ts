@@ -151,6 +151,18 @@ describe('A task', () => {
     expect(await own.result()).toHaveProperty('greeting');
   });
 
+  it('that cannot be, or a cursor that cannot be, is refused, and the others go on', async () => {
+    const client = made();
+    const good = client.create('demo.greet', { steps: 5 });
+    await reached(good, 'running');
+    await expect(client.task('no id/..').result()).rejects.toMatchObject({ code: 'TASK_NOT_FOUND' });
+    await expect(all(good.events({ after: 'soon' }))).rejects.toMatchObject({ code: 'INVALID_CURSOR' });
+    await expect(all(client.create('demo.sleep', { ms: 500 }).events({ after: '99' }))).rejects.toMatchObject({
+      code: 'CURSOR_AHEAD',
+    });
+    expect(await good.result()).toHaveProperty('greeting');
+  });
+
   it('yields events after a cursor, also those that are kept no more, to several readers', async () => {
     const client = made({ maxEventsKept: 10 });
     const task = client.create('burst', { events: 900 });

@@ -52,7 +52,10 @@ export function createClient<T extends Tasks = AnyTasks>(options: ClientOptions 
   const unwatch = watchPage(() => tabs ?? link);
   const task = <R>(id: string): Task<R> => {
     const name = id.toLowerCase();
-    return new FollowedTask<R>({ http, logs }, name, Promise.resolve(name), undefined);
+    // A frame with anything else would end the connection of all tasks.
+    const isId = /^[a-z0-9][\w.@-]{0,254}$/.test(name);
+    const known = isId ? Promise.resolve(name) : Promise.reject(new TaskBridgeError('TASK_NOT_FOUND', 'No id.', 404));
+    return new FollowedTask<R>({ http, logs }, name, known, undefined);
   };
 
   let inbox: Inbox | undefined;

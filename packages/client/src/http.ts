@@ -104,7 +104,7 @@ async function refusalOf(answer: Response): Promise<TaskBridgeError> {
     message = code,
     details,
     correlationId,
-  } = (await answer.json().catch(() => ({}))) as Partial<TaskBridgeError>;
+  } = Object(await answer.json().catch(() => {})) as Partial<TaskBridgeError>;
   const seconds = Number(answer.headers.get('Retry-After') ?? Number.NaN);
   return new TaskBridgeError(code, message, status, details, correlationId, seconds >= 0 ? seconds * 1_000 : undefined);
 }

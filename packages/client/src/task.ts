@@ -118,6 +118,7 @@ export class FollowedTask<R> implements Task<R> {
     signal?: AbortSignal;
   } = {}): AsyncIterableIterator<TaskEvent> {
     const { http, logs } = this.ports;
+    if (!/^\d*$/.test(after)) throw new TaskBridgeError('INVALID_CURSOR', 'No event id.', 400);
     const id = await this.creation;
     const { signal: ended } = linked(signal, http.closed);
     const { log, leave } = logs.join(id, Number(after));
