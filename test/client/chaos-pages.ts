@@ -22,7 +22,7 @@ interface Left {
   readonly requests: number;
 }
 
-/** Runs stories in pages, one after the other. */
+/** Runs stories in pages. */
 export async function chaosInChromium(
   browser: Browser,
   sizes: ChaosSizes,
@@ -39,11 +39,15 @@ export async function chaosInChromium(
   await once(pages, 'listening');
   const verdicts: ChaosVerdict[] = [];
   try {
-    for (let run = 0; run < sizes.runs; run += 1) {
-      const verdict = await runPage(browser, sizes, run, (pages.address() as AddressInfo).port);
-      verdicts.push(verdict);
-      say(verdict);
-    }
+    let next = 0;
+    const lane = async () => {
+      for (let run = next++; run < sizes.runs; run = next++) {
+        const verdict = await runPage(browser, sizes, run, (pages.address() as AddressInfo).port);
+        verdicts.push(verdict);
+        say(verdict);
+      }
+    };
+    await Promise.all(Array.from({ length: sizes.atATime }, lane));
   } finally {
     pages.close();
     pages.closeAllConnections();

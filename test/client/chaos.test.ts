@@ -29,7 +29,7 @@ describe('In a bad network', () => {
 
   it('a page in Chromium does, and leaves no socket, request or timer open', async () => {
     const { port } = stage.nginx;
-    const sizes = { port, headers: stage.headersOf('alice'), runs: PAGES, seed: Date.now() % 100_000, atATime: 1 };
+    const sizes = { port, headers: stage.headersOf('alice'), runs: PAGES, seed: Date.now() % 100_000, atATime: PAGES };
     const verdicts = await chaosInChromium(await startChromium(), sizes);
     expect(verdicts.filter(({ wrong }) => wrong.length > 0)).toEqual([]);
     expect(verdicts).toHaveLength(PAGES);

@@ -20,6 +20,8 @@ const { values } = parseArgs({
   },
 });
 
+const PAGES_AT_A_TIME = 5;
+
 /** @throws on what is no number: a run of nothing would find nothing */
 function number(name: keyof typeof values): number {
   if (!/^\d{1,6}$/.test(values[name])) throw new Error(`--${name} takes a whole number, not ${values[name]}`);
@@ -43,7 +45,7 @@ try {
   const sizes = { port: stage.nginx.port, headers: stage.headersOf('alice'), seed, atATime };
   console.log(JSON.stringify({ runs, pages, seed }));
   if (runs > 0) await chaosInNode({ ...sizes, runs }, say);
-  if (pages > 0) await chaosInChromium(await startChromium(), { ...sizes, runs: pages }, say);
+  if (pages > 0) await chaosInChromium(await startChromium(), { ...sizes, runs: pages, atATime: PAGES_AT_A_TIME }, say);
   await stage.end();
 } finally {
   await cleanUp().finally(() => stopSharedCluster());
