@@ -278,6 +278,23 @@ describe('A page', () => {
     expect(run.heap).toBeLessThan(40 * 1024 * 1024);
   }, 120_000);
 
+  it('whose WebSockets are blocked goes on by SSE, and comes back to WebSockets when the network changes', async () => {
+    const page = await tab(
+      await context('alice'),
+      `{ WebSocket: class extends WebSocket {
+        constructor(...given) { if (!globalThis.isFree) throw new Error('blocked'); super(...given); }
+      } }`,
+    );
+    const id = await created(40);
+    await follow(page, id);
+    const transport = () => page.evaluate('client.connection.get().transport');
+    await eventually('it sees events', async () => (await seenBy(page, id)).ids.length >= 3);
+    expect(await transport()).toBe('sse');
+    await page.evaluate(`globalThis.isFree = true; dispatchEvent(new Event('online'))`);
+    await eventually('it is back', async () => (await transport()) === 'websocket');
+    await expectAll(page, id);
+  }, 60_000);
+
   it('goes on when its network was away', async () => {
     const made = await context('alice');
     const [page, id] = [await tab(made), await created(40)];

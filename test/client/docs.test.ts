@@ -1,7 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Browser, Page } from 'playwright-core';
 import { ERRORS } from '../../packages/protocol/src/errors.js';
@@ -122,6 +123,29 @@ describe('The pages about clients', () => {
     expect(await page.textContent('body')).toContain('completed 100 %');
     await page.close();
   }, 90_000);
+
+  it('have types that the compiler takes', async () => {
+    const text = await readFile(path('packages/client/README.md'), 'utf8');
+    const folder = await temporaryDirectory();
+    await writeFile(join(folder, 'page.ts'), /```ts\n(.*?)```/s.exec(text)?.[1] ?? 'no block');
+    const worker =
+      'export const handlers = { summarise: async ({ text }: { text: string }) => ({ words: text.length }) };';
+    await writeFile(join(folder, 'worker.ts'), worker);
+    const compilerOptions = {
+      noEmit: true,
+      rootDir: '/',
+      noUnusedLocals: false,
+      types: [],
+      paths: { '@taskbridge/client': [path('packages/client/src/client-api.ts')] },
+    };
+    const config = { extends: path('packages/client/tsconfig.json'), compilerOptions, include: ['*.ts'] };
+    await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(config));
+    await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
+    const { stdout } = await promisify(execFile)(path('node_modules/.bin/tsc'), ['-p', folder]).catch(
+      (error: { stdout: string }) => error,
+    );
+    expect(stdout).toBe('');
+  }, 60_000);
 
   it('say what to do about each error', async () => {
     const page = await readFile(path('docs/client-errors.md'), 'utf8');

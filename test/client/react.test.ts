@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,6 +16,7 @@ import { type Gateway, startGateway } from './gateway.js';
 const run = promisify(execFile);
 const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
 const EXAMPLE = path('examples/react-upload');
+const HOOKS_PAGE = path('packages/react/test/hooks-page.mjs');
 const REACT = path('packages/react/node_modules');
 /** The tools come from the registry, on a machine that lacks them. */
 const FETCHING_MS = 300_000;
@@ -31,7 +33,12 @@ beforeAll(async () => {
   );
   await run(path('node_modules/.bin/tsc'), ['-p', path('packages/react')]);
   bundles = await temporaryDirectory();
-  await Promise.all(['react', 'react-18'].map(bundle));
+  await writeReadme();
+  await Promise.all([
+    bundle('react', HOOKS_PAGE),
+    bundle('react-18', HOOKS_PAGE),
+    bundle('react', join(bundles, 'main.jsx'), 'readme'),
+  ]);
   await run('npm', ['run', 'build'], { cwd: EXAMPLE });
   database = await createTestDatabase();
   service = await startService(
@@ -44,7 +51,7 @@ beforeAll(async () => {
     api: service.url,
     headersOf: () => ({}),
     folders: { bundles, assets: join(EXAMPLE, 'dist/assets'), upload: join(EXAMPLE, 'dist') },
-    pages: { '/react': page('react'), '/react-18': page('react-18') },
+    pages: { '/react': page('react'), '/react-18': page('react-18'), '/readme': page('readme') },
   });
   browser = await startChromium();
 }, FETCHING_MS);
@@ -56,21 +63,33 @@ afterAll(async () => {
 });
 
 /** The page of the hooks with one of the two versions of React. */
-async function bundle(version: string): Promise<void> {
+async function bundle(version: string, page: string, name = version): Promise<void> {
   const dom = version.replace('react', 'react-dom');
   await run(path('packages/client/node_modules/.bin/esbuild'), [
-    path('packages/react/test/hooks-page.mjs'),
+    page,
     ...[
       '--bundle',
+      '--jsx=automatic',
       '--format=esm',
       '--define:process.env.NODE_ENV="development"',
-      `--outfile=${join(bundles, version)}.js`,
+      `--outfile=${join(bundles, name)}.js`,
     ],
     `--alias:@taskbridge/client=${path('packages/client/dist/client/src/client-api.js')}`,
     `--alias:@taskbridge/react=${path('packages/react/dist/react/src/react-api.js')}`,
     `--alias:react=${join(REACT, version)}`,
     `--alias:react-dom=${join(REACT, dom)}`,
   ]);
+}
+
+/** The lines with which the page of the package begins, and what shows them. */
+async function writeReadme(): Promise<void> {
+  const page = await readFile(path('packages/react/README.md'), 'utf8');
+  await writeFile(join(bundles, 'report.jsx'), /```jsx\n(.*?)```/s.exec(page)?.[1] ?? 'no block');
+  const main = `import { createRoot } from 'react-dom/client';
+    import { client, Provider, Report } from './report.jsx';
+    const task = client.create('demo.stream', { chunks: 10 });
+    createRoot(document.getElementById('app')).render(<Provider client={client}><Report task={task} /></Provider>);`;
+  await writeFile(join(bundles, 'main.jsx'), main);
 }
 
 const text = (page: Page, id: string) => page.textContent(`#${id}`);
@@ -114,6 +133,14 @@ describe.each(['react', 'react-18'])('The hooks with %s', (version) => {
     await page.close();
   }, 60_000);
 });
+
+it('The first lines of the page of the package show a task', async () => {
+  const page = await browser.newPage();
+  await page.goto(`${gateway.url}/readme`);
+  await page.waitForFunction(`/quick brown fox/.test(document.body.textContent)`);
+  await page.waitForFunction(`document.querySelector('section').getAttribute('aria-busy') === 'false'`);
+  await page.close();
+}, 30_000);
 
 it('The hooks render on a server, and follow nothing there', async () => {
   const { createHooks } = (await import('../../packages/react/dist/react/src/react-api.js' as string)) as {

@@ -1,6 +1,7 @@
 export { createClient, type Client, type ClientOptions } from './client.js';
 export type { CreateOptions } from './create.js';
 export { type ClientCode, TaskBridgeError, TaskCancelled, TaskFailed } from './errors.js';
+export type { ChangedTask, TaskStatus, TaskSummary } from '../../protocol/src/snapshots.js';
 export type { Change } from './feed.js';
 export type { ListFilter } from './inbox.js';
 export type { Connection, TransportName } from './link.js';
