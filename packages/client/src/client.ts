@@ -79,6 +79,7 @@ export function createClient<T extends Tasks = AnyTasks>(options: ClientOptions 
   };
   const questions: LiveValue<readonly OpenQuestion[]> = new LiveValue(
     () => inbox?.questions.shown ?? NONE,
+    closing.signal,
     () => later((now) => now.questions.follow(() => questions.changed())),
   );
   if (mayShare) {
@@ -109,7 +110,6 @@ export function createClient<T extends Tasks = AnyTasks>(options: ClientOptions 
       unwatch();
       closing.abort(new TaskBridgeError('CLOSED', 'The client was closed.'));
       tabs?.close();
-      questions.stop();
       link.close();
     },
   };

@@ -70,7 +70,7 @@ export class Link {
     /** No connection until `resume`. */
     private isAway: boolean,
   ) {
-    this.connection = this.#live = new LiveValue(() => this.#state);
+    this.connection = this.#live = new LiveValue(() => this.#state, http.closed);
     const { transports = ['websocket', 'sse', 'poll'], WebSocket: Socket = globalThis.WebSocket } = options;
     this.#names = transports.filter((name) => name !== 'websocket' || typeof Socket === 'function');
     http.closed.addEventListener('abort', () => this.#show({ status: 'closed' }));
@@ -127,7 +127,6 @@ export class Link {
 
   close(): void {
     clearTimeout(this.#linger);
-    this.#live.stop();
   }
 
   async #run(): Promise<void> {

@@ -1,3 +1,5 @@
+import { linked, type Linked, pause } from './waiting.js';
+
 /** A value that changes. `get` gives the same reference until it has changed. */
 export interface Live<V> {
   get(): V;
@@ -16,11 +18,15 @@ export class LiveValue<V> implements Live<V> {
   readonly #read: () => V;
   readonly #begin: (() => () => void) | undefined;
   #end: (() => void) | undefined;
-  #linger: ReturnType<typeof setTimeout> | undefined;
+  #lingering: Linked | undefined;
   #cancelFrame: (() => void) | undefined;
 
-  /** `begin` is called for the first subscriber. What it returns is called a second after the last has left. */
-  constructor(read: () => V, begin?: () => () => void) {
+  /** `begin` is called for the first subscriber. What it returns is called a second after the last has left, or with `closed`. */
+  constructor(
+    read: () => V,
+    private readonly closed: AbortSignal,
+    begin?: () => () => void,
+  ) {
     this.#read = read;
     this.#begin = begin;
   }
@@ -33,11 +39,14 @@ export class LiveValue<V> implements Live<V> {
     // The same function may be given twice.
     const listener = () => changed();
     this.#listeners.add(listener);
-    clearTimeout(this.#linger);
+    this.#lingering?.abort();
     this.#end ??= this.#begin?.();
     return () => {
       if (!this.#listeners.delete(listener) || this.#listeners.size > 0) return;
-      this.#linger = setTimeout(() => this.stop(), LINGER_MS);
+      const lingering = (this.#lingering = linked(this.closed));
+      void pause(LINGER_MS, lingering.signal).then(() => {
+        if (this.#lingering === lingering && this.#listeners.size === 0) this.#leave();
+      });
     };
   }
 
@@ -49,9 +58,7 @@ export class LiveValue<V> implements Live<V> {
     });
   }
 
-  /** Now, and not after a second. What waits for a frame is not said any more. */
-  stop(): void {
-    clearTimeout(this.#linger);
+  #leave(): void {
     this.#cancelFrame?.();
     this.#cancelFrame = undefined;
     this.#end?.();

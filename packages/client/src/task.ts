@@ -85,6 +85,7 @@ export class FollowedTask<R> implements Task<R> {
     this.#fold = new TaskFold(id);
     this.state = new LiveValue(
       () => this.#shown(),
+      ports.http.closed,
       () => {
         const own = linked(ports.http.closed);
         void this.#follow(own);
