@@ -21,6 +21,9 @@ const BEAT_MS = 1_000;
 const TAKE_OVER_MS = 3_000;
 /** Browsers wake hidden tabs once a minute. */
 const HIDDEN_TAKE_OVER_MS = 150_000;
+/** How often a tab repeats what it wants, and after which silence the leader takes it for gone: a tab that crashed says nothing. */
+const REPEAT_MS = 30_000;
+const GONE_MS = 180_000;
 /** How long a new tab waits for a leader to speak. */
 const HELLO_MS = 150;
 
@@ -32,6 +35,9 @@ export class Tabs implements Sharing {
   readonly #id = randomId();
   /** What the leader holds for other tabs: by tab and key, how to let go. */
   readonly #held = new Map<string, Map<string, () => void>>();
+  /** When each of them was last heard. */
+  readonly #heardAt = new Map<string, number>();
+  #wantedAt = 0;
   #channel: BroadcastChannel | undefined;
   #leader: string | undefined;
   #term = 0;
@@ -102,9 +108,12 @@ export class Tabs implements Sharing {
     return this.#isLeader;
   }
 
-  /** Asks for a leader. Where none answers, this tab becomes it. */
+  /**
+   * Asks for a leader. Where none answers, this tab becomes it. Until then it passes nothing on, and a connection that it has stays open:
+   * browsers wake a hidden tab once a minute, and it may still be the only one.
+   */
   #ask(): void {
-    this.#obey(undefined);
+    this.#leader = undefined;
     this.#post({ say: 'hello' });
     this.#beatAt = Date.now();
     this.#checkIn(HELLO_MS * (1 + Math.random()));
@@ -123,6 +132,7 @@ export class Tabs implements Sharing {
     const isAlone = !this.#leader || Date.now() - this.#beatAt > patienceMs;
     // A tab that follows nothing need not lead.
     if (isAlone && this.link.followed.size > 0) return this.#lead();
+    if (Date.now() - this.#wantedAt > REPEAT_MS) this.#wantAll();
     // Not all in the same moment.
     this.#checkIn(BEAT_MS * (0.5 + Math.random()));
   }
@@ -139,6 +149,9 @@ export class Tabs implements Sharing {
     // An error loses its members on its way to another tab.
     const connection = { ...this.link.connection.get(), error: undefined };
     this.#post({ say: 'lead', term: this.#term, connection });
+    for (const tab of [...this.#held.keys()]) {
+      if (Date.now() - (this.#heardAt.get(tab) ?? 0) > GONE_MS) this.#release(tab);
+    }
     this.#checkIn(BEAT_MS);
   }
 
@@ -147,7 +160,12 @@ export class Tabs implements Sharing {
     this.#leader = leader;
     this.link.leave();
     for (const held of [...this.#held.keys()]) this.#release(held);
-    if (leader) this.link.followed.forEach((followed) => this.#want(followed));
+    this.#wantAll();
+  }
+
+  #wantAll(): void {
+    this.#wantedAt = Date.now();
+    this.link.followed.forEach((followed) => this.#want(followed));
   }
 
   #want({ key, head }: Followed): void {
@@ -157,6 +175,7 @@ export class Tabs implements Sharing {
   #hear(message: Message): void {
     const { from } = message;
     if (from === this.#leader) this.#beatAt = Date.now();
+    this.#heardAt.set(from, Date.now());
     switch (message.say) {
       case 'hello':
         if (this.#leads()) this.#beat();
@@ -204,7 +223,8 @@ export class Tabs implements Sharing {
     const held = this.#held.get(tab) ?? new Map<string, () => void>();
     this.#held.set(tab, held);
     if (key === 'changes') {
-      if (!held.has(key)) held.set(key, this.listen());
+      if (held.has(key)) return;
+      held.set(key, this.listen());
       return this.#post({ say: 'head', key, head: after });
     }
     const { log, leave } = this.logs.join(key, after);
