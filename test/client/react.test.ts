@@ -16,6 +16,8 @@ import { type Gateway, startGateway } from './gateway.js';
 const run = promisify(execFile);
 const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
 const EXAMPLE = path('examples/react-upload');
+/** Built before the tests, and not there when the directions of imports are checked. */
+const BUILT: string = path('packages/react/dist/react/src/react-api.js');
 const HOOKS_PAGE = path('packages/react/test/hooks-page.mjs');
 const REACT = path('packages/react/node_modules');
 /** The tools come from the registry, on a machine that lacks them. */
@@ -143,7 +145,7 @@ it('The first lines of the page of the package show a task', async () => {
 }, 30_000);
 
 it('The hooks render on a server, and follow nothing there', async () => {
-  const { createHooks } = (await import('../../packages/react/dist/react/src/react-api.js' as string)) as {
+  const { createHooks } = (await import(BUILT)) as {
     createHooks: () => Record<string, (...given: unknown[]) => unknown>;
   };
   const { createClient } = await import('../../packages/client/src/client-api.js');
