@@ -158,13 +158,15 @@ export class Link {
     for (let level = this.#level; ; level += 1) {
       const error = await this.#connect(this.#names[level] ?? 'poll');
       const isLast = level + 1 >= this.#names.length;
+      // One that was cut here, because the network may be another one, says nothing about the transport.
+      if (error.retryAfterMs === AT_ONCE) return error;
       if (this.#state.status === 'open') {
         const next = error === SILENCE && !isLast ? level + 1 : level;
         if (next > this.#level) this.#fellAt = Date.now();
         this.#level = next;
         // None works: the fault is not that of a transport.
       } else if (isLast) this.#level = 0;
-      else if (error.retryAfterMs !== AT_ONCE && !this.http.closed.aborted) continue;
+      else if (!this.http.closed.aborted) continue;
       return error;
     }
   }
