@@ -21,7 +21,7 @@ const USE_CASES = '^src/tasks/(?!tasks\\.module)[^/]+\\.ts$';
 
 /** Where the graph begins: entry points (of a thread, too), the list of modules, what a host module imports as `taskbridge`. */
 const ROOTS =
-  '^(src/(main|migrate|repair|retention|rollback|app\\.module|host-api|telemetry/register|json/json-thread-entry)|packages/worker/src/worker-api|packages/conformance/src/cli)\\.ts$';
+  '^(src/(main|migrate|repair|retention|rollback|app\\.module|host-api|telemetry/register|json/json-thread-entry)|packages/worker/src/worker-api|packages/conformance/src/cli|packages/client/src/client-api)\\.ts$';
 
 const withinSrc = (name, comment, from, allowed) => ({
   name,
@@ -103,6 +103,24 @@ module.exports = {
       severity: 'error',
       from: { path: '^packages/worker/src/' },
       to: { pathNot: '^packages/(worker|handler|protocol)/src/', dependencyTypesNot: ['core'] },
+    },
+    {
+      name: 'client-stands-alone',
+      comment: 'It runs in browsers, without a dependency: of the protocol it has types, and the fold of output.',
+      severity: 'error',
+      from: { path: '^packages/client/src/' },
+      to: { pathNot: '^packages/(client|protocol)/src/' },
+    },
+    {
+      name: 'client-loads-little',
+      comment: 'What it loads of the protocol counts in each page: the tables are many times its size.',
+      severity: 'error',
+      from: { path: '^packages/client/src/' },
+      to: {
+        path: '^packages/protocol/src/',
+        pathNot: '^packages/protocol/src/output-fold\\.ts$',
+        dependencyTypesNot: ['type-only'],
+      },
     },
     {
       name: 'conformance-kit-stands-alone',

@@ -99,7 +99,10 @@ describe('PROTOCOL.md', () => {
 });
 
 describe('The documentation', () => {
-  const pages = globSync(['*.md', 'docs/**/*.md', 'examples/**/*.md', 'packages/*/*.md'], { cwd: root });
+  const pages = globSync(['*.md', 'docs/**/*.md', 'examples/**/*.md', 'packages/*/*.md'], {
+    cwd: root,
+    exclude: ['**/node_modules/**'],
+  });
 
   /** The anchors that GitHub makes of headings. */
   const anchors = (page: string) =>

@@ -652,4 +652,34 @@ export const MUTANTS: readonly Mutant[] = [
     changes: [{ file: 'src/streaming/feed.ts', from: '        writer.judgeCredential();\n', to: '' }],
     caughtBy: { file: 'test/streaming/credentials-that-end.test.ts', tests: 'nothing is read after that moment' },
   },
+  {
+    name: 'a client that passes over what was lost on the way',
+    changes: [
+      { file: 'packages/client/src/log.ts', from: '    if (id > this.#head + 1) return this.catchUp(id);\n', to: '' },
+    ],
+    caughtBy: { file: 'test/client/client.test.ts', tests: 'has no hole where a frame is lost on the way' },
+  },
+  {
+    name: 'a client that sends a request before it keeps the id',
+    changes: [{ file: 'packages/client/src/store.ts', from: '    await store.setItem(key, requestId);\n', to: '' }],
+    caughtBy: { file: 'test/client/client.test.ts', tests: 'its id is kept before the network has it' },
+  },
+  {
+    name: 'a client that asks for credentials once',
+    changes: [
+      { file: 'packages/client/src/http.ts', from: '(isUnknown ? !wasUnknown : error.mayPass)', to: 'error.mayPass' },
+    ],
+    caughtBy: { file: 'test/client/client.test.ts', tests: 'are asked before every connect, and refused ones twice' },
+  },
+  {
+    name: 'a fold that shows a part of what is void, after it has joined it',
+    changes: [
+      {
+        file: 'packages/protocol/src/output-fold.ts',
+        from: '        if (last.after < since) this.#isExact = false;\n',
+        to: '',
+      },
+    ],
+    caughtBy: { file: 'test/client/joined-pieces.test.ts', tests: 'or says that it does not know it' },
+  },
 ];

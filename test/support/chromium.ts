@@ -12,13 +12,19 @@ const CHROMIUM = {
 
 const running = new Set<Browser>();
 
+export interface ChromiumOptions {
+  /** Whether pages are kept for "back", as for people. Playwright switches that off. */
+  readonly backForwardCache?: boolean;
+}
+
 /** Debian's Chromium, without a window, for which every host name is this machine; ended after the file. */
-export async function startChromium(): Promise<Browser> {
+export async function startChromium({ backForwardCache = false }: ChromiumOptions = {}): Promise<Browser> {
   const { binary, libraries } = await debianProgram(CHROMIUM);
   const browser = await chromium.launch({
     executablePath: binary,
     args: ['--no-sandbox', '--host-resolver-rules=MAP * 127.0.0.1', '--disable-background-networking'],
     env: { ...process.env, ...(libraries !== undefined && { LD_LIBRARY_PATH: libraries }) } as Record<string, string>,
+    ...(backForwardCache && { ignoreDefaultArgs: ['--disable-back-forward-cache'] }),
     timeout: 60_000,
   });
   running.add(browser);

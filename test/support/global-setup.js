@@ -17,6 +17,7 @@ export default async function globalSetup() {
   ]);
   buildPackageIfStale('worker', 'worker/src/worker-api.js', ['packages/protocol/src', 'packages/handler/src']);
   buildPackageIfStale('conformance', 'conformance/src/cli.js', ['packages/protocol/src']);
+  buildPackageIfStale('client', 'client/src/client-api.js', ['packages/protocol/src']);
   const [{ startSharedCluster }, { migrate }] = await Promise.all([
     import('./postgres.ts'),
     import('../../src/database/migrations/apply-migrations.ts'),

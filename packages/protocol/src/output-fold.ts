@@ -3,8 +3,11 @@ import type { ShownOutput } from './snapshots.js';
 
 // What a task has put out, event by event. The service, the kit and clients fold alike.
 
-/** What one event made of the text of a channel. */
+/** What one event, or several that were joined, made of the text of a channel. */
 interface Piece {
+  /** The event before the first. */
+  readonly after: number;
+  /** The last. */
   readonly eventId: number;
   readonly op: 'append' | 'replace';
   readonly data: string;
@@ -16,17 +19,17 @@ export class OutputFold {
   #isExact = true;
 
   /** From the start of the log, or from a snapshot with output. */
-  constructor(private readonly begun?: ShownOutput & { readonly headEventId: string }) {
+  constructor(begun?: ShownOutput & { readonly headEventId: string }) {
     if (!begun) return;
-    const { settledEventId, headEventId, output } = begun;
-    for (const [channel, { data, settled }] of Object.entries(output)) {
-      this.put(channel, { eventId: Number(settledEventId), op: 'replace', data: settled });
-      this.put(channel, { eventId: Number(headEventId), op: 'replace', data });
+    const [settledEventId, headEventId] = [Number(begun.settledEventId), Number(begun.headEventId)];
+    for (const [channel, { data, settled }] of Object.entries(begun.output)) {
+      this.put(channel, { after: 0, eventId: settledEventId, op: 'replace', data: settled });
+      this.put(channel, { after: settledEventId, eventId: headEventId, op: 'replace', data });
     }
   }
 
   /**
-   * False after an event that voids what the snapshot had put out, and not down to its `settledEventId`: its text at that event is unknown.
+   * False after an event that voids a part of what the snapshot had put out, or of what was joined: the text at that event is unknown.
    * Read the snapshot again.
    */
   get isExact(): boolean {
@@ -43,14 +46,29 @@ export class OutputFold {
     const { supersedesAfterEventId: since, channel, op, data } = payload;
     if (since !== undefined) this.void(Number(since));
     if (type !== 'TASK_OUTPUT') return;
-    this.put(String(channel), { eventId, op: op === 'replace' ? 'replace' : 'append', data: String(data) });
+    this.put(String(channel), {
+      after: eventId - 1,
+      eventId,
+      op: op === 'replace' ? 'replace' : 'append',
+      data: String(data),
+    });
+  }
+
+  /** Keeps the newest `pieces` of each channel apart, and joins those before, so that a long text takes the memory of its characters. */
+  join(pieces: number): void {
+    for (const all of this.#pieces.values()) {
+      const old = all.slice(0, -pieces);
+      const [first, last] = [old[0], old.at(-1)];
+      if (!first || !last) continue;
+      const counted = counting(old);
+      const op = counted[0]?.op ?? 'append';
+      all.splice(0, old.length, { after: first.after, eventId: last.eventId, op, data: textOf(counted) });
+    }
   }
 
   /** The text as of an event, without what became void later. */
   text(channel: string, asOf = Infinity): string {
-    return this.from(channel, asOf)
-      .map(({ data }) => data)
-      .join('');
+    return textOf(this.from(channel, asOf));
   }
 
   /** Whether the text depends on no output before the first event that was added. */
@@ -69,24 +87,29 @@ export class OutputFold {
   }
 
   private put(channel: string, piece: Piece): void {
-    const pieces = this.#pieces.get(channel);
-    if (pieces) pieces.push(piece);
-    else this.#pieces.set(channel, [piece]);
+    const pieces = this.#pieces.get(channel) ?? [];
+    pieces.push(piece);
+    this.#pieces.set(channel, pieces);
   }
 
-  /** What makes up the text: from the last replacement on. */
   private from(channel: string, asOf: number): readonly Piece[] {
-    const valid = (this.#pieces.get(channel) ?? []).filter(({ eventId }) => eventId <= asOf);
-    const replaced = valid.map(({ op }) => op).lastIndexOf('replace');
-    return valid.slice(Math.max(0, replaced));
+    return counting((this.#pieces.get(channel) ?? []).filter(({ eventId }) => eventId <= asOf));
   }
 
   private void(since: number): void {
-    const { settledEventId = 0, headEventId = 0 } = this.begun ?? {};
-    if (since > Number(settledEventId) && since < Number(headEventId)) this.#isExact = false;
     for (const [channel, pieces] of this.#pieces) {
-      while ((pieces.at(-1)?.eventId ?? 0) > since) pieces.pop();
+      for (let last = pieces.at(-1); last && last.eventId > since; last = pieces.at(-1)) {
+        if (last.after < since) this.#isExact = false;
+        pieces.pop();
+      }
       if (pieces.length === 0) this.#pieces.delete(channel);
     }
   }
 }
+
+/** What makes up the text: from the last replacement on. */
+function counting(pieces: readonly Piece[]): readonly Piece[] {
+  return pieces.slice(Math.max(0, pieces.map(({ op }) => op).lastIndexOf('replace')));
+}
+
+const textOf = (pieces: readonly Piece[]): string => pieces.map(({ data }) => data).join('');

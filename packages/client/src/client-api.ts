@@ -1,0 +1,14 @@
+export { createClient, type Client, type ClientOptions } from './client.js';
+export type { CreateOptions } from './create.js';
+export { type ClientCode, TaskBridgeError, TaskCancelled, TaskFailed } from './errors.js';
+export type { ChangedTask, TaskStatus, TaskSummary } from '../../protocol/src/snapshots.js';
+export type { Change } from './feed.js';
+export type { ListFilter } from './inbox.js';
+export type { Connection, TransportName } from './link.js';
+export type { Live } from './live.js';
+export type { TaskEvent } from './log.js';
+export type { OpenQuestion } from './questions.js';
+export type { AskedQuestion, Known, TaskState } from './state.js';
+export type { Store } from './store.js';
+export type { AnswerOutcome, OutputChange, Task } from './task.js';
+export type { AnyTasks, AsJson, Tasks, TasksOf } from './tasks.js';
