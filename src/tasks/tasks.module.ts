@@ -14,6 +14,7 @@ import { QueueOrder } from './queue-order.js';
 import { ReadAttachment } from './read-attachment.js';
 import { ReadOutput } from './read-output.js';
 import { ReadTask } from './read-task.js';
+import { RetryTask } from './retry-task.js';
 import { SubmitAction } from './submit-action.js';
 import { SubmitTask } from './submit-task.js';
 import { TaskWriter } from './task-writer.js';
@@ -27,6 +28,7 @@ const USE_CASES = [
   ReadAttachment,
   ListTasks,
   CancelTask,
+  RetryTask,
   ClaimTasks,
   QueueOrder,
   AppendEvents,

@@ -34,6 +34,7 @@ GET /api/v1/tasks/changes/stream                     401     401       401      
 GET /api/v1/tasks/:taskId                            401     401       401       404    404       404   200    403     200     200    401     401    401    200    403       200    200      200   404        401  401
 POST /api/v1/tasks/:taskId/cancel                    401     401       401       404    404       404   404    202     403     202    401     401    401    403    202       202    403      202   404        401  401
 POST /api/v1/tasks/:taskId/actions                   401     401       401       404    404       404   404    202     403     202    401     401    401    403    202       202    403      202   404        401  401
+POST /api/v1/tasks/:taskId/retry                     401     401       401       404    404       404   404    409     403     409    401     401    401    403    409       403    403      403   403        401  401
 GET /api/v1/tasks/:taskId/events                     401     401       401       404    404       404   200    403     200     200    401     401    401    200    403       200    200      200   404        401  401
 GET /api/v1/tasks/:taskId/events/stream              401     401       401       404    404       404   200    403     200     200    401     401    401    200    403       200    200      200   404        401  401
 GET /api/v1/tasks/:taskId/attachments/:attachmentId  401     401       401       404    404       404   200    403     200     200    200     409    200    200    403       200    200      200   404        401  401
@@ -149,6 +150,7 @@ const BODIES: Readonly<Record<string, (lease: Lease & { suspendId?: string }) =>
   'POST /api/v1/follow-tokens': ({ taskId }) => ({ taskId, may: ['read'] }),
   'POST /api/v1/tasks': () => ({ clientRequestId: uniqueId(), taskType: 'matrix.idle' }),
   'POST /api/v1/tasks/:taskId/cancel': () => ({}),
+  'POST /api/v1/tasks/:taskId/retry': () => ({ clientRequestId: uniqueId() }),
   'POST /api/v1/tasks/:taskId/actions': ({ suspendId }) => ({
     clientActionId: uniqueId(),
     suspendId,

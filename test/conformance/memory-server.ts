@@ -24,7 +24,7 @@ const PRINTABLE = /^[\p{L}\p{M}\p{N}\p{P}\p{S}\p{Zs}\u200c\u200d]{1,255}$/u;
 const JSON_HEADERS = { 'Content-Type': 'application/json; charset=utf-8' };
 
 const FEATURES = [
-  ...['bigIntegers', 'steps', 'outputSnapshots', 'beforeEventId', 'listByRequestId'],
+  ...['bigIntegers', 'steps', 'outputSnapshots', 'beforeEventId', 'listByRequestId', 'runAgain', 'actionSchemas'],
   ...['workerFiles', 'eventKeys', 'heartbeats', 'leaseSeconds', 'signals'],
 ];
 
@@ -160,6 +160,7 @@ export class MemoryServer {
       path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/cancel$/,
       answer: (exchange) => this.cancel(exchange),
     },
+    { method: 'POST', path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/retry$/, answer: (exchange) => this.retry(exchange) },
     { method: 'POST', path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/actions$/, answer: (exchange) => this.act(exchange) },
     {
       method: 'GET',
@@ -363,7 +364,17 @@ export class MemoryServer {
     if (include !== null && include !== 'output') throw invalidRequest();
     const { maxAttempts } = this.tasks.numbers;
     const output = include === null ? {} : this.tasks.outputSoFar(task);
-    return { status: 200, body: { ...task.summary(maxAttempts), input: task.input, ...output }, headers };
+    return {
+      status: 200,
+      body: {
+        ...task.summary(maxAttempts),
+        input: task.input,
+        ...this.tasks.rerunsOf(task),
+        ...this.tasks.questionsOf(task),
+        ...output,
+      },
+      headers,
+    };
   }
 
   entityTag({ revision }: MemoryTask): string {
@@ -556,6 +567,19 @@ export class MemoryServer {
     if (typeof reason !== 'string' || reason.length > 1024) throw invalidMembers('reason');
     const task = this.taskOf(exchange);
     return { status: 202, body: { taskId: task.taskId, status: this.tasks.cancel(task, reason) } };
+  }
+
+  async retry(exchange: Exchange): Promise<Reply> {
+    const { clientRequestId, input, keepSteps = false } = await this.bodyOf(exchange);
+    const source = this.taskOf(exchange);
+    const rerun = {
+      clientRequestId: textOf(clientRequestId),
+      input: input as Json | undefined,
+      keepSteps: keepSteps === true,
+    };
+    const { task, isNew } = this.tasks.runAgain(source, rerun);
+    const body = { taskId: task.taskId, status: task.status, clientRequestId, deduplicated: !isNew };
+    return { status: isNew ? 201 : 200, body, headers: isNew ? {} : { 'Idempotent-Replayed': 'true' } };
   }
 
   async act(exchange: Exchange): Promise<Reply> {

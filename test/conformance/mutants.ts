@@ -444,6 +444,7 @@ const ALL: readonly Mutant[] = [
       'create.metadata',
       'request-id.normalised',
       'request-id.quoted',
+      'retry.repeated',
     ],
     make: ({ tasks }) => {
       tasks.earlier = () => undefined;
@@ -795,6 +796,36 @@ const ALL: readonly Mutant[] = [
         const lengthMs = isNew ? task.leaseMs : tasks.numbers.leaseMs;
         task.run = { state: 'leased', token, expiresAt: tasks.now + lengthMs };
       };
+    },
+  },
+  {
+    name: 'an answer that does not fit its schema',
+    breaks: 'act.schema',
+    make: ({ tasks }) => {
+      tasks.checkSchema = () => {};
+    },
+  },
+  {
+    name: 'an answer of nobody',
+    onlyInFull: true,
+    breaks: 'act.who',
+    make: ({ tasks }) => {
+      tasks.answerOf = ({ clientActionId }) => ({ clientActionId });
+    },
+  },
+  {
+    name: 'a run again that does the steps again',
+    breaks: 'retry.steps',
+    make: ({ tasks }) => {
+      tasks.keepSteps = () => {};
+    },
+  },
+  {
+    name: 'a run again of a task that runs',
+    onlyInFull: true,
+    breaks: 'retry.over',
+    make: ({ tasks }) => {
+      tasks.checkOver = () => {};
     },
   },
   {

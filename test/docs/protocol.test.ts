@@ -38,6 +38,7 @@ import { CancelTaskDto } from '../../src/tasks/http/dto/cancel-task.dto.js';
 import { CreateTaskDto } from '../../src/tasks/http/dto/create-task.dto.js';
 import { ReadTaskDto } from '../../src/tasks/http/dto/read-task.dto.js';
 import { ListTasksDto } from '../../src/tasks/http/dto/list-tasks.dto.js';
+import { RetryTaskDto } from '../../src/tasks/http/dto/retry-task.dto.js';
 import { SubmitActionDto } from '../../src/tasks/http/dto/submit-action.dto.js';
 import { ChangedProgram } from '../support/changed-program.js';
 import { hasDescribedId, isDateTime, mutated, type Schema, valid } from '../support/schema-arbitraries.js';
@@ -63,6 +64,7 @@ describe('The table of requests', () => {
   describe.each([
     ['CreateTask', CreateTaskDto],
     ['CancelTask', CancelTaskDto],
+    ['RetryTask', RetryTaskDto],
     ['SubmitAction', SubmitActionDto],
     ['MintFollowToken', MintFollowTokenDto],
     ['ClaimTasks', worker.ClaimDto],

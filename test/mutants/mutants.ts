@@ -47,12 +47,34 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: { file: 'test/live-log/attach-first.test.ts', tests: 'is in the snapshot or follows it' },
   },
   {
+    name: 'a task that is run again while it runs',
+    changes: [
+      {
+        file: 'src/tasks/domain/judge-rerun.ts',
+        from: '  if (!isOver(status)) throw new TaskNotTerminal();\n',
+        to: '',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/run-again.test.ts', tests: 'has to be over' },
+  },
+  {
+    name: 'shared bytes that go with the first task',
+    changes: [
+      {
+        file: 'src/tasks/store/attachments.ts',
+        from: 'gen_random_uuid(), coalesce(blob_id, attachment_id), filename',
+        to: 'gen_random_uuid(), NULL, filename',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/run-again.test.ts', tests: 'are the same bytes' },
+  },
+  {
     name: 'publish before commit',
     changes: [
       {
         file: 'src/tasks/task-writer.ts',
-        from: '        await beside?.(tx, result);\n',
-        to: '        await beside?.(tx, result);\n        this.liveLog.publish(result.flatMap(({ events }) => events));\n',
+        from: '      await beside?.(tx, result);\n',
+        to: '      await beside?.(tx, result);\n      this.liveLog.publish(result.flatMap(({ events }) => events));\n',
       },
     ],
     caughtBy: { file: 'test/tasks/commit-order.test.ts', tests: 'the COMMIT of an end' },

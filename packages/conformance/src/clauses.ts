@@ -25,6 +25,7 @@ import * as multiplex from './checks/multiplexing.js';
 import * as operators from './checks/operators.js';
 import * as paging from './checks/paging.js';
 import * as pollEnd from './checks/poll-at-the-end.js';
+import * as again from './checks/running-again.js';
 import * as snapshots from './checks/snapshots.js';
 import * as spellings from './checks/spellings.js';
 import * as steps from './checks/steps.js';
@@ -162,7 +163,7 @@ export const CLAUSES: readonly Clause[] = [
     ],
     [
       'callers.scopes',
-      '`tasks:read` | read | | `tasks:write` | create, cancel, answer | | `tasks:upload` | attach files | | `tasks:admin` | read tasks of others',
+      '`tasks:read` | read | | `tasks:write` | create, cancel, answer, run again | | `tasks:upload` | attach files | | `tasks:admin` | read tasks of others',
       'how credentials carry scopes is a matter of the deployment',
     ],
   ]),
@@ -518,6 +519,27 @@ export const CLAUSES: readonly Clause[] = [
       'it would take half a minute in which a worker disobeys; the tests of TaskBridge do that with a shorter grace',
     ],
   ]),
+  ...under(PROTOCOL, 'Run again: `POST /tasks/{taskId}/retry`', [
+    [
+      'retry.linked',
+      '`rerunOf` in the snapshot of the new task names the task. `reruns` in the snapshot of the task names new tasks',
+      WORKER,
+      again.linked,
+    ],
+    [
+      'retry.repeated',
+      'This request came before. | **200**, `Idempotent-Replayed: true`, and the same new task',
+      WORKER,
+      again.repeated,
+    ],
+    ['retry.over', 'The task is not over. | 409 `TASK_NOT_TERMINAL`', WORKER, again.onlyWhenOver],
+    [
+      'retry.steps',
+      'The log of the new task begins with `TASK_STARTED` and a `TASK_STEP` for each kept step.',
+      WORKER,
+      again.stepsAreKept,
+    ],
+  ]),
   ...under(PROTOCOL, 'Answer: `POST /tasks/{taskId}/actions`', [
     [
       'action.accepted',
@@ -545,6 +567,13 @@ export const CLAUSES: readonly Clause[] = [
     ['action.one-accepted', '200 `REJECTED_ALREADY_RESOLVED`', WORKER, answering.oneIsAccepted],
     ['action.not-allowed', '409 `ACTION_NOT_ALLOWED`, with `details.allowedActions`', WORKER, answering.notAllowed],
     ['action.order', 'The first row that applies is the answer:', WORKER, orderOfJudgements],
+    [
+      'act.schema',
+      'The question has a schema for `actionType`, and `payload` does not fit it. | 422 `REQUEST_VALIDATION_ERROR`',
+      WORKER,
+      answering.fitsTheSchema,
+    ],
+    ['act.who', '**Who answered** is in `questions` of the [snapshot]', WORKER, answering.whoAnswered],
   ]),
   ...under(PROTOCOL, 'Download: `GET /tasks/{taskId}/attachments/{attachmentId}`', [
     ['download.bytes', 'with `Range`, `ETag` and `Content-Disposition: attachment`', WORKER, files.downloaded],

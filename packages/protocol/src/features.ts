@@ -32,6 +32,11 @@ export const FEATURES = {
   },
   beforeEventId: { since: '0.2.0', meaning: 'pages of events backwards, by `beforeEventId`' },
   listByRequestId: { since: '0.2.0', meaning: 'the list filters by `clientRequestId`' },
+  actionSchemas: {
+    since: '0.2.0',
+    meaning: 'a question may have `actionSchemas`, which [answers](#answer-post-taskstaskidactions) have to fit',
+  },
+  runAgain: { since: '0.2.0', meaning: '[`POST /tasks/{taskId}/retry`](#run-again-post-taskstaskidretry)' },
   feed: { since: '0.2.0', meaning: 'the [feed of changes](#changes-get-taskschanges), over each transport' },
 } as const satisfies Readonly<Record<string, FeatureRow>>;
 

@@ -109,6 +109,16 @@ export const REQUESTS = {
   CancelTask: object({
     reason: optional(cancelReason('`cancelled_by_user`')),
   }),
+  RetryTask: object({
+    clientRequestId: described(
+      'Names the request, as in a create: a repeat with the same id makes no second task.',
+      text({ ...CLIENT_REQUEST_ID, examples: ['order-4711-again'] }),
+    ),
+    input: optional(described('Instead of the input of the task.', anyObject())),
+    keepSteps: optional(
+      described('Whether the finished steps of the task are kept.', { ...boolean(), default: false }),
+    ),
+  }),
   SubmitAction: object({
     clientActionId: described('Names the action: a repeat with the same id is the same action.', CLIENT_ACTION_ID),
     suspendId: described('Of TASK_SUSPENDED.', NAME),
@@ -203,6 +213,12 @@ export const REQUESTS = {
     reasonCode: NAME,
     allowedActions: list(NAME, { minItems: 1, maxItems: MAX_ALLOWED_ACTIONS }),
     schemaVersion: optional({ ...integer(1), default: 1 }),
+    actionSchemas: optional(
+      described(
+        'By action, of `allowedActions`: the JSON Schema that the `payload` of an answer has to fit.',
+        anyObject(),
+      ),
+    ),
     interaction: optional(anyObject()),
     uiHints: optional(anyObject()),
     expiresAt: optional(sentTimestamp()),

@@ -24,7 +24,7 @@ import {
   timestamp,
   type TypeOf,
 } from './json-schema.js';
-import { MAX_CHANGES_CURSOR_LENGTH } from './limits.js';
+import { MAX_CHANGES_CURSOR_LENGTH, MAX_SHOWN_QUESTIONS, MAX_SHOWN_RERUNS } from './limits.js';
 
 // What the HTTP routes answer. A schema with a name is one of OpenAPI's components, and others refer to it.
 
@@ -80,6 +80,7 @@ const STATE_MEMBERS = {
       text({ examples: [...WAITING_FOR] }),
     ),
   ),
+  rerunOf: optional(described('The task that this one runs again. It may be gone.', TASK_UUID)),
   progress: optional(described('Of the last TASK_PROGRESS; 100 with COMPLETED.', number(0, 100))),
   openSuspension: optional(described('While the question is open.', named<TypeOf<typeof QUESTION>>('TaskQuestion'))),
   failure: optional(described('Of TASK_FAILED.', named<TypeOf<typeof FAILURE>>('TaskFailure'))),
@@ -117,6 +118,18 @@ const SUMMARY_MEMBERS = {
 };
 const SUMMARY = object(SUMMARY_MEMBERS);
 
+const ASKED = object({
+  suspendId: text(),
+  state: described(
+    '`expired`: nobody answered in time. `closed`: the task ended before. Further values may come.',
+    text({ examples: ['open', 'answered', 'expired', 'closed'] }),
+  ),
+  answeredBy: optional(described('The principal who answered.', text())),
+  answeredAt: optional(timestamp()),
+  clientActionId: optional(described('Of the answer.', CLIENT_ACTION_ID)),
+});
+export type AskedQuestion = TypeOf<typeof ASKED>;
+
 const SHOWN_CHANNEL = object({
   data: described('The text as of `headEventId`.', text()),
   settled: described('The text as of `settledEventId`. No later event voids it.', text()),
@@ -138,6 +151,15 @@ export type ShownOutput = ObjectOf<typeof OUTPUT_MEMBERS>;
 const SNAPSHOT = object({
   ...SUMMARY_MEMBERS,
   input: anyObject(),
+  questions: optional(
+    described(
+      `The questions of the task: the newest ${MAX_SHOWN_QUESTIONS}, oldest first. Absent without any.`,
+      list(named<AskedQuestion>('AskedQuestion')),
+    ),
+  ),
+  reruns: optional(
+    described(`Tasks that run this one again, the newest ${MAX_SHOWN_RERUNS} of them, newest first.`, list(TASK_UUID)),
+  ),
   output: optional(OUTPUT_MEMBERS.output),
   settledEventId: optional(OUTPUT_MEMBERS.settledEventId),
   outputAfterEventId: optional(OUTPUT_MEMBERS.outputAfterEventId),
@@ -287,6 +309,7 @@ export const SCHEMAS = {
   Attachment: ATTACHMENT,
   TaskQuestion: QUESTION,
   TaskFailure: FAILURE,
+  AskedQuestion: ASKED,
   TaskAside: ASIDE,
   TaskSummary: SUMMARY,
   TaskSnapshot: SNAPSHOT,

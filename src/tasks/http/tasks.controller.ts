@@ -32,11 +32,13 @@ import type { Upload } from '../../uploads/receive-upload.js';
 import { CancelTask } from '../cancel-task.js';
 import { CancelTaskDto } from './dto/cancel-task.dto.js';
 import { SubmitActionDto } from './dto/submit-action.dto.js';
+import { RetryTaskDto } from './dto/retry-task.dto.js';
 import { CreateTaskDto } from './dto/create-task.dto.js';
 import { ReadTaskDto } from './dto/read-task.dto.js';
 import { ListTasksDto } from './dto/list-tasks.dto.js';
 import { taskSnapshot, taskSummary } from './dto/task-snapshot.js';
 import { IdempotencyKey, type SentKey } from './idempotency-key.js';
+import { RetryTask } from '../retry-task.js';
 import { ListTasks } from '../list-tasks.js';
 import { ReadOutput } from '../read-output.js';
 import { ReadTask } from '../read-task.js';
@@ -61,6 +63,7 @@ export class TasksController {
     private readonly readOutput: ReadOutput,
     private readonly listTasks: ListTasks,
     private readonly cancelTask: CancelTask,
+    private readonly retryTask: RetryTask,
     private readonly submitAction: SubmitAction,
   ) {}
 
@@ -89,9 +92,7 @@ export class TasksController {
       ...(upload && { files: upload.files }),
       ...(upload?.maxOwnedBytes !== undefined && { maxOwnedBytes: upload.maxOwnedBytes }),
     });
-    response.status(submitted.deduplicated ? 200 : 201);
-    if (submitted.deduplicated) response.setHeader('Idempotent-Replayed', 'true');
-    else response.setHeader('Location', locationOf(submitted.taskId, request.path));
+    answered(response, submitted, locationOf(submitted.taskId, request.path));
     return submitted;
   }
 
@@ -155,6 +156,27 @@ export class TasksController {
     return this.cancelTask.execute(caller, taskId, body.reason);
   }
 
+  @Post(':taskId/retry')
+  @Requires('tasks:write', 'tasks:operate')
+  @ApiOperation({ operationId: 'retryTask', summary: 'Run a task that is over again, as a new task' })
+  @TakesIds('taskId')
+  @Takes('RetryTask')
+  @ApiCreatedResponse({ ...answers('TaskAccepted', 'A new task'), headers: LOCATION })
+  @ApiOkResponse({ ...answers('TaskAccepted', 'The task of an earlier, equal request'), headers: REPLAYED })
+  @ApiErrors(400, 401, 403, 404, 406, 409, 413, 415, 422, 429, 503)
+  async retry(
+    @Caller() caller: AuthContext,
+    @TaskId() taskId: string,
+    @Body() body: RetryTaskDto,
+    @Req() request: Request,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<TaskAccepted> {
+    const submitted = await this.retryTask.execute(caller, taskId, body);
+    const up = request.path.endsWith('/') ? '../..' : '..';
+    answered(response, submitted, `${up}/${submitted.taskId}`);
+    return submitted;
+  }
+
   @Post(':taskId/actions')
   @Requires('tasks:write', 'tasks:operate')
   @OpenToFollowTokens('answer')
@@ -192,6 +214,12 @@ function requestNamedBy(
     throw new InvalidRequest('Idempotency-Key and clientRequestId differ.');
   }
   return { clientRequestId };
+}
+
+function answered(response: Response, { deduplicated }: TaskAccepted, location: string): void {
+  response.status(deduplicated ? 200 : 201);
+  if (deduplicated) response.setHeader('Idempotent-Replayed', 'true');
+  else response.setHeader('Location', location);
 }
 
 /** Relative to the client's address, because a proxy may have removed a prefix from it. */
