@@ -115,3 +115,21 @@ REVOKE ALL ON FUNCTION taskbridge.same_numbers(jsonb), taskbridge.demand_storabl
   taskbridge.create_task(text, text, text, jsonb, jsonb, text) FROM PUBLIC;
 GRANT USAGE ON SCHEMA taskbridge TO taskbridge_creator;
 GRANT EXECUTE ON FUNCTION taskbridge.create_task(text, text, text, jsonb, jsonb, text) TO taskbridge_creator;
+
+-- step: erase_tasks
+-- Whole tasks that are over, with a line in the audit for each. The app role may delete no task: this is how it erases on request.
+CREATE OR REPLACE FUNCTION taskbridge.erase_tasks(ids uuid[], principal text, tenant text, what text, correlation uuid)
+  RETURNS SETOF uuid LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN QUERY WITH gone AS (
+      DELETE FROM taskbridge.proj_tasks t WHERE t.task_id = ANY (ids) AND t.finished_at IS NOT NULL
+      RETURNING t.task_id, t.tenant_id, t.owner_id, t.task_type
+    ), noted AS (
+      INSERT INTO taskbridge.entries_audit (principal_id, tenant_id, action, task_id, owner_id, details, correlation_id)
+      SELECT principal, tenant, what, g.task_id, g.owner_id, json_build_object('tenantId', g.tenant_id, 'taskType', g.task_type),
+        correlation FROM gone g
+    )
+    SELECT g.task_id FROM gone g;
+END $$;
+REVOKE ALL ON FUNCTION taskbridge.erase_tasks(uuid[], text, text, text, uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION taskbridge.erase_tasks(uuid[], text, text, text, uuid) TO taskbridge_app;

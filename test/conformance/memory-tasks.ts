@@ -48,6 +48,9 @@ const MAX_RESULT_BYTES = 2 ** 20 - 256;
 /** The operations on tasks, and their rules. A mutant may replace every method. */
 export class MemoryTasks {
   readonly all: MemoryTask[] = [];
+  /** Schedules by their owner and name. They never come. */
+  readonly schedules = new Map<string, Json>();
+  readonly bulks = new Map<string, Json>();
   /** Claims that wait for a task. */
   readonly claims = new Set<() => void>();
 
@@ -102,6 +105,11 @@ export class MemoryTasks {
     this.store(task, 'TASK_STARTED', {});
     for (const [key, { result }] of steps) this.storeStep(task, key, result);
     task.attempt = 0;
+  }
+
+  cancellable(owner: string, taskType: unknown): readonly string[] {
+    const open = this.all.filter((task) => task.owner === owner && !task.isOver);
+    return open.filter((task) => taskType === undefined || task.taskType === taskType).map(({ taskId }) => taskId);
   }
 
   rerunsOf({ taskId }: MemoryTask): Json {

@@ -799,6 +799,31 @@ const ALL: readonly Mutant[] = [
     },
   },
   {
+    name: 'a bulk that runs what matches now',
+    breaks: 'bulk.shown',
+    make: (server) => {
+      server.shownTasks = ({ taskIds }) => {
+        const [first] = server.tasks.all.filter(({ taskId }) => (taskIds as readonly string[]).includes(taskId));
+        return first ? server.tasks.cancellable(first.owner, first.taskType) : [];
+      };
+    },
+  },
+  {
+    name: 'a task that is erased while it runs',
+    onlyInFull: true,
+    breaks: 'erase.over',
+    make: (server) => {
+      server.checkErasable = () => {};
+    },
+  },
+  {
+    name: 'a create with the id of a tick',
+    breaks: 'schedules.ids',
+    make: (server) => {
+      server.isReserved = () => false;
+    },
+  },
+  {
     name: 'an answer that does not fit its schema',
     breaks: 'act.schema',
     make: ({ tasks }) => {
@@ -824,6 +849,7 @@ const ALL: readonly Mutant[] = [
     name: 'a run again of a task that runs',
     onlyInFull: true,
     breaks: 'retry.over',
+    follows: ['erase.over'],
     make: ({ tasks }) => {
       tasks.checkOver = () => {};
     },

@@ -88,7 +88,7 @@ describe('A task that is created by SQL', () => {
     expect((await client.list({ clientRequestId: id })).body.items).toEqual([]);
   });
 
-  it('is the task of the same request over HTTP, whichever came first', async () => {
+  it('is the task of the same request over HTTP, in any order', async () => {
     await known('sql.task');
     const input = { a: [1, 2.5, { b: 'ü' }], n: 12, big: 1e21 };
     const [first, second] = [uniqueId(), uniqueId()];

@@ -222,7 +222,7 @@ describe('the catalogue', () => {
       defaults: 0,
       functions: [
         'create_task for taskbridge_creator',
-        ...['epoch', 'make_task_tags', 'tags_in'].map((name) => `${name} for taskbridge_app`),
+        ...['epoch', 'erase_tasks', 'make_task_tags', 'tags_in'].map((name) => `${name} for taskbridge_app`),
       ],
       public_on_schema: 0,
       public_on_database: ['CONNECT'],

@@ -47,6 +47,50 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: { file: 'test/live-log/attach-first.test.ts', tests: 'is in the snapshot or follows it' },
   },
   {
+    name: 'a bulk that does only what is done',
+    changes: [
+      {
+        file: 'src/bulk/bulk-rows.ts',
+        from: 'WHERE t.bulk_id = taken.bulk_id AND t.outcome IS NULL ORDER BY task_id LIMIT $1',
+        to: 'WHERE t.bulk_id = taken.bulk_id AND t.outcome IS NOT NULL ORDER BY task_id LIMIT $1',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/bulk.test.ts', tests: 'runs what it showed' },
+  },
+  {
+    name: 'an owner who erases what runs',
+    changes: [
+      {
+        file: 'src/tasks/erase-tasks.ts',
+        from: '        if (!controlsAll(auth)) throw new TaskNotTerminal();\n',
+        to: '',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/erase.test.ts', tests: 'has to be over for its owner' },
+  },
+  {
+    name: 'missed ticks that are all made up',
+    changes: [
+      {
+        file: 'src/schedules/run-schedules.ts',
+        from: 'lastBefore(schedule, since, tick, catchUp)',
+        to: 'lastBefore(schedule, since, tick, catchUp + 100)',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/schedules.test.ts', tests: 'of missed ticks the newest 1 are made up' },
+  },
+  {
+    name: 'a tick for which nobody is asked',
+    changes: [
+      {
+        file: 'src/schedules/run-schedules.ts',
+        from: 'if (!(await this.ownership.mayCreate(callerOf(schedule.principal), { taskType })))',
+        to: 'if (callerOf(schedule.principal).subject === taskType)',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/schedules.test.ts', tests: 'is asked at each tick' },
+  },
+  {
     name: 'a task that is run again while it runs',
     changes: [
       {

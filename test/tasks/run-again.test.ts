@@ -80,7 +80,7 @@ describe('A task that is run again', () => {
     expect((await snapshot(taskId)).reruns).toEqual([second.body.taskId, answer.body.taskId]);
   });
 
-  it('is one task, however often the request is repeated, and on whichever replica', async () => {
+  it('is one task, however often the request is repeated, on any replica', async () => {
     const { taskId } = await failed();
     const body = { clientRequestId: uniqueId(), input: { a: 1 } };
     const answers = await Promise.all(

@@ -3,11 +3,13 @@ import type { Need } from './installation.js';
 import * as answering from './checks/answering.js';
 import { orderOfJudgements } from './checks/action-order.js';
 import * as browsers from './checks/browsers.js';
+import * as bulks from './checks/bulks.js';
 import * as callers from './checks/callers.js';
 import * as changes from './checks/changes.js';
 import * as cancelling from './checks/cancelling.js';
 import * as creating from './checks/creating.js';
 import * as cursors from './checks/cursors.js';
+import * as erasing from './checks/erasing.js';
 import * as errors from './checks/errors.js';
 import * as events from './checks/events.js';
 import * as sse from './checks/event-streams.js';
@@ -26,6 +28,7 @@ import * as operators from './checks/operators.js';
 import * as paging from './checks/paging.js';
 import * as pollEnd from './checks/poll-at-the-end.js';
 import * as again from './checks/running-again.js';
+import * as schedules from './checks/schedules.js';
 import * as snapshots from './checks/snapshots.js';
 import * as spellings from './checks/spellings.js';
 import * as steps from './checks/steps.js';
@@ -163,7 +166,7 @@ export const CLAUSES: readonly Clause[] = [
     ],
     [
       'callers.scopes',
-      '`tasks:read` | read | | `tasks:write` | create, cancel, answer, run again | | `tasks:upload` | attach files | | `tasks:admin` | read tasks of others',
+      '`tasks:read` | read | | `tasks:write` | create, cancel, answer, run again, schedule | | `tasks:upload` | attach files | | `tasks:admin` | read tasks of others',
       'how credentials carry scopes is a matter of the deployment',
     ],
   ]),
@@ -540,6 +543,14 @@ export const CLAUSES: readonly Clause[] = [
       again.stepsAreKept,
     ],
   ]),
+  ...under(PROTOCOL, 'Many tasks at once', [
+    ['bulk.shown', 'Runs what a `dryRun` showed: exactly these tasks.', WORKER, bulks.runsWhatItShowed],
+    ['bulk.one-of', 'Of `ids`, `filter` and `bulkId` a request has one.', TASK, bulks.oneOfThree],
+  ]),
+  ...under(PROTOCOL, 'Erase', [
+    ['erase.gone', '204. Afterwards the task does not exist: 404.', WORKER, erasing.gone],
+    ['erase.over', 'One that is not over is 409 `TASK_NOT_TERMINAL`', WORKER, erasing.onlyWhenOver],
+  ]),
   ...under(PROTOCOL, 'Answer: `POST /tasks/{taskId}/actions`', [
     [
       'action.accepted',
@@ -577,6 +588,31 @@ export const CLAUSES: readonly Clause[] = [
   ]),
   ...under(PROTOCOL, 'Download: `GET /tasks/{taskId}/attachments/{attachmentId}`', [
     ['download.bytes', 'with `Range`, `ETag` and `Content-Disposition: attachment`', WORKER, files.downloaded],
+  ]),
+  ...under(PROTOCOL, 'Schedules', [
+    [
+      'schedules.kept',
+      '`PUT /schedules/{name}` | 201, or 200 where it replaced one: the schedule',
+      WORKER,
+      schedules.kept,
+    ],
+    [
+      'schedules.refused',
+      'So ticks are at least 60 s apart. A pattern without a next time is 422.',
+      WORKER,
+      schedules.refused,
+    ],
+    [
+      'schedules.ids',
+      'Others may not begin with `schedule:`: a create and a run again with such an id are 422.',
+      TASK,
+      schedules.reservedIds,
+    ],
+    [
+      'schedules.once',
+      'A tick makes one task, whatever replicas there are.',
+      'it takes minutes of waiting, or the clock of the service, which the tests of TaskBridge move',
+    ],
   ]),
   ...under(PROTOCOL, 'For operators', [
     ['operators.health', '`GET /health` | 200 as long as the process serves', NOTHING, operators.health],

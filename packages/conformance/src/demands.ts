@@ -1,10 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import { ERROR_KINDS, type ErrorCode, kindOf } from '../../protocol/src/errors.js';
-import type { Feature } from '../../protocol/src/features.js';
 import { type JsonSchema, opened, problemIn } from '../../protocol/src/json-schema.js';
 import type { Answer } from './api-client.js';
-import { Broken, NotChecked } from './outcomes.js';
-import type { Scene } from './scene.js';
+import { Broken } from './outcomes.js';
 
 /** @throws Broken with the text of `seen` */
 export function demand(holds: unknown, seen: string): asserts holds {
@@ -57,11 +55,4 @@ export function shown({ request, status, text }: Answer<unknown>): string {
 export function shortened(text: string | undefined, length = 400): string {
   if (text === undefined) return 'nothing';
   return text.length <= length ? text : `${text.slice(0, length)}… (${text.length} characters)`;
-}
-
-/** @throws NotChecked where the service does not have it */
-export async function demandFeature(scene: Scene, feature: Feature): Promise<void> {
-  const answer = await scene.a.service();
-  if (!answer.body.features?.includes(feature))
-    throw new NotChecked(`the service does not have the feature \`${feature}\``);
 }

@@ -1,3 +1,4 @@
+import { BULK_FILTER, START_BULK } from './bulk.js';
 import { APPENDABLE_TYPES, APPENDED_SCHEMAS, type EventType, EVENTS } from './events.js';
 import { FOLLOW_RIGHT, FOLLOW_RIGHTS, FOLLOW_TOKEN_SECONDS } from './follow-tokens.js';
 import {
@@ -60,6 +61,7 @@ import {
   POLL_WAIT_MS,
   SIGNALS_WAIT_MS,
 } from './limits.js';
+import { PUT_SCHEDULE } from './schedules.js';
 import { eventName, TASK_STATUSES } from './snapshots.js';
 
 // What clients and workers send over HTTP. Unlike an answer, a body has no members but these.
@@ -126,6 +128,9 @@ export const REQUESTS = {
     payload: optional(described('What the handler gets.', anyObject())),
     metadata: optional(anyObject()),
   }),
+  PutSchedule: PUT_SCHEDULE,
+  BulkFilter: BULK_FILTER,
+  StartBulk: START_BULK,
   MintFollowToken: object({
     taskId: optional(described('The task that the token opens. This member or `owner`, and not both.', TASK_ID)),
     owner: optional(described('The token opens all tasks of the caller.', constant(true))),
@@ -325,6 +330,11 @@ export const QUERIES = {
     lastEventId: optional(described('For clients that cannot send `Last-Event-ID`, which wins.', CURSOR)),
     from: optional(FROM),
     token: TOKEN_IN_QUERY,
+  },
+  eraseOwnerTasks: {
+    tenant: optional(
+      described('The tenant of the owner. Absent: that of the caller.', text({ maxLength: MAX_PRINCIPAL_LENGTH })),
+    ),
   },
   revokeTokens: {
     taskId: optional(described('Tokens of any principal for this task. This or `owner`, and not both.', TASK_ID)),

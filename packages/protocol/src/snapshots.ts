@@ -26,6 +26,9 @@ import {
 } from './json-schema.js';
 import { MAX_CHANGES_CURSOR_LENGTH, MAX_SHOWN_QUESTIONS, MAX_SHOWN_RERUNS } from './limits.js';
 
+import { BULK } from './bulk.js';
+import { type Schedule, SCHEDULE } from './schedules.js';
+
 // What the HTTP routes answer. A schema with a name is one of OpenAPI's components, and others refer to it.
 
 export const TASK_STATUSES = ['ACCEPTED', 'RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED'] as const;
@@ -187,6 +190,12 @@ export type TaskAccepted = TypeOf<typeof TASK_ACCEPTED>;
 const CANCELLATION = object({ taskId: TASK_UUID, status: oneOf('CANCELLATION_REQUESTED', 'ALREADY_TERMINAL') });
 export type Cancellation = TypeOf<typeof CANCELLATION>;
 
+const ERASED = object({
+  erased: described('Tasks that are gone now.', integer(0)),
+  hasMore: described('Whether there are more to erase: ask again.', boolean()),
+});
+export type ErasedTasks = TypeOf<typeof ERASED>;
+
 const ACTION_RESULT = object({
   taskId: TASK_UUID,
   suspendId: text(),
@@ -325,6 +334,7 @@ export const SCHEMAS = {
   }),
   TaskAccepted: TASK_ACCEPTED,
   TaskCancellation: CANCELLATION,
+  ErasedTasks: ERASED,
   ActionResult: ACTION_RESULT,
   Error: ERROR,
   ...(Object.fromEntries(EVENT_TYPES.map((type) => [eventName(type), EVENT_SCHEMAS[type]])) as object),
@@ -344,6 +354,9 @@ export const SCHEMAS = {
   }),
   SuspendAnswer: ANSWER,
   FollowToken: FOLLOW_TOKEN_GIVEN,
+  Bulk: BULK,
+  Schedule: SCHEDULE,
+  Schedules: object({ items: list(named<Schedule>('Schedule')) }),
   Service: SERVICE,
   Health: object({ status: constant('ok') }),
   Readiness: object({

@@ -7,9 +7,9 @@ import { prepared, SchemaInvalid } from './prepared-schema.js';
 // JSON Schema 2020-12, interpreted: no code is made of a schema. A schema is a stranger's, and costs its own request only: its size,
 // its work and its patterns are bounded.
 
-export const MAX_SCHEMA_CHARACTERS = 16 * 1024;
+const MAX_SCHEMA_CHARACTERS = 16 * 1024;
 /** The value that a schema judges, as JSON. */
-export const MAX_JUDGED_CHARACTERS = 64 * 1024;
+const MAX_JUDGED_CHARACTERS = 64 * 1024;
 /** The work of one judgement, in about as many microseconds. */
 const MAX_WORK = 4_000;
 const MAX_PROBLEMS = 100;

@@ -8,7 +8,7 @@ const MAX_PATTERN_CHARACTERS = 200;
 const MAX_REPETITIONS = 64;
 export const PATTERN_LIMITS = `with at most ${MAX_PATTERN_CHARACTERS} characters, and repetitions up to ${MAX_REPETITIONS}`;
 /** A longer text matches no pattern. */
-export const MAX_MATCHED_CHARACTERS = 1_000;
+const MAX_MATCHED_CHARACTERS = 1_000;
 /** Compiled patterns that are kept. */
 const MAX_KEPT = 256;
 

@@ -82,7 +82,7 @@ const REFUSED = [
 /** Each costs time before the first text is matched. */
 const MAX_PATTERNS = 12;
 
-/** What a schema is prepared for: the names in the value, and who hears of each look at a part of the schema. */
+/** What a schema is prepared for: the names in the value. `looked` is called before each look at a part of the schema. */
 export interface Purpose {
   readonly names: ReadonlySet<string>;
   readonly looked: (part: JsonObject) => void;

@@ -1,6 +1,7 @@
 import {
   Body,
   Controller,
+  Delete,
   Get,
   Header,
   HttpCode,
@@ -14,12 +15,14 @@ import {
 import {
   ApiAcceptedResponse,
   ApiCreatedResponse,
+  ApiNoContentResponse,
   ApiOkResponse,
   ApiOperation,
   ApiResponse,
   ApiTags,
 } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
+import { SCHEDULE_PREFIX } from '#protocol/schedules.js';
 import type { ActionResult, Cancellation, TaskAccepted } from '#protocol/snapshots.js';
 import type { AuthContext } from '../../auth/auth-context.js';
 import { Caller, OpenToFollowTokens, Requires } from '../../auth/route.decorators.js';
@@ -38,6 +41,7 @@ import { ReadTaskDto } from './dto/read-task.dto.js';
 import { ListTasksDto } from './dto/list-tasks.dto.js';
 import { taskSnapshot, taskSummary } from './dto/task-snapshot.js';
 import { IdempotencyKey, type SentKey } from './idempotency-key.js';
+import { EraseTasks } from '../erase-tasks.js';
 import { RetryTask } from '../retry-task.js';
 import { ListTasks } from '../list-tasks.js';
 import { ReadOutput } from '../read-output.js';
@@ -64,6 +68,7 @@ export class TasksController {
     private readonly listTasks: ListTasks,
     private readonly cancelTask: CancelTask,
     private readonly retryTask: RetryTask,
+    private readonly eraseTasks: EraseTasks,
     private readonly submitAction: SubmitAction,
   ) {}
 
@@ -143,6 +148,17 @@ export class TasksController {
     return taskSnapshot(view, query.include && (await this.readOutput.execute(view)));
   }
 
+  @Delete(':taskId')
+  @HttpCode(204)
+  @Requires('tasks:write', 'tasks:operate')
+  @ApiOperation({ operationId: 'eraseTask', summary: 'Erase a task with all that belongs to it' })
+  @TakesIds('taskId')
+  @ApiNoContentResponse({ description: 'It is gone' })
+  @ApiErrors(400, 401, 403, 404, 406, 409, 503)
+  erase(@Caller() caller: AuthContext, @TaskId() taskId: string): Promise<void> {
+    return this.eraseTasks.one(caller, taskId);
+  }
+
   @Post(':taskId/cancel')
   @HttpCode(202)
   @Requires('tasks:write', 'tasks:operate')
@@ -171,6 +187,7 @@ export class TasksController {
     @Req() request: Request,
     @Res({ passthrough: true }) response: Response,
   ): Promise<TaskAccepted> {
+    demandFree(body.clientRequestId);
     const submitted = await this.retryTask.execute(caller, taskId, body);
     const up = request.path.endsWith('/') ? '../..' : '..';
     answered(response, submitted, `${up}/${submitted.taskId}`);
@@ -203,6 +220,7 @@ function requestNamedBy(
   { clientRequestId }: CreateTaskDto,
   key: SentKey | undefined,
 ): Pick<Submission, 'clientRequestId' | 'earlierId'> {
+  demandFree(clientRequestId ?? key?.clientRequestId ?? '');
   if (clientRequestId === undefined) {
     if (key)
       return { clientRequestId: key.clientRequestId, ...(key.quoted !== undefined && { earlierId: key.quoted }) };
@@ -220,6 +238,14 @@ function answered(response: Response, { deduplicated }: TaskAccepted, location: 
   response.status(deduplicated ? 200 : 201);
   if (deduplicated) response.setHeader('Idempotent-Replayed', 'true');
   else response.setHeader('Location', location);
+}
+
+/** @throws RequestValidationError when only a schedule may use the id */
+function demandFree(clientRequestId: string): void {
+  if (!clientRequestId.startsWith(SCHEDULE_PREFIX)) return;
+  throw new RequestValidationError([
+    { path: 'clientRequestId', message: `must not begin with ${SCHEDULE_PREFIX}, which schedules use` },
+  ]);
 }
 
 /** Relative to the client's address, because a proxy may have removed a prefix from it. */

@@ -1,5 +1,6 @@
 import type { Check } from '../clause.js';
-import { demand, demandAnswer, demandFeature, demandRefusal, demandSame, shown } from '../demands.js';
+import { demand, demandAnswer, demandRefusal, demandSame, shown } from '../demands.js';
+import { demandFeature } from '../demand-feature.js';
 import { question, type DrivenTask } from '../driven-task.js';
 import type { Scene } from '../scene.js';
 

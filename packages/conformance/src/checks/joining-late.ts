@@ -4,16 +4,8 @@ import { OutputFold } from '../../../protocol/src/output-fold.js';
 import { SCHEMAS, type ShownOutput } from '../../../protocol/src/snapshots.js';
 import { CLOSE_CODES } from '../../../protocol/src/close-codes.js';
 import type { Check } from '../clause.js';
-import {
-  demand,
-  demandAnswer,
-  demandFeature,
-  demandMembers,
-  demandRefusal,
-  demandSame,
-  demandShape,
-  shortened,
-} from '../demands.js';
+import { demand, demandAnswer, demandMembers, demandRefusal, demandSame, demandShape, shortened } from '../demands.js';
+import { demandFeature } from '../demand-feature.js';
 import { accepted, type DrivenTask, output, progress } from '../driven-task.js';
 import type { Scene } from '../scene.js';
 import { type Block, parsedBlock } from '../sse.js';

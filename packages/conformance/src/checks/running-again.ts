@@ -1,6 +1,7 @@
 import type { JsonObject } from '../../../protocol/src/json-schema.js';
 import type { Check } from '../clause.js';
-import { demandAnswer, demandFeature, demandRefusal, demandSame } from '../demands.js';
+import { demandAnswer, demandRefusal, demandSame } from '../demands.js';
+import { demandFeature } from '../demand-feature.js';
 import type { Scene } from '../scene.js';
 import type { Created } from '../wire.js';
 
