@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import type { ErasedTasks } from '#protocol/snapshots.js';
 import type { AuthContext } from '../auth/auth-context.js';
@@ -21,6 +22,8 @@ import { TaskWriter } from './task-writer.js';
 const AT_A_TIME = 20;
 /** A caller that has more to erase calls again. */
 const PATIENCE_MS = 5_000;
+/** Readers that are on their way get the end of a task before it is gone. */
+const READERS_MS = 1_000;
 
 /**
  * Removes tasks on request. A task that is not over ends first, as cancelled: so its worker is fenced, and its streams end with the
@@ -50,6 +53,7 @@ export class EraseTasks {
       if (!isOver(status)) {
         if (!controlsAll(auth)) throw new TaskNotTerminal();
         await this.end(auth, taskId);
+        await delay(READERS_MS);
       }
       const gone = await eraseTasks(this.database, [taskId], eraserOf(auth, 'erase_task'));
       if (gone.length === 0) throw new TaskNotFound();
@@ -71,7 +75,9 @@ export class EraseTasks {
       let erased = 0;
       for (;;) {
         const found = await findErasable(this.database, owner, { andOpen: controlsAll(auth), limit: AT_A_TIME });
-        for (const { taskId, isOver: isDone } of found) if (!isDone) await this.end(auth, taskId);
+        const open = found.filter((task) => !task.isOver);
+        for (const { taskId } of open) await this.end(auth, taskId);
+        if (open.length > 0) await delay(READERS_MS);
         const gone = await eraseTasks(
           this.database,
           found.map(({ taskId }) => taskId),

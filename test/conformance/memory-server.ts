@@ -166,6 +166,12 @@ export class MemoryServer {
       query: ['lastEventId', 'from'],
       answer: (exchange) => this.stream(exchange),
     },
+    { method: 'POST', path: /^\/api\/v1\/tasks\/bulk\/cancel$/, answer: (exchange) => this.bulk(exchange) },
+    {
+      method: 'GET',
+      path: /^\/api\/v1\/tasks\/bulk\/(?<bulkId>[^/]+)$/,
+      answer: ({ params }) => ({ status: 200, body: this.tasks.bulks.get(params['bulkId'] ?? '') }),
+    },
     {
       method: 'POST',
       path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/cancel$/,
@@ -177,12 +183,6 @@ export class MemoryServer {
       method: 'GET',
       path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/attachments\/(?<attachmentId>[^/]+)$/,
       answer: (exchange) => this.download(exchange),
-    },
-    { method: 'POST', path: /^\/api\/v1\/tasks\/bulk\/cancel$/, answer: (exchange) => this.bulk(exchange) },
-    {
-      method: 'GET',
-      path: /^\/api\/v1\/tasks\/bulk\/(?<bulkId>[^/]+)$/,
-      answer: ({ params }) => ({ status: 200, body: this.tasks.bulks.get(params['bulkId'] ?? '') }),
     },
     { method: 'DELETE', path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)$/, answer: (exchange) => this.erase(exchange) },
     ...['PUT', 'GET', 'DELETE'].map((method) => ({

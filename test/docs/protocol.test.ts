@@ -115,7 +115,7 @@ describe('The table of requests', () => {
     ['streamChanges', StreamChangesDto],
     ['pollEvents', LongPollDto],
     ['streamEvents', StreamQueryDto],
-    ['eraseOwnerTasks', EraseOwnerDto],
+    ['eraseTasks', EraseOwnerDto],
     ['revokeTokens', RevokeFollowTokensDto],
   ] as const)('has the parameters of the query of %s', (name, dto) => {
     expect(Object.keys(QUERIES[name]).sort()).toEqual(Object.keys(shapeOf(dto)).sort());

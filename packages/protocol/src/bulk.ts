@@ -4,6 +4,7 @@ import {
   described,
   integer,
   list,
+  named,
   object,
   oneOf,
   optional,
@@ -34,7 +35,12 @@ export const BULK_FILTER = object({
 
 export const START_BULK = object({
   ids: optional(described('These tasks.', list(SENT_TASK_ID, { minItems: 1, maxItems: MAX_BULK_IDS }))),
-  filter: optional(described('Instead of `ids`: the tasks that match. `{}` matches all.', BULK_FILTER)),
+  filter: optional(
+    described(
+      'Instead of `ids`: the tasks that match. `{}` matches all.',
+      named<TypeOf<typeof BULK_FILTER>>('BulkFilter'),
+    ),
+  ),
   createdBefore: optional(described('With `filter`. Absent: now.', sentTimestamp())),
   max: optional(described('With `filter`: the oldest of them.', { ...integer(1, MAX_BULK_TASKS), default: 1_000 })),
   owner: optional(

@@ -331,7 +331,7 @@ export const QUERIES = {
     from: optional(FROM),
     token: TOKEN_IN_QUERY,
   },
-  eraseOwnerTasks: {
+  eraseTasks: {
     tenant: optional(
       described('The tenant of the owner. Absent: that of the caller.', text({ maxLength: MAX_PRINCIPAL_LENGTH })),
     ),

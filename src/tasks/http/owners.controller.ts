@@ -16,9 +16,9 @@ export class OwnersController {
 
   @Delete(':ownerId/tasks')
   @Requires('tasks:write', 'tasks:operate')
-  @ApiOperation({ operationId: 'eraseOwnerTasks', summary: 'Erase the tasks of an owner' })
+  @ApiOperation({ operationId: 'eraseTasks', summary: 'Erase the tasks of an owner' })
   @ApiParam({ name: 'ownerId', schema: { type: 'string', minLength: 1, maxLength: 128 } })
-  @TakesQuery('eraseOwnerTasks')
+  @TakesQuery('eraseTasks')
   @ApiOkResponse(answers('ErasedTasks'))
   @ApiErrors(400, 401, 403, 406, 409, 503)
   erase(
