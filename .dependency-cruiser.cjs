@@ -2,7 +2,7 @@
  * The directions of imports. Each rule says why it exists; a rule that is in the way is changed here, in the open, with
  * its reason, never worked around. Rooms from the lowest to the highest:
  *
- *   json, auth < observability < database, http < replicas < ownership < uploads < tasks < follow-tokens, live-log, following < streaming
+ *   json, auth < observability < database, http < replicas < ownership < uploads < tasks < follow-tokens, schedules, bulk, live-log, following < streaming
  *   < execution < health < app.module < boot < main
  *
  * Within tasks: domain < store, ports < use-cases < http. A module wires its room, and so may import all of it.
@@ -271,6 +271,23 @@ module.exports = {
         '^src/(follow-tokens|auth|http|ownership)/',
         '^src/tasks/(domain|store)/',
         '^src/tasks/demand-task\\.ts$',
+        '^src/database/[^/]+\\.ts$',
+      ],
+    ),
+    withinSrc(
+      'bulks-are-many-requests',
+      'A bulk is many requests of one principal: it needs the use-cases of one.',
+      '^src/bulk/',
+      ['^src/(bulk|auth|http)/', '^src/tasks/', '^src/database/[^/]+\\.ts$'],
+    ),
+    withinSrc(
+      'schedules-make-tasks-alone',
+      'A schedule is a caller that comes by the clock: it needs what a create needs, and no executor and no stream.',
+      '^src/schedules/',
+      [
+        '^src/(schedules|auth|http|ownership)/',
+        '^src/tasks/',
+        '^src/uploads/owned-bytes\\.ts$',
         '^src/database/[^/]+\\.ts$',
       ],
     ),

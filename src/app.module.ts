@@ -2,6 +2,7 @@ import { Global, Module, type DynamicModule } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, APP_PIPE } from '@nestjs/core';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import { BulkModule } from './bulk/bulk.module.js';
 import { AuthConfig } from './auth/auth.config.js';
 import { AuthModule } from './auth/auth.module.js';
 import type { Database } from './database/database.js';
@@ -28,6 +29,7 @@ import { OwnershipModule } from './ownership/ownership.module.js';
 import { TasksConfig } from './tasks/tasks.config.js';
 import { TasksModule } from './tasks/tasks.module.js';
 import { ReplicasModule } from './replicas/replicas.module.js';
+import { SchedulesModule } from './schedules/schedules.module.js';
 import { AttachmentStore } from './uploads/attachment-store.js';
 import { UploadsConfig } from './uploads/uploads.config.js';
 import { UploadsModule } from './uploads/uploads.module.js';
@@ -85,8 +87,10 @@ export class AppModule {
         ReplicasModule,
         // Its routes come first: they have a name where those of tasks have an id.
         StreamingModule.register(hosted),
+        BulkModule,
         TasksModule,
         FollowTokensModule,
+        SchedulesModule,
         ExecutionModule,
         HealthModule.register({
           redisUrl: config.liveLog.redisUrl,

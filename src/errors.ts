@@ -61,6 +61,9 @@ export class RequestValidationError extends ProtocolError {
   }
 }
 
+/** An answer that a policy of the host refuses. Paths begin with `payload`, `metadata` or `actionType`. */
+export class ActionInvalid extends RequestValidationError {}
+
 export interface FieldError {
   readonly path: string;
   readonly message: string;

@@ -19,6 +19,10 @@ export { Optional, Present } from './http/optional.decorator.js';
 // Whose tasks those are.
 export { OwnershipPolicy, type OwnedTask } from './ownership/ownership-policy.js';
 
+// Whether an answer is valid.
+export { type ActionToValidate, ActionValidationPolicy } from './ownership/action-validation-policy.js';
+export { ActionInvalid } from './errors.js';
+
 // Files.
 export { AttachmentStore, type ByteRange } from './uploads/attachment-store.js';
 export type { UploadedFile } from './uploads/uploaded-file.js';

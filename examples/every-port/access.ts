@@ -2,11 +2,15 @@
 import type { IncomingMessage } from 'node:http';
 import { Injectable } from '@nestjs/common';
 import {
+  ActionInvalid,
+  type ActionToValidate,
+  ActionValidationPolicy,
   type AuthContext,
   AuthContextResolver,
   NotAuthenticated,
   type OwnedTask,
   OwnershipPolicy,
+  treeOf,
   type UploadAllowance,
   type UploadedFile,
   UploadForbidden,
@@ -65,6 +69,21 @@ export class TenantTasks extends OwnershipPolicy {
   override mayControl(auth: AuthContext, task: OwnedTask): boolean {
     this.asked.note('OwnershipPolicy.mayControl');
     return auth.tenantId === task.tenantId && auth.subject === task.ownerId;
+  }
+}
+
+/** Who says yes has to say why. */
+@Injectable()
+export class ReasonedAnswers extends ActionValidationPolicy {
+  constructor(private readonly asked: Asked) {
+    super();
+  }
+
+  override async validate(_auth: AuthContext, { actionType, payload }: ActionToValidate): Promise<void> {
+    this.asked.note('ActionValidationPolicy.validate');
+    const said = payload && (await treeOf(payload));
+    if (actionType === 'yes' && !(said instanceof Object && 'reason' in said))
+      throw new ActionInvalid([{ path: 'payload.reason', message: 'is required with yes' }]);
   }
 }
 

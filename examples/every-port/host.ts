@@ -1,6 +1,7 @@
 // A host module in TypeScript that replaces every port of the service, and has routes of its own. See README.md.
 import { Logger, Module } from '@nestjs/common';
 import {
+  ActionValidationPolicy,
   AttachmentStore,
   AuthContextResolver,
   LiveLog,
@@ -10,7 +11,7 @@ import {
   PrometheusTransportDiagnosticsSink,
   UploadPolicy,
 } from 'taskbridge';
-import { ApiKeys, TenantTasks, TextFiles } from './access.js';
+import { ApiKeys, ReasonedAnswers, TenantTasks, TextFiles } from './access.js';
 import { Asked } from './asked.js';
 import { handlers } from './handlers.js';
 import { BothMetrics, diagnostics, readiness, StockProbe } from './operations.js';
@@ -28,6 +29,7 @@ new Logger('Acme').log({ event: 'loaded' });
     PrometheusTransportDiagnosticsSink,
     { provide: AuthContextResolver, useClass: ApiKeys },
     { provide: OwnershipPolicy, useClass: TenantTasks },
+    { provide: ActionValidationPolicy, useClass: ReasonedAnswers },
     { provide: UploadPolicy, useClass: TextFiles },
     { provide: AttachmentStore, useClass: MemoryFiles },
     { provide: LiveLog, useClass: NearbyEvents },

@@ -3,6 +3,7 @@ import type { TaskHandler, TaskHandlers } from '#handler/task-handler.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { AuthContextResolver } from '../auth/auth-context-resolver.js';
 import { InProcessLiveLog } from '../live-log/in-process-live-log.js';
+import { ActionValidationPolicy } from '../ownership/action-validation-policy.js';
 import { LiveLog, type LiveLogFollower } from '../tasks/ports/live-log.js';
 import { TASK_HANDLERS } from '../execution/handlers.js';
 import { ReadinessProbe, type Readiness } from '../health/readiness-probe.js';
@@ -41,6 +42,11 @@ const ownership: Guard<OwnershipPolicy> = (calls) => ({
   mayCreate: (auth, task) => calls.ask('mayCreate', [auth, { ...task }], yesOrNo),
   mayRead: (auth, task) => calls.ask('mayRead', [auth, { ...task }], yesOrNo),
   mayControl: (auth, task) => calls.ask('mayControl', [auth, { ...task }], yesOrNo),
+});
+
+const actions: Guard<ActionValidationPolicy> = (calls) => ({
+  validate: (auth, action, task, question) =>
+    calls.ask('validate', [auth, { ...action }, { ...task }, question], anything),
 });
 
 const uploads: Guard<UploadPolicy> = (calls) => ({
@@ -161,6 +167,7 @@ function refused(problem: string): BootRefused {
 export const HOST_PORTS: ReadonlyMap<InjectionToken, Wrap> = new Map<InjectionToken, Wrap>([
   port(AuthContextResolver, resolver),
   port(OwnershipPolicy, ownership),
+  port(ActionValidationPolicy, actions),
   port(UploadPolicy, uploads),
   port(AttachmentStore, attachments),
   port(LiveLog, liveLog),

@@ -1,4 +1,5 @@
 import type { NestExpressApplication } from '@nestjs/platform-express';
+import { BulkClock } from '../bulk/bulk-clock.js';
 import { InlineWorker } from '../execution/inline/inline-worker.js';
 import { Reaper } from '../execution/reaper.js';
 import { WaitingClaims } from '../execution/waiting-claims.js';
@@ -6,6 +7,7 @@ import { RevocationWatch } from '../follow-tokens/revocation-watch.js';
 import { ChangesHub } from '../following/changes/changes-hub.js';
 import { Hub } from '../following/hub.js';
 import { LiveReplicas } from '../replicas/live-replicas.js';
+import { ScheduleClock } from '../schedules/schedule-clock.js';
 import { LiveLog } from '../tasks/ports/live-log.js';
 import { UploadSweeper } from '../uploads/upload-sweeper.js';
 import type { OpsServer } from './ops-server.js';
@@ -35,6 +37,8 @@ export function runnersOf(app: NestExpressApplication, port: Port, ops: OpsServe
     { start: () => port.open(), stop: () => port.close() },
     app.get(UploadSweeper),
     app.get(Reaper),
+    app.get(ScheduleClock),
+    app.get(BulkClock),
     // Attempts of this process go back.
     app.get(InlineWorker),
     // Waiting claims get an empty answer, so their connections end.

@@ -1,8 +1,9 @@
 import { Injectable } from '@nestjs/common';
-import { type FollowRight, MAX_CARRIED_ATTRIBUTES_BYTES } from '#protocol/follow-tokens.js';
+import type { FollowRight } from '#protocol/follow-tokens.js';
 import type { FollowToken } from '#protocol/snapshots.js';
 import type { AuthContext } from '../auth/auth-context.js';
-import { AccessDenied, NotAuthenticated } from '../auth/auth.errors.js';
+import { NotAuthenticated } from '../auth/auth.errors.js';
+import { carried } from '../auth/carried-attributes.js';
 import { demandScope } from '../auth/authentication.guard.js';
 import type { Claims } from '../auth/follow-token-text.js';
 import { callerOf, FollowTokens, scopesOf } from '../auth/follow-tokens.js';
@@ -70,22 +71,4 @@ function lifeOf({ expiresAt }: AuthContext): number {
   const leftMs = expiresAt ? expiresAt.getTime() - Date.now() : Infinity;
   if (leftMs <= 0) throw new NotAuthenticated('The credentials have expired.');
   return leftMs;
-}
-
-/** The attributes as the token has them, so that the policy sees now what it will see then. */
-function carried(attributes: AuthContext['attributes']): AuthContext['attributes'] {
-  const json = jsonOf(attributes);
-  if (json === undefined || Buffer.byteLength(json) > MAX_CARRIED_ATTRIBUTES_BYTES)
-    throw new AccessDenied(
-      `The attributes of this principal are no JSON of at most ${MAX_CARRIED_ATTRIBUTES_BYTES} bytes, so no token can carry them.`,
-    );
-  return JSON.parse(json) as AuthContext['attributes'];
-}
-
-function jsonOf(attributes: AuthContext['attributes']): string | undefined {
-  try {
-    return JSON.stringify(attributes);
-  } catch {
-    return undefined;
-  }
 }

@@ -32,7 +32,7 @@ interface Reading {
 }
 
 /** More than any route accepts, so a list that is cut here is still too long for its validator. */
-const MAX_ELEMENTS = 512;
+const MAX_ELEMENTS = 1_024;
 /** The same limit for a flat object, and for objects within a list. */
 const MAX_INNER = 16;
 /** Unknown members that a body keeps. Each becomes an error in the answer, and one is enough for the refusal. */

@@ -24,6 +24,17 @@ export const METRICS = {
   fallbacks_total: { kind: 'counter', help: 'Clients that continued over a less capable transport', labels: [] },
   cancels_total: { kind: 'counter', help: 'Accepted requests to cancel a task', labels: [] },
   actions_total: { kind: 'counter', help: 'Actions by the status of their answer', labels: ['status'] },
+  schedule_ticks_total: {
+    kind: 'counter',
+    help: 'Ticks of schedules by what became of them: created, or why there is no task',
+    labels: ['outcome'],
+  },
+  bulk_tasks_total: {
+    kind: 'counter',
+    help: 'Tasks of bulks by kind: done, or refused for this task',
+    labels: ['kind', 'outcome'],
+  },
+  schedules_failing: { kind: 'gauge', help: 'Whether ticks of schedules fail on this replica', labels: [] },
   streams_active: { kind: 'gauge', help: 'Clients that follow a task right now', labels: ['transport'] },
   changes_delivered_total: {
     kind: 'counter',

@@ -4,6 +4,7 @@ import type { Queryable } from '../database/queryable.js';
 import { owns } from '../ownership/owner-policy.js';
 import type { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { demandTask } from './demand-task.js';
+import type { TaskIdentity } from './store/task-row.js';
 
 /**
  * The policy is asked before the row is locked, because it may be slow. The owner of a task never changes.
@@ -15,7 +16,8 @@ export async function demandControl(
   ownership: OwnershipPolicy,
   auth: AuthContext,
   taskId: string,
-): Promise<void> {
+): Promise<TaskIdentity> {
   const { identity } = await demandTask(db, ownership, 'mayControl', auth, taskId);
   if (owns(auth, identity)) demandScope(auth, 'tasks:write');
+  return identity;
 }

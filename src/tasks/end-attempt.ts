@@ -7,6 +7,7 @@ import { type CanonicalPart, canonicalJson } from '../json/canonical-json.js';
 import { JsonText } from '../json/json-text.js';
 import { linkToStory } from '../observability/correlation.js';
 import { Observer } from '../observability/observer.js';
+import { demandSchemas } from './action-schemas.js';
 import { BatchQueue, type Locked } from './batch-queue.js';
 import type { Command } from './domain/decide.js';
 import { isOver } from './domain/task.js';
@@ -83,6 +84,7 @@ export class EndAttempt {
   ): Promise<Ended> {
     const about = { principalId: principalId ?? 'worker', taskId };
     return this.observer.command(`${ending.kind}_attempt` as const, about, async (note) => {
+      if (ending.kind === 'suspend') await demandSchemas(ending.question);
       const fingerprint = remembered ? fingerprintOf(ending) : undefined;
       const request = { taskId, ending, principalId, fingerprint };
       const outcome = await this.#queue.push(request).catch((error: unknown) => this.refused(taskId, error));

@@ -61,6 +61,16 @@ export function fingerprintOfTask(task: TaskContent): string {
   return digest({ input: NO_MEMBERS, ...partsOf(task) });
 }
 
+/** What makes a run again the request that it is. No create has the same. */
+export function fingerprintOfRerun(rerun: {
+  readonly rerunOf: string;
+  readonly input?: JsonText;
+  readonly keepSteps?: boolean;
+}): string {
+  const { rerunOf, input, keepSteps = false } = rerun;
+  return digest({ rerunOf, keepSteps: String(keepSteps), ...(input && { input }) });
+}
+
 function partsOf({ taskType, input, files = [] }: TaskContent) {
   const attachments = files.map(({ filename, contentType, sha256 }) => ({ filename, contentType, sha256 }));
   return { taskType, ...(input && { input }), attachments };

@@ -8,8 +8,10 @@ import { JsonText } from '../json/json-text.js';
 import { currentCorrelationId } from '../observability/correlation.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
+import { ActionValidationPolicy } from '../ownership/action-validation-policy.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { LiveReplicas } from '../replicas/live-replicas.js';
+import { demandFittingPayload } from './action-schemas.js';
 import { demandControl } from './demand-control.js';
 import { judgeAction } from './domain/judge-action.js';
 import { TaskNotFound } from './domain/tasks.errors.js';
@@ -18,7 +20,7 @@ import { findForAction, type FoundReceipt } from './store/find-for-action.js';
 import { lockTask } from './store/lock-tasks.js';
 import { insertActionReceipt } from './store/receipts.js';
 import { hasPutOut, settleSuspension } from './store/suspensions.js';
-import type { TaskRecord } from './store/task-row.js';
+import type { TaskIdentity, TaskRecord } from './store/task-row.js';
 import { TaskWriter } from './task-writer.js';
 
 export interface Action {
@@ -45,15 +47,16 @@ export class SubmitAction {
     private readonly writer: TaskWriter,
     private readonly executor: TaskExecutor,
     private readonly ownership: OwnershipPolicy,
+    private readonly policy: ActionValidationPolicy,
     private readonly observer: Observer,
     private readonly metrics: MetricsSink,
     private readonly replicas: LiveReplicas,
   ) {}
 
-  /** @throws TaskNotFound, and what `judgeAction` throws */
+  /** @throws TaskNotFound, RequestValidationError, what `judgeAction` throws, and what the policy throws */
   execute(auth: AuthContext, taskId: string, action: Action): Promise<ActionResult> {
     return this.observer.command('submit_action', { principalId: auth.subject, taskId }, async (note) => {
-      await demandControl(this.database, this.ownership, auth, taskId);
+      const identity = await demandControl(this.database, this.ownership, auth, taskId);
       const { suspendId, clientActionId, actionType } = action;
       const { whole, content } = fingerprintsOfAction(action);
       // Repeats and refusals need no lock. An acceptable action is judged again under the lock.
@@ -63,6 +66,7 @@ export class SubmitAction {
         this.metrics.increment('actions_total', { status: early.status });
         return { taskId, suspendId, clientActionId, status: early.status };
       }
+      await this.validate(auth, action, identity, early.questionJson);
       const [written] = await this.writer.write(
         async (tx) => {
           const [record] = await lockTask(tx, taskId);
@@ -92,13 +96,20 @@ export class SubmitAction {
         },
       );
       if (!written) throw new TaskNotFound();
-      const { status, identity } = written.record;
+      const { status } = written.record;
       const stored = written.events.at(-1);
       note({ outcome: status, ...(stored && { eventId: String(stored.eventId) }) });
       this.metrics.increment('actions_total', { status });
       if (status === 'ACCEPTED') this.executor.resumed({ taskId, taskType: identity.taskType });
       return { taskId, suspendId, clientActionId, status };
     });
+  }
+
+  /** Outside of the transaction: a policy may be slow. A question never changes, so what is found here counts under the lock, too. */
+  private async validate(auth: AuthContext, action: Action, task: TaskIdentity, questionJson: string): Promise<void> {
+    await demandFittingPayload(questionJson, action);
+    const { taskId, ownerId, tenantId, taskType } = task;
+    await this.policy.validate(auth, action, { taskId, ownerId, tenantId, taskType }, new JsonText(questionJson));
   }
 
   /** Replicas of a release that does not know steps would not store it either. */
@@ -110,12 +121,12 @@ export class SubmitAction {
     db: Queryable,
     taskId: string,
     action: Action & { readonly fingerprint: string },
-  ): Promise<Pick<JudgedRecord, 'status' | 'acceptedAt'>> {
+  ): Promise<Pick<JudgedRecord, 'status' | 'acceptedAt'> & { readonly questionJson: string }> {
     const found = await findForAction(db, taskId, action);
     if (!found) throw new TaskNotFound();
-    const { task, receipt, question } = found;
+    const { task, receipt, question, questionJson } = found;
     const accepted = receipt && { fingerprint: await contentFingerprint(receipt) };
-    return { status: judgeAction(task, action, accepted, question), acceptedAt: question?.now ?? '' };
+    return { status: judgeAction(task, action, accepted, question), acceptedAt: question?.now ?? '', questionJson };
   }
 }
 

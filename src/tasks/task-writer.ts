@@ -81,17 +81,27 @@ export class TaskWriter {
     beside?: (tx: Queryable, written: readonly Written<Record>[]) => Promise<void>,
   ): Promise<readonly Written<Record>[]> {
     try {
-      return await this.published(async (tx) => {
-        const records = await lock(tx);
-        const decided = records.map((record) => ({ record, ...this.decided(record, command(record)) }));
-        const result = writtenOf(decided, await this.store(tx, decided, () => actor));
-        await beside?.(tx, result);
-        return result;
-      });
+      return await this.writeNew(lock, command, actor, beside);
     } catch (error) {
       if (!(error instanceof TaskBridgeError)) await this.examine(lock, error);
       throw error;
     }
+  }
+
+  /** The same for tasks that `make` inserts in the transaction. A fault undoes all of it, so nothing is set aside. */
+  writeNew<Record extends TaskRecord>(
+    make: (tx: Transaction) => Promise<readonly Record[]>,
+    command: (record: Record) => Command | null,
+    actor: Actor,
+    beside?: (tx: Queryable, written: readonly Written<Record>[]) => Promise<void>,
+  ): Promise<readonly Written<Record>[]> {
+    return this.published(async (tx) => {
+      const records = await make(tx);
+      const decided = records.map((record) => ({ record, ...this.decided(record, command(record)) }));
+      const result = writtenOf(decided, await this.store(tx, decided, () => actor));
+      await beside?.(tx, result);
+      return result;
+    });
   }
 
   /**

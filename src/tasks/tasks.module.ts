@@ -8,6 +8,7 @@ import { CheckRoom } from './check-room.js';
 import { ClaimTasks } from './claim-tasks.js';
 import { EndAttempt } from './end-attempt.js';
 import { EndLostAttempts } from './end-lost-attempts.js';
+import { EraseTasks } from './erase-tasks.js';
 import { ExtendLease } from './extend-lease.js';
 import { ListTasks } from './list-tasks.js';
 import { MeasureBacklog } from './measure-backlog.js';
@@ -15,9 +16,11 @@ import { QueueOrder } from './queue-order.js';
 import { ReadAttachment } from './read-attachment.js';
 import { ReadOutput } from './read-output.js';
 import { ReadTask } from './read-task.js';
+import { RetryTask } from './retry-task.js';
 import { SubmitAction } from './submit-action.js';
 import { SubmitTask } from './submit-task.js';
 import { TaskWriter } from './task-writer.js';
+import { OwnersController } from './http/owners.controller.js';
 import { TasksController } from './http/tasks.controller.js';
 
 const USE_CASES = [
@@ -29,6 +32,8 @@ const USE_CASES = [
   ReadAttachment,
   ListTasks,
   CancelTask,
+  RetryTask,
+  EraseTasks,
   ClaimTasks,
   QueueOrder,
   AppendEvents,
@@ -42,8 +47,8 @@ const USE_CASES = [
 
 /** Tasks: their use-cases, and the one writer that changes them. */
 @Module({
-  controllers: [TasksController, AttachmentsController],
+  controllers: [TasksController, AttachmentsController, OwnersController],
   providers: [TaskWriter, ...USE_CASES],
-  exports: USE_CASES,
+  exports: [TaskWriter, ...USE_CASES],
 })
 export class TasksModule {}

@@ -32,11 +32,21 @@ GET /api/v1/tasks                                    401     401       401      
 GET /api/v1/tasks/changes                            401     401       401       200    200       200   200    403     200     200    401     401    401    200    403       403    403      200   403        401  401
 GET /api/v1/tasks/changes/stream                     401     401       401       200    200       200   200    403     200     200    401     401    401    200    403       403    403      200   403        401  401
 GET /api/v1/tasks/:taskId                            401     401       401       404    404       404   200    403     200     200    401     401    401    200    403       200    200      200   404        401  401
+POST /api/v1/tasks/bulk/cancel                       401     401       401       200    200       200   200    200     403     200    401     401    401    403    200       403    403      403   403        401  401
+POST /api/v1/tasks/bulk/retry                        401     401       401       200    200       200   200    200     403     200    401     401    401    403    200       403    403      403   403        401  401
+GET /api/v1/tasks/bulk/:bulkId                       401     401       401       404    404       404   404    404     403     404    401     401    401    403    404       403    403      403   403        401  401
+DELETE /api/v1/tasks/:taskId                         401     401       401       404    404       404   404    409     403     409    401     401    401    403    204       403    403      403   403        401  401
+DELETE /api/v1/owners/:ownerId/tasks                 401     401       401       403    403       403   403    200     403     200    401     401    401    403    200       403    403      403   403        401  401
 POST /api/v1/tasks/:taskId/cancel                    401     401       401       404    404       404   404    202     403     202    401     401    401    403    202       202    403      202   404        401  401
 POST /api/v1/tasks/:taskId/actions                   401     401       401       404    404       404   404    202     403     202    401     401    401    403    202       202    403      202   404        401  401
+POST /api/v1/tasks/:taskId/retry                     401     401       401       404    404       404   404    409     403     409    401     401    401    403    409       403    403      403   403        401  401
 GET /api/v1/tasks/:taskId/events                     401     401       401       404    404       404   200    403     200     200    401     401    401    200    403       200    200      200   404        401  401
 GET /api/v1/tasks/:taskId/events/stream              401     401       401       404    404       404   200    403     200     200    401     401    401    200    403       200    200      200   404        401  401
 GET /api/v1/tasks/:taskId/attachments/:attachmentId  401     401       401       404    404       404   200    403     200     200    200     409    200    200    403       200    200      200   404        401  401
+PUT /api/v1/schedules/:name                          401     401       401       201    201       201   201    201     403     201    401     401    401    403    403       403    403      403   403        401  401
+GET /api/v1/schedules                                401     401       401       200    200       200   200    403     200     200    401     401    401    200    403       403    403      403   403        401  401
+GET /api/v1/schedules/:name                          401     401       401       404    404       404   404    403     404     404    401     401    401    404    403       403    403      403   403        401  401
+DELETE /api/v1/schedules/:name                       401     401       401       404    404       404   404    404     403     404    401     401    401    403    403       403    403      403   403        401  401
 POST /api/v1/follow-tokens                           401     401       401       404    404       404   201    403     201     201    401     401    401    404    403       403    403      403   403        401  401
 DELETE /api/v1/follow-tokens                         401     401       401       404    404       404   404    403     204     204    401     401    401    404    204       403    403      403   403        401  401
 GET /worker/v1                                       401     401       401       401    401       401   401    401     401     401    200     200    401    401    401       401    401      401   401        401  401
@@ -147,8 +157,12 @@ const CALLERS: Readonly<Record<string, (lease: Held) => readonly Record<string, 
 /** The members of a call besides its caller. The worker's calls take the lease token from the header above into their body. */
 const BODIES: Readonly<Record<string, (lease: Lease & { suspendId?: string }) => object>> = {
   'POST /api/v1/follow-tokens': ({ taskId }) => ({ taskId, may: ['read'] }),
+  'PUT /api/v1/schedules/:name': () => ({ cron: '0 0 1 1 *', timeZone: 'UTC', taskType: 'matrix.idle' }),
+  'POST /api/v1/tasks/bulk/cancel': () => ({ filter: {}, dryRun: true }),
+  'POST /api/v1/tasks/bulk/retry': () => ({ filter: {}, dryRun: true }),
   'POST /api/v1/tasks': () => ({ clientRequestId: uniqueId(), taskType: 'matrix.idle' }),
   'POST /api/v1/tasks/:taskId/cancel': () => ({}),
+  'POST /api/v1/tasks/:taskId/retry': () => ({ clientRequestId: uniqueId() }),
   'POST /api/v1/tasks/:taskId/actions': ({ suspendId }) => ({
     clientActionId: uniqueId(),
     suspendId,
@@ -283,8 +297,18 @@ async function outcome(name: string, about: Held, headers: Record<string, string
   if (!name.includes(' /'))
     return mode === undefined ? plainFrame(frame, about, headers, url) : multiplexFrame(frame, about, headers, url);
   const [method = '', path = ''] = name.split(' ');
-  const address = url + path.replace(':taskId', about.taskId).replace(':attachmentId', about.attachmentId);
+  const named = path
+    .replace(':attachmentId', about.attachmentId)
+    .replace(':name', uniqueId())
+    .replace(':bulkId', about.attachmentId);
+  const address = url + named.replace(':taskId', about.taskId);
   const body = BODIES[name]?.(about);
+  if (name.startsWith('DELETE /api/v1/owners')) {
+    // An operator would erase what the other tests are about.
+    const owner = headers['X-Principal-Scopes'] === 'tasks:operate' ? uniqueId() : OWNER;
+    return deleted(`${url}/api/v1/owners/${owner}/tasks?tenant=${TENANT}`, headers);
+  }
+  if (/^DELETE .*(schedules|tasks\/:taskId)/.test(name)) return deleted(address, headers);
   if (method === 'DELETE') return deleted(`${address}?taskId=${about.taskId}`, headers);
   // A feed without a cursor begins now, and would wait.
   if (path.endsWith('/changes')) return statusOf(`${address}?waitTimeoutMs=0`, headers);

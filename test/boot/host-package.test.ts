@@ -25,7 +25,7 @@ const TYPES = ['@types/node', 'undici-types'];
 
 /** Every type of the public surface, as a host would name it. What stands there as a value is in examples/every-port. */
 const NAMED_TYPES = `import type {
-  AuthContext, ByteRange, CompositeOptions, CounterName, ErrorKind, GaugeName, HistogramName, JsonObject, LabelsOf,
+  ActionToValidate, AuthContext, ByteRange, CompositeOptions, CounterName, ErrorKind, GaugeName, HistogramName, JsonObject, LabelsOf,
   LiveLogFollower, OwnedTask, Readiness, Scope, StoredEvent, SuspendAnswer, SuspendRequest, SuspensionKind, TaskAttachment,
   TaskContext, TaskHandler, TaskHandlers, UploadAllowance, UploadedFile,
 } from 'taskbridge';
@@ -54,7 +54,7 @@ export const mine = Requires<'acme:orders'>('acme:orders');
 export const misspelt = Requires('tasks:raed');
 // @ts-expect-error a counter that there is not
 new NoOpMetricsSink().increment('tasks_total');
-export type Rest = [AuthContext, ByteRange, CompositeOptions, LiveLogFollower, OwnedTask, Readiness, SuspendAnswer,
+export type Rest = [ActionToValidate, AuthContext, ByteRange, CompositeOptions, LiveLogFollower, OwnedTask, Readiness, SuspendAnswer,
   SuspensionKind, TaskAttachment, TaskContext, TaskHandler, TaskHandlers, UploadAllowance, UploadedFile];
 `;
 
@@ -169,7 +169,11 @@ describe('A host of TypeScript outside of the checkout, with every port of its o
       403,
       'ACCESS_DENIED',
     );
-    expect((await ada.act(taskId, { clientActionId: uniqueId(), suspendId, actionType: 'yes' })).status).toBe(202);
+    const yes = { clientActionId: uniqueId(), suspendId, actionType: 'yes' };
+    expect(expectFieldErrors(await ada.act(taskId, yes))).toEqual([
+      { path: 'payload.reason', message: 'is required with yes' },
+    ]);
+    expect((await ada.act(taskId, { ...yes, payload: { reason: 'I want to know' } })).status).toBe(202);
     expect((await follower.end()).kind).toBe('end');
     // A replay: the first stream may have begun before the first event.
     expect((await followSse(service.url, taskId, null, ada.headers).end()).kind).toBe('end');
@@ -188,6 +192,7 @@ describe('A host of TypeScript outside of the checkout, with every port of its o
     const wanted = [
       'AuthContextResolver.resolve',
       ...['mayCreate', 'mayRead', 'mayControl'].map((method) => `OwnershipPolicy.${method}`),
+      'ActionValidationPolicy.validate',
       ...['admit', 'check'].map((method) => `UploadPolicy.${method}`),
       ...['put', 'open', 'remove', 'checkHealth'].map((method) => `AttachmentStore.${method}`),
       ...['start', 'follow', 'publish'].map((method) => `LiveLog.${method}`),

@@ -213,6 +213,19 @@ const QUESTIONS: readonly Question[] = [
     nonsense: NONSENSE,
     toNonsense: [404, 'TASK_NOT_FOUND'],
   },
+  {
+    port: 'ActionValidationPolicy',
+    method: 'validate',
+    prepare: async () => {
+      const taskId = await created(victim('validate'), 'demo.approval');
+      await eventually('it asks', async () => (await victim('validate').snapshot(taskId)).body.openSuspension);
+      return taskId;
+    },
+    use: (taskId) =>
+      victim('validate').act(taskId, { clientActionId: uniqueId(), suspendId: '1', actionType: 'approve' }),
+    // It answers nothing, so that no answer is nonsense.
+    nonsense: [],
+  },
   { port: 'UploadPolicy', method: 'admit', use: () => form('admit'), nonsense: [...NONSENSE, ...ALLOWANCES] },
   // It answers nothing, so that no answer is nonsense.
   { port: 'UploadPolicy', method: 'check', use: () => form('check'), nonsense: [] },
@@ -471,6 +484,7 @@ describe('At the start', () => {
   const PORTS = {
     AuthContextResolver: 'resolve',
     OwnershipPolicy: 'mayCreate mayRead mayControl',
+    ActionValidationPolicy: 'validate',
     UploadPolicy: 'admit check',
     AttachmentStore: 'put open remove',
     LiveLog: 'publish follow start stop',

@@ -27,8 +27,8 @@ const PRINTABLE = /^[\p{L}\p{M}\p{N}\p{P}\p{S}\p{Zs}\u200c\u200d]{1,255}$/u;
 const JSON_HEADERS = { 'Content-Type': 'application/json; charset=utf-8' };
 
 const FEATURES = [
-  ...['bigIntegers', 'steps', 'outputSnapshots', 'beforeEventId', 'listByRequestId'],
-  ...['workerFiles', 'eventKeys', 'heartbeats', 'leaseSeconds', 'signals', 'followTokens', 'feed'],
+  ...['bigIntegers', 'steps', 'outputSnapshots', 'beforeEventId', 'listByRequestId', 'runAgain', 'actionSchemas', 'erasing'],
+  ...['bulk', 'schedules', 'workerFiles', 'eventKeys', 'heartbeats', 'leaseSeconds', 'signals', 'followTokens', 'feed'],
 ];
 
 /** A request on its way to its answer. */
@@ -183,12 +183,19 @@ export class MemoryServer {
       opens: { right: 'read', inQuery: true },
       answer: (exchange) => this.stream(exchange),
     },
+    { method: 'POST', path: /^\/api\/v1\/tasks\/bulk\/cancel$/, answer: (exchange) => this.bulk(exchange) },
+    {
+      method: 'GET',
+      path: /^\/api\/v1\/tasks\/bulk\/(?<bulkId>[^/]+)$/,
+      answer: ({ params }) => ({ status: 200, body: this.tasks.bulks.get(params['bulkId'] ?? '') }),
+    },
     {
       method: 'POST',
       path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/cancel$/,
       opens: { right: 'cancel' },
       answer: (exchange) => this.cancel(exchange),
     },
+    { method: 'POST', path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/retry$/, answer: (exchange) => this.retry(exchange) },
     {
       method: 'POST',
       path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)\/actions$/,
@@ -201,6 +208,12 @@ export class MemoryServer {
       opens: { right: 'read' },
       answer: (exchange) => this.download(exchange),
     },
+    { method: 'DELETE', path: /^\/api\/v1\/tasks\/(?<taskId>[^/]+)$/, answer: (exchange) => this.erase(exchange) },
+    ...['PUT', 'GET', 'DELETE'].map((method) => ({
+      method,
+      path: /^\/api\/v1\/schedules\/(?<name>[\w.-]{1,64})$/,
+      answer: (exchange: Exchange) => this.schedule(exchange),
+    })),
     { method: 'POST', path: /^\/worker\/v1\/leases$/, answer: (exchange) => this.leases(exchange) },
     { method: 'POST', path: /^\/worker\/v1\/heartbeats$/, answer: (exchange) => this.heartbeats(exchange) },
     { method: 'POST', path: /^\/worker\/v1\/signals$/, answer: (exchange) => this.signals(exchange) },
@@ -398,6 +411,10 @@ export class MemoryServer {
     return text.normalize('NFC');
   }
 
+  isReserved(name: string): boolean {
+    return name.startsWith('schedule:');
+  }
+
   withoutQuotes(text: string): string {
     const quoted = /^"((?:[^"\\]|\\["\\])*)"$/.exec(text)?.[1];
     return quoted?.replace(/\\(["\\])/g, '$1') ?? text;
@@ -407,7 +424,7 @@ export class MemoryServer {
     const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value);
     const wrong = Object.keys(more);
     const name = this.normal(textOf(clientRequestId));
-    if (!PRINTABLE.test(name)) wrong.push('clientRequestId');
+    if (!PRINTABLE.test(name) || this.isReserved(name)) wrong.push('clientRequestId');
     if (!/^[A-Za-z0-9._:/-]{1,128}$/.test(textOf(taskType))) wrong.push('taskType');
     if (!isObject(input)) wrong.push('input');
     if (!isObject(metadata)) wrong.push('metadata');
@@ -457,7 +474,17 @@ export class MemoryServer {
     if (include !== null && include !== 'output') throw invalidRequest();
     const { maxAttempts } = this.tasks.numbers;
     const output = include === null ? {} : this.tasks.outputSoFar(task);
-    return { status: 200, body: { ...task.summary(maxAttempts), input: task.input, ...output }, headers };
+    return {
+      status: 200,
+      body: {
+        ...task.summary(maxAttempts),
+        input: task.input,
+        ...this.tasks.rerunsOf(task),
+        ...this.tasks.questionsOf(task),
+        ...output,
+      },
+      headers,
+    };
   }
 
   entityTag({ revision }: MemoryTask): string {
@@ -721,6 +748,19 @@ export class MemoryServer {
     return { status: 202, body: { taskId: task.taskId, status: this.tasks.cancel(task, reason) } };
   }
 
+  async retry(exchange: Exchange): Promise<Reply> {
+    const { clientRequestId, input, keepSteps = false } = await this.bodyOf(exchange);
+    const source = this.taskOf(exchange);
+    const rerun = {
+      clientRequestId: textOf(clientRequestId),
+      input: input as Json | undefined,
+      keepSteps: keepSteps === true,
+    };
+    const { task, isNew } = this.tasks.runAgain(source, rerun);
+    const body = { taskId: task.taskId, status: task.status, clientRequestId, deduplicated: !isNew };
+    return { status: isNew ? 201 : 200, body, headers: isNew ? {} : { 'Idempotent-Replayed': 'true' } };
+  }
+
   async act(exchange: Exchange): Promise<Reply> {
     const action = (await this.bodyOf(exchange)) as unknown as Action;
     const task = this.taskOf(exchange);
@@ -730,6 +770,70 @@ export class MemoryServer {
       status: status === 'ACCEPTED' ? 202 : 200,
       body: { taskId: task.taskId, suspendId, clientActionId, status },
     };
+  }
+
+  /** Does all at once. */
+  async bulk(exchange: Exchange): Promise<Reply> {
+    const { ids, filter, bulkId, dryRun = false } = await this.bodyOf(exchange);
+    if ([ids, filter, bulkId].filter((one) => one !== undefined).length !== 1) throw invalidMembers('ids');
+    const owner = this.caller(exchange);
+    const { taskType } = (filter ?? {}) as Json;
+    const shown = this.tasks.bulks.get(String(bulkId));
+    const taskIds = shown ? this.shownTasks(shown) : this.tasks.cancellable(owner, taskType);
+    const now = new Date().toISOString();
+    const id = shown ? String(bulkId) : randomUUID();
+    const bulk: Json = {
+      ...{ bulkId: id, kind: 'cancel', dryRun, matched: taskIds.length, outcomes: {}, createdAt: now },
+      ...(dryRun === true && { taskIds }),
+    };
+    this.tasks.bulks.set(id, bulk);
+    if (dryRun === true) return { status: 200, body: bulk };
+    for (const taskId of taskIds) this.tasks.cancel(this.tasks.owned(owner, taskId), 'bulk');
+    const outcomes = { CANCELLATION_REQUESTED: taskIds.length };
+    this.tasks.bulks.set(id, { ...bulk, outcomes, finishedAt: now });
+    return { status: 202, body: bulk };
+  }
+
+  shownTasks({ taskIds }: Json): readonly string[] {
+    return taskIds as readonly string[];
+  }
+
+  erase(exchange: Exchange): Reply {
+    const task = this.taskOf(exchange);
+    this.checkErasable(task);
+    this.tasks.all.splice(this.tasks.all.indexOf(task), 1);
+    return { status: 204 };
+  }
+
+  checkErasable(task: MemoryTask): void {
+    this.tasks.checkOver(task);
+  }
+
+  async schedule(exchange: Exchange): Promise<Reply> {
+    const key = `${this.caller(exchange)} ${exchange.params['name']}`;
+    const { method } = exchange.request;
+    const stored = this.tasks.schedules.get(key);
+    if (method === 'PUT') {
+      const body = this.checkedSchedule(await this.bodyOf(exchange));
+      const now = new Date().toISOString();
+      const schedule = { name: exchange.params['name'], ...body, nextAt: now, createdAt: now, updatedAt: now };
+      this.tasks.schedules.set(key, schedule);
+      return { status: stored ? 200 : 201, body: schedule };
+    }
+    if (!stored) throw new Refusal(404, 'NOT_FOUND');
+    if (method === 'GET') return { status: 200, body: stored };
+    this.tasks.schedules.delete(key);
+    return { status: 204 };
+  }
+
+  /** Knows no calendar but that February has no 30th. */
+  checkedSchedule({ cron, timeZone, taskType, input = {}, metadata = {}, overlap = 'skip', catchUp = 0 }: Json): Json {
+    const wrong: string[] = [];
+    if (!/^(\S+ ){4}\S+$/.test(String(cron)) || String(cron).endsWith(' 30 2 *')) wrong.push('cron');
+    if (!Intl.supportedValuesOf('timeZone').includes(String(timeZone))) wrong.push('timeZone');
+    if (!Number.isInteger(catchUp) || Number(catchUp) < 0) wrong.push('catchUp');
+    if (wrong.length > 0) throw invalidMembers(...wrong);
+    return { cron, timeZone, taskType, input, metadata, overlap, catchUp };
   }
 
   download(exchange: Exchange): undefined {

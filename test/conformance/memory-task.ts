@@ -53,6 +53,7 @@ export class MemoryTask {
   batchIds: readonly string[] = [];
   run: Run = { state: 'waiting', from: 0, resumes: false };
   cancelReason: string | undefined;
+  rerunOf: string | undefined;
   progress: number | undefined;
   openSuspension: Json | undefined;
   terminal: Json | undefined;
@@ -131,6 +132,7 @@ export class MemoryTask {
       attemptsLeft: this.isOver ? 0 : Math.max(1, maxAttempts - this.spentAttempts),
       cancellationRequested: this.cancelReason !== undefined,
       ...(this.waitingFor !== undefined && { waitingFor: this.waitingFor }),
+      ...(this.rerunOf !== undefined && { rerunOf: this.rerunOf }),
       ...(progress !== undefined && { progress }),
       ...(openSuspension && { openSuspension }),
       ...(status === 'COMPLETED' && { result: terminal?.['result'] }),

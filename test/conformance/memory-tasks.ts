@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import { storedJson } from '#protocol/exact-json.js';
 import { type Json, MemoryTask, type StoredFile } from './memory-task.js';
 import { textsOf } from '../support/texts.js';
@@ -47,6 +48,9 @@ const MAX_RESULT_BYTES = 2 ** 20 - 256;
 /** The operations on tasks, and their rules. A mutant may replace every method. */
 export class MemoryTasks {
   readonly all: MemoryTask[] = [];
+  /** Schedules by their owner and name. They never come. */
+  readonly schedules = new Map<string, Json>();
+  readonly bulks = new Map<string, Json>();
   /** Claims that wait for a task. */
   readonly claims = new Set<() => void>();
 
@@ -70,6 +74,47 @@ export class MemoryTasks {
     this.all.push(task);
     this.wake();
     return { task, isNew: true };
+  }
+
+  runAgain(
+    source: MemoryTask,
+    { clientRequestId, input, keepSteps }: { clientRequestId: string; input: Json | undefined; keepSteps: boolean },
+  ): { task: MemoryTask; isNew: boolean } {
+    const { owner, taskId, taskType, metadata, files } = source;
+    const fingerprint = canonical({ rerunOf: taskId, keepSteps, ...(input && { input }) });
+    const earlier = this.earlier(owner, clientRequestId);
+    if (earlier && earlier.fingerprint !== fingerprint) throw new Refusal(409, 'IDEMPOTENCY_CONFLICT');
+    if (earlier) return { task: earlier, isNew: false };
+    this.checkOver(source);
+    const task = new MemoryTask(owner, clientRequestId, taskType, input ?? source.input, metadata, files, fingerprint);
+    task.rerunOf = taskId;
+    source.revision += 1;
+    this.all.push(task);
+    if (keepSteps) this.keepSteps(task, source);
+    this.wake();
+    return { task, isNew: true };
+  }
+
+  checkOver({ isOver }: MemoryTask): void {
+    if (!isOver) throw new Refusal(409, 'TASK_NOT_TERMINAL');
+  }
+
+  keepSteps(task: MemoryTask, { steps }: MemoryTask): void {
+    if (steps.size === 0) return;
+    task.attempt = 1;
+    this.store(task, 'TASK_STARTED', {});
+    for (const [key, { result }] of steps) this.storeStep(task, key, result);
+    task.attempt = 0;
+  }
+
+  cancellable(owner: string, taskType: unknown): readonly string[] {
+    const open = this.all.filter((task) => task.owner === owner && !task.isOver);
+    return open.filter((task) => taskType === undefined || task.taskType === taskType).map(({ taskId }) => taskId);
+  }
+
+  rerunsOf({ taskId }: MemoryTask): Json {
+    const reruns = this.all.filter(({ rerunOf }) => rerunOf === taskId).map((task) => task.taskId);
+    return reruns.length > 0 ? { reruns: reruns.reverse() } : {};
   }
 
   fingerprint({ taskType, input, files }: Submission): string {
@@ -361,6 +406,7 @@ export class MemoryTasks {
     const status = this.judge(task, action);
     if (status !== 'ACCEPTED') return status;
     const question = task.questions.get(suspendId);
+    this.checkSchema(question?.payload ?? {}, actionType, payload);
     if (question) question.fate = 'answered';
     task.receipts.set(clientActionId, content);
     task.answers.push({ suspendId, clientActionId, actionType, payload, actorId });
@@ -371,6 +417,23 @@ export class MemoryTasks {
     if (isVoid) this.store(task, 'TASK_RESUMED', { supersedesAfterEventId: String(task.attemptBase) });
     this.wake();
     return status;
+  }
+
+  checkSchema({ actionSchemas = {} }: Json, actionType: string, payload: Json): void {
+    const schema = (actionSchemas as Readonly<Record<string, object>>)[actionType];
+    if (schema && !new Ajv2020({ strict: false }).validate(schema, payload)) throw invalidMembers('payload');
+  }
+
+  questionsOf({ questions, answers }: MemoryTask): Json {
+    const shown = [...questions].map(([suspendId, { fate }]) => {
+      const answer = answers.find((one) => one['suspendId'] === suspendId);
+      return { suspendId, state: fate, ...(answer && this.answerOf(answer)) };
+    });
+    return shown.length > 0 ? { questions: shown } : {};
+  }
+
+  answerOf({ clientActionId, actorId }: Json): Json {
+    return { answeredBy: actorId, clientActionId };
   }
 
   isPutOutAgain({ log, attemptBase }: MemoryTask): boolean {

@@ -449,6 +449,7 @@ const ALL: readonly Mutant[] = [
       'create.metadata',
       'request-id.normalised',
       'request-id.quoted',
+      'retry.repeated',
     ],
     make: ({ tasks }) => {
       tasks.earlier = () => undefined;
@@ -933,6 +934,62 @@ const ALL: readonly Mutant[] = [
         const lengthMs = isNew ? task.leaseMs : tasks.numbers.leaseMs;
         task.run = { state: 'leased', token, expiresAt: tasks.now + lengthMs };
       };
+    },
+  },
+  {
+    name: 'a bulk that runs what matches now',
+    breaks: 'bulk.shown',
+    make: (server) => {
+      server.shownTasks = ({ taskIds }) => {
+        const [first] = server.tasks.all.filter(({ taskId }) => (taskIds as readonly string[]).includes(taskId));
+        return first ? server.tasks.cancellable(first.owner, first.taskType) : [];
+      };
+    },
+  },
+  {
+    name: 'a task that is erased while it runs',
+    onlyInFull: true,
+    breaks: 'erase.over',
+    make: (server) => {
+      server.checkErasable = () => {};
+    },
+  },
+  {
+    name: 'a create with the id of a tick',
+    breaks: 'schedules.ids',
+    make: (server) => {
+      server.isReserved = () => false;
+    },
+  },
+  {
+    name: 'an answer that does not fit its schema',
+    breaks: 'act.schema',
+    make: ({ tasks }) => {
+      tasks.checkSchema = () => {};
+    },
+  },
+  {
+    name: 'an answer of nobody',
+    onlyInFull: true,
+    breaks: 'act.who',
+    make: ({ tasks }) => {
+      tasks.answerOf = ({ clientActionId }) => ({ clientActionId });
+    },
+  },
+  {
+    name: 'a run again that does the steps again',
+    breaks: 'retry.steps',
+    make: ({ tasks }) => {
+      tasks.keepSteps = () => {};
+    },
+  },
+  {
+    name: 'a run again of a task that runs',
+    onlyInFull: true,
+    breaks: 'retry.over',
+    follows: ['erase.over'],
+    make: ({ tasks }) => {
+      tasks.checkOver = () => {};
     },
   },
   {

@@ -220,7 +220,10 @@ describe('the catalogue', () => {
           WHERE d.datname = current_database() AND a.grantee = 0) AS public_on_database`);
     expect(found).toEqual({
       defaults: 0,
-      functions: ['epoch', 'make_task_tags', 'tags_in'].map((name) => `${name} for taskbridge_app`),
+      functions: [
+        'create_task for taskbridge_creator',
+        ...['epoch', 'erase_tasks', 'make_task_tags', 'tags_in'].map((name) => `${name} for taskbridge_app`),
+      ],
       public_on_schema: 0,
       public_on_database: ['CONNECT'],
     });

@@ -86,10 +86,15 @@ describe('an owner without CREATEROLE', () => {
     const database = await newDatabase();
     await superuser(database, `CREATE ROLE ${owner} LOGIN`, `ALTER DATABASE ${database} OWNER TO ${owner}`);
     expect(await refusal(migrate(ownerUrl(database)))).toBe(
-      'MIGRATION_DATABASE_URL: plain_owner may not make the missing roles taskbridge_app, taskbridge_retention; ' +
-        'as an administrator: CREATE ROLE taskbridge_app LOGIN; CREATE ROLE taskbridge_retention LOGIN;',
+      'MIGRATION_DATABASE_URL: plain_owner may not make the missing roles taskbridge_app, taskbridge_retention, taskbridge_creator; as an administrator: ' +
+        'CREATE ROLE taskbridge_app LOGIN; CREATE ROLE taskbridge_retention LOGIN; CREATE ROLE taskbridge_creator NOLOGIN;',
     );
-    await superuser(database, 'CREATE ROLE taskbridge_app LOGIN', 'CREATE ROLE taskbridge_retention LOGIN');
+    await superuser(
+      database,
+      'CREATE ROLE taskbridge_app LOGIN',
+      'CREATE ROLE taskbridge_retention LOGIN',
+      'CREATE ROLE taskbridge_creator NOLOGIN',
+    );
     expect(await migrate(ownerUrl(database))).toEqual({ applied: shipped });
     await superuser(database, `ALTER DATABASE ${database} OWNER TO taskbridge_owner`);
     for (const role of ['taskbridge_app', 'taskbridge_retention']) {

@@ -19,6 +19,8 @@ import { Hub } from '../../src/following/hub.js';
 import { InProcessLiveLog } from '../../src/live-log/in-process-live-log.js';
 import { InlineWorker } from '../../src/execution/inline/inline-worker.js';
 import { Reaper } from '../../src/execution/reaper.js';
+import { BulkClock } from '../../src/bulk/bulk-clock.js';
+import { ScheduleClock } from '../../src/schedules/schedule-clock.js';
 import { WaitingClaims } from '../../src/execution/waiting-claims.js';
 import { createLogger } from '../../src/observability/log.js';
 import { ChangesHub } from '../../src/following/changes/changes-hub.js';
@@ -51,6 +53,8 @@ const RUNNERS = {
   ChangesHub,
   RevocationWatch,
   Reaper,
+  ScheduleClock,
+  BulkClock,
   UploadSweeper,
   WaitingClaims,
   InlineWorker,

@@ -27,6 +27,8 @@ import { LongPollDto, StreamQueryDto } from '../../src/streaming/long-poll.dto.j
 import * as worker from '../../src/execution/worker-api/worker.dto.js';
 import { MintFollowTokenDto } from '../../src/follow-tokens/mint-follow-token.dto.js';
 import { RevokeFollowTokensDto } from '../../src/follow-tokens/revoke-follow-tokens.dto.js';
+import { BulkFilterDto, StartBulkDto } from '../../src/bulk/bulk.dto.js';
+import { PutScheduleDto } from '../../src/schedules/put-schedule.dto.js';
 import { shapeOf } from '../../src/http/body-shape.js';
 import { RequestValidationError } from '../../src/errors.js';
 import { checkedBody } from '../../src/json/json-body.js';
@@ -37,7 +39,9 @@ import { newEvent } from '../../src/tasks/domain/task-event.js';
 import { CancelTaskDto } from '../../src/tasks/http/dto/cancel-task.dto.js';
 import { CreateTaskDto } from '../../src/tasks/http/dto/create-task.dto.js';
 import { ReadTaskDto } from '../../src/tasks/http/dto/read-task.dto.js';
+import { EraseOwnerDto } from '../../src/tasks/http/dto/erase-owner.dto.js';
 import { ListTasksDto } from '../../src/tasks/http/dto/list-tasks.dto.js';
+import { RetryTaskDto } from '../../src/tasks/http/dto/retry-task.dto.js';
 import { SubmitActionDto } from '../../src/tasks/http/dto/submit-action.dto.js';
 import { ChangedProgram } from '../support/changed-program.js';
 import { hasDescribedId, isDateTime, mutated, type Schema, valid } from '../support/schema-arbitraries.js';
@@ -63,7 +67,11 @@ describe('The table of requests', () => {
   describe.each([
     ['CreateTask', CreateTaskDto],
     ['CancelTask', CancelTaskDto],
+    ['RetryTask', RetryTaskDto],
     ['SubmitAction', SubmitActionDto],
+    ['PutSchedule', PutScheduleDto],
+    ['BulkFilter', BulkFilterDto],
+    ['StartBulk', StartBulkDto],
     ['MintFollowToken', MintFollowTokenDto],
     ['ClaimTasks', worker.ClaimDto],
     ['ExtendLeases', worker.ExtendLeasesDto],
@@ -107,6 +115,7 @@ describe('The table of requests', () => {
     ['streamChanges', StreamChangesDto],
     ['pollEvents', LongPollDto],
     ['streamEvents', StreamQueryDto],
+    ['eraseTasks', EraseOwnerDto],
     ['revokeTokens', RevokeFollowTokensDto],
   ] as const)('has the parameters of the query of %s', (name, dto) => {
     expect(Object.keys(QUERIES[name]).sort()).toEqual(Object.keys(shapeOf(dto)).sort());

@@ -47,12 +47,78 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: { file: 'test/live-log/attach-first.test.ts', tests: 'is in the snapshot or follows it' },
   },
   {
+    name: 'a bulk that does only what is done',
+    changes: [
+      {
+        file: 'src/bulk/bulk-rows.ts',
+        from: 'WHERE t.bulk_id = taken.bulk_id AND t.outcome IS NULL ORDER BY task_id LIMIT $1',
+        to: 'WHERE t.bulk_id = taken.bulk_id AND t.outcome IS NOT NULL ORDER BY task_id LIMIT $1',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/bulk.test.ts', tests: 'runs what it showed' },
+  },
+  {
+    name: 'an owner who erases what runs',
+    changes: [
+      {
+        file: 'src/tasks/erase-tasks.ts',
+        from: '        if (!controlsAll(auth)) throw new TaskNotTerminal();\n',
+        to: '',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/erase.test.ts', tests: 'has to be over for its owner' },
+  },
+  {
+    name: 'missed ticks that are all made up',
+    changes: [
+      {
+        file: 'src/schedules/run-schedules.ts',
+        from: 'lastBefore(schedule, since, tick, catchUp)',
+        to: 'lastBefore(schedule, since, tick, catchUp + 100)',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/schedules.test.ts', tests: 'of missed ticks the newest 1 are made up' },
+  },
+  {
+    name: 'a tick for which nobody is asked',
+    changes: [
+      {
+        file: 'src/schedules/run-schedules.ts',
+        from: 'if (!(await this.ownership.mayCreate(callerOf(schedule.principal), { taskType })))',
+        to: 'if (callerOf(schedule.principal).subject === taskType)',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/schedules.test.ts', tests: 'is asked at each tick' },
+  },
+  {
+    name: 'a task that is run again while it runs',
+    changes: [
+      {
+        file: 'src/tasks/domain/judge-rerun.ts',
+        from: '  if (!isOver(status)) throw new TaskNotTerminal();\n',
+        to: '',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/run-again.test.ts', tests: 'has to be over' },
+  },
+  {
+    name: 'shared bytes that go with the first task',
+    changes: [
+      {
+        file: 'src/tasks/store/attachments.ts',
+        from: 'gen_random_uuid(), coalesce(blob_id, attachment_id), filename',
+        to: 'gen_random_uuid(), NULL, filename',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/run-again.test.ts', tests: 'are the same bytes' },
+  },
+  {
     name: 'publish before commit',
     changes: [
       {
         file: 'src/tasks/task-writer.ts',
-        from: '        await beside?.(tx, result);\n',
-        to: '        await beside?.(tx, result);\n        this.liveLog.publish(result.flatMap(({ events }) => events));\n',
+        from: '      await beside?.(tx, result);\n',
+        to: '      await beside?.(tx, result);\n      this.liveLog.publish(result.flatMap(({ events }) => events));\n',
       },
     ],
     caughtBy: { file: 'test/tasks/commit-order.test.ts', tests: 'the COMMIT of an end' },

@@ -10,6 +10,7 @@ import { Readable } from 'node:stream';
 import { buffer, json } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
+  ActionValidationPolicy,
   AttachmentStore,
   AuthContextResolver,
   LiveLog,
@@ -194,6 +195,7 @@ export default {
       mayRead: ({ subject }, { ownerId }) => subject === ownerId,
       mayControl: ({ subject }, { ownerId }) => subject === ownerId,
     }),
+    ported(ActionValidationPolicy, { validate: nothing }),
     ported(UploadPolicy, {
       admit: () => ({ maxFiles: 3, maxFileBytes: 1000, maxTotalBytes: 1000 }),
       check: nothing,

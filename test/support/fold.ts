@@ -263,7 +263,7 @@ function ofSteps(log: readonly EventRow[], steps: readonly StepRow[]): string[] 
       violations.push(`I8 event ${event_id}, ${type}, voids after ${since} what a step made valid at ${boundary}`);
     if (type !== 'TASK_STEP' || payload['state'] !== 'completed') continue;
     boundary = Number(event_id);
-    told.push(`${String(payload['key'])} at ${event_id} by ${attempt}`);
+    told.push(`${String(payload['key'])} at ${event_id} by ${attempt ?? 0}`);
   }
   const stored = steps.map(({ step_key, event_id, attempt }) => `${step_key} at ${event_id} by ${attempt}`);
   if (told.join() !== stored.join())

@@ -3,11 +3,13 @@ import type { Need } from './installation.js';
 import * as answering from './checks/answering.js';
 import { orderOfJudgements } from './checks/action-order.js';
 import * as browsers from './checks/browsers.js';
+import * as bulks from './checks/bulks.js';
 import * as callers from './checks/callers.js';
 import * as changes from './checks/changes.js';
 import * as cancelling from './checks/cancelling.js';
 import * as creating from './checks/creating.js';
 import * as cursors from './checks/cursors.js';
+import * as erasing from './checks/erasing.js';
 import * as errors from './checks/errors.js';
 import * as events from './checks/events.js';
 import * as sse from './checks/event-streams.js';
@@ -25,6 +27,8 @@ import * as multiplex from './checks/multiplexing.js';
 import * as operators from './checks/operators.js';
 import * as paging from './checks/paging.js';
 import * as pollEnd from './checks/poll-at-the-end.js';
+import * as again from './checks/running-again.js';
+import * as schedules from './checks/schedules.js';
 import * as snapshots from './checks/snapshots.js';
 import * as spellings from './checks/spellings.js';
 import * as steps from './checks/steps.js';
@@ -162,7 +166,7 @@ export const CLAUSES: readonly Clause[] = [
     ],
     [
       'callers.scopes',
-      '`tasks:read` | read | | `tasks:write` | create, cancel, answer | | `tasks:upload` | attach files | | `tasks:admin` | read tasks of others',
+      '`tasks:read` | read | | `tasks:write` | create, cancel, answer, run again, schedule | | `tasks:upload` | attach files | | `tasks:admin` | read tasks of others',
       'how credentials carry scopes is a matter of the deployment',
     ],
   ]),
@@ -521,6 +525,35 @@ export const CLAUSES: readonly Clause[] = [
       'it would take half a minute in which a worker disobeys; the tests of TaskBridge do that with a shorter grace',
     ],
   ]),
+  ...under(PROTOCOL, 'Run again: `POST /tasks/{taskId}/retry`', [
+    [
+      'retry.linked',
+      '`rerunOf` in the snapshot of the new task names the task. `reruns` in the snapshot of the task names new tasks',
+      WORKER,
+      again.linked,
+    ],
+    [
+      'retry.repeated',
+      'This request came before. | **200**, `Idempotent-Replayed: true`, and the same new task',
+      WORKER,
+      again.repeated,
+    ],
+    ['retry.over', 'The task is not over. | 409 `TASK_NOT_TERMINAL`', WORKER, again.onlyWhenOver],
+    [
+      'retry.steps',
+      'The log of the new task begins with `TASK_STARTED` and a `TASK_STEP` for each kept step.',
+      WORKER,
+      again.stepsAreKept,
+    ],
+  ]),
+  ...under(PROTOCOL, 'Many tasks at once', [
+    ['bulk.shown', 'Runs what a `dryRun` showed: exactly these tasks.', WORKER, bulks.runsWhatItShowed],
+    ['bulk.one-of', 'Of `ids`, `filter` and `bulkId` a request has one.', TASK, bulks.oneOfThree],
+  ]),
+  ...under(PROTOCOL, 'Erase', [
+    ['erase.gone', '204. Afterwards the task does not exist: 404.', WORKER, erasing.gone],
+    ['erase.over', 'One that is not over is 409 `TASK_NOT_TERMINAL`', WORKER, erasing.onlyWhenOver],
+  ]),
   ...under(PROTOCOL, 'Answer: `POST /tasks/{taskId}/actions`', [
     [
       'action.accepted',
@@ -548,9 +581,41 @@ export const CLAUSES: readonly Clause[] = [
     ['action.one-accepted', '200 `REJECTED_ALREADY_RESOLVED`', WORKER, answering.oneIsAccepted],
     ['action.not-allowed', '409 `ACTION_NOT_ALLOWED`, with `details.allowedActions`', WORKER, answering.notAllowed],
     ['action.order', 'The first row that applies is the answer:', WORKER, orderOfJudgements],
+    [
+      'act.schema',
+      'The question has a schema for `actionType`, and `payload` does not fit it. | 422 `REQUEST_VALIDATION_ERROR`',
+      WORKER,
+      answering.fitsTheSchema,
+    ],
+    ['act.who', '**Who answered** is in `questions` of the [snapshot]', WORKER, answering.whoAnswered],
   ]),
   ...under(PROTOCOL, 'Download: `GET /tasks/{taskId}/attachments/{attachmentId}`', [
     ['download.bytes', 'with `Range`, `ETag` and `Content-Disposition: attachment`', WORKER, files.downloaded],
+  ]),
+  ...under(PROTOCOL, 'Schedules', [
+    [
+      'schedules.kept',
+      '`PUT /schedules/{name}` | 201, or 200 where it replaced one: the schedule',
+      WORKER,
+      schedules.kept,
+    ],
+    [
+      'schedules.refused',
+      'So ticks are at least 60 s apart. A pattern without a next time is 422.',
+      WORKER,
+      schedules.refused,
+    ],
+    [
+      'schedules.ids',
+      'Others may not begin with `schedule:`: a create and a run again with such an id are 422.',
+      TASK,
+      schedules.reservedIds,
+    ],
+    [
+      'schedules.once',
+      'A tick makes one task, whatever replicas there are.',
+      'it takes minutes of waiting, or the clock of the service, which the tests of TaskBridge move',
+    ],
   ]),
   ...under(PROTOCOL, 'For operators', [
     ['operators.health', '`GET /health` | 200 as long as the process serves', NOTHING, operators.health],

@@ -13,6 +13,8 @@ export interface Question {
   readonly reasonCode: string;
   readonly allowedActions: readonly string[];
   readonly schemaVersion: number;
+  /** By action, a JSON Schema. The service judges whether it takes them. */
+  readonly actionSchemas?: JsonObject;
   /** RFC 3339. */
   readonly expiresAt?: string;
   readonly uiHints?: JsonObject;
@@ -28,6 +30,7 @@ const KNOWN: ReadonlySet<string> = new Set([
   'allowedActions',
   'kind',
   'schemaVersion',
+  'actionSchemas',
   'expiresAt',
   'uiHints',
   'interaction',
@@ -41,7 +44,7 @@ const KNOWN: ReadonlySet<string> = new Set([
 export function questionOf(asked: SuspendRequest, ordinal: number, maxBytes = MAX_EVENT_BYTES): Question {
   if (typeof asked !== 'object' || asked === null) throw eventInvalid('question', 'must be an object');
   const { key = String(ordinal), kind = 'USER_ACTION_REQUIRED', schemaVersion = 1 } = asked;
-  const { reasonCode, allowedActions, expiresAt, uiHints, interaction } = asked;
+  const { reasonCode, allowedActions, actionSchemas, expiresAt, uiHints, interaction } = asked;
   const unknown = Object.keys(asked).find((name) => !KNOWN.has(name));
   if (unknown !== undefined) throw eventInvalid('question', 'has an unknown member');
   if (typeof key !== 'string' || !/^[\x21-\x7e]{1,255}$/.test(key))
@@ -56,6 +59,7 @@ export function questionOf(asked: SuspendRequest, ordinal: number, maxBytes = MA
     schemaVersion,
     reasonCode,
     allowedActions: actions(allowedActions),
+    ...(actionSchemas !== undefined && { actionSchemas: object('actionSchemas', actionSchemas, maxBytes) }),
     ...(expiresAt !== undefined && { expiresAt: timestamp(expiresAt) }),
     ...(uiHints !== undefined && { uiHints: object('uiHints', uiHints, maxBytes) }),
     ...(interaction !== undefined && { interaction: object('interaction', interaction, maxBytes) }),

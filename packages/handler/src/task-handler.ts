@@ -104,6 +104,8 @@ export interface SuspendRequest {
   readonly kind?: SuspensionKind;
   /** Of `interaction`. Defaults to 1. */
   readonly schemaVersion?: number;
+  /** By action, of `allowedActions`: the JSON Schema that the payload of an answer has to fit. The service refuses others with 422. */
+  readonly actionSchemas?: JsonObject;
   /** When the task fails with SUSPENSION_EXPIRED if nobody answered. Defaults to never. */
   readonly expiresAt?: Date | string | number;
   /** Hints for the client that shows the question. */

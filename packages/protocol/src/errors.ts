@@ -62,6 +62,7 @@ export const ERRORS = {
     meaning: 'the `clientRequestId` or `clientActionId` was used with other content',
   },
   TASK_ALREADY_TERMINAL: { kind: 'conflict', meaning: 'see [answer](#answer-post-taskstaskidactions)' },
+  TASK_NOT_TERMINAL: { kind: 'conflict', meaning: 'see [run again](#run-again-post-taskstaskidretry)' },
   ACTION_NOT_ALLOWED: { kind: 'conflict', meaning: 'see [answer](#answer-post-taskstaskidactions)' },
   TASK_ASIDE: {
     kind: 'conflict',

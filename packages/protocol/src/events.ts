@@ -90,6 +90,7 @@ export const EVENTS = {
       reasonCode: text(),
       allowedActions: list(text(), { minItems: 1 }),
       schemaVersion: integer(1),
+      actionSchemas: optional(described('By action: the JSON Schema that its `payload` has to fit.', anyObject())),
       expiresAt: optional(timestamp()),
       uiHints: optional(anyObject()),
       interaction: optional(anyObject()),

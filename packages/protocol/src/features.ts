@@ -32,6 +32,14 @@ export const FEATURES = {
   },
   beforeEventId: { since: '0.2.0', meaning: 'pages of events backwards, by `beforeEventId`' },
   listByRequestId: { since: '0.2.0', meaning: 'the list filters by `clientRequestId`' },
+  actionSchemas: {
+    since: '0.2.0',
+    meaning: 'a question may have `actionSchemas`, which [answers](#answer-post-taskstaskidactions) have to fit',
+  },
+  runAgain: { since: '0.2.0', meaning: '[`POST /tasks/{taskId}/retry`](#run-again-post-taskstaskidretry)' },
+  schedules: { since: '0.2.0', meaning: '[schedules](#schedules), which create tasks at times of the clock' },
+  erasing: { since: '0.2.0', meaning: '[erasing](#erase) of a task, and of the tasks of an owner' },
+  bulk: { since: '0.2.0', meaning: '[cancelling and running again](#many-tasks-at-once) of many tasks at once' },
   feed: { since: '0.2.0', meaning: 'the [feed of changes](#changes-get-taskschanges), over each transport' },
 } as const satisfies Readonly<Record<string, FeatureRow>>;
 

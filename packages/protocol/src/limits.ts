@@ -33,6 +33,10 @@ export const MAX_FAILURE_MESSAGE_LENGTH = 8_192;
 export const MAX_WORKER_ID_LENGTH = 128;
 export const MAX_LEASE_TOKEN_LENGTH = 128;
 export const MAX_LIST_CURSOR_LENGTH = 200;
+/** The most tasks that run a task again, and that its snapshot names. */
+export const MAX_SHOWN_RERUNS = 10;
+/** The most questions of a task that its snapshot names. */
+export const MAX_SHOWN_QUESTIONS = 50;
 /** The cursor of a feed of changes. */
 export const MAX_CHANGES_CURSOR_LENGTH = 1_024;
 /** Tags that a feed may ask for. */

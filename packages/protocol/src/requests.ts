@@ -1,3 +1,4 @@
+import { BULK_FILTER, START_BULK } from './bulk.js';
 import { APPENDABLE_TYPES, APPENDED_SCHEMAS, type EventType, EVENTS } from './events.js';
 import { FOLLOW_RIGHT, FOLLOW_RIGHTS, FOLLOW_TOKEN_SECONDS } from './follow-tokens.js';
 import {
@@ -60,6 +61,7 @@ import {
   POLL_WAIT_MS,
   SIGNALS_WAIT_MS,
 } from './limits.js';
+import { PUT_SCHEDULE } from './schedules.js';
 import { eventName, TASK_STATUSES } from './snapshots.js';
 
 // What clients and workers send over HTTP. Unlike an answer, a body has no members but these.
@@ -109,6 +111,16 @@ export const REQUESTS = {
   CancelTask: object({
     reason: optional(cancelReason('`cancelled_by_user`')),
   }),
+  RetryTask: object({
+    clientRequestId: described(
+      'Names the request, as in a create: a repeat with the same id makes no second task.',
+      text({ ...CLIENT_REQUEST_ID, examples: ['order-4711-again'] }),
+    ),
+    input: optional(described('Instead of the input of the task.', anyObject())),
+    keepSteps: optional(
+      described('Whether the finished steps of the task are kept.', { ...boolean(), default: false }),
+    ),
+  }),
   SubmitAction: object({
     clientActionId: described('Names the action: a repeat with the same id is the same action.', CLIENT_ACTION_ID),
     suspendId: described('Of TASK_SUSPENDED.', NAME),
@@ -116,6 +128,9 @@ export const REQUESTS = {
     payload: optional(described('What the handler gets.', anyObject())),
     metadata: optional(anyObject()),
   }),
+  PutSchedule: PUT_SCHEDULE,
+  BulkFilter: BULK_FILTER,
+  StartBulk: START_BULK,
   MintFollowToken: object({
     taskId: optional(described('The task that the token opens. This member or `owner`, and not both.', TASK_ID)),
     owner: optional(described('The token opens all tasks of the caller.', constant(true))),
@@ -203,6 +218,12 @@ export const REQUESTS = {
     reasonCode: NAME,
     allowedActions: list(NAME, { minItems: 1, maxItems: MAX_ALLOWED_ACTIONS }),
     schemaVersion: optional({ ...integer(1), default: 1 }),
+    actionSchemas: optional(
+      described(
+        'By action, of `allowedActions`: the JSON Schema that the `payload` of an answer has to fit.',
+        anyObject(),
+      ),
+    ),
     interaction: optional(anyObject()),
     uiHints: optional(anyObject()),
     expiresAt: optional(sentTimestamp()),
@@ -310,6 +331,11 @@ export const QUERIES = {
     lastEventId: optional(described('For clients that cannot send `Last-Event-ID`, which wins.', CURSOR)),
     from: optional(FROM),
     token: TOKEN_IN_QUERY,
+  },
+  eraseTasks: {
+    tenant: optional(
+      described('The tenant of the owner. Absent: that of the caller.', text({ maxLength: MAX_PRINCIPAL_LENGTH })),
+    ),
   },
   revokeTokens: {
     taskId: optional(described('Tokens of any principal for this task. This or `owner`, and not both.', TASK_ID)),

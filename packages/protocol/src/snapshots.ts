@@ -24,7 +24,10 @@ import {
   timestamp,
   type TypeOf,
 } from './json-schema.js';
-import { MAX_CHANGES_CURSOR_LENGTH } from './limits.js';
+import { MAX_CHANGES_CURSOR_LENGTH, MAX_SHOWN_QUESTIONS, MAX_SHOWN_RERUNS } from './limits.js';
+
+import { BULK } from './bulk.js';
+import { type Schedule, SCHEDULE } from './schedules.js';
 
 // What the HTTP routes answer. A schema with a name is one of OpenAPI's components, and others refer to it.
 
@@ -80,6 +83,7 @@ const STATE_MEMBERS = {
       text({ examples: [...WAITING_FOR] }),
     ),
   ),
+  rerunOf: optional(described('The task that this one runs again. It may be gone.', TASK_UUID)),
   progress: optional(described('Of the last TASK_PROGRESS; 100 with COMPLETED.', number(0, 100))),
   openSuspension: optional(described('While the question is open.', named<TypeOf<typeof QUESTION>>('TaskQuestion'))),
   failure: optional(described('Of TASK_FAILED.', named<TypeOf<typeof FAILURE>>('TaskFailure'))),
@@ -124,6 +128,18 @@ const SUMMARY_MEMBERS = {
 };
 const SUMMARY = object(SUMMARY_MEMBERS);
 
+const ASKED = object({
+  suspendId: text(),
+  state: described(
+    '`expired`: nobody answered in time. `closed`: the task ended before. Further values may come.',
+    text({ examples: ['open', 'answered', 'expired', 'closed'] }),
+  ),
+  answeredBy: optional(described('The principal who answered.', text())),
+  answeredAt: optional(timestamp()),
+  clientActionId: optional(described('Of the answer.', CLIENT_ACTION_ID)),
+});
+export type AskedQuestion = TypeOf<typeof ASKED>;
+
 const SHOWN_CHANNEL = object({
   data: described('The text as of `headEventId`.', text()),
   settled: described('The text as of `settledEventId`. No later event voids it.', text()),
@@ -145,6 +161,15 @@ export type ShownOutput = ObjectOf<typeof OUTPUT_MEMBERS>;
 const SNAPSHOT = object({
   ...SUMMARY_MEMBERS,
   input: anyObject(),
+  questions: optional(
+    described(
+      `The questions of the task: the newest ${MAX_SHOWN_QUESTIONS}, oldest first. Absent without any.`,
+      list(named<AskedQuestion>('AskedQuestion')),
+    ),
+  ),
+  reruns: optional(
+    described(`Tasks that run this one again, the newest ${MAX_SHOWN_RERUNS} of them, newest first.`, list(TASK_UUID)),
+  ),
   output: optional(OUTPUT_MEMBERS.output),
   settledEventId: optional(OUTPUT_MEMBERS.settledEventId),
   outputAfterEventId: optional(OUTPUT_MEMBERS.outputAfterEventId),
@@ -174,6 +199,12 @@ export type TaskAccepted = TypeOf<typeof TASK_ACCEPTED>;
 
 const CANCELLATION = object({ taskId: TASK_UUID, status: oneOf('CANCELLATION_REQUESTED', 'ALREADY_TERMINAL') });
 export type Cancellation = TypeOf<typeof CANCELLATION>;
+
+const ERASED = object({
+  erased: described('Tasks that are gone now.', integer(0)),
+  hasMore: described('Whether there are more to erase: ask again.', boolean()),
+});
+export type ErasedTasks = TypeOf<typeof ERASED>;
 
 const ACTION_RESULT = object({
   taskId: TASK_UUID,
@@ -297,6 +328,7 @@ export const SCHEMAS = {
   Attachment: ATTACHMENT,
   TaskQuestion: QUESTION,
   TaskFailure: FAILURE,
+  AskedQuestion: ASKED,
   TaskAside: ASIDE,
   TaskSummary: SUMMARY,
   TaskSnapshot: SNAPSHOT,
@@ -312,6 +344,7 @@ export const SCHEMAS = {
   }),
   TaskAccepted: TASK_ACCEPTED,
   TaskCancellation: CANCELLATION,
+  ErasedTasks: ERASED,
   ActionResult: ACTION_RESULT,
   Error: ERROR,
   ...(Object.fromEntries(EVENT_TYPES.map((type) => [eventName(type), EVENT_SCHEMAS[type]])) as object),
@@ -331,6 +364,9 @@ export const SCHEMAS = {
   }),
   SuspendAnswer: ANSWER,
   FollowToken: FOLLOW_TOKEN_GIVEN,
+  Bulk: BULK,
+  Schedule: SCHEDULE,
+  Schedules: object({ items: list(named<Schedule>('Schedule')) }),
   Service: SERVICE,
   Health: object({ status: constant('ok') }),
   Readiness: object({

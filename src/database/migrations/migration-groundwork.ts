@@ -7,7 +7,15 @@ import { MigrationRefused } from './migration-refused.js';
 const APP_ROLE = 'taskbridge_app';
 /** The role that removes tasks past their retention; used by a command of its own. */
 const RETENTION_ROLE = 'taskbridge_retention';
-const ROLES = [APP_ROLE, RETENTION_ROLE] as const;
+/** The role that may create tasks by SQL and do nothing else. Roles of other applications become members of it. */
+const CREATOR_ROLE = 'taskbridge_creator';
+/** The roles, and whether each may connect. */
+const LOGINS: Readonly<Record<string, string>> = {
+  [APP_ROLE]: 'LOGIN',
+  [RETENTION_ROLE]: 'LOGIN',
+  [CREATOR_ROLE]: 'NOLOGIN',
+};
+const ROLES = Object.keys(LOGINS);
 const OLDEST_POSTGRES = 15;
 
 interface Ground {
@@ -63,12 +71,14 @@ export async function layGround(client: ClientBase, log: (line: string) => void)
 async function ensureRoles(client: ClientBase, { me, may_create_roles, roles }: Ground): Promise<void> {
   const missing = ROLES.filter((role) => !roles.includes(role));
   if (missing.length > 0 && !may_create_roles) {
-    const statements = missing.map((role) => `CREATE ROLE ${role} LOGIN;`).join(' ');
+    const statements = missing.map((role) => `CREATE ROLE ${role} ${LOGINS[role]};`).join(' ');
     throw refused(`${me} may not make the missing roles ${missing.join(', ')}; as an administrator: ${statements}`);
   }
   for (const role of missing) {
     try {
-      await client.query(`CREATE ROLE ${role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS`);
+      await client.query(
+        `CREATE ROLE ${role} ${LOGINS[role]} NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS`,
+      );
     } catch (error) {
       // A migration of another database of this cluster was faster. The lock belongs to one database.
       if (!['42710', '23505'].includes(sqlStateOf(error) ?? '')) throw error;

@@ -11,8 +11,9 @@ import { JsonText } from '../../json/json-text.js';
 import { TaskBridgeError } from '../../errors.js';
 import { AttachFile } from '../../tasks/attach-file.js';
 import type { Lease } from '../../tasks/domain/lease.js';
-import { LeaseLost as LeaseOver, TaskAside } from '../../tasks/domain/tasks.errors.js';
+import { AttachmentNotFound, LeaseLost as LeaseOver, TaskAside } from '../../tasks/domain/tasks.errors.js';
 import { EndAttempt, type Ending as Command } from '../../tasks/end-attempt.js';
+import { findAttachment } from '../../tasks/store/attachments.js';
 import { type HeldLease, renewLease } from '../../tasks/store/renew-leases.js';
 import { TasksConfig } from '../../tasks/tasks.config.js';
 import { AttachmentStore } from '../../uploads/attachment-store.js';
@@ -131,8 +132,10 @@ export class InlineLease implements LeaseHolder {
     }
   }
 
-  readAttachment(attachmentId: string): Promise<Readable> {
-    return this.uses.attachments.open(attachmentId);
+  async readAttachment(attachmentId: string): Promise<Readable> {
+    const found = await findAttachment(this.uses.database, this.held.taskId, attachmentId);
+    if (!found) throw new AttachmentNotFound();
+    return this.uses.attachments.open(found.blobId);
   }
 
   private async execute(ending: Command): Promise<void> {

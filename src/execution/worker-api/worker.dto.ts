@@ -214,6 +214,10 @@ export class SuspendDto extends LeaseTokenDto {
 
   @Optional()
   @JsonObjectText()
+  actionSchemas?: JsonText;
+
+  @Optional()
+  @JsonObjectText()
   interaction?: JsonText;
 
   @Optional()

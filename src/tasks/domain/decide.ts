@@ -11,6 +11,8 @@ import { BatchOutOfOrder, EventInvalid, LeaseLost, TaskAside } from './tasks.err
 /** What somebody wants of a task. `token` is the fence: only the attempt that holds the lease knows it. */
 export type Command =
   | { readonly kind: 'claim'; readonly token: string }
+  /** Of a new task that runs another one again: the steps whose results it has from there, in their order. */
+  | { readonly kind: 'keep_steps'; readonly keys: readonly string[] }
   | { readonly kind: 'append'; readonly token: string; readonly batchSeq: number; readonly events: readonly NewEvent[] }
   /** Each event has a key, once. `storedKeys`: those, of these, that name an event of this attempt. */
   | {
@@ -80,6 +82,8 @@ export function decide(task: Task, command: Command, rules: Rules): Decision {
   switch (command.kind) {
     case 'claim':
       return claimed(task, command.token);
+    case 'keep_steps':
+      return kept(task, command.keys, rules);
     case 'append':
       return nextBatch(task, command, () => appendable(task, command.events), rules);
     case 'append_keyed':
@@ -201,6 +205,13 @@ function claimed(task: Task, token: string): Decision {
       run: { state: 'leased', token, expired: false },
     },
   };
+}
+
+/** The first attempt begins behind them: they are its boundary. */
+function kept(task: Task, keys: readonly string[], rules: Rules): Decision {
+  if (task.headEventId > 0 || task.run.state !== 'queued' || keys.length === 0) return unchanged(task);
+  const steps = keys.map((key) => stepEvent(key, nextAttempt(task)));
+  return withRoom(task, [newEvent('TASK_STARTED', {}), ...steps], rules);
 }
 
 /** Durable before anybody obeys it. A task that nobody runs ends at once; the first reason given stays. */

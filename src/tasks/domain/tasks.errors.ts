@@ -143,6 +143,14 @@ export class TaskAlreadyTerminal extends ProtocolError {
   }
 }
 
+/** The task is not over, so it cannot be run again. */
+export class TaskNotTerminal extends ProtocolError {
+  readonly code = 'TASK_NOT_TERMINAL';
+  constructor() {
+    super('The task is not over yet.');
+  }
+}
+
 /** The stored state of the task does not allow a change. An operator has to repair it; nothing was stored. */
 export class TaskAside extends ProtocolError {
   readonly code = 'TASK_ASIDE';

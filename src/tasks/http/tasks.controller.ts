@@ -1,6 +1,7 @@
 import {
   Body,
   Controller,
+  Delete,
   Get,
   Header,
   HttpCode,
@@ -14,12 +15,14 @@ import {
 import {
   ApiAcceptedResponse,
   ApiCreatedResponse,
+  ApiNoContentResponse,
   ApiOkResponse,
   ApiOperation,
   ApiResponse,
   ApiTags,
 } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
+import { SCHEDULE_PREFIX } from '#protocol/schedules.js';
 import type { ActionResult, Cancellation, TaskAccepted } from '#protocol/snapshots.js';
 import type { AuthContext } from '../../auth/auth-context.js';
 import { Caller, OpenToFollowTokens, Requires } from '../../auth/route.decorators.js';
@@ -32,11 +35,14 @@ import type { Upload } from '../../uploads/receive-upload.js';
 import { CancelTask } from '../cancel-task.js';
 import { CancelTaskDto } from './dto/cancel-task.dto.js';
 import { SubmitActionDto } from './dto/submit-action.dto.js';
+import { RetryTaskDto } from './dto/retry-task.dto.js';
 import { CreateTaskDto } from './dto/create-task.dto.js';
 import { ReadTaskDto } from './dto/read-task.dto.js';
 import { ListTasksDto } from './dto/list-tasks.dto.js';
 import { taskSnapshot, taskSummary } from './dto/task-snapshot.js';
 import { IdempotencyKey, type SentKey } from './idempotency-key.js';
+import { EraseTasks } from '../erase-tasks.js';
+import { RetryTask } from '../retry-task.js';
 import { ListTasks } from '../list-tasks.js';
 import { ReadOutput } from '../read-output.js';
 import { ReadTask } from '../read-task.js';
@@ -61,6 +67,8 @@ export class TasksController {
     private readonly readOutput: ReadOutput,
     private readonly listTasks: ListTasks,
     private readonly cancelTask: CancelTask,
+    private readonly retryTask: RetryTask,
+    private readonly eraseTasks: EraseTasks,
     private readonly submitAction: SubmitAction,
   ) {}
 
@@ -89,9 +97,7 @@ export class TasksController {
       ...(upload && { files: upload.files }),
       ...(upload?.maxOwnedBytes !== undefined && { maxOwnedBytes: upload.maxOwnedBytes }),
     });
-    response.status(submitted.deduplicated ? 200 : 201);
-    if (submitted.deduplicated) response.setHeader('Idempotent-Replayed', 'true');
-    else response.setHeader('Location', locationOf(submitted.taskId, request.path));
+    answered(response, submitted, locationOf(submitted.taskId, request.path));
     return submitted;
   }
 
@@ -142,6 +148,17 @@ export class TasksController {
     return taskSnapshot(view, query.include && (await this.readOutput.execute(view)));
   }
 
+  @Delete(':taskId')
+  @HttpCode(204)
+  @Requires('tasks:write', 'tasks:operate')
+  @ApiOperation({ operationId: 'eraseTask', summary: 'Erase a task with all that belongs to it' })
+  @TakesIds('taskId')
+  @ApiNoContentResponse({ description: 'It is gone' })
+  @ApiErrors(400, 401, 403, 404, 406, 409, 503)
+  erase(@Caller() caller: AuthContext, @TaskId() taskId: string): Promise<void> {
+    return this.eraseTasks.one(caller, taskId);
+  }
+
   @Post(':taskId/cancel')
   @HttpCode(202)
   @Requires('tasks:write', 'tasks:operate')
@@ -153,6 +170,28 @@ export class TasksController {
   @ApiErrors(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)
   cancel(@Caller() caller: AuthContext, @TaskId() taskId: string, @Body() body: CancelTaskDto): Promise<Cancellation> {
     return this.cancelTask.execute(caller, taskId, body.reason);
+  }
+
+  @Post(':taskId/retry')
+  @Requires('tasks:write', 'tasks:operate')
+  @ApiOperation({ operationId: 'retryTask', summary: 'Run a task that is over again, as a new task' })
+  @TakesIds('taskId')
+  @Takes('RetryTask')
+  @ApiCreatedResponse({ ...answers('TaskAccepted', 'A new task'), headers: LOCATION })
+  @ApiOkResponse({ ...answers('TaskAccepted', 'The task of an earlier, equal request'), headers: REPLAYED })
+  @ApiErrors(400, 401, 403, 404, 406, 409, 413, 415, 422, 429, 503)
+  async retry(
+    @Caller() caller: AuthContext,
+    @TaskId() taskId: string,
+    @Body() body: RetryTaskDto,
+    @Req() request: Request,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<TaskAccepted> {
+    demandFree(body.clientRequestId);
+    const submitted = await this.retryTask.execute(caller, taskId, body);
+    const up = request.path.endsWith('/') ? '../..' : '..';
+    answered(response, submitted, `${up}/${submitted.taskId}`);
+    return submitted;
   }
 
   @Post(':taskId/actions')
@@ -181,6 +220,7 @@ function requestNamedBy(
   { clientRequestId }: CreateTaskDto,
   key: SentKey | undefined,
 ): Pick<Submission, 'clientRequestId' | 'earlierId'> {
+  demandFree(clientRequestId ?? key?.clientRequestId ?? '');
   if (clientRequestId === undefined) {
     if (key)
       return { clientRequestId: key.clientRequestId, ...(key.quoted !== undefined && { earlierId: key.quoted }) };
@@ -192,6 +232,20 @@ function requestNamedBy(
     throw new InvalidRequest('Idempotency-Key and clientRequestId differ.');
   }
   return { clientRequestId };
+}
+
+function answered(response: Response, { deduplicated }: TaskAccepted, location: string): void {
+  response.status(deduplicated ? 200 : 201);
+  if (deduplicated) response.setHeader('Idempotent-Replayed', 'true');
+  else response.setHeader('Location', location);
+}
+
+/** @throws RequestValidationError when only a schedule may use the id */
+function demandFree(clientRequestId: string): void {
+  if (!clientRequestId.startsWith(SCHEDULE_PREFIX)) return;
+  throw new RequestValidationError([
+    { path: 'clientRequestId', message: `must not begin with ${SCHEDULE_PREFIX}, which schedules use` },
+  ]);
 }
 
 /** Relative to the client's address, because a proxy may have removed a prefix from it. */

@@ -7,7 +7,7 @@ import type { Queryable, Statement } from '../../database/queryable.js';
  */
 const OF_EXECUTOR = 1_000_000;
 
-/** The bytes of an attachment are in the attachment store, under its id. */
+/** The bytes of an attachment are in the attachment store, under its `blob_id`: several attachments may share them. */
 const MEMBERS = `json_strip_nulls(json_build_object('attachmentId', a.attachment_id, 'filename', a.filename,
   'contentType', a.content_type, 'sizeBytes', a.size_bytes, 'sha256', a.sha256,
   'source', CASE WHEN a.position >= ${OF_EXECUTOR} THEN 'worker' END))`;
@@ -23,19 +23,53 @@ export const attachmentsOf = (taskId: string) => `(SELECT json_agg(${MEMBERS} OR
 export const createdAttachmentsOf = (taskId: string) => `(SELECT json_agg(${MEMBERS} ORDER BY a.position)
   FROM taskbridge.proj_attachments a WHERE a.task_id = ${taskId} AND a.position < ${OF_EXECUTOR}) AS attachments`;
 
-/** Index: the primary key. */
+/**
+ * Index: (task_id, position). Also by the id that named the bytes first: a kept step may name the file so, as the task that is run
+ * again had it.
+ */
 const FIND: Statement = {
   name: 'find-attachment',
-  text: `SELECT ${MEMBERS} AS attachment FROM taskbridge.proj_attachments a WHERE a.attachment_id = $2 AND a.task_id = $1`,
+  text: `SELECT ${MEMBERS} AS attachment, coalesce(a.blob_id, a.attachment_id) AS blob_id
+    FROM taskbridge.proj_attachments a WHERE a.task_id = $1 AND $2 IN (a.attachment_id, a.blob_id)`,
 };
+
+export interface FoundAttachment {
+  readonly attachment: Attachment;
+  /** The name of its bytes in the store. */
+  readonly blobId: string;
+}
 
 export async function findAttachment(
   db: Queryable,
   taskId: string,
   attachmentId: string,
-): Promise<Attachment | undefined> {
-  const [row] = await db.query<{ attachment: Attachment }>(FIND, [taskId, attachmentId]);
-  return row?.attachment;
+): Promise<FoundAttachment | undefined> {
+  const [row] = await db.query<{ attachment: Attachment; blob_id: string }>(FIND, [taskId, attachmentId]);
+  return row && { attachment: row.attachment, blobId: row.blob_id };
+}
+
+/**
+ * Index: (task_id, position). The lock keeps the bytes: who removes the last row that names them waits, and then sees the new row.
+ * `$3`: also those of the executor.
+ */
+const SHARE: Statement = {
+  name: 'share-attachments',
+  text: `INSERT INTO taskbridge.proj_attachments (task_id, tenant_id, owner_id, position, attachment_id, blob_id,
+      filename, content_type, size_bytes, sha256)
+    SELECT $1, tenant_id, owner_id, position, gen_random_uuid(), coalesce(blob_id, attachment_id), filename, content_type,
+      size_bytes, sha256
+    FROM (SELECT * FROM taskbridge.proj_attachments WHERE task_id = $2 AND ($3 OR position < ${OF_EXECUTOR})
+      ORDER BY position FOR KEY SHARE) AS shared`,
+};
+
+/** Gives a new task the files of another one of its owner. No byte is copied. */
+export async function shareAttachments(
+  tx: Queryable,
+  taskId: string,
+  sourceId: string,
+  { ofExecutor }: { readonly ofExecutor: boolean },
+): Promise<void> {
+  await tx.query(SHARE, [taskId, sourceId, ofExecutor]);
 }
 
 const INSERT: Statement = {

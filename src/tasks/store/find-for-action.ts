@@ -16,13 +16,15 @@ export interface FoundForAction {
   readonly receipt: FoundReceipt | undefined;
   /** Absent: the task never asked under this id. */
   readonly question: AskedQuestion | undefined;
+  /** The payload of its TASK_SUSPENDED. */
+  readonly questionJson: string;
 }
 
 /** Index: the primary keys. With and without the lock of the task's row. */
 const FIND: Statement = {
   name: 'find-for-action',
   text: `SELECT t.status, t.aside_code IS NOT NULL AS is_aside, r.task_id IS NOT NULL AS has_receipt, r.content_fingerprint,
-      a.answer::text AS answer, s.allowed_actions,
+      a.answer::text AS answer, s.allowed_actions, s.question::text AS question,
       CASE WHEN s.state IN ('open', 'closed') AND s.expires_at <= coalesce(t.finished_at, clock_timestamp()) THEN 'expired'
         ELSE s.state END AS fate,
       to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS now
@@ -47,6 +49,7 @@ export async function findForAction(
     content_fingerprint: string | null;
     answer: string | null;
     allowed_actions: string[] | null;
+    question: string | null;
     fate: AskedQuestion['fate'];
     now: string;
   }>(FIND, [taskId, action.clientActionId, action.suspendId]);
@@ -56,5 +59,6 @@ export async function findForAction(
     task: { status, isAside: is_aside },
     receipt: has_receipt ? { contentFingerprint: content_fingerprint, answerJson: answer } : undefined,
     question: allowed_actions === null ? undefined : { allowedActions: allowed_actions, fate, now },
+    questionJson: row.question ?? '{}',
   };
 }

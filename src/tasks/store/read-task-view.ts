@@ -1,9 +1,11 @@
 import { marked, storedJson } from '#protocol/exact-json.js';
-import type { Attachment, TaskStatus, WaitingFor } from '#protocol/snapshots.js';
+import type { AskedQuestion, Attachment, TaskStatus, WaitingFor } from '#protocol/snapshots.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
 import { JsonText } from '../../json/json-text.js';
 import { isOver } from '../domain/task.js';
 import { attachmentsOf } from './attachments.js';
+import { RERUNS } from './reruns.js';
+import { QUESTIONS } from './suspensions.js';
 import { jsonTextIn } from './task-row.js';
 import type { TaskIdentity } from '../domain/task-identity.js';
 
@@ -27,6 +29,12 @@ export interface TaskView {
   readonly waitingFor: WaitingFor | null;
   /** Whether it waits for a claim. */
   readonly isDue: boolean;
+  /** The task that this one runs again. */
+  readonly rerunOf: string | null;
+  /** Tasks that run this one again, newest first; undefined where they were not asked for. */
+  readonly reruns: readonly string[] | undefined;
+  /** Its questions, oldest first; undefined where they were not asked for. */
+  readonly questions: readonly AskedQuestion[] | undefined;
   readonly progress: number | null;
   readonly attachments: readonly Attachment[];
   /** The payload of TASK_SUSPENDED, while the question is open. */
@@ -61,6 +69,9 @@ export interface ViewRow {
   aside_code: string | null;
   waiting_for: WaitingFor | null;
   is_due: boolean | null;
+  rerun_of: string | null;
+  reruns?: readonly string[];
+  questions?: readonly AskedQuestion[] | null;
   progress: number | null;
   terminal_payload: string | null;
   open_suspension: string | null;
@@ -77,7 +88,7 @@ const WAITS = `CASE WHEN t.aside_code IS NOT NULL THEN 'operator' WHEN t.suspend
   t.aside_code IS NULL AND t.claimable_at <= clock_timestamp() AS is_due`;
 
 const TASK_STATE = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,
-  t.head_event_id, t.revision, t.attempt_base, t.metadata::text AS metadata, t.attempt, t.spent_attempts, t.max_attempts, t.cancel_requested_at IS NOT NULL AS cancel_requested, t.aside_code, t.progress,
+  t.head_event_id, t.revision, t.attempt_base, t.metadata::text AS metadata, t.attempt, t.spent_attempts, t.max_attempts, t.cancel_requested_at IS NOT NULL AS cancel_requested, t.aside_code, t.rerun_of, t.progress,
   ${WAITS}, s.question::text AS open_suspension, t.created_at, t.updated_at, t.started_at, t.finished_at`;
 
 /**
@@ -97,7 +108,7 @@ export const VIEW_JOINS = `LEFT JOIN taskbridge.events e
 /** Index: the primary keys. */
 const READ: Statement = {
   name: 'read-task',
-  text: `SELECT ${VIEW_COLUMNS}, t.input::text AS input FROM taskbridge.proj_tasks t ${VIEW_JOINS} WHERE t.task_id = $1`,
+  text: `SELECT ${VIEW_COLUMNS}, t.input::text AS input, ${RERUNS}, ${QUESTIONS} FROM taskbridge.proj_tasks t ${VIEW_JOINS} WHERE t.task_id = $1`,
 };
 
 /** `maxAttempts`: of tasks that have none of their own. */
@@ -131,6 +142,9 @@ export function taskView(row: ViewRow, maxAttempts: number): TaskView {
     waitingFor: isOver(status) && row.aside_code === null ? null : row.waiting_for,
     isDue: row.is_due === true,
     // What is completed is done, whatever its handler said last.
+    rerunOf: row.rerun_of,
+    reruns: row.reruns,
+    questions: row.questions ?? undefined,
     progress: status === 'COMPLETED' ? 100 : row.progress,
     attachments: row.attachments ?? [],
     openSuspension: jsonTextIn(row.open_suspension),

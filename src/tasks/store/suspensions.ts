@@ -1,3 +1,4 @@
+import { MAX_SHOWN_QUESTIONS } from '#protocol/limits.js';
 import { marked, storedJson } from '#protocol/exact-json.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
 import { JsonText, writeObject } from '../../json/json-text.js';
@@ -33,6 +34,14 @@ const HAS_PUT_OUT: Statement = {
 export async function hasPutOut(tx: Queryable, taskId: string, afterEventId: number): Promise<boolean> {
   return (await tx.query(HAS_PUT_OUT, [taskId, afterEventId])).length > 0;
 }
+
+/** A column `questions` of a `proj_tasks t`: an open one is the last. Null without any. Index: the primary keys. */
+export const QUESTIONS = `(SELECT json_agg(json_strip_nulls(json_build_object('suspendId', q.suspend_id, 'state', q.state,
+      'answeredBy', q.principal_id, 'answeredAt', to_char(q.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+      'clientActionId', q.client_action_id)) ORDER BY q.created_at NULLS LAST)
+    FROM (SELECT s.suspend_id, s.state, r.principal_id, r.created_at, r.client_action_id FROM taskbridge.proj_suspensions AS s
+      LEFT JOIN taskbridge.entries_action_receipts AS r USING (task_id, suspend_id) WHERE s.task_id = t.task_id
+      ORDER BY r.created_at DESC NULLS FIRST LIMIT ${MAX_SHOWN_QUESTIONS}) AS q) AS questions`;
 
 const SETTLE: Statement = {
   name: 'settle-suspension',

@@ -1,5 +1,6 @@
 import type { Check } from '../clause.js';
 import { demand, demandAnswer, demandRefusal, demandSame, shown } from '../demands.js';
+import { demandFeature } from '../demand-feature.js';
 import { question, type DrivenTask } from '../driven-task.js';
 import type { Scene } from '../scene.js';
 
@@ -111,4 +112,23 @@ export const notAllowed: Check = async (scene) => {
   demandRefusal(answer, 'ACTION_NOT_ALLOWED');
   const { details } = answer.body as unknown as { details: unknown };
   demandSame('details', details, { allowedActions: ['yes', 'no'] });
+};
+
+export const fitsTheSchema: Check = async (scene) => {
+  await demandFeature(scene, 'actionSchemas');
+  const schema = { type: 'object', required: ['n'], properties: { n: { type: 'integer', maximum: 9 } } };
+  const { taskId } = await asking(scene, { actionSchemas: { yes: schema } });
+  for (const payload of [undefined, { n: 10 }, { n: 'one' }])
+    demandRefusal(await scene.a.act(taskId, { ...yes('a'), ...(payload && { payload }) }), 'REQUEST_VALIDATION_ERROR');
+  demandAnswer(await scene.a.act(taskId, { ...yes('a'), payload: { n: 9 } }), 202);
+};
+
+export const whoAnswered: Check = async (scene) => {
+  const { taskId } = await asking(scene);
+  demandAnswer(await scene.a.act(taskId, yes('a')), 202);
+  const { questions = [] } = (await scene.a.snapshot(taskId)).body;
+  const shownOf = questions.map(({ suspendId, state, clientActionId }) => ({ suspendId, state, clientActionId }));
+  demandSame('the questions', shownOf, [{ suspendId: 'q', state: 'answered', clientActionId: 'a' }]);
+  const [{ answeredBy } = {}] = questions;
+  demand(typeof answeredBy === 'string' && answeredBy !== '', `answeredBy is ${String(answeredBy)}`);
 };

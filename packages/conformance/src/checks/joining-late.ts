@@ -1,25 +1,18 @@
 import { MULTIPLEX } from '../../../protocol/src/frames.js';
-import type { Feature } from '../../../protocol/src/features.js';
 import { SHOWN_OUTPUT } from '../../../protocol/src/limits.js';
 import { OutputFold } from '../../../protocol/src/output-fold.js';
 import { SCHEMAS, type ShownOutput } from '../../../protocol/src/snapshots.js';
 import { CLOSE_CODES } from '../../../protocol/src/close-codes.js';
 import type { Check } from '../clause.js';
 import { demand, demandAnswer, demandMembers, demandRefusal, demandSame, demandShape, shortened } from '../demands.js';
+import { demandFeature } from '../demand-feature.js';
 import { accepted, type DrivenTask, output, progress } from '../driven-task.js';
-import { NotChecked } from '../outcomes.js';
 import type { Scene } from '../scene.js';
 import { type Block, parsedBlock } from '../sse.js';
 import type { Frame } from '../web-socket.js';
 import type { Snapshot } from '../wire.js';
 
 type Shown = ShownOutput & { readonly headEventId: string };
-
-/** @throws NotChecked where the service does not have the feature */
-async function demandFeature(scene: Scene, feature: Feature): Promise<void> {
-  if (!accepted(await scene.a.service()).features.includes(feature))
-    throw new NotChecked(`the service does not have the feature \`${feature}\``);
-}
 
 async function shownOf(scene: Scene, taskId: string): Promise<Shown & Snapshot> {
   const answer = await scene.a.snapshotWithOutput(taskId);

@@ -22,6 +22,8 @@ export function taskSnapshot(view: TaskView, output?: OutputSoFar): string {
   return writeObject({
     ...summarised(view),
     input: view.input ?? EMPTY,
+    ...(view.questions && { questions: view.questions }),
+    ...(view.reruns && view.reruns.length > 0 && { reruns: view.reruns }),
     ...output?.within(SHOWN_OUTPUT.bytes).members,
   } satisfies WithText<TaskSnapshot>);
 }
@@ -73,6 +75,7 @@ function stateOf(view: TaskView): WithText<Omit<TaskSummary, 'attachments' | 're
     cancellationRequested: view.cancellationRequested,
     ...(view.asideCode !== null && { aside: { code: view.asideCode } }),
     ...(view.waitingFor !== null && { waitingFor: view.waitingFor }),
+    ...(view.rerunOf !== null && { rerunOf: view.rerunOf }),
     ...(view.progress !== null && { progress: view.progress }),
     ...(view.openSuspension && { openSuspension: view.openSuspension }),
     ...(view.failure && { failure: view.failure }),

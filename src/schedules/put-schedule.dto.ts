@@ -1,0 +1,38 @@
+import { IsIn, IsInt, IsString, Matches, Max, MaxLength, Min, MinLength } from 'class-validator';
+import { MAX_CATCH_UP, MAX_CRON_LENGTH, MAX_TIME_ZONE_LENGTH, type Overlap, OVERLAPS } from '#protocol/schedules.js';
+import { JsonObjectText } from '../http/body-shape.js';
+import { Optional } from '../http/optional.decorator.js';
+import { JsonText } from '../json/json-text.js';
+import { A_TASK_TYPE } from '../tasks/http/dto/create-task.dto.js';
+
+export class PutScheduleDto {
+  @IsString()
+  @MinLength(1)
+  @MaxLength(MAX_CRON_LENGTH)
+  cron!: string;
+
+  @IsString()
+  @MinLength(1)
+  @MaxLength(MAX_TIME_ZONE_LENGTH)
+  timeZone!: string;
+
+  @IsString()
+  @Matches(A_TASK_TYPE)
+  taskType!: string;
+
+  @Optional()
+  @JsonObjectText()
+  input?: JsonText;
+
+  @Optional()
+  @JsonObjectText()
+  metadata?: JsonText;
+
+  @IsIn(OVERLAPS)
+  overlap: Overlap = 'skip';
+
+  @IsInt()
+  @Min(0)
+  @Max(MAX_CATCH_UP)
+  catchUp: number = 0;
+}
