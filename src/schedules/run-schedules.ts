@@ -7,7 +7,7 @@ import { currentCorrelationId, storyFrom } from '../observability/correlation.js
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { isOver } from '../tasks/domain/task.js';
-import { hintOwner, LiveLog } from '../tasks/ports/live-log.js';
+import { hintChange, LiveLog } from '../tasks/ports/live-log.js';
 import { TaskExecutor } from '../tasks/ports/task-executor.js';
 import { QueueOrder } from '../tasks/queue-order.js';
 import { insertTask, type NewTaskRow } from '../tasks/store/insert-task.js';
@@ -141,7 +141,7 @@ export class RunSchedules {
     this.order.placed(row, outcome.place);
     this.metrics.increment('task_starts_total');
     this.executor.submitted({ taskId: outcome.taskId, taskType });
-    hintOwner(this.liveLog, { tenantId, ownerId });
+    hintChange(this.liveLog, { tenantId, ownerId });
   }
 
   private rowOf({ tenantId, ownerId, name, taskType, inputJson, metadataJson, nextAt }: DueSchedule): NewTaskRow {

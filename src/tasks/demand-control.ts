@@ -4,7 +4,7 @@ import type { Queryable } from '../database/queryable.js';
 import { owns } from '../ownership/owner-policy.js';
 import type { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { demandTask } from './demand-task.js';
-import type { TaskIdentity } from './store/task-row.js';
+import type { TaskIdentity } from './domain/task-identity.js';
 
 /**
  * The policy is asked before the row is locked, because it may be slow. The owner of a task never changes.

@@ -12,7 +12,7 @@ import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { demandTask } from './demand-task.js';
 import { isOver } from './domain/task.js';
 import { TaskNotFound, TaskNotTerminal } from './domain/tasks.errors.js';
-import { hintOwner, LiveLog } from './ports/live-log.js';
+import { hintChange, LiveLog } from './ports/live-log.js';
 import { TaskExecutor } from './ports/task-executor.js';
 import { type Eraser, eraseTasks, findErasable } from './store/erase-tasks.js';
 import { lockTask } from './store/lock-tasks.js';
@@ -57,7 +57,7 @@ export class EraseTasks {
       }
       const gone = await eraseTasks(this.database, [taskId], eraserOf(auth, 'erase_task'));
       if (gone.length === 0) throw new TaskNotFound();
-      hintOwner(this.liveLog, identity);
+      hintChange(this.liveLog, identity);
     });
   }
 
@@ -84,7 +84,7 @@ export class EraseTasks {
           eraser,
         );
         erased += gone.length;
-        if (gone.length > 0) hintOwner(this.liveLog, owner);
+        if (gone.length > 0) hintChange(this.liveLog, owner);
         if (found.length < AT_A_TIME || gone.length === 0) return { erased, hasMore: gone.length < found.length };
         if (performance.now() > until) return { erased, hasMore: true };
       }

@@ -20,7 +20,7 @@ import {
   UnknownTaskType,
 } from './domain/tasks.errors.js';
 import { fingerprintOfRerun } from './fingerprints.js';
-import { hintOwner, LiveLog } from './ports/live-log.js';
+import { hintChange, LiveLog } from './ports/live-log.js';
 import { TaskExecutor } from './ports/task-executor.js';
 import { QueueOrder } from './queue-order.js';
 import { shareAttachments } from './store/attachments.js';
@@ -28,7 +28,8 @@ import { findByClientRequest, insertTask, type NewTaskRow } from './store/insert
 import { lockTask } from './store/lock-tasks.js';
 import { hasRoom } from './store/open-tasks.js';
 import { keepSteps, linkRerun, lockRerunSource } from './store/reruns.js';
-import type { TaskIdentity, TaskRecord } from './store/task-row.js';
+import type { TaskIdentity } from './domain/task-identity.js';
+import type { TaskRecord } from './store/task-row.js';
 import { TaskWriter } from './task-writer.js';
 import { TasksConfig } from './tasks.config.js';
 
@@ -106,7 +107,7 @@ export class RetryTask {
         const { taskId } = written.record.identity;
         this.metrics.increment('task_starts_total');
         this.executor.submitted({ taskId, taskType });
-        hintOwner(this.liveLog, source);
+        hintChange(this.liveLog, source);
         return { taskId, status: written.after.status, clientRequestId, deduplicated: false };
       }
       const isFree = (await findByClientRequest(this.database, key)) === undefined;

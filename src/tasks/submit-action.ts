@@ -20,7 +20,8 @@ import { findForAction, type FoundReceipt } from './store/find-for-action.js';
 import { lockTask } from './store/lock-tasks.js';
 import { insertActionReceipt } from './store/receipts.js';
 import { hasPutOut, settleSuspension } from './store/suspensions.js';
-import type { TaskIdentity, TaskRecord } from './store/task-row.js';
+import type { TaskIdentity } from './domain/task-identity.js';
+import type { TaskRecord } from './store/task-row.js';
 import { TaskWriter } from './task-writer.js';
 
 export interface Action {
