@@ -21,6 +21,8 @@ const TAGS = {
   tasks: 'Create tasks, read them, cancel them, answer their questions.',
   events: 'Follow a task to its end. `/asyncapi.json` describes what arrives on a stream.',
   changes: 'Follow what changes among tasks.',
+  bulk: 'Do the same to many tasks, at a bounded pace.',
+  schedules: 'Create tasks at times of the clock.',
   'follow tokens': 'Let a page follow what its backend created, without the credentials of the backend.',
   workers: 'Execute tasks outside of the service.',
   service: 'What the replicas of the service know.',

@@ -23,11 +23,11 @@ const StartsBulk = (kind: BulkKind) =>
   });
 
 @ApiTags('bulk')
-@Controller('api/v1/tasks/bulk')
+@Controller('api/v1')
 export class BulkController {
   constructor(private readonly startBulk: StartBulk) {}
 
-  @Post('cancel')
+  @Post('tasks/bulk/cancel')
   @HttpCode(202)
   @Requires('tasks:write', 'tasks:operate')
   @StartsBulk('cancel')
@@ -43,7 +43,7 @@ export class BulkController {
     return this.start(caller, 'cancel', body, response);
   }
 
-  @Post('retry')
+  @Post('tasks/bulk/retry')
   @HttpCode(202)
   @Requires('tasks:write', 'tasks:operate')
   @StartsBulk('retry')
@@ -59,7 +59,7 @@ export class BulkController {
     return this.start(caller, 'retry', body, response);
   }
 
-  @Get(':bulkId')
+  @Get('bulks/:bulkId')
   @Requires('tasks:write', 'tasks:operate')
   @ApiOperation({ operationId: 'readBulk', summary: 'How far it is' })
   @TakesIds('bulkId')

@@ -186,7 +186,7 @@ export class MemoryServer {
     { method: 'POST', path: /^\/api\/v1\/tasks\/bulk\/cancel$/, answer: (exchange) => this.bulk(exchange) },
     {
       method: 'GET',
-      path: /^\/api\/v1\/tasks\/bulk\/(?<bulkId>[^/]+)$/,
+      path: /^\/api\/v1\/bulks\/(?<bulkId>[^/]+)$/,
       answer: ({ params }) => ({ status: 200, body: this.tasks.bulks.get(params['bulkId'] ?? '') }),
     },
     {

@@ -42,7 +42,7 @@ afterAll(async () => {
 const url = () => services[0]?.url ?? '';
 const start = (by: Client, kind: string, body: object): Promise<Answer<Bulk>> =>
   by.post(`/api/v1/tasks/bulk/${kind}`, body);
-const read = async (by: Client, bulkId: string) => (await by.request<Bulk>('GET', `/api/v1/tasks/bulk/${bulkId}`)).body;
+const read = async (by: Client, bulkId: string) => (await by.request<Bulk>('GET', `/api/v1/bulks/${bulkId}`)).body;
 const finished = (by: Client, bulkId: string, withinMs = 30_000) =>
   eventually(
     'it is finished',

@@ -22,7 +22,7 @@ export const runsWhatItShowed: Check = async (scene) => {
   const over = await scene.eventually(
     'the bulk is finished',
     async () => {
-      const { body } = await scene.a.request<Bulk>('GET', `/api/v1/tasks/bulk/${bulkId}`);
+      const { body } = await scene.a.request<Bulk>('GET', `/api/v1/bulks/${bulkId}`);
       return body.finishedAt !== undefined && body;
     },
     WITHIN_MS,
