@@ -27,7 +27,16 @@ const PRINTABLE = /^[\p{L}\p{M}\p{N}\p{P}\p{S}\p{Zs}\u200c\u200d]{1,255}$/u;
 const JSON_HEADERS = { 'Content-Type': 'application/json; charset=utf-8' };
 
 const FEATURES = [
-  ...['bigIntegers', 'steps', 'outputSnapshots', 'beforeEventId', 'listByRequestId', 'runAgain', 'actionSchemas', 'erasing'],
+  ...[
+    'bigIntegers',
+    'steps',
+    'outputSnapshots',
+    'beforeEventId',
+    'listByRequestId',
+    'runAgain',
+    'actionSchemas',
+    'erasing',
+  ],
   ...['bulk', 'schedules', 'workerFiles', 'eventKeys', 'heartbeats', 'leaseSeconds', 'signals', 'followTokens', 'feed'],
 ];
 
