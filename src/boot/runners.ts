@@ -7,6 +7,7 @@ import { ChangesHub } from '../following/changes/changes-hub.js';
 import { Hub } from '../following/hub.js';
 import { LiveReplicas } from '../replicas/live-replicas.js';
 import { LiveLog } from '../tasks/ports/live-log.js';
+import { TaskPolicies } from '../tasks/task-policies.js';
 import { UploadSweeper } from '../uploads/upload-sweeper.js';
 import type { OpsServer } from './ops-server.js';
 import type { Port } from './port.js';
@@ -31,6 +32,7 @@ export function runnersOf(app: NestExpressApplication, port: Port, ops: OpsServe
     app.get(LiveReplicas),
     // No token counts before it is known which were revoked.
     app.get(RevocationWatch),
+    app.get(TaskPolicies),
     { start: () => ops.start() },
     { start: () => port.open(), stop: () => port.close() },
     app.get(UploadSweeper),

@@ -4,6 +4,7 @@ import { settleUploads } from '../uploads/upload-ledger.js';
 import type { UploadedFile } from '../uploads/uploaded-file.js';
 import { UploadForbidden, UploadInvalid } from '../uploads/uploads.errors.js';
 import { insertAttachments } from './store/attachments.js';
+import { insertPlannedTasks } from './store/insert-planned-tasks.js';
 import { type InsertOutcome, insertTask, type NewTaskRow } from './store/insert-task.js';
 
 export interface Brought {
@@ -24,7 +25,7 @@ export async function insertWithFiles(
   { files, maxOwnedBytes }: Brought,
 ): Promise<InsertOutcome> {
   await lockOwners(tx, [task]);
-  const inserted = await insertTask(tx, task, maxOpenTasks);
+  const inserted = await insertAny(tx, task, maxOpenTasks);
   if (inserted.outcome === 'passed_over') return inserted;
   const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
   if (maxOwnedBytes !== undefined && (await ownedBytes(tx, task)) + sizeBytes > maxOwnedBytes) {
@@ -36,5 +37,11 @@ export async function insertWithFiles(
     files.map(({ attachmentId }) => attachmentId),
   );
   if (!settled) throw new UploadInvalid('The upload took too long, and its files were removed.');
+  return inserted;
+}
+
+async function insertAny(tx: Transaction, task: NewTaskRow, maxOpenTasks: number | null): Promise<InsertOutcome> {
+  if (!task.plan) return insertTask(tx, task, maxOpenTasks);
+  const [inserted = { outcome: 'passed_over' }] = await insertPlannedTasks(tx, [task], maxOpenTasks);
   return inserted;
 }

@@ -2,9 +2,13 @@ import { Injectable } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
 import type { TaskAccepted } from '#protocol/snapshots.js';
 import { type AuthContext, ownerOf, principalKey } from '../auth/auth-context.js';
+import { demandScope } from '../auth/authentication.guard.js';
 import { Database } from '../database/database.js';
 import { ConnectionQuota } from '../database/connection-quota.js';
+import { type FieldError, RequestValidationError, under } from '../errors.js';
+import { treeOf } from '../json/json-tree.js';
 import { hintOwner, LiveLog } from './ports/live-log.js';
+import { HandlerPolicies } from './ports/handler-policies.js';
 import { TaskExecutor } from './ports/task-executor.js';
 import type { JsonText } from '../json/json-text.js';
 import { storyFrom, currentStory } from '../observability/correlation.js';
@@ -17,8 +21,12 @@ import { BatchQueue } from './batch-queue.js';
 import { CreationForbidden, IdempotencyConflict, TooManyOpenTasks, UnknownTaskType } from './domain/tasks.errors.js';
 import { comparable, fingerprintOfTask, fingerprintsOfTask, type TaskFingerprints } from './fingerprints.js';
 import { insertWithFiles } from './insert-with-files.js';
+import type { Timing } from './domain/plan.js';
+import { planOf } from './plan-of.js';
+import { TaskPolicies } from './task-policies.js';
 import { QueueOrder } from './queue-order.js';
 import { findByClientRequest, type EarlierTask, type InsertOutcome, type NewTaskRow } from './store/insert-task.js';
+import { insertPlannedTasks } from './store/insert-planned-tasks.js';
 import { insertTasks } from './store/insert-tasks.js';
 import { readContent } from './store/read-content.js';
 import { hasRoom } from './store/open-tasks.js';
@@ -46,6 +54,8 @@ export interface Submission {
   readonly taskType: string;
   readonly input?: JsonText;
   readonly metadata?: JsonText;
+  /** When and how often it runs. */
+  readonly timing?: Timing;
   /** Stored files that belong to no task yet. */
   readonly files?: readonly UploadedFile[];
   /** Bytes that the owner may have attached in all, these files included. Absent: no limit. */
@@ -65,6 +75,8 @@ export class SubmitTask {
   readonly #underWay = new Map<string, Promise<EarlierTask | undefined>>();
   readonly #maxOpenTasks: number | null;
   readonly #queue: CreateQueue;
+  /** The tasks with a plan: a batch is one statement. */
+  readonly #planned: CreateQueue;
   /** The creates of owners that are near their cap. */
   readonly #inTurn: CreateQueue;
   readonly #lookups: ConnectionQuota;
@@ -73,6 +85,8 @@ export class SubmitTask {
     private readonly database: Database,
     private readonly executor: TaskExecutor,
     private readonly order: QueueOrder,
+    private readonly policies: TaskPolicies,
+    private readonly handlers: HandlerPolicies,
     private readonly liveLog: LiveLog,
     private readonly ownership: OwnershipPolicy,
     private readonly observer: Observer,
@@ -81,11 +95,14 @@ export class SubmitTask {
   ) {
     const max = config.openTasksPerPrincipal || null;
     this.#maxOpenTasks = max;
-    this.#queue = new CreateQueue((tasks) => insertTasks(database, tasks, max && Math.max(max - NEAR_THE_CAP, 0)));
+    const nearly = max && Math.max(max - NEAR_THE_CAP, 0);
+    this.#queue = new CreateQueue((tasks) => insertTasks(database, tasks, nearly));
+    this.#planned = new CreateQueue((tasks) => insertPlannedTasks(database, tasks, nearly));
     this.#inTurn = new CreateQueue((tasks) =>
       database.transaction(async (tx) => {
         await lockOwners(tx, tasks);
-        return insertTasks(tx, tasks, max);
+        const isPlanned = tasks.some(({ plan }) => plan !== undefined);
+        return isPlanned ? insertPlannedTasks(tx, tasks, max) : insertTasks(tx, tasks, max);
       }),
     );
     this.#lookups = new ConnectionQuota(database, LOOKUP_CONNECTIONS);
@@ -93,11 +110,14 @@ export class SubmitTask {
 
   /**
    * @throws CreationForbidden, UnknownTaskType, UploadForbidden
+   * @throws AccessDenied when the create names a priority, and the caller has no scope for that
+   * @throws RequestValidationError when the task would be new, and its input is not as the schema of its type says
    * @throws TooManyOpenTasks when the task would be new, and the owner is at its cap
    * @throws IdempotencyConflict when the owner used the clientRequestId with other content
    */
   execute(auth: AuthContext, submission: Submission): Promise<TaskAccepted> {
     const { clientRequestId, taskType } = submission;
+    if (submission.timing?.priority !== undefined) demandScope(auth, 'tasks:prioritise');
     return this.observer.command('create_task', { principalId: auth.subject, clientRequestId }, async (note) => {
       if (!(await this.ownership.mayCreate(auth, { taskType }))) throw new CreationForbidden();
       const submitted = await this.submit(auth, submission);
@@ -140,21 +160,25 @@ export class SubmitTask {
     const { clientRequestId, taskType } = submission;
     const maxOpenTasks = this.#maxOpenTasks;
     const known = this.executor.accepts(taskType);
+    await this.policies.load();
+    const errors = await this.errorsIn(submission);
     let inTurn = maxOpenTasks !== null && maxOpenTasks <= NEAR_THE_CAP;
     // One or two rounds. More only when retention removes the earlier task, or tasks end, between two statements.
     for (;;) {
-      if (known) {
+      if (known && errors.length === 0) {
         await this.order.load();
-        const row = rowOf(key, submission, fingerprints, this.order.earliest({ ...key, taskType }));
+        const plan = await planOf(submission.timing ?? {}, this.policies.of(taskType), submission);
+        const row = { ...rowOf(key, submission, fingerprints, this.order.earliest({ ...key, taskType })), plan };
         const inserted = await this.insert(row, submission, inTurn);
         if (inserted.outcome === 'inserted') {
-          this.order.placed(row, inserted.place);
+          if (inserted.place !== null) this.order.placed(row, inserted.place);
           return this.accepted({ ...row, taskId: inserted.taskId });
         }
       }
       const earlier = await findByClientRequest(this.#lookups, key);
       if (earlier) return this.repeated(earlier, clientRequestId, fingerprints);
       if (!known) throw new UnknownTaskType(this.executor.taskTypes);
+      if (errors.length > 0) throw new RequestValidationError(errors);
       if (maxOpenTasks !== null && !(await hasRoom(this.#lookups, key, maxOpenTasks))) {
         throw new TooManyOpenTasks(maxOpenTasks);
       }
@@ -162,9 +186,19 @@ export class SubmitTask {
     }
   }
 
+  /** Where the input is not as the schema of its type says. A repeat of an earlier request is never refused for that. */
+  private async errorsIn({ taskType, input }: Submission): Promise<readonly FieldError[]> {
+    const schema = this.policies.schemaOf(taskType, 'inputSchema');
+    if (!schema && !this.handlers.checksInput(taskType)) return [];
+    const tree = input ? await treeOf(input) : {};
+    const errors = schema?.errorsOf(tree) ?? [];
+    return under('input', errors.length > 0 ? errors : await this.handlers.issuesIn(taskType, tree));
+  }
+
   private insert(row: NewTaskRow, submission: Submission, inTurn: boolean): Promise<InsertOutcome> {
     const { files = [], maxOwnedBytes } = submission;
-    if (files.length === 0) return (inTurn ? this.#inTurn : this.#queue).push(row);
+    const outOfTurn = row.plan ? this.#planned : this.#queue;
+    if (files.length === 0) return (inTurn ? this.#inTurn : outOfTurn).push(row);
     const brought = { files, maxOwnedBytes };
     return this.database.transaction((tx) => insertWithFiles(tx, row, this.#maxOpenTasks, brought));
   }

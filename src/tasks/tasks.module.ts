@@ -8,11 +8,16 @@ import { ClaimTasks } from './claim-tasks.js';
 import { EndAttempt } from './end-attempt.js';
 import { EndLostAttempts } from './end-lost-attempts.js';
 import { ExtendLease } from './extend-lease.js';
+import { HeldTasks } from './held-tasks.js';
 import { ListTasks } from './list-tasks.js';
 import { MeasureBacklog } from './measure-backlog.js';
+import { TaskPolicies } from './task-policies.js';
 import { QueueOrder } from './queue-order.js';
 import { ReadAttachment } from './read-attachment.js';
 import { ReadOutput } from './read-output.js';
+import { PauseType } from './pause-type.js';
+import { ReadType } from './read-type.js';
+import { TaskTypesController } from './http/task-types.controller.js';
 import { ReadTask } from './read-task.js';
 import { SubmitAction } from './submit-action.js';
 import { SubmitTask } from './submit-task.js';
@@ -36,11 +41,15 @@ const USE_CASES = [
   ExtendLease,
   MeasureBacklog,
   SubmitAction,
+  TaskPolicies,
+  HeldTasks,
+  ReadType,
+  PauseType,
 ];
 
 /** Tasks: their use-cases, and the one writer that changes them. */
 @Module({
-  controllers: [TasksController, AttachmentsController],
+  controllers: [TasksController, TaskTypesController, AttachmentsController],
   providers: [TaskWriter, ...USE_CASES],
   exports: USE_CASES,
 })

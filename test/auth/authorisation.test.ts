@@ -39,6 +39,9 @@ GET /api/v1/tasks/:taskId/events/stream              401     401       401      
 GET /api/v1/tasks/:taskId/attachments/:attachmentId  401     401       401       404    404       404   200    403     200     200    200     409    200    200    403       200    200      200   404        401  401
 POST /api/v1/follow-tokens                           401     401       401       404    404       404   201    403     201     201    401     401    401    404    403       403    403      403   403        401  401
 DELETE /api/v1/follow-tokens                         401     401       401       404    404       404   404    403     204     204    401     401    401    404    204       403    403      403   403        401  401
+GET /api/v1/task-types/:taskType                     401     401       401       403    403       403   403    403     403     403    401     401    401    200    403       403    403      403   403        401  401
+PUT /api/v1/task-types/:taskType/pause               401     401       401       403    403       403   403    403     403     403    401     401    401    403    200       403    403      403   403        401  401
+DELETE /api/v1/task-types/:taskType/pause            401     401       401       403    403       403   403    403     403     403    401     401    401    403    200       403    403      403   403        401  401
 GET /worker/v1                                       401     401       401       401    401       401   401    401     401     401    200     200    401    401    401       401    401      401   401        401  401
 POST /worker/v1/leases                               401     401       401       401    401       401   401    401     401     401    200     200    401    401    401       401    401      401   401        401  401
 POST /worker/v1/heartbeats                           401     401       401       401    401       401   401    401     401     401    200     200    401    401    401       401    401      401   401        401  401
@@ -146,6 +149,7 @@ const CALLERS: Readonly<Record<string, (lease: Held) => readonly Record<string, 
 
 /** The members of a call besides its caller. The worker's calls take the lease token from the header above into their body. */
 const BODIES: Readonly<Record<string, (lease: Lease & { suspendId?: string }) => object>> = {
+  'PUT /api/v1/task-types/:taskType/pause': () => ({}),
   'POST /api/v1/follow-tokens': ({ taskId }) => ({ taskId, may: ['read'] }),
   'POST /api/v1/tasks': () => ({ clientRequestId: uniqueId(), taskType: 'matrix.idle' }),
   'POST /api/v1/tasks/:taskId/cancel': () => ({}),
@@ -283,8 +287,11 @@ async function outcome(name: string, about: Held, headers: Record<string, string
   if (!name.includes(' /'))
     return mode === undefined ? plainFrame(frame, about, headers, url) : multiplexFrame(frame, about, headers, url);
   const [method = '', path = ''] = name.split(' ');
-  const address = url + path.replace(':taskId', about.taskId).replace(':attachmentId', about.attachmentId);
+  // No other row creates tasks of this type.
+  const named = path.replace(':taskType', 'matrix.paused').replace(':taskId', about.taskId);
+  const address = url + named.replace(':attachmentId', about.attachmentId);
   const body = BODIES[name]?.(about);
+  if (path.includes('/task-types/') && method === 'DELETE') return deleted(address, headers);
   if (method === 'DELETE') return deleted(`${address}?taskId=${about.taskId}`, headers);
   // A feed without a cursor begins now, and would wait.
   if (path.endsWith('/changes')) return statusOf(`${address}?waitTimeoutMs=0`, headers);

@@ -10,6 +10,7 @@ export interface Submission {
   readonly input: Json;
   readonly metadata: Json;
   readonly files: readonly StoredFile[];
+  readonly delaySeconds: number;
 }
 
 export interface Action {
@@ -68,8 +69,14 @@ export class MemoryTasks {
     }
     const task = new MemoryTask(owner, clientRequestId, taskType, input, metadata, files, fingerprint);
     this.all.push(task);
-    this.wake();
+    this.begin(task, submission.delaySeconds);
     return { task, isNew: true };
+  }
+
+  begin(task: MemoryTask, delaySeconds: number): void {
+    task.run = { state: 'waiting', from: Date.now() + delaySeconds * 1_000, resumes: false };
+    setTimeout(() => this.wake(), delaySeconds * 1_000).unref();
+    if (delaySeconds === 0) this.wake();
   }
 
   fingerprint({ taskType, input, files }: Submission): string {

@@ -34,6 +34,7 @@ import { parseStrictJson } from '../../src/json/strict-json.js';
 import { EdgeValidationPipe } from '../../src/http/validation.pipe.js';
 import { appendedEvent } from '../../src/tasks/domain/event-payloads.js';
 import { newEvent } from '../../src/tasks/domain/task-event.js';
+import { PauseTypeDto } from '../../src/tasks/http/dto/pause-type.dto.js';
 import { CancelTaskDto } from '../../src/tasks/http/dto/cancel-task.dto.js';
 import { CreateTaskDto } from '../../src/tasks/http/dto/create-task.dto.js';
 import { ReadTaskDto } from '../../src/tasks/http/dto/read-task.dto.js';
@@ -63,6 +64,7 @@ describe('The table of requests', () => {
   describe.each([
     ['CreateTask', CreateTaskDto],
     ['CancelTask', CancelTaskDto],
+    ['PauseTaskType', PauseTypeDto],
     ['SubmitAction', SubmitActionDto],
     ['MintFollowToken', MintFollowTokenDto],
     ['ClaimTasks', worker.ClaimDto],

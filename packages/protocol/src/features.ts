@@ -32,6 +32,11 @@ export const FEATURES = {
   },
   beforeEventId: { since: '0.2.0', meaning: 'pages of events backwards, by `beforeEventId`' },
   listByRequestId: { since: '0.2.0', meaning: 'the list filters by `clientRequestId`' },
+  policies: {
+    since: '0.2.0',
+    meaning:
+      'a create may say `startAfter`, `delaySeconds`, `priority`, `deadline` and `maxAttempts`, and a claim `policies`; types have [policies](docs/queue.md)',
+  },
   feed: { since: '0.2.0', meaning: 'the [feed of changes](#changes-get-taskschanges), over each transport' },
 } as const satisfies Readonly<Record<string, FeatureRow>>;
 

@@ -1,6 +1,7 @@
 import type { Queryable } from '../../database/queryable.js';
 import { type ChangePage, readChanges } from '../../tasks/store/read-changes.js';
 import { type ChangeCursor, cursorText } from './change-cursor.js';
+import type { MaxAttempts } from '../../tasks/store/read-task-view.js';
 import type { ChangeScope } from './change-scope.js';
 import { textOf } from './snapshot.js';
 
@@ -22,7 +23,7 @@ export class ChangeChannel {
     /** Resolves when hints of the scope arrive here, with the function that ends them. */
     readonly hints: Promise<() => void>,
     private readonly database: Queryable,
-    private readonly maxAttempts: number,
+    private readonly maxAttempts: MaxAttempts,
   ) {}
 
   follow(moved: () => void): void {

@@ -6,8 +6,8 @@ import { Trouble } from '../../observability/trouble.js';
 import { LiveReplicas } from '../../replicas/live-replicas.js';
 import { Rounds } from '../../rounds.js';
 import { LiveLog } from '../../tasks/ports/live-log.js';
+import { TaskPolicies } from '../../tasks/task-policies.js';
 import { findChangedOwners, readPresent } from '../../tasks/store/read-changes.js';
-import { TasksConfig } from '../../tasks/tasks.config.js';
 import { ChangeChannel } from './change-channel.js';
 import { type ChangeScope, keyOfScope } from './change-scope.js';
 import { type Snapshot, snapshotFrom } from './snapshot.js';
@@ -38,7 +38,7 @@ export class ChangesHub {
     private readonly database: Database,
     private readonly liveLog: LiveLog,
     private readonly replicas: LiveReplicas,
-    private readonly config: TasksConfig,
+    private readonly policies: TaskPolicies,
     log: Log,
   ) {
     this.#pages = new ConnectionQuota(database, PAGE_CONNECTIONS);
@@ -75,7 +75,7 @@ export class ChangesHub {
       scope.ownerId === undefined
         ? Promise.resolve(() => {})
         : this.liveLog.listen('owner', key, () => channel.announce());
-    const channel = new ChangeChannel(scope, hints, this.#pages, this.config.maxAttempts);
+    const channel = new ChangeChannel(scope, hints, this.#pages, this.policies.maxAttemptsOf);
     this.#channels.set(key, channel);
     return channel;
   }

@@ -42,6 +42,7 @@ import { ReadOutput } from '../read-output.js';
 import { ReadTask } from '../read-task.js';
 import { SubmitAction } from '../submit-action.js';
 import { type Submission, SubmitTask } from '../submit-task.js';
+import type { Timing } from '../domain/plan.js';
 import { TaskId } from '../../http/task-id.decorator.js';
 import { Uploaded, UploadInterceptor } from './upload.interceptor.js';
 
@@ -86,6 +87,7 @@ export class TasksController {
       taskType: body.taskType,
       ...(body.input && { input: body.input }),
       ...(body.metadata && { metadata: body.metadata }),
+      timing: timingOf(body),
       ...(upload && { files: upload.files }),
       ...(upload?.maxOwnedBytes !== undefined && { maxOwnedBytes: upload.maxOwnedBytes }),
     });
@@ -192,6 +194,19 @@ function requestNamedBy(
     throw new InvalidRequest('Idempotency-Key and clientRequestId differ.');
   }
   return { clientRequestId };
+}
+
+function timingOf({ startAfter, delaySeconds, priority, deadline, maxAttempts }: CreateTaskDto): Timing {
+  if (startAfter !== undefined && delaySeconds !== undefined) {
+    throw new RequestValidationError([{ path: 'delaySeconds', message: 'must not stand beside startAfter' }]);
+  }
+  return {
+    ...(startAfter !== undefined && { startAfter }),
+    ...(delaySeconds !== undefined && { delaySeconds }),
+    ...(priority !== undefined && { priority }),
+    ...(deadline !== undefined && { deadline }),
+    ...(maxAttempts !== undefined && { maxAttempts }),
+  };
 }
 
 /** Relative to the client's address, because a proxy may have removed a prefix from it. */

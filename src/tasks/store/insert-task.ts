@@ -1,5 +1,6 @@
 import type { TaskStatus } from '#protocol/snapshots.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
+import type { Plan } from '../domain/plan.js';
 import { HAS_ROOM } from './open-tasks.js';
 import { lastPlaceOf, offsetOf } from './places.js';
 
@@ -18,11 +19,13 @@ export interface NewTaskRow {
   readonly traceparent: string;
   /** The lowest place in the queue that it may get, without the offset of its priority. */
   readonly earliestPlace: number;
+  /** Absent: like any other, due at once. */
+  readonly plan?: Plan | undefined;
 }
 
-/** `place`: without the offset of its priority. `passed_over`: the key is taken, or the owner has no room. */
+/** `place`: without the offset of its priority; null: it is not due. `passed_over`: the key is taken, or the owner has no room. */
 export type InsertOutcome =
-  | { readonly outcome: 'inserted'; readonly taskId: string; readonly place: number }
+  | { readonly outcome: 'inserted'; readonly taskId: string; readonly place: number | null }
   | { readonly outcome: 'passed_over' };
 
 /**
