@@ -82,7 +82,9 @@ CREATE FUNCTION taskbridge.let_go(keys text[], used jsonb, limits jsonb) RETURNS
         CASE WHEN type.of ? 'keyBurst' THEN floor(coalesce((used ->> k.key)::float8, (type.of ->> 'keyBurst')::float8)) END
       ELSE (type.of ->> split_part(k.key, ':', 2))::float8 - coalesce((used ->> k.key)::float8, 0) END, 1000), 0)::int AS n) AS room
   CROSS JOIN LATERAL (
-    SELECT h.task_id FROM taskbridge.proj_tasks h WHERE h.hold_key = k.key ORDER BY h.vtime LIMIT room.n FOR UPDATE SKIP LOCKED) AS first
+    -- A build that knows no limits leaves the key on what it leases and ends.
+    SELECT h.task_id FROM taskbridge.proj_tasks h WHERE h.hold_key = k.key AND h.lease_token IS NULL AND h.suspend_id IS NULL
+      AND h.finished_at IS NULL ORDER BY h.vtime LIMIT room.n FOR UPDATE SKIP LOCKED) AS first
   WHERE t.task_id = first.task_id AND t.claimable_at IS NULL
   RETURNING t.task_type
 $$;

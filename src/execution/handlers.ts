@@ -1,16 +1,20 @@
 import { Inject, Injectable, Optional } from '@nestjs/common';
 import { definitionOf } from '#handler/define-task.js';
-import { checked, type Issue, type StandardSchema } from '#handler/standard-schema.js';
+import { checked, type StandardSchema } from '#handler/standard-schema.js';
 import type { TaskHandler, TaskHandlers } from '#handler/task-handler.js';
 import type { TaskPolicy } from '#protocol/policies.js';
+import { within } from '../deadline.js';
 import { asHostCode } from '../observability/host-code.js';
-import type { HandlerPolicies } from '../tasks/ports/handler-policies.js';
+import type { HandlerPolicies, Issue } from '../tasks/ports/handler-policies.js';
 import { policyFrom } from '../tasks/policies/policy-from.js';
 import { DEMO_HANDLERS } from './demo-handlers.js';
 import { ExecutionConfig } from './execution.config.js';
 
 /** The token under which a host module provides its `TaskHandlers`. */
 export const TASK_HANDLERS = Symbol.for('taskbridge:TASK_HANDLERS');
+
+/** The time of one check. */
+const PATIENCE_MS = 2_000;
 
 /** The one list of what this process executes: the demo, and what the host module brings. */
 @Injectable()
@@ -31,7 +35,10 @@ export class Handlers implements HandlerPolicies {
   async issuesIn(taskType: string, input: unknown): Promise<readonly Issue[]> {
     const schema = this.inputSchemaOf(taskType);
     if (!schema) return [];
-    const result = await asHostCode({ port: 'TASK_HANDLERS', method: 'validate' }, () => checked(schema, input));
+    const checking = asHostCode({ port: 'TASK_HANDLERS', method: 'validate' }, () => checked(schema, input));
+    // Code of an author that throws or hangs costs the request that it was asked for.
+    const result = await within(PATIENCE_MS, checking).catch(() => undefined);
+    if (result === undefined) return [{ path: '', message: 'cannot be checked by the schema of its handler' }];
     return 'issues' in result ? result.issues : [];
   }
 

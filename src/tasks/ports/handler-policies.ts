@@ -1,5 +1,11 @@
-import type { Issue } from '#handler/standard-schema.js';
 import type { TaskPolicy } from '#protocol/policies.js';
+
+/** Where a value is wrong. */
+export interface Issue {
+  /** Like `a.b.0`; empty for the whole. */
+  readonly path: string;
+  readonly message: string;
+}
 
 /** What the authors of the handlers in this process say of their types. */
 export abstract class HandlerPolicies {

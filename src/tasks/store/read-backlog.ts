@@ -55,7 +55,7 @@ const BACKLOG: Statement = {
     )
     SELECT
       count(*) FILTER (WHERE open.claimable_at IS NOT NULL)::int AS waiting,
-      count(*) FILTER (WHERE open.hold_key IS NOT NULL AND open.claimable_at IS NULL)::int AS held,
+      count(*) FILTER (WHERE open.hold_key IS NOT NULL AND open.claimable_at IS NULL AND open.lease_token IS NULL AND open.suspend_id IS NULL)::int AS held,
       (SELECT count(*)::int FROM taskbridge.proj_task_types p WHERE p.paused_at IS NOT NULL) AS paused_types,
       count(*) FILTER (WHERE open.lease_token IS NOT NULL)::int AS running,
       count(*) FILTER (WHERE open.suspend_id IS NOT NULL AND open.claimable_at IS NULL AND open.lease_token IS NULL)::int AS suspended,

@@ -5,7 +5,7 @@ import { JsonText } from '../../json/json-text.js';
 import { isOver } from '../domain/task.js';
 import { isPaused } from './task-types.js';
 import { attachmentsOf } from './attachments.js';
-import { jsonTextIn, type TaskIdentity } from './task-row.js';
+import { IS_HELD, jsonTextIn, type TaskIdentity } from './task-row.js';
 
 /** A task in the form of its snapshot. */
 export interface TaskView {
@@ -75,7 +75,7 @@ export interface ViewRow {
 const WAITS = `CASE WHEN t.aside_code IS NOT NULL THEN 'operator' WHEN t.suspend_id IS NOT NULL THEN 'answer'
     WHEN t.finished_at IS NULL AND t.lease_token IS NULL AND ${isPaused('t.task_type')} THEN 'paused'
     WHEN t.claimable_at > clock_timestamp() THEN CASE WHEN t.attempt > 0 THEN 'retry' ELSE 'start_time' END
-    WHEN t.claimable_at IS NULL AND t.hold_key IS NOT NULL THEN split_part(t.hold_key, ':', 1) END AS waiting_for,
+    WHEN ${IS_HELD} THEN split_part(t.hold_key, ':', 1) END AS waiting_for,
   t.aside_code IS NULL AND t.claimable_at <= clock_timestamp() AS is_due`;
 
 const TASK_STATE = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,

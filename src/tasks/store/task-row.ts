@@ -61,13 +61,19 @@ export interface TaskRow {
   now: number;
 }
 
+/**
+ * Whether a full key keeps it out of the queue, of a `proj_tasks t`. Release 0.1.0 leaves the key on what it leases and ends.
+ */
+export const IS_HELD = `(t.hold_key IS NOT NULL AND t.claimable_at IS NULL AND t.lease_token IS NULL AND t.suspend_id IS NULL
+  AND t.finished_at IS NULL)`;
+
 /** The columns of `TaskRow`, of a `proj_tasks t`. Expiry is judged here, by the database clock. */
 export const TASK_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id,
   t.status, t.head_event_id, t.progress, t.attempt, t.spent_attempts, t.attempt_base, t.lease_token, t.lease_number, t.worker_id,
   t.batch_seq, t.traceparent, t.suspend_id, t.suspend_expires_at <= clock_timestamp() AS suspension_expired, t.resuming, t.lease_expires_at <= clock_timestamp() AS lease_expired, t.cancel_reason,
   EXISTS (SELECT FROM taskbridge.entries_steps s WHERE s.task_id = t.task_id) AS has_steps,
   t.cancel_requested_at IS NOT NULL AS cancel_requested, t.claimable_at IS NOT NULL AS is_claimable,
-  t.claimable_at IS NULL AND t.hold_key IS NOT NULL AS is_held, t.aside_code,
+  ${IS_HELD} AS is_held, t.aside_code,
   t.max_attempts, floor(extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now`;
 
 /** A column of JSON, read as text. */
