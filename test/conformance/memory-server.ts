@@ -25,7 +25,7 @@ const JSON_HEADERS = { 'Content-Type': 'application/json; charset=utf-8' };
 
 const FEATURES = [
   ...['bigIntegers', 'steps', 'outputSnapshots', 'beforeEventId', 'listByRequestId'],
-  ...['workerFiles', 'eventKeys', 'heartbeats', 'leaseSeconds', 'signals'],
+  ...['workerFiles', 'eventKeys', 'heartbeats', 'leaseSeconds', 'policies', 'signals'],
 ];
 
 /** A request on its way to its answer. */

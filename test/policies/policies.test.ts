@@ -144,6 +144,21 @@ describe('Policies', () => {
     });
   });
 
+  it('leave a lease alone on which release 0.1.0 has left the key of a task', async () => {
+    const taskId = await create('p.old');
+    const [lease] = await claim('p.old');
+    await connected(database.superuserUrl, (db) =>
+      db.query(
+        `UPDATE taskbridge.proj_tasks SET hold_key = 'concurrency:owner:["p.old", "", "somebody"]' WHERE task_id = $1`,
+        [taskId],
+      ),
+    );
+    await delay(600);
+    expect((await shown(taskId)).waitingFor).toBeUndefined();
+    expect((await worker.complete(lease as never)).status).toBe(200);
+    await shows(taskId, { status: 'COMPLETED' });
+  });
+
   describe('about time', () => {
     it('begin a task neither before startAfter nor a second behind it', async () => {
       const at = Date.now() + 1_500;

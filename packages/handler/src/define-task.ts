@@ -1,3 +1,4 @@
+import type { FailureCode } from '#protocol/errors.js';
 import type { TaskPolicy } from '#protocol/policies.js';
 import { checked, type Issue, type StandardSchema } from './standard-schema.js';
 import { type JsonObject, TaskFailure, type TaskContext, type TaskHandler } from './task-handler.js';
@@ -43,7 +44,7 @@ export function definitionOf(handler: TaskHandler): Definition | undefined {
 }
 
 /** @throws TaskFailure that no further attempt would change */
-async function valid<Output>(code: string, schema: StandardSchema<Output>, value: unknown): Promise<Output> {
+async function valid<Output>(code: FailureCode, schema: StandardSchema<Output>, value: unknown): Promise<Output> {
   const result = await checked(schema, value);
   if ('value' in result) return result.value;
   throw new TaskFailure(code, result.issues.map(told).join('; '));

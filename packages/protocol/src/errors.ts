@@ -127,6 +127,8 @@ export const FAILURES = {
   EXPIRED: 'The task did not begin, or did not end, before its deadline.',
   SUSPENSION_EXPIRED: 'Nobody answered the question in time.',
   RESULT_TOO_LARGE: 'The result exceeds its [limit](#limits).',
+  INPUT_INVALID: 'The input is not as the schema of its handler says.',
+  RESULT_INVALID: 'The handler was done, and its result is not as the schema of the handler says.',
   RESULT_NOT_STORABLE:
     'The handler was done, and its result cannot be stored, or is not as the schema of its type says.',
   EVENT_REFUSED: 'The handler made an event that cannot be stored.',
