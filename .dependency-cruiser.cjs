@@ -273,7 +273,7 @@ module.exports = {
         // The one place where a right to a task is judged.
         '^src/tasks/demand-task\\.ts$',
         '^src/tasks/read-output\\.ts$',
-        '^src/tasks/task-policies\\.ts$',
+        '^src/tasks/(task-policies|waiting-for)\\.ts$',
         '^src/tasks/tasks\\.config\\.ts$',
         '^src/(auth|ownership|replicas)/',
         '^src/database/[^/]+\\.ts$',

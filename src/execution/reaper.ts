@@ -95,7 +95,7 @@ export class Reaper {
         return this.isPatient;
       });
       for (const one of ended) {
-        this.metrics.increment('reaper_ended_total', { work });
+        if (work === 'expired_tasks') this.metrics.increment('tasks_expired_total');
         this.tell(one);
       }
       this.worked(work, ended.length > 0);

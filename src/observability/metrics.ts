@@ -92,10 +92,10 @@ export const METRICS = {
     help: '1 for each kind of work that the reaper of this replica cannot do, such as lost leases, cancellations, deadlines and upkeep',
     labels: ['work'],
   },
-  reaper_ended_total: {
+  tasks_expired_total: {
     kind: 'counter',
-    help: 'Attempts and tasks that the reaper of this replica ended, by kind of work',
-    labels: ['work'],
+    help: 'Tasks that did not begin, or did not end, before their deadline',
+    labels: [],
   },
   task_types_paused: { kind: 'gauge', help: 'Task types that an operator has paused', labels: [] },
   tasks: {

@@ -30,9 +30,11 @@ describe('A hostile schema or value', () => {
   ])('costs its own request below 50 ms: %s', (_, schema, value) => {
     const checked = new ValueSchema(schema as never);
     checked.errorsOf(value);
-    const startedAt = performance.now();
+    // On a machine that does nothing else.
+    const before = process.threadCpuUsage();
     const errors = checked.errorsOf(value);
-    expect(performance.now() - startedAt).toBeLessThan(50);
+    const { user, system } = process.threadCpuUsage(before);
+    expect((user + system) / 1_000).toBeLessThan(50);
     expect(errors).not.toEqual([]);
   });
 });

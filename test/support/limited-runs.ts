@@ -36,9 +36,9 @@ const JOURNAL = `
     IF NEW.lease_token IS NOT NULL THEN
       INSERT INTO public.leases VALUES (NEW.task_id, NEW.owner_id, NEW.input ->> 'key', NEW.lease_number, OLD.resuming, clock_timestamp());
     END IF;
-    RETURN NULL;
+    RETURN NEW;
   END $$;
-  CREATE TRIGGER note_lease AFTER UPDATE ON taskbridge.proj_tasks FOR EACH ROW
+  CREATE TRIGGER note_lease BEFORE UPDATE ON taskbridge.proj_tasks FOR EACH ROW
     WHEN (OLD.lease_token IS DISTINCT FROM NEW.lease_token) EXECUTE FUNCTION public.note_lease();`;
 
 export interface Run {

@@ -43,6 +43,12 @@ export function definitionOf(handler: TaskHandler): Definition | undefined {
   return (handler as { readonly [DEFINITION]?: Definition })[DEFINITION];
 }
 
+/** The handler, with what is known of the other one that it calls. */
+export function definedAs(other: TaskHandler, handler: TaskHandler): TaskHandler {
+  const definition = definitionOf(other);
+  return definition ? Object.assign(handler, { [DEFINITION]: definition }) : handler;
+}
+
 /** @throws TaskFailure that no further attempt would change */
 async function valid<Output>(code: FailureCode, schema: StandardSchema<Output>, value: unknown): Promise<Output> {
   const result = await checked(schema, value);

@@ -6,8 +6,10 @@ import { Trouble } from '../../observability/trouble.js';
 import { LiveReplicas } from '../../replicas/live-replicas.js';
 import { Rounds } from '../../rounds.js';
 import { LiveLog } from '../../tasks/ports/live-log.js';
+import { TaskExecutor } from '../../tasks/ports/task-executor.js';
 import { TaskPolicies } from '../../tasks/task-policies.js';
 import { findChangedOwners, readPresent } from '../../tasks/store/read-changes.js';
+import { withWaitingFor } from '../../tasks/waiting-for.js';
 import { ChangeChannel } from './change-channel.js';
 import { type ChangeScope, keyOfScope } from './change-scope.js';
 import { type Snapshot, snapshotFrom } from './snapshot.js';
@@ -39,6 +41,7 @@ export class ChangesHub {
     private readonly liveLog: LiveLog,
     private readonly replicas: LiveReplicas,
     private readonly policies: TaskPolicies,
+    private readonly executor: TaskExecutor,
     log: Log,
   ) {
     this.#pages = new ConnectionQuota(database, PAGE_CONNECTIONS);
@@ -75,7 +78,9 @@ export class ChangesHub {
       scope.ownerId === undefined
         ? Promise.resolve(() => {})
         : this.liveLog.listen('owner', key, () => channel.announce());
-    const channel = new ChangeChannel(scope, hints, this.#pages, this.policies.maxAttemptsOf);
+    const channel = new ChangeChannel(scope, hints, this.#pages, this.policies.maxAttemptsOf, (db, views) =>
+      withWaitingFor(db, this.executor.taskTypes, this.policies, views),
+    );
     this.#channels.set(key, channel);
     return channel;
   }

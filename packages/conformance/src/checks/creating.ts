@@ -151,7 +151,7 @@ export const membersOfCreate: Check = async (scene) => {
 };
 
 export const otherMembers: Check = async (scene) => {
-  const answer = await scene.create({ ...newBody(scene), priority: 1 });
+  const answer = await scene.create({ ...newBody(scene), urgency: 1 });
   demandRefusal(answer, 'REQUEST_VALIDATION_ERROR');
 };
 
