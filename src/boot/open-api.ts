@@ -22,6 +22,7 @@ const TAGS = {
   events: 'Follow a task to its end. `/asyncapi.json` describes what arrives on a stream.',
   changes: 'Follow what changes among tasks.',
   'follow tokens': 'Let a page follow what its backend created, without the credentials of the backend.',
+  'task types': 'Read what applies to the tasks of a type, and pause it.',
   workers: 'Execute tasks outside of the service.',
   service: 'What the replicas of the service know.',
   operations: 'Whether the service is alive, and ready.',
