@@ -14,13 +14,13 @@ export const taskTypes: Kind<Policies> & { readonly none: Policies } = {
   none: new Map(),
   accepts: 'a JSON object of policies by task type',
   parse: (text) => read(text).policies,
-  problemOf: (text) => read(text).problem,
+  problemOf: (text) => (text.startsWith('{') ? read(text).problem : undefined),
 };
 
 function read(text: string): { readonly policies?: Policies; readonly problem?: string } {
   try {
     const sent = parseStrictJson(text);
-    if (typeof sent !== 'object' || sent === null || Array.isArray(sent)) return { problem: 'must be a JSON object' };
+    if (typeof sent !== 'object' || sent === null || Array.isArray(sent)) return {};
     const unknown = Object.keys(sent).find((taskType) => !A_TASK_TYPE.test(taskType));
     if (unknown !== undefined) return { problem: `a name of a member is no task type: ${TASK_TYPE.title}` };
     const result = configuredPolicies(sent);
