@@ -183,7 +183,8 @@ module.exports = {
       USE_CASES,
       [
         USE_CASES,
-        '^src/tasks/(store|domain|ports)/',
+        // What a policy may say, and what a schema may cost.
+        '^src/tasks/(store|domain|ports|policies)/',
         '^src/database/[^/]+\\.ts$',
         '^src/(auth|ownership|uploads)/',
         '^src/replicas/live-replicas\\.ts$',
@@ -307,6 +308,7 @@ module.exports = {
         // The one place where a right to a task is judged.
         '^src/tasks/demand-task\\.ts$',
         '^src/tasks/read-output\\.ts$',
+        '^src/tasks/(task-policies|waiting-for)\\.ts$',
         '^src/tasks/tasks\\.config\\.ts$',
         '^src/(auth|ownership|replicas)/',
         '^src/database/[^/]+\\.ts$',

@@ -79,8 +79,8 @@ async function unfinished(db: Client, taskType: string): Promise<number> {
 /**
  * One replica, whose slots are taken until all tasks are there: so the clock starts when it begins, and it is warm.
  */
-export async function byReplica(stage: Stage): Promise<Side> {
-  const served = await stage.service({ INLINE_CONCURRENCY: String(INLINE_CONCURRENCY) });
+export async function byReplica(stage: Stage, env: Readonly<Record<string, string>> = {}): Promise<Side> {
+  const served = await stage.service({ INLINE_CONCURRENCY: String(INLINE_CONCURRENCY), ...env });
   const { database } = served;
   const meters = { queue: () => served.cpuSeconds(), store: () => stage.postgresCpuSeconds(database), database };
   const drain = (backlog: number) =>
@@ -140,8 +140,8 @@ export function byRedisPeer(program: string, settings: object, redisSettings: Re
 }
 
 /** A process with remote workers of the SDK. */
-export async function byRemoteWorkers(stage: Stage): Promise<Side> {
-  const { url, database, cpuSeconds } = await stage.service();
+export async function byRemoteWorkers(stage: Stage, env: Readonly<Record<string, string>> = {}): Promise<Side> {
+  const { url, database, cpuSeconds } = await stage.service(env);
   const worker = stage.child('worker-process.ts');
   const tasks = stage.sizes.remoteTasks;
   const side = () =>

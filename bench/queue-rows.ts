@@ -24,11 +24,6 @@ export async function insertWaiting(db: Client, { taskType, count, owners, heldB
       FROM generate_series(0, $2 - 1) AS n`,
     [taskType, count, owners, heldBy ?? null],
   );
-  if (heldBy === undefined) return;
-  await db.query(
-    `INSERT INTO taskbridge.proj_limits (key, task_type, holds_tasks) VALUES ($1, $2, true) ON CONFLICT (key) DO NOTHING`,
-    [heldBy, taskType],
-  );
 }
 
 /** What autovacuum would have done by now. */

@@ -69,6 +69,11 @@ export interface FieldError {
   readonly message: string;
 }
 
+/** The same errors, seen from the document that the value is a member of. */
+export function under(member: string, errors: readonly FieldError[]): readonly FieldError[] {
+  return errors.map(({ path, message }) => ({ path: path === '' ? member : `${member}.${path}`, message }));
+}
+
 export class PayloadTooLarge extends ProtocolError {
   override readonly code = 'PAYLOAD_TOO_LARGE';
   override readonly details: { readonly maxBytes: number };

@@ -54,6 +54,9 @@ export {
   type TaskHandler,
   type TaskHandlers,
 } from '#handler/task-handler.js';
+export { defineTask, type TaskDefinition } from '#handler/define-task.js';
+export type { StandardSchema } from '#handler/standard-schema.js';
+export type { TaskPolicy } from '#protocol/policies.js';
 export { TASK_HANDLERS } from './execution/handlers.js';
 export type { SuspensionKind } from '#protocol/events.js';
 

@@ -79,16 +79,20 @@ async function startedTasks(starts: Runner['starts']) {
   };
 }
 
-async function inlineRunner(stage: Stage): Promise<Runner> {
-  const served = await stage.service({ INLINE_CONCURRENCY: String(INLINE_CONCURRENCY) });
-  return { url: served.url, starts: () => callControl(served, 'starts') };
-}
+const inlineRunner =
+  (env: Env = {}) =>
+  async (stage: Stage): Promise<Runner> => {
+    const served = await stage.service({ INLINE_CONCURRENCY: String(INLINE_CONCURRENCY), ...env });
+    return { url: served.url, starts: () => callControl(served, 'starts') };
+  };
 
 async function graphileRunner(stage: Stage): Promise<Runner> {
   const { peer, url } = await graphile(stage);
   await peer.call('work');
   return { url, starts: () => peer.call('starts') };
 }
+
+type Env = Readonly<Record<string, string>>;
 
 const FULL_KEY = 'bench.wait:full';
 
@@ -99,9 +103,9 @@ interface Meeting {
 }
 
 /** Milliseconds of a claim of one over HTTP. What was claimed is ended, and other tasks take its place, outside of the measure. */
-function claimOfOne(meetingOf: (stage: Stage) => Meeting) {
+function claimOfOne(meetingOf: (stage: Stage) => Meeting, env: Env = {}) {
   return async (stage: Stage): Promise<Side> => {
-    const { url, database } = await stage.service({ OPEN_TASKS_PER_PRINCIPAL: '0' });
+    const { url, database } = await stage.service({ OPEN_TASKS_PER_PRINCIPAL: '0', ...env });
     const { first, each } = meetingOf(stage);
     await connected(database.superuserUrl, async (db) => {
       for (const rows of first) await insertWaiting(db, rows);
@@ -138,7 +142,7 @@ const manyHeld = ({ sizes }: Stage) => ({
   each: { ...TYPE, count: 1, owners: 1 },
 });
 
-const drain = { unit: 'tasks/s', judged: 'ratio', ours: byReplica } as const;
+const drain = { unit: 'tasks/s', judged: 'ratio', ours: (stage: Stage) => byReplica(stage) } as const;
 const claim = {
   against: '100 waiting of 10 owners',
   unit: 'ms',
@@ -155,9 +159,22 @@ const firstLine = (share: number) =>
     judged: 'ratio',
     gate: { atMost: 1 },
     stretch: { atMost: 0.7 },
-    ours: toFirstLine(inlineRunner, share),
+    ours: toFirstLine(inlineRunner(), share),
     yardstick: toFirstLine(graphileRunner, share),
   }) as const;
+
+/** Limits that are counted with each claim, and never full. */
+const LIMITS = { maxRunning: 1_000, maxRunningPerOwner: 1_000 };
+const LIMITED: Env = {
+  TASK_TYPES: JSON.stringify({ 'bench.wait': LIMITS, 'bench.empty': LIMITS, 'bench.timed': LIMITS }),
+};
+const limited = {
+  against: 'the same without limits',
+  settings: `maxRunning ${LIMITS.maxRunning}, maxRunningPerOwner ${LIMITS.maxRunningPerOwner}`,
+  judged: 'ratio',
+} as const;
+const asMany = { ...limited, unit: 'tasks/s', gate: { atLeast: 0.7 } } as const;
+const asFast = { ...limited, unit: 'ms', gate: { atMost: 1 / 0.7 } } as const;
 
 export const QUEUE: readonly Goal[] = [
   {
@@ -210,7 +227,43 @@ export const QUEUE: readonly Goal[] = [
     judged: 'ratio',
     gate: { atLeast: 0.6 },
     stretch: { atLeast: 0.8 },
-    ours: byRemoteWorkers,
+    ours: (stage) => byRemoteWorkers(stage),
     yardstick: withoutHttp,
+  },
+  {
+    ...asMany,
+    name: 'G15l',
+    title: 'create a task, with limits on',
+    unit: 'creates/s',
+    ours: async (stage) => creating(stage, await stage.service(LIMITED)),
+    yardstick: async (stage) => creating(stage, await stage.service()),
+  },
+  {
+    ...asMany,
+    name: 'G16l',
+    title: 'drain by one replica, with limits on',
+    ours: (stage) => byReplica(stage, LIMITED),
+    yardstick: (stage) => byReplica(stage),
+  },
+  {
+    ...asFast,
+    name: 'G17l',
+    title: 'create to first line, with limits on, p50',
+    ours: toFirstLine(inlineRunner(LIMITED), 0.5),
+    yardstick: toFirstLine(inlineRunner(), 0.5),
+  },
+  {
+    ...asFast,
+    name: 'G18l',
+    title: 'claim of one, with limits on',
+    ours: claimOfOne(manyWaiting, LIMITED),
+    yardstick: claimOfOne(manyWaiting),
+  },
+  {
+    ...asMany,
+    name: 'G19l',
+    title: 'remote workers, with limits on',
+    ours: (stage) => byRemoteWorkers(stage, LIMITED),
+    yardstick: (stage) => byRemoteWorkers(stage),
   },
 ];

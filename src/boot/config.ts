@@ -176,7 +176,7 @@ function readSettings(env: NodeJS.ProcessEnv): {
     const kind = (byFile !== undefined && setting.fileKind) || setting.kind;
     const value = kind.parse(text);
     const problem = value === undefined ? kind.problemOf?.(text) : undefined;
-    if (problem !== undefined) problems.set(`${name}_FILE`, problem);
+    if (problem !== undefined) problems.set(byFile === undefined ? name : `${name}_FILE`, problem);
     else if (value === undefined) problems.set(name, `accepts ${kind.accepts}`);
     else values[name] = value;
     // First in the table, because the defaults of the others depend on it.

@@ -1,4 +1,5 @@
 import type { InjectionToken } from '@nestjs/common';
+import { definedAs } from '#handler/define-task.js';
 import type { TaskHandler, TaskHandlers } from '#handler/task-handler.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { AuthContextResolver } from '../auth/auth-context-resolver.js';
@@ -154,7 +155,9 @@ function handlers(host: unknown): TaskHandlers {
       throw refused(`the handler of ${JSON.stringify(taskType)} in TASK_HANDLERS is ${kindOf(handler)}`);
     }
     const call = { port: 'TASK_HANDLERS', method: taskType };
-    const run: TaskHandler = (input, context) => asHostCode(call, () => (handler as TaskHandler)(input, context));
+    const run = definedAs(handler as TaskHandler, (input, context) =>
+      asHostCode(call, () => (handler as TaskHandler)(input, context)),
+    );
     return [taskType, run] as const;
   });
   return Object.fromEntries(guarded);

@@ -24,6 +24,7 @@ const TAGS = {
   bulk: 'Do the same to many tasks, at a bounded pace.',
   schedules: 'Create tasks at times of the clock.',
   'follow tokens': 'Let a page follow what its backend created, without the credentials of the backend.',
+  'task types': 'Read what applies to the tasks of a type, and pause it.',
   workers: 'Execute tasks outside of the service.',
   service: 'What the replicas of the service know.',
   operations: 'Whether the service is alive, and ready.',

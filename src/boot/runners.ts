@@ -9,6 +9,7 @@ import { Hub } from '../following/hub.js';
 import { LiveReplicas } from '../replicas/live-replicas.js';
 import { ScheduleClock } from '../schedules/schedule-clock.js';
 import { LiveLog } from '../tasks/ports/live-log.js';
+import { TaskPolicies } from '../tasks/task-policies.js';
 import { UploadSweeper } from '../uploads/upload-sweeper.js';
 import type { OpsServer } from './ops-server.js';
 import type { Port } from './port.js';
@@ -33,6 +34,7 @@ export function runnersOf(app: NestExpressApplication, port: Port, ops: OpsServe
     app.get(LiveReplicas),
     // No token counts before it is known which were revoked.
     app.get(RevocationWatch),
+    app.get(TaskPolicies),
     { start: () => ops.start() },
     { start: () => port.open(), stop: () => port.close() },
     app.get(UploadSweeper),

@@ -9,8 +9,8 @@ const OF_LIBRARIES = [
   'OTEL_EXPORTER_OTLP_TRACES_HEADERS',
 ] as const;
 
-/** Enough for a list of secrets. A larger file is the wrong file. */
-const MAX_BYTES = 64 * 1024;
+/** Enough for a list of secrets, and for policies with their schemas. A larger file is the wrong file. */
+const MAX_BYTES = 1024 * 1024;
 
 export interface Files {
   /** By the name of the setting, without `_FILE`. */

@@ -18,6 +18,7 @@ import {
   signingKey,
   text,
 } from './setting-kinds.js';
+import { taskTypes } from './task-types.js';
 import { workerTokenFile, workerTokens } from './worker-tokens.js';
 
 /** One environment variable. The table below is what config reads and what the documentation is generated from. */
@@ -190,6 +191,12 @@ export const SETTINGS = {
     kind: integer(0, DAY),
     default: '30',
     meaning: 'how long a task may take to obey a cancellation',
+  },
+  TASK_TYPES: {
+    at: 'tasks.taskTypes',
+    kind: taskTypes,
+    unset: 'the policies of handlers and workers alone count',
+    meaning: 'policies of task types, as JSON; `TASK_TYPES_FILE` names a file with them (docs/queue.md)',
   },
   WORKER_TOKENS: {
     at: 'execution.workerTokens',

@@ -11,6 +11,7 @@ import { InlineWorker } from './inline/inline-worker.js';
 import { LeaseExecutor } from './inline/lease-executor.js';
 import { OwnLeases } from './own-leases.js';
 import { Reaper } from './reaper.js';
+import { HandlerPolicies } from '../tasks/ports/handler-policies.js';
 import { TaskExecutor } from '../tasks/ports/task-executor.js';
 import { WaitingClaims } from './waiting-claims.js';
 import { WorkerController } from './worker-api/worker.controller.js';
@@ -23,6 +24,7 @@ import { WorkerTokenGuard } from './worker-api/worker-token.guard.js';
   controllers: [WorkerController],
   providers: [
     Handlers,
+    { provide: HandlerPolicies, useExisting: Handlers },
     WaitingClaims,
     InlineWorker,
     { provide: OwnLeases, useExisting: InlineWorker },
@@ -36,6 +38,6 @@ import { WorkerTokenGuard } from './worker-api/worker-token.guard.js';
     WorkerTokenGuard,
     { provide: TaskExecutor, useClass: LeaseExecutor },
   ],
-  exports: [WaitingClaims, InlineWorker, Reaper, TaskExecutor],
+  exports: [HandlerPolicies, WaitingClaims, InlineWorker, Reaper, TaskExecutor],
 })
 export class ExecutionModule {}

@@ -94,7 +94,10 @@ export class Reaper {
         this.noteDelay(dueAt);
         return this.isPatient;
       });
-      for (const one of ended) this.tell(one);
+      for (const one of ended) {
+        if (work === 'expired_tasks') this.metrics.increment('tasks_expired_total');
+        this.tell(one);
+      }
       this.worked(work, ended.length > 0);
     } catch (error) {
       this.failed(work, error);

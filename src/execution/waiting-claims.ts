@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database.js';
 import { DrainState } from '../drain-state.js';
 import { Rounds } from '../rounds.js';
+import { HeldTasks } from '../tasks/held-tasks.js';
 import { QueueOrder } from '../tasks/queue-order.js';
 import { waitingTaskTypes } from '../tasks/store/lock-tasks.js';
 
@@ -31,21 +32,29 @@ export class WaitingClaims {
     () => this.round(),
     () => PLACE_MS,
   );
+  readonly #looksForRoom = new Rounds(
+    () => this.lookForRoom(),
+    () => this.held.pauseMs,
+  );
   #count = 0;
 
   constructor(
     private readonly database: Database,
     private readonly order: QueueOrder,
+    private readonly held: HeldTasks,
     private readonly drain: DrainState,
-  ) {}
+  ) {
+    held.onRoom(() => this.#looksForRoom.hurry());
+  }
 
   start(): void {
     this.#rounds.start();
+    this.#looksForRoom.start();
   }
 
   async stop(): Promise<void> {
     this.drain.reach('work ends');
-    const stopped = this.#rounds.stop();
+    const stopped = Promise.all([this.#rounds.stop(), this.#looksForRoom.stop()]);
     for (const waiter of [...this.#waiters]) waiter.wake(false);
     await stopped;
   }
@@ -100,6 +109,11 @@ export class WaitingClaims {
     for (const taskType of placed) this.notify(taskType);
     this.#count += 1;
     if (this.#count % LOOK_EVERY === 0) await this.look();
+  }
+
+  private async lookForRoom(): Promise<void> {
+    const found = await this.held.letGo().catch(() => []);
+    for (const taskType of found) this.notify(taskType);
   }
 
   private async look(): Promise<void> {

@@ -6,8 +6,8 @@ import { Log } from '../observability/log.js';
 import { Trouble } from '../observability/trouble.js';
 import { registerWorkers, type SeenWorker } from '../tasks/store/register-workers.js';
 
-/** How often a worker is written that goes on claiming as before. */
-const REFRESH_MS = 60_000;
+/** How often a worker is written that goes on claiming as before. It counts as alive for a minute, and claims each 20 s. */
+const REFRESH_MS = 30_000;
 /** The pause between two writes, each of at most this number of workers and versions. */
 const PAUSE_MS = 1_000;
 const MAX_WORKERS = 100;

@@ -116,12 +116,18 @@ export const METRICS = {
   },
   reaper_failing: {
     kind: 'gauge',
-    help: '1 for each kind of work that the reaper of this replica cannot do: lost leases, cancellations, questions, unattended tasks, upkeep',
+    help: '1 for each kind of work that the reaper of this replica cannot do, such as lost leases, cancellations, deadlines and upkeep',
     labels: ['work'],
   },
+  tasks_expired_total: {
+    kind: 'counter',
+    help: 'Tasks that did not begin, or did not end, before their deadline',
+    labels: [],
+  },
+  task_types_paused: { kind: 'gauge', help: 'Task types that an operator has paused', labels: [] },
   tasks: {
     kind: 'gauge',
-    help: 'Tasks that are not over, by state: waiting, running, suspended; the count stops at 10000 in all',
+    help: 'Tasks that are not over, by state: waiting, held, running, suspended; the count stops at 10000 in all',
     labels: ['state'],
   },
   oldest_non_terminal_age_seconds: { kind: 'gauge', help: 'Age of the oldest task that is not over', labels: [] },

@@ -9,9 +9,12 @@ import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { isOver } from '../tasks/domain/task.js';
 import { hintChange, LiveLog } from '../tasks/ports/live-log.js';
 import { TaskExecutor } from '../tasks/ports/task-executor.js';
+import { planOf, textOf } from '../tasks/plan-of.js';
 import { QueueOrder } from '../tasks/queue-order.js';
-import { insertTask, type NewTaskRow } from '../tasks/store/insert-task.js';
+import { insertOne } from '../tasks/store/insert-planned-tasks.js';
+import type { NewTaskRow } from '../tasks/store/insert-task.js';
 import { lockTask } from '../tasks/store/lock-tasks.js';
+import { TaskPolicies } from '../tasks/task-policies.js';
 import { TaskWriter } from '../tasks/task-writer.js';
 import { TasksConfig } from '../tasks/tasks.config.js';
 import { lockOwners } from '../uploads/owned-bytes.js';
@@ -38,6 +41,7 @@ export class RunSchedules {
     private readonly ownership: OwnershipPolicy,
     private readonly executor: TaskExecutor,
     private readonly order: QueueOrder,
+    private readonly policies: TaskPolicies,
     private readonly liveLog: LiveLog,
     private readonly metrics: MetricsSink,
     config: TasksConfig,
@@ -121,11 +125,13 @@ export class RunSchedules {
   private async make(schedule: DueSchedule): Promise<void> {
     const { tenantId, ownerId, taskType, nextAt: tick } = schedule;
     await this.order.load();
-    const row = this.rowOf(schedule);
+    await this.policies.load();
+    const content = { ...textOf('input', schedule.inputJson), ...textOf('metadata', schedule.metadataJson) };
+    const row = { ...this.rowOf(schedule), plan: await planOf({}, this.policies.of(taskType), content) };
     const outcome = await this.database.transaction(async (tx) => {
       await lockOwners(tx, [schedule]);
       if (!(await lockTick(tx, schedule))) return undefined;
-      const inserted = await insertTask(tx, row, this.#maxOpenTasks);
+      const inserted = await insertOne(tx, row, this.#maxOpenTasks);
       const nextAt = this.nextOf(schedule);
       if (inserted.outcome === 'passed_over') {
         await moveSchedule(tx, schedule, { nextAt, skip: 'no_room' });
@@ -138,7 +144,7 @@ export class RunSchedules {
     if (outcome === undefined) return;
     this.metrics.increment('schedule_ticks_total', { outcome: outcome === 'no_room' ? outcome : 'created' });
     if (outcome === 'no_room') return;
-    this.order.placed(row, outcome.place);
+    if (outcome.place !== null) this.order.placed(row, outcome.place);
     this.metrics.increment('task_starts_total');
     this.executor.submitted({ taskId: outcome.taskId, taskType });
     hintChange(this.liveLog, { tenantId, ownerId });

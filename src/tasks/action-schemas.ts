@@ -1,11 +1,13 @@
-import type { JsonValue } from '../json/strict-json.js';
+import type { JsonObject, JsonValue } from '../json/strict-json.js';
 import { JsonText } from '../json/json-text.js';
 import { treeOf } from '../json/json-tree.js';
-import { problemsIn, schemaProblem } from '../json/schema/json-schema.js';
-import { RequestValidationError } from '../errors.js';
+import { SchemaProblem } from '../json/schema/schema-reader.js';
+import { ValueSchema } from '../json/schema/value-schema.js';
+import { RequestValidationError, under } from '../errors.js';
 import type { Question } from './domain/suspension.js';
 import { EventInvalid } from './domain/tasks.errors.js';
 
+const MAX_SCHEMA_CHARACTERS = 16 * 1024;
 const NO_MEMBERS = new JsonText('{}');
 
 /** @throws EventInvalid when a schema of the question is for no action of it, or is none that the service takes */
@@ -15,8 +17,7 @@ export async function demandSchemas({ actionSchemas, allowedActions }: Question)
   for (const [action, schema] of Object.entries(schemas as Readonly<Record<string, JsonValue>>)) {
     if (!allowedActions.includes(action))
       throw new EventInvalid('actionSchemas', `names ${action}, which is not allowed`);
-    const problem = schemaProblem(schema);
-    if (problem) throw new EventInvalid(`actionSchemas.${action}`, `${problem.path} ${problem.message}`.trim());
+    read(schema, `actionSchemas.${action}`);
   }
 }
 
@@ -29,6 +30,18 @@ export async function demandFittingPayload(
   const { actionSchemas = {} } = JSON.parse(questionJson) as { actionSchemas?: Readonly<Record<string, JsonValue>> };
   const schema = Object.hasOwn(actionSchemas, actionType) ? actionSchemas[actionType] : undefined;
   if (schema === undefined) return;
-  const problems = problemsIn(schema, await treeOf(payload), 'payload');
-  if (problems.length > 0) throw new RequestValidationError(problems);
+  const problems = read(schema, `actionSchemas.${actionType}`).errorsOf(await treeOf(payload));
+  if (problems.length > 0) throw new RequestValidationError(under('payload', problems));
+}
+
+/** @throws EventInvalid */
+function read(schema: JsonValue, path: string): ValueSchema {
+  if (JSON.stringify(schema).length > MAX_SCHEMA_CHARACTERS)
+    throw new EventInvalid(path, `has more than ${MAX_SCHEMA_CHARACTERS} characters`);
+  try {
+    return new ValueSchema(schema as JsonObject);
+  } catch (error) {
+    if (error instanceof SchemaProblem) throw new EventInvalid(path, error.message.trim());
+    throw error;
+  }
 }

@@ -10,29 +10,34 @@ import { TaskExecutor } from './ports/task-executor.js';
 import { startedEvent } from './store/claim-batch.js';
 import type { NewTaskRow } from './store/insert-task.js';
 import type { Holder, InsertOutcome } from './store/first-attempts.js';
+import { TaskPolicies } from './task-policies.js';
 import { TasksConfig } from './tasks.config.js';
 
 type Insert = (tasks: readonly NewTaskRow[], holder?: Holder) => Promise<readonly InsertOutcome[]>;
 
 /**
  * Stores new tasks as claimed where this process has a place for each of them, and begins them after the commit. So they take one
- * transaction instead of two. Tasks that cannot begin at once wait for a claim.
+ * transaction instead of two. Tasks that cannot begin at once wait for a claim, and so do those of types with limits or a time for an
+ * attempt: the claim judges them.
  */
 @Injectable()
 export class BeginNewTasks {
   constructor(
     private readonly executor: TaskExecutor,
     private readonly claimTasks: ClaimTasks,
+    private readonly policies: TaskPolicies,
     private readonly config: TasksConfig,
   ) {}
 
   /** `insert` commits. What it inserts without a place waits. */
   async store(tasks: readonly NewTaskRow[], insert: Insert): Promise<readonly InsertOutcome[]> {
-    const room = this.executor.roomFor(tasks.map(({ taskType }) => taskType));
+    const mayBegin = ({ taskType, plan }: NewTaskRow) => plan === undefined && this.policies.areSimple(taskType);
+    const room = this.executor.roomFor(tasks.filter(mayBegin).map(({ taskType }) => taskType));
     if (!room) return insert(tasks);
     let leases: readonly Lease[] = [];
     try {
-      const offered = tasks.map((task) => (room.takes(task.taskType) ? { ...task, leaseToken: firstToken() } : task));
+      const isOffered = (task: NewTaskRow) => mayBegin(task) && room.takes(task.taskType);
+      const offered = tasks.map((task) => (isOffered(task) ? { ...task, leaseToken: firstToken() } : task));
       const outcomes = await insert(offered, { ...room.worker, leaseSeconds: this.config.leaseSeconds });
       leases = this.claimTasks.begun(offered.flatMap((task, n) => begunTask(task, outcomes[n])));
       return outcomes;

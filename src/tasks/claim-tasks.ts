@@ -10,6 +10,7 @@ import { BatchQueue } from './batch-queue.js';
 import { nextAttempt } from './domain/decide.js';
 import type { JsonText } from '../json/json-text.js';
 import { hintChange, LiveLog } from './ports/live-log.js';
+import { TaskPolicies } from './task-policies.js';
 import { QueueOrder } from './queue-order.js';
 import { claimBatch, type ClaimedTask, lockWaitingTasks, type Slot, type WantedTasks } from './store/claim-batch.js';
 import { lockTasks } from './store/lock-tasks.js';
@@ -70,6 +71,7 @@ export class ClaimTasks {
     private readonly writer: TaskWriter,
     private readonly database: Database,
     private readonly order: QueueOrder,
+    private readonly policies: TaskPolicies,
     private readonly liveLog: LiveLog,
     private readonly config: TasksConfig,
     private readonly metrics: MetricsSink,
@@ -91,6 +93,7 @@ export class ClaimTasks {
     { tenants, steps = false, leaseSeconds }: Claimable = {},
   ): Promise<readonly Lease[]> {
     await this.order.load();
+    await this.policies.load();
     const request = { id: randomUUID(), worker, taskTypes, limit, tenants, steps, leaseSeconds };
     const outcome = await this.#queue.push(request);
     if (outcome.outcome === 'failed') throw outcome.error;
@@ -160,12 +163,12 @@ export class ClaimTasks {
     const callers = dealt(group);
     for (;;) {
       const slots = callers.map((caller) => this.slotFor(caller));
-      const { tasks, events, unfit } = await claimBatch(this.database, wanted, slots);
+      const { tasks, events, unfit, held } = await claimBatch(this.database, wanted, slots);
       if (events.length > 0) this.liveLog.publish(events);
       for (const { identity } of tasks.values()) hintChange(this.liveLog, identity);
       const isEmpty = tasks.size === 0;
       if (unfit.length > 0) await this.setAside(unfit, isEmpty);
-      if (isEmpty && (unfit.length > 0 || (await this.placed(wanted)))) continue;
+      if (isEmpty && (unfit.length > 0 || held > 0 || (await this.placed(wanted)))) continue;
       const byCaller = Map.groupBy(tasks, ([slot]) => callers[slot]);
       return new Map(
         group.map((request) => [request, this.claimed((byCaller.get(request) ?? []).map(([, task]) => task))]),
@@ -226,7 +229,14 @@ export class ClaimTasks {
   private wantedBy([first]: readonly ClaimRequest[]): WantedTasks {
     const { taskTypes = [], tenants, steps = false } = first ?? {};
     const types = [...new Set(taskTypes)];
-    return { taskTypes: types, idle: types.map((taskType) => this.#turns.idleOf(taskType)), tenants, steps };
+    return {
+      taskTypes: types,
+      idle: types.map((taskType) => this.#turns.idleOf(taskType)),
+      tenants,
+      steps,
+      attemptSeconds: types.map((taskType) => this.policies.of(taskType).startToFinishSeconds ?? null),
+      limits: this.policies.limitsOf(types),
+    };
   }
 
   private slotFor(request: ClaimRequest): Slot {

@@ -2,9 +2,10 @@ import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database.js';
 import type { Queryable } from '../database/queryable.js';
-import { TaskBridgeError } from '../errors.js';
+import { RequestValidationError, TaskBridgeError, under } from '../errors.js';
 import { type CanonicalPart, canonicalJson } from '../json/canonical-json.js';
 import { JsonText } from '../json/json-text.js';
+import { treeOf } from '../json/json-tree.js';
 import { linkToStory } from '../observability/correlation.js';
 import { Observer } from '../observability/observer.js';
 import { demandSchemas } from './action-schemas.js';
@@ -12,8 +13,10 @@ import { BatchQueue, type Locked } from './batch-queue.js';
 import type { Command } from './domain/decide.js';
 import { isOver } from './domain/task.js';
 import { LeaseLost } from './domain/tasks.errors.js';
+import { TaskPolicies } from './task-policies.js';
 import { findTasks, lockTask, lockTasks } from './store/lock-tasks.js';
 import { findLeaseEndings, insertLeaseEndings, type LeaseEnding } from './store/receipts.js';
+import { readTaskHead } from './store/read-task-view.js';
 import type { TaskRecord } from './store/task-row.js';
 import { TaskWriter, type Written } from './task-writer.js';
 
@@ -62,6 +65,7 @@ export class EndAttempt {
   constructor(
     private readonly writer: TaskWriter,
     private readonly database: Database,
+    private readonly policies: TaskPolicies,
     private readonly observer: Observer,
   ) {
     this.#queue = new BatchQueue((requests) => this.store(requests), {
@@ -85,6 +89,7 @@ export class EndAttempt {
     const about = { principalId: principalId ?? 'worker', taskId };
     return this.observer.command(`${ending.kind}_attempt` as const, about, async (note) => {
       if (ending.kind === 'suspend') await demandSchemas(ending.question);
+      await this.refuseInvalid(taskId, ending);
       const fingerprint = remembered ? fingerprintOf(ending) : undefined;
       const request = { taskId, ending, principalId, fingerprint };
       const outcome = await this.#queue.push(request).catch((error: unknown) => this.refused(taskId, error));
@@ -96,6 +101,17 @@ export class EndAttempt {
       note({ outcome: after.status, eventId: answer.eventId });
       return answer;
     });
+  }
+
+  /** Before the lock: a check takes some milliseconds. @throws RequestValidationError */
+  private async refuseInvalid(taskId: string, ending: Ending): Promise<void> {
+    if (ending.kind !== 'complete' || !this.policies.haveSchemas('resultSchema')) return;
+    const head = await readTaskHead(this.database, taskId);
+    const schema = head && this.policies.schemaOf(head.identity.taskType, 'resultSchema');
+    if (!schema) return;
+    const { result } = ending;
+    const errors = schema.errorsOf(result instanceof JsonText ? await treeOf(result) : (result ?? null));
+    if (errors.length > 0) throw new RequestValidationError(under('result', errors));
   }
 
   /** The queue has already tried this end alone. */

@@ -5,9 +5,12 @@ import type { Command } from './domain/decide.js';
 import {
   lockExpiredLeases,
   lockExpiredSuspensions,
+  lockExpiredTasks,
   lockOverdueCancellations,
+  lockTimedOutAttempts,
   lockUnattendedTasks,
 } from './store/lock-tasks.js';
+import { TaskPolicies } from './task-policies.js';
 import type { TaskRecord } from './store/task-row.js';
 import { type Swept, TaskWriter, type Written } from './task-writer.js';
 import { TasksConfig } from './tasks.config.js';
@@ -16,14 +19,22 @@ import { TasksConfig } from './tasks.config.js';
 const AT_A_TIME = 100;
 
 /** The kinds of work, each independent of the others. `unattended_tasks` are set aside: no executor would ever continue them. */
-export const LOST_WORK = ['expired_leases', 'overdue_cancellations', 'expired_questions', 'unattended_tasks'] as const;
+export const LOST_WORK = [
+  'expired_leases',
+  'timed_out_attempts',
+  'overdue_cancellations',
+  'expired_questions',
+  'expired_tasks',
+  'unattended_tasks',
+] as const;
 export type LostWork = (typeof LOST_WORK)[number];
 
-/** Ends attempts without a sign of life, attempts that do not obey a cancellation, and tasks with an expired question. */
+/** Ends attempts without a sign of life or beyond their time, attempts that do not obey a cancellation, and tasks with an expired question or deadline. */
 @Injectable()
 export class EndLostAttempts {
   constructor(
     private readonly writer: TaskWriter,
+    private readonly policies: TaskPolicies,
     private readonly config: TasksConfig,
   ) {}
 
@@ -64,8 +75,20 @@ export class EndLostAttempts {
       case 'overdue_cancellations':
         return this.sweep(
           async (tx) =>
-            checkPatience() ? [] : lockOverdueCancellations(tx, this.config.cancelGraceSeconds, AT_A_TIME),
+            checkPatience()
+              ? []
+              : lockOverdueCancellations(tx, this.config.cancelGraceSeconds, this.policies.graces(), AT_A_TIME),
           () => ({ kind: 'force_cancellation' }),
+        );
+      case 'timed_out_attempts':
+        return this.sweep(
+          (tx) => lockTimedOutAttempts(tx, AT_A_TIME),
+          () => ({ kind: 'time_out' }),
+        );
+      case 'expired_tasks':
+        return this.sweep(
+          (tx) => lockExpiredTasks(tx, AT_A_TIME),
+          () => ({ kind: 'expire' }),
         );
       case 'expired_questions':
         return this.sweep(

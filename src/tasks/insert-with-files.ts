@@ -5,7 +5,8 @@ import type { UploadedFile } from '../uploads/uploaded-file.js';
 import { UploadForbidden, UploadInvalid } from '../uploads/uploads.errors.js';
 import { insertAttachments } from './store/attachments.js';
 import type { InsertOutcome } from './store/first-attempts.js';
-import { insertTask, type NewTaskRow } from './store/insert-task.js';
+import { insertOne } from './store/insert-planned-tasks.js';
+import type { NewTaskRow } from './store/insert-task.js';
 
 export interface Brought {
   readonly files: readonly UploadedFile[];
@@ -25,7 +26,7 @@ export async function insertWithFiles(
   { files, maxOwnedBytes }: Brought,
 ): Promise<InsertOutcome> {
   await lockOwners(tx, [task]);
-  const inserted = await insertTask(tx, task, maxOpenTasks);
+  const inserted = await insertOne(tx, task, maxOpenTasks);
   if (inserted.outcome === 'passed_over') return inserted;
   const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
   if (maxOwnedBytes !== undefined && (await ownedBytes(tx, task)) + sizeBytes > maxOwnedBytes) {

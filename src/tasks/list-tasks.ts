@@ -3,12 +3,12 @@ import { type AuthContext, ownerOf } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
 import { InvalidCursor } from './domain/tasks.errors.js';
+import { TaskPolicies } from './task-policies.js';
 import { TaskExecutor } from './ports/task-executor.js';
 import { listTaskViews, type TaskFilter } from './store/read-task-page.js';
 import type { TaskView } from './store/read-task-view.js';
 import { withWaitingFor } from './waiting-for.js';
 import { isTaskId } from './domain/task-id.js';
-import { TasksConfig } from './tasks.config.js';
 
 export interface TaskPage {
   readonly items: readonly TaskView[];
@@ -23,7 +23,7 @@ export class ListTasks {
     private readonly database: Database,
     private readonly executor: TaskExecutor,
     private readonly observer: Observer,
-    private readonly config: TasksConfig,
+    private readonly policies: TaskPolicies,
   ) {}
 
   /** @throws InvalidCursor when the cursor was not made here */
@@ -36,8 +36,13 @@ export class ListTasks {
       const after = page.cursor === undefined ? undefined : placeOf(page.cursor);
       const own = { ...filter, ...ownerOf(auth), ...(after && { after }) };
       // Reads one more than the client wants, to recognise the last page.
-      const views = await listTaskViews(this.database, own, page.limit + 1, this.config.maxAttempts);
-      const items = await withWaitingFor(this.database, this.executor.taskTypes, views.slice(0, page.limit));
+      const views = await listTaskViews(this.database, own, page.limit + 1, this.policies.maxAttemptsOf);
+      const items = await withWaitingFor(
+        this.database,
+        this.executor.taskTypes,
+        this.policies,
+        views.slice(0, page.limit),
+      );
       const last = items.at(-1);
       return { items, nextCursor: last && views.length > page.limit ? cursorOf(last) : null };
     });

@@ -16,6 +16,8 @@ interface Measured extends Backlog {
 
 const UNKNOWN: Measured = {
   waiting: Number.NaN,
+  held: Number.NaN,
+  pausedTypes: Number.NaN,
   running: Number.NaN,
   suspended: Number.NaN,
   aside: Number.NaN,
@@ -42,9 +44,11 @@ export class MeasureBacklog {
     this.#underWay ??= this.read();
     const backlog = (await within(PATIENCE_MS, this.#underWay)) ?? UNKNOWN;
     this.metrics.set('tasks', backlog.waiting, { state: 'waiting' });
+    this.metrics.set('tasks', backlog.held, { state: 'held' });
     this.metrics.set('tasks', backlog.running, { state: 'running' });
     this.metrics.set('tasks', backlog.suspended, { state: 'suspended' });
     this.metrics.set('tasks_aside', backlog.aside);
+    this.metrics.set('task_types_paused', backlog.pausedTypes);
     this.metrics.set('oldest_non_terminal_age_seconds', backlog.oldestSeconds);
     this.metrics.set('oldest_claimable_age_seconds', backlog.oldestClaimableSeconds);
     this.metrics.set('oldest_ended_age_seconds', backlog.oldestEndedSeconds);

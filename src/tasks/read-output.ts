@@ -9,8 +9,8 @@ import { ServiceUnavailable } from '../errors.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { FIRST_EVENT_ID, OutputSoFar } from './domain/output-so-far.js';
 import { type OutputEvent, readOutputPage } from './store/read-output-page.js';
+import { TaskPolicies } from './task-policies.js';
 import { readTaskView, type TaskView } from './store/read-task-view.js';
-import { TasksConfig } from './tasks.config.js';
 
 /** One read of the log. Between two of them other work gets its turn. */
 const PAGE = { events: 1_000, bytes: 1024 * 1024 };
@@ -28,7 +28,7 @@ export class ReadOutput {
 
   constructor(
     private readonly database: Database,
-    private readonly config: TasksConfig,
+    private readonly policies: TaskPolicies,
     private readonly metrics: MetricsSink,
   ) {
     this.#connections = new ConnectionQuota(database, CONNECTIONS);
@@ -57,7 +57,7 @@ export class ReadOutput {
 
   /** The task as it is now, with what it has put out. Undefined when there is no such task. @throws ServiceUnavailable */
   async withView(taskId: string): Promise<TaskSoFar | undefined> {
-    const view = await readTaskView(this.database, taskId, this.config.maxAttempts);
+    const view = await readTaskView(this.database, taskId, this.policies.maxAttemptsOf);
     return view && { view, output: await this.execute(view) };
   }
 }

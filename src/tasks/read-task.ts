@@ -5,10 +5,10 @@ import { Observer } from '../observability/observer.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { demandTask } from './demand-task.js';
 import { TaskNotFound } from './domain/tasks.errors.js';
+import { TaskPolicies } from './task-policies.js';
 import { TaskExecutor } from './ports/task-executor.js';
 import { readTaskView, type TaskView } from './store/read-task-view.js';
 import { withWaitingFor } from './waiting-for.js';
-import { TasksConfig } from './tasks.config.js';
 
 /** One task as it is now. */
 @Injectable()
@@ -18,16 +18,16 @@ export class ReadTask {
     private readonly ownership: OwnershipPolicy,
     private readonly executor: TaskExecutor,
     private readonly observer: Observer,
-    private readonly config: TasksConfig,
+    private readonly policies: TaskPolicies,
   ) {}
 
   /** @throws TaskNotFound when there is no such task that the caller may read */
   execute(auth: AuthContext, taskId: string): Promise<TaskView> {
     return this.observer.query('read_task', { principalId: auth.subject, taskId }, async () => {
       await demandTask(this.database, this.ownership, 'mayRead', auth, taskId);
-      const view = await readTaskView(this.database, taskId, this.config.maxAttempts);
+      const view = await readTaskView(this.database, taskId, this.policies.maxAttemptsOf);
       if (!view) throw new TaskNotFound();
-      const [shown = view] = await withWaitingFor(this.database, this.executor.taskTypes, [view]);
+      const [shown = view] = await withWaitingFor(this.database, this.executor.taskTypes, this.policies, [view]);
       return shown;
     });
   }

@@ -10,6 +10,7 @@ import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { lockOwners } from '../uploads/owned-bytes.js';
+import { CheckInput } from './check-input.js';
 import { demandControl } from './demand-control.js';
 import { judgeRerun } from './domain/judge-rerun.js';
 import {
@@ -22,14 +23,17 @@ import {
 import { fingerprintOfRerun } from './fingerprints.js';
 import { hintChange, LiveLog } from './ports/live-log.js';
 import { TaskExecutor } from './ports/task-executor.js';
+import { planOf, textOf } from './plan-of.js';
 import { QueueOrder } from './queue-order.js';
 import { shareAttachments } from './store/attachments.js';
-import { findByClientRequest, insertTask, type NewTaskRow } from './store/insert-task.js';
+import { insertOne } from './store/insert-planned-tasks.js';
+import { findByClientRequest, type NewTaskRow } from './store/insert-task.js';
 import { lockTask } from './store/lock-tasks.js';
 import { hasRoom } from './store/open-tasks.js';
 import { keepSteps, linkRerun, lockRerunSource } from './store/reruns.js';
 import type { TaskIdentity } from './domain/task-identity.js';
 import type { TaskRecord } from './store/task-row.js';
+import { TaskPolicies } from './task-policies.js';
 import { TaskWriter } from './task-writer.js';
 import { TasksConfig } from './tasks.config.js';
 
@@ -55,6 +59,8 @@ export class RetryTask {
     private readonly writer: TaskWriter,
     private readonly executor: TaskExecutor,
     private readonly order: QueueOrder,
+    private readonly policies: TaskPolicies,
+    private readonly checkInput: CheckInput,
     private readonly liveLog: LiveLog,
     private readonly ownership: OwnershipPolicy,
     private readonly observer: Observer,
@@ -64,7 +70,7 @@ export class RetryTask {
 
   /**
    * @throws TaskNotFound when there is no such task that the caller may control
-   * @throws CreationForbidden, IdempotencyConflict, TaskAside, TaskNotTerminal, UnknownTaskType, TooManyOpenTasks
+   * @throws CreationForbidden, RequestValidationError, IdempotencyConflict, TaskAside, TaskNotTerminal, UnknownTaskType, TooManyOpenTasks
    */
   execute(auth: AuthContext, taskId: string, rerun: Rerun): Promise<TaskAccepted> {
     return this.observer.command('retry_task', { principalId: auth.subject, taskId }, async (note) => {
@@ -92,7 +98,8 @@ export class RetryTask {
         return { taskId: earlier.taskId, status: earlier.status, clientRequestId, deduplicated: true };
       }
       if (!this.executor.accepts(taskType)) throw new UnknownTaskType(this.executor.taskTypes);
-      await this.order.load();
+      await Promise.all([this.order.load(), this.policies.load()]);
+      if (rerun.input) await this.checkInput.execute({ taskType, input: rerun.input });
       const { correlationId, traceparent } = currentStory() ?? storyFrom(undefined);
       const row = {
         ...{ ...key, taskId: uuidv7(), taskType, fingerprint, contentFingerprint: fingerprint },
@@ -130,7 +137,9 @@ export class RetryTask {
     judgeRerun(source);
     const { metadataJson } = source;
     const inputJson = input?.json ?? source.inputJson;
-    const inserted = await insertTask(tx, { ...row, inputJson, metadataJson }, maxOpenTasks);
+    const content = { ...textOf('input', inputJson), ...textOf('metadata', metadataJson) };
+    const plan = await planOf({}, this.policies.of(row.taskType), content);
+    const inserted = await insertOne(tx, { ...row, inputJson, metadataJson, plan }, maxOpenTasks);
     if (inserted.outcome === 'passed_over') return [];
     const { taskId } = inserted;
     await shareAttachments(tx, taskId, sourceId, { ofExecutor: areKept });

@@ -2,9 +2,11 @@ import { Injectable } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
 import type { TaskAccepted } from '#protocol/snapshots.js';
 import { type AuthContext, ownerOf, principalKey } from '../auth/auth-context.js';
+import { demandScope } from '../auth/authentication.guard.js';
 import { Database } from '../database/database.js';
 import { ConnectionQuota } from '../database/connection-quota.js';
 import { hintChange, LiveLog } from './ports/live-log.js';
+import { RequestValidationError } from '../errors.js';
 import { TaskExecutor } from './ports/task-executor.js';
 import type { JsonText } from '../json/json-text.js';
 import { storyFrom, currentStory } from '../observability/correlation.js';
@@ -15,12 +17,17 @@ import { lockOwners } from '../uploads/owned-bytes.js';
 import type { UploadedFile } from '../uploads/uploaded-file.js';
 import { BatchQueue } from './batch-queue.js';
 import { BeginNewTasks } from './begin-new-tasks.js';
+import { CheckInput } from './check-input.js';
 import { CreationForbidden, IdempotencyConflict, TooManyOpenTasks, UnknownTaskType } from './domain/tasks.errors.js';
 import { comparable, fingerprintOfTask, fingerprintsOfTask, type TaskFingerprints } from './fingerprints.js';
 import { insertWithFiles } from './insert-with-files.js';
+import type { Timing } from './domain/plan.js';
+import { planOf } from './plan-of.js';
+import { TaskPolicies } from './task-policies.js';
 import { QueueOrder } from './queue-order.js';
 import type { InsertOutcome } from './store/first-attempts.js';
 import { findByClientRequest, type EarlierTask, type NewTaskRow } from './store/insert-task.js';
+import { insertPlannedTasks } from './store/insert-planned-tasks.js';
 import { insertTasks } from './store/insert-tasks.js';
 import { readContent } from './store/read-content.js';
 import { hasRoom } from './store/open-tasks.js';
@@ -48,6 +55,8 @@ export interface Submission {
   readonly taskType: string;
   readonly input?: JsonText;
   readonly metadata?: JsonText;
+  /** When and how often it runs. */
+  readonly timing?: Timing;
   /** Stored files that belong to no task yet. */
   readonly files?: readonly UploadedFile[];
   /** Bytes that the owner may have attached in all, these files included. Absent: no limit. */
@@ -67,6 +76,8 @@ export class SubmitTask {
   readonly #underWay = new Map<string, Promise<EarlierTask | undefined>>();
   readonly #maxOpenTasks: number | null;
   readonly #queue: CreateQueue;
+  /** The tasks with a plan: a batch is one statement. */
+  readonly #planned: CreateQueue;
   /** The creates of owners that are near their cap. */
   readonly #inTurn: CreateQueue;
   readonly #lookups: ConnectionQuota;
@@ -76,6 +87,8 @@ export class SubmitTask {
     private readonly executor: TaskExecutor,
     newTasks: BeginNewTasks,
     private readonly order: QueueOrder,
+    private readonly policies: TaskPolicies,
+    private readonly checkInput: CheckInput,
     private readonly liveLog: LiveLog,
     private readonly ownership: OwnershipPolicy,
     private readonly observer: Observer,
@@ -88,11 +101,13 @@ export class SubmitTask {
     this.#queue = new CreateQueue((batch) =>
       newTasks.store(batch, (tasks, holder) => insertTasks(database, tasks, farFromCap, holder)),
     );
+    this.#planned = new CreateQueue((tasks) => insertPlannedTasks(database, tasks, farFromCap));
     this.#inTurn = new CreateQueue((batch) =>
       newTasks.store(batch, (tasks, holder) =>
         database.transaction(async (tx) => {
           await lockOwners(tx, tasks);
-          return insertTasks(tx, tasks, max, holder);
+          const isPlanned = tasks.some(({ plan }) => plan !== undefined);
+          return isPlanned ? insertPlannedTasks(tx, tasks, max) : insertTasks(tx, tasks, max, holder);
         }),
       ),
     );
@@ -101,11 +116,14 @@ export class SubmitTask {
 
   /**
    * @throws CreationForbidden, UnknownTaskType, UploadForbidden
+   * @throws AccessDenied when the create names a priority, and the caller has no scope for that
+   * @throws RequestValidationError when the task would be new, and its input is not as the schema of its type says
    * @throws TooManyOpenTasks when the task would be new, and the owner is at its cap
    * @throws IdempotencyConflict when the owner used the clientRequestId with other content
    */
   execute(auth: AuthContext, submission: Submission): Promise<TaskAccepted> {
     const { clientRequestId, taskType } = submission;
+    if (submission.timing?.priority !== undefined) demandScope(auth, 'tasks:prioritise');
     return this.observer.command('create_task', { principalId: auth.subject, clientRequestId }, async (note) => {
       if (!(await this.ownership.mayCreate(auth, { taskType }))) throw new CreationForbidden();
       const submitted = await this.submit(auth, submission);
@@ -148,15 +166,19 @@ export class SubmitTask {
     const { clientRequestId, taskType } = submission;
     const maxOpenTasks = this.#maxOpenTasks;
     const known = this.executor.accepts(taskType);
+    await this.policies.load();
+    // A repeat of an earlier request is never refused for them.
+    const errors = await this.checkInput.errorsIn(submission);
     let inTurn = maxOpenTasks !== null && maxOpenTasks <= NEAR_THE_CAP;
     // One or two rounds. More only when retention removes the earlier task, or tasks end, between two statements.
     for (;;) {
-      if (known) {
+      if (known && errors.length === 0) {
         await this.order.load();
-        const row = rowOf(key, submission, fingerprints, this.order.earliest({ ...key, taskType }));
+        const plan = await planOf(submission.timing ?? {}, this.policies.of(taskType), submission);
+        const row = { ...rowOf(key, submission, fingerprints, this.order.earliest({ ...key, taskType })), plan };
         const inserted = await this.insert(row, submission, inTurn);
         if (inserted.outcome === 'inserted') {
-          this.order.placed(row, inserted.place);
+          if (inserted.place !== null) this.order.placed(row, inserted.place);
           if (inserted.begun === null) this.executor.submitted({ taskId: inserted.taskId, taskType });
           return this.accepted({ ...row, taskId: inserted.taskId });
         }
@@ -164,6 +186,7 @@ export class SubmitTask {
       const earlier = await findByClientRequest(this.#lookups, key);
       if (earlier) return this.repeated(earlier, clientRequestId, fingerprints);
       if (!known) throw new UnknownTaskType(this.executor.taskTypes);
+      if (errors.length > 0) throw new RequestValidationError(errors);
       if (maxOpenTasks !== null && !(await hasRoom(this.#lookups, key, maxOpenTasks))) {
         throw new TooManyOpenTasks(maxOpenTasks);
       }
@@ -173,7 +196,8 @@ export class SubmitTask {
 
   private insert(row: NewTaskRow, submission: Submission, inTurn: boolean): Promise<InsertOutcome> {
     const { files = [], maxOwnedBytes } = submission;
-    if (files.length === 0) return (inTurn ? this.#inTurn : this.#queue).push(row);
+    const outOfTurn = row.plan ? this.#planned : this.#queue;
+    if (files.length === 0) return (inTurn ? this.#inTurn : outOfTurn).push(row);
     const brought = { files, maxOwnedBytes };
     return this.database.transaction((tx) => insertWithFiles(tx, row, this.#maxOpenTasks, brought));
   }

@@ -3,12 +3,14 @@ import { MAX_RESULT_BYTES } from '#protocol/limits.js';
 import { isFaultOfData } from '../database/database.errors.js';
 import { Database, type Transaction } from '../database/database.js';
 import type { Queryable } from '../database/queryable.js';
+import { HeldTasks } from './held-tasks.js';
 import { type Aside, type Fault, putAside, logAside } from './put-aside.js';
 import { hintChange, LiveLog } from './ports/live-log.js';
 import { linkToStory } from '../observability/correlation.js';
 import { Log } from '../observability/log.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { TaskBridgeError } from '../errors.js';
+import { TaskPolicies } from './task-policies.js';
 import { QueueOrder } from './queue-order.js';
 import { TasksConfig } from './tasks.config.js';
 import { decide, type Command, type Decision } from './domain/decide.js';
@@ -64,6 +66,8 @@ export class TaskWriter {
     private readonly database: Database,
     private readonly liveLog: LiveLog,
     private readonly order: QueueOrder,
+    private readonly policies: TaskPolicies,
+    private readonly held: HeldTasks,
     private readonly config: TasksConfig,
     private readonly metrics: MetricsSink,
     private readonly log: Log,
@@ -217,7 +221,11 @@ export class TaskWriter {
     const events = written.flatMap((w) => w.events);
     for (const { type } of events) if (type === 'TASK_FAILED') this.metrics.increment('task_failures_total');
     if (events.length > 0) this.liveLog.publish(events);
-    for (const { record, after } of written) if (after !== record.task) hintChange(this.liveLog, record.identity);
+    for (const { record, after } of written) {
+      if (after === record.task) continue;
+      hintChange(this.liveLog, record.identity);
+      if (record.task.run.state === 'leased' && after.run.state !== 'leased') this.held.ended(record.identity.taskType);
+    }
   }
 
   /** Writes projection, events and questions of the changed tasks. */
@@ -256,11 +264,12 @@ export class TaskWriter {
     }
   }
 
-  private decided({ task, maxAttempts, now }: TaskRecord, command: Command | null): Decision {
+  private decided({ identity, task, maxAttempts, now }: TaskRecord, command: Command | null): Decision {
     if (!command) return { events: [], task, notBefore: null };
     const { maxEventsPerTask } = this.config;
     const decision = decide(task, command, {
-      maxAttempts: maxAttempts ?? this.config.maxAttempts,
+      maxAttempts: this.policies.maxAttemptsOf(identity.taskType, maxAttempts),
+      backoff: this.policies.backoffOf(identity.taskType),
       maxEventsPerTask,
       jitter: Math.random(),
       now,
@@ -284,6 +293,7 @@ export class TaskWriter {
       events,
       notBefore,
       place: this.order.now(record.identity.taskType),
+      attemptSeconds: this.policies.of(record.identity.taskType).startToFinishSeconds ?? null,
       suspendExpiresAt: expiryOf(events),
       workerId: task.run.state === 'leased' ? (actor.workerId ?? null) : null,
       principalId: actor.principalId ?? `worker:${record.workerId ?? ''}`,

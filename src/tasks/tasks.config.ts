@@ -1,3 +1,5 @@
+import type { TaskPolicy } from '#protocol/policies.js';
+
 /** Limits of one task's log and of one principal's tasks. */
 export abstract class TasksConfig {
   /** Bytes of one event's payload as JSON. From MAX_EVENT_PAYLOAD_BYTES. Defaults to 65536. */
@@ -14,4 +16,6 @@ export abstract class TasksConfig {
   abstract readonly cancelGraceSeconds: number;
   /** Tasks of one owner that are not over; 0 is no cap. From OPEN_TASKS_PER_PRINCIPAL. Defaults to 10000. */
   abstract readonly openTasksPerPrincipal: number;
+  /** The policies that the operator has set, by task type. From TASK_TYPES. Defaults to none. */
+  abstract readonly taskTypes: ReadonlyMap<string, TaskPolicy>;
 }

@@ -4,17 +4,23 @@ import { AppendEvents } from './append-events.js';
 import { AttachmentsController } from './http/attachments.controller.js';
 import { BeginNewTasks } from './begin-new-tasks.js';
 import { CancelTask } from './cancel-task.js';
+import { CheckInput } from './check-input.js';
 import { CheckRoom } from './check-room.js';
 import { ClaimTasks } from './claim-tasks.js';
 import { EndAttempt } from './end-attempt.js';
 import { EndLostAttempts } from './end-lost-attempts.js';
 import { EraseTasks } from './erase-tasks.js';
 import { ExtendLease } from './extend-lease.js';
+import { HeldTasks } from './held-tasks.js';
 import { ListTasks } from './list-tasks.js';
 import { MeasureBacklog } from './measure-backlog.js';
+import { TaskPolicies } from './task-policies.js';
 import { QueueOrder } from './queue-order.js';
 import { ReadAttachment } from './read-attachment.js';
 import { ReadOutput } from './read-output.js';
+import { PauseType } from './pause-type.js';
+import { ReadType } from './read-type.js';
+import { TaskTypesController } from './http/task-types.controller.js';
 import { ReadTask } from './read-task.js';
 import { RetryTask } from './retry-task.js';
 import { SubmitAction } from './submit-action.js';
@@ -26,6 +32,7 @@ import { TasksController } from './http/tasks.controller.js';
 const USE_CASES = [
   BeginNewTasks,
   SubmitTask,
+  CheckInput,
   CheckRoom,
   ReadTask,
   ReadOutput,
@@ -43,11 +50,15 @@ const USE_CASES = [
   ExtendLease,
   MeasureBacklog,
   SubmitAction,
+  TaskPolicies,
+  HeldTasks,
+  ReadType,
+  PauseType,
 ];
 
 /** Tasks: their use-cases, and the one writer that changes them. */
 @Module({
-  controllers: [TasksController, AttachmentsController, OwnersController],
+  controllers: [TasksController, TaskTypesController, AttachmentsController, OwnersController],
   providers: [TaskWriter, ...USE_CASES],
   exports: [TaskWriter, ...USE_CASES],
 })

@@ -1,23 +1,28 @@
 import type { Queryable } from '../database/queryable.js';
-import { findUnclaimable } from './store/find-unclaimable.js';
+import type { TaskPolicies } from './task-policies.js';
+import { findWaits } from './store/find-waits.js';
 import type { TaskView } from './store/read-task-view.js';
 
 /**
- * Says of due tasks that they wait for a worker: they have a finished step, and no live worker claims them that knows steps.
- * `ownTypes`: those that this service executes itself.
+ * Says of due tasks what they wait for: room within a limit, a worker that takes them, or, while such workers live, one of them to be
+ * free. `ownTypes`: those that this service executes itself.
  */
 export async function withWaitingFor(
   db: Queryable,
   ownTypes: readonly string[],
+  policies: TaskPolicies,
   views: readonly TaskView[],
 ): Promise<readonly TaskView[]> {
-  const due = views.filter(
-    ({ isDue, attempt, identity }) => isDue && attempt > 0 && !ownTypes.includes(identity.taskType),
-  );
+  const due = views.filter(({ isDue, waitingFor }) => isDue && waitingFor === null);
   if (due.length === 0) return views;
-  const found = await findUnclaimable(
+  const found = await findWaits(
     db,
     due.map(({ identity }) => identity.taskId),
+    ownTypes,
+    policies.limitsOf(due.map(({ identity }) => identity.taskType)) ?? {},
   );
-  return views.map((view) => (found.has(view.identity.taskId) ? { ...view, waitingFor: 'worker' } : view));
+  return views.map((view) => {
+    const waitingFor = view.waitingFor ?? found.get(view.identity.taskId);
+    return waitingFor ? { ...view, waitingFor } : view;
+  });
 }

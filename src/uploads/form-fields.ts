@@ -7,6 +7,8 @@ import { UploadInvalid } from './uploads.errors.js';
 export interface FormLayout {
   /** Fields read as text. */
   readonly text: readonly string[];
+  /** Fields read as a number in decimal digits; other text stays text, and the route refuses it. */
+  readonly numbers: readonly string[];
   /** Fields read as JSON text. */
   readonly json: readonly string[];
   /** Names of files, any number of each. */
@@ -19,7 +21,7 @@ const REPLACEMENT = '\ufffd';
 /** The parts of a form that are no files. A DTO validates the fields; this class only reads them. */
 export class FormFields {
   /** Undefined while the text is being read. */
-  readonly #values = new Map<string, string | JsonText | undefined>();
+  readonly #values = new Map<string, string | number | JsonText | undefined>();
   #bytes = 0;
 
   constructor(
@@ -29,13 +31,14 @@ export class FormFields {
 
   /** Resolves when the field is read. @throws UploadInvalid, PayloadTooLarge, MalformedJson, RequestValidationError, ServiceUnavailable */
   async take(name: string, text: string): Promise<void> {
-    const { json, files } = this.layout;
+    const { json, files, numbers } = this.layout;
     if (files.includes(name)) throw new UploadInvalid('An attachment needs a file name.');
     this.demandKnown(name);
     if (this.#values.has(name)) throw new UploadInvalid('A field is given more than once.');
     if (text.includes(REPLACEMENT)) throw new UploadInvalid('A field is not UTF-8. U+FFFD is written as an escape.');
     this.#bytes += Buffer.byteLength(text);
     if (this.#bytes > this.maxBytes) throw new PayloadTooLarge(this.maxBytes, 'The fields are too large');
+    if (numbers.includes(name)) return void this.#values.set(name, /^\d{1,15}$/.test(text) ? Number(text) : text);
     if (!json.includes(name)) return void this.#values.set(name, text);
     this.#values.set(name, undefined);
     this.#values.set(name, await checkedText(text));
@@ -52,13 +55,14 @@ export class FormFields {
     throw new UploadInvalid('A field that is no attachment must not be a file.');
   }
 
-  get values(): Readonly<Record<string, string | JsonText | undefined>> {
+  get values(): Readonly<Record<string, string | number | JsonText | undefined>> {
     return Object.fromEntries(this.#values);
   }
 
   /** Refused like an unknown member of a JSON body. No other name passes, `__proto__` included. */
   private demandKnown(name: string): void {
-    if (this.layout.text.includes(name) || this.layout.json.includes(name)) return;
+    const { text, numbers, json } = this.layout;
+    if ([text, numbers, json].some((names) => names.includes(name))) return;
     throw new RequestValidationError([{ path: name.slice(0, 64), message: 'is not a known member' }]);
   }
 }

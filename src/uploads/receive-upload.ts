@@ -19,7 +19,7 @@ const AROUND_A_PART_BYTES = 4096;
 
 /** The content of a multipart body. The files are stored, and belong to no task until one takes them. */
 export interface Upload {
-  readonly fields: Readonly<Record<string, string | JsonText | undefined>>;
+  readonly fields: Readonly<Record<string, string | number | JsonText | undefined>>;
   /** The files in the order of the body. */
   readonly files: readonly UploadedFile[];
   readonly maxOwnedBytes?: number;

@@ -49,6 +49,9 @@ GET /api/v1/schedules/:name                          401     401       401      
 DELETE /api/v1/schedules/:name                       401     401       401       404    404       404   404    404     403     404    401     401    401    403    403       403    403      403   403        401  401
 POST /api/v1/follow-tokens                           401     401       401       404    404       404   201    403     201     201    401     401    401    404    403       403    403      403   403        401  401
 DELETE /api/v1/follow-tokens                         401     401       401       404    404       404   404    403     204     204    401     401    401    404    204       403    403      403   403        401  401
+GET /api/v1/task-types/:taskType                     401     401       401       403    403       403   403    403     403     403    401     401    401    200    403       403    403      403   403        401  401
+PUT /api/v1/task-types/:taskType/pause               401     401       401       403    403       403   403    403     403     403    401     401    401    403    200       403    403      403   403        401  401
+DELETE /api/v1/task-types/:taskType/pause            401     401       401       403    403       403   403    403     403     403    401     401    401    403    200       403    403      403   403        401  401
 GET /worker/v1                                       401     401       401       401    401       401   401    401     401     401    200     200    401    401    401       401    401      401   401        401  401
 POST /worker/v1/leases                               401     401       401       401    401       401   401    401     401     401    200     200    401    401    401       401    401      401   401        401  401
 POST /worker/v1/heartbeats                           401     401       401       401    401       401   401    401     401     401    200     200    401    401    401       401    401      401   401        401  401
@@ -156,6 +159,7 @@ const CALLERS: Readonly<Record<string, (lease: Held) => readonly Record<string, 
 
 /** The members of a call besides its caller. The worker's calls take the lease token from the header above into their body. */
 const BODIES: Readonly<Record<string, (lease: Lease & { suspendId?: string }) => object>> = {
+  'PUT /api/v1/task-types/:taskType/pause': () => ({}),
   'POST /api/v1/follow-tokens': ({ taskId }) => ({ taskId, may: ['read'] }),
   'PUT /api/v1/schedules/:name': () => ({ cron: '0 0 1 1 *', timeZone: 'UTC', taskType: 'matrix.idle' }),
   'POST /api/v1/tasks/bulk/cancel': () => ({ filter: {}, dryRun: true }),
@@ -298,6 +302,8 @@ async function outcome(name: string, about: Held, headers: Record<string, string
     return mode === undefined ? plainFrame(frame, about, headers, url) : multiplexFrame(frame, about, headers, url);
   const [method = '', path = ''] = name.split(' ');
   const named = path
+    // No other row creates tasks of this type.
+    .replace(':taskType', 'matrix.paused')
     .replace(':attachmentId', about.attachmentId)
     .replace(':name', uniqueId())
     .replace(':bulkId', about.attachmentId);
@@ -308,7 +314,7 @@ async function outcome(name: string, about: Held, headers: Record<string, string
     const owner = headers['X-Principal-Scopes'] === 'tasks:operate' ? uniqueId() : OWNER;
     return deleted(`${url}/api/v1/owners/${owner}/tasks?tenant=${TENANT}`, headers);
   }
-  if (/^DELETE .*(schedules|tasks\/:taskId)/.test(name)) return deleted(address, headers);
+  if (/^DELETE .*(schedules|task-types|tasks\/:taskId)/.test(name)) return deleted(address, headers);
   if (method === 'DELETE') return deleted(`${address}?taskId=${about.taskId}`, headers);
   // A feed without a cursor begins now, and would wait.
   if (path.endsWith('/changes')) return statusOf(`${address}?waitTimeoutMs=0`, headers);

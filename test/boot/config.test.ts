@@ -39,6 +39,7 @@ describe('the configuration', () => {
         maxLeaseSeconds: 600,
         cancelGraceSeconds: 30,
         openTasksPerPrincipal: 10_000,
+        taskTypes: new Map(),
       },
       execution: {
         executors: ['inline'],

@@ -255,7 +255,7 @@ describe('The description of the API', () => {
         ? []
         : name.includes('/worker/')
           ? [{ workerToken: [] }]
-          : expect.arrayContaining([{ principal: [expect.stringMatching(/^tasks:(read|write)$/)] }]);
+          : expect.arrayContaining([{ principal: [expect.stringMatching(/^tasks:(read|write|admin|operate)$/)] }]);
       expect([name, operation.security]).toEqual([name, expected]);
     }
   });

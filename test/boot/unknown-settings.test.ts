@@ -271,7 +271,7 @@ describe('A setting by file', () => {
     ['a device', async () => '/dev/zero', 'names something that is no file'],
     ['an empty file', () => file(''), 'the file is empty'],
     ['a file of blanks', () => file(' \n '), 'the file is empty'],
-    ['a large file', () => file(Buffer.alloc(70_000, 'hunter2')), 'the file has more than 65536 bytes'],
+    ['a large file', () => file(Buffer.alloc(1_100_000, 'hunter2')), 'the file has more than 1048576 bytes'],
   ])('is refused with %s', async (_what, path, text) => {
     const env = { ...PRODUCTION, WORKER_TOKENS_FILE: await path() };
     expect(linesOf(env)).toEqual([`WORKER_TOKENS_FILE: ${text}`]);

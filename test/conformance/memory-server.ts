@@ -37,7 +37,18 @@ const FEATURES = [
     'actionSchemas',
     'erasing',
   ],
-  ...['bulk', 'schedules', 'workerFiles', 'eventKeys', 'heartbeats', 'leaseSeconds', 'signals', 'followTokens', 'feed'],
+  ...[
+    'bulk',
+    'schedules',
+    'workerFiles',
+    'eventKeys',
+    'heartbeats',
+    'leaseSeconds',
+    'policies',
+    'signals',
+    'followTokens',
+    'feed',
+  ],
 ];
 
 /** A request on its way to its answer. */
@@ -429,7 +440,7 @@ export class MemoryServer {
     return quoted?.replace(/\\(["\\])/g, '$1') ?? text;
   }
 
-  checkedCreate({ clientRequestId, taskType, input = {}, metadata = {}, ...more }: Json) {
+  checkedCreate({ clientRequestId, taskType, input = {}, metadata = {}, delaySeconds = 0, ...more }: Json) {
     const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value);
     const wrong = Object.keys(more);
     const name = this.normal(textOf(clientRequestId));
@@ -437,8 +448,15 @@ export class MemoryServer {
     if (!/^[A-Za-z0-9._:/-]{1,128}$/.test(textOf(taskType))) wrong.push('taskType');
     if (!isObject(input)) wrong.push('input');
     if (!isObject(metadata)) wrong.push('metadata');
+    if (!Number.isInteger(delaySeconds)) wrong.push('delaySeconds');
     if (wrong.length > 0) throw invalidMembers(...wrong);
-    return { clientRequestId: name, taskType: textOf(taskType), input: input as Json, metadata: metadata as Json };
+    return {
+      clientRequestId: name,
+      taskType: textOf(taskType),
+      input: input as Json,
+      metadata: metadata as Json,
+      delaySeconds: delaySeconds as number,
+    };
   }
 
   async formOf(exchange: Exchange): Promise<{ body: Record<string, unknown>; files: readonly StoredFile[] }> {

@@ -116,7 +116,11 @@ export class MemoryTask {
 
   get waitingFor(): string | undefined {
     if (this.openSuspension) return 'answer';
-    return this.run.state === 'waiting' && this.run.from > Date.now() ? 'retry' : undefined;
+    return this.run.state === 'waiting' && this.run.from > Date.now() ? this.timeFor : undefined;
+  }
+
+  get timeFor(): string {
+    return this.attempt === 0 ? 'start_time' : 'retry';
   }
 
   summary(maxAttempts: number): Json {

@@ -11,6 +11,7 @@ export interface Submission {
   readonly input: Json;
   readonly metadata: Json;
   readonly files: readonly StoredFile[];
+  readonly delaySeconds: number;
 }
 
 export interface Action {
@@ -72,7 +73,7 @@ export class MemoryTasks {
     }
     const task = new MemoryTask(owner, clientRequestId, taskType, input, metadata, files, fingerprint);
     this.all.push(task);
-    this.wake();
+    this.begin(task, submission.delaySeconds);
     return { task, isNew: true };
   }
 
@@ -115,6 +116,12 @@ export class MemoryTasks {
   rerunsOf({ taskId }: MemoryTask): Json {
     const reruns = this.all.filter(({ rerunOf }) => rerunOf === taskId).map((task) => task.taskId);
     return reruns.length > 0 ? { reruns: reruns.reverse() } : {};
+  }
+
+  begin(task: MemoryTask, delaySeconds: number): void {
+    task.run = { state: 'waiting', from: Date.now() + delaySeconds * 1_000, resumes: false };
+    setTimeout(() => this.wake(), delaySeconds * 1_000).unref();
+    if (delaySeconds === 0) this.wake();
   }
 
   fingerprint({ taskType, input, files }: Submission): string {

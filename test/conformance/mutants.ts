@@ -228,6 +228,14 @@ const ALL: readonly Mutant[] = [
     },
   },
   {
+    name: 'a task that begins before its time',
+    breaks: 'create.later',
+    make: ({ tasks }) => {
+      const begin = tasks.begin.bind(tasks);
+      tasks.begin = (task) => begin(task, 0);
+    },
+  },
+  {
     name: 'no input that is not the empty one',
     breaks: 'create.empty-input',
     make: (server) => {

@@ -269,7 +269,7 @@ describe('npm run migrate', () => {
           ...steps.map((step) => `${name}: begins ${step.name}\n`),
           `applied ${name}\n`,
         ])
-        .concat('dropped 5 indexes that only 0.1.0 needs\n')
+        .concat('dropped 6 indexes that only 0.1.0 needs\n')
         .join(''),
       stderr: '',
     });

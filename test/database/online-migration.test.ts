@@ -121,7 +121,7 @@ describe('a migration of the online kind', () => {
     const lines: string[] = [];
     const skipped = await migrate(cluster.ownerUrl(database), { online: false, log: (line) => lines.push(line) });
     expect(skipped).toEqual({ applied: [] });
-    expect(lines).toEqual([expect.stringMatching(/^left 0009_\w+\.sql for later/)]);
+    expect(lines).toEqual([expect.stringMatching(/^left 0010_\w+\.sql for later/)]);
     await migrate(cluster.ownerUrl(database));
     await boot();
     expect(seen).toHaveLength(1);
@@ -143,7 +143,7 @@ describe('a migration of the online kind', () => {
 
     const again = started();
     expect(await once(again, 'exit')).toEqual([0, null]);
-    expect(again.lines).toMatch(/applied 0009_\w+\.sql\n/);
+    expect(again.lines).toMatch(/applied 0010_\w+\.sql\n/);
     await expectFinished();
   }, 60_000);
 
@@ -167,7 +167,7 @@ describe('a migration of the online kind', () => {
       if (how === 'pg_terminate_backend') {
         await superuser.query('SELECT pg_terminate_backend($1)', [await migrationSession()]);
         expect(await exit).toEqual([1, null]);
-        expect(run.lines).toMatch(/\n0009_\w+\.sql: [^\n]+\n$/);
+        expect(run.lines).toMatch(/\n0010_\w+\.sql: [^\n]+\n$/);
       } else {
         run.kill('SIGKILL');
         await exit;

@@ -26,6 +26,7 @@ import { createLogger } from '../../src/observability/log.js';
 import { ChangesHub } from '../../src/following/changes/changes-hub.js';
 import { RevocationWatch } from '../../src/follow-tokens/revocation-watch.js';
 import { LiveReplicas } from '../../src/replicas/live-replicas.js';
+import { TaskPolicies } from '../../src/tasks/task-policies.js';
 import { UploadSweeper } from '../../src/uploads/upload-sweeper.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { temporaryDirectory } from '../support/service.js';
@@ -52,6 +53,7 @@ const RUNNERS = {
   LiveReplicas,
   ChangesHub,
   RevocationWatch,
+  TaskPolicies,
   Reaper,
   ScheduleClock,
   BulkClock,

@@ -36,6 +36,7 @@ import { parseStrictJson } from '../../src/json/strict-json.js';
 import { EdgeValidationPipe } from '../../src/http/validation.pipe.js';
 import { appendedEvent } from '../../src/tasks/domain/event-payloads.js';
 import { newEvent } from '../../src/tasks/domain/task-event.js';
+import { PauseTypeDto } from '../../src/tasks/http/dto/pause-type.dto.js';
 import { CancelTaskDto } from '../../src/tasks/http/dto/cancel-task.dto.js';
 import { CreateTaskDto } from '../../src/tasks/http/dto/create-task.dto.js';
 import { ReadTaskDto } from '../../src/tasks/http/dto/read-task.dto.js';
@@ -68,6 +69,7 @@ describe('The table of requests', () => {
     ['CreateTask', CreateTaskDto],
     ['CancelTask', CancelTaskDto],
     ['RetryTask', RetryTaskDto],
+    ['PauseTaskType', PauseTypeDto],
     ['SubmitAction', SubmitActionDto],
     ['PutSchedule', PutScheduleDto],
     ['BulkFilter', BulkFilterDto],

@@ -48,13 +48,27 @@ describe('Each query of the runbook', () => {
     database = await createTestDatabase();
     superuser = new pg.Client({ connectionString: database.superuserUrl });
     await superuser.connect();
-    const env = { DATABASE_URL: database.appUrl, ...WITH_WORKERS };
+    const TASK_TYPES = JSON.stringify({ 'runbook.held': { maxRunningPerOwner: 1 } });
+    const env = { DATABASE_URL: database.appUrl, ...WITH_WORKERS, TASK_TYPES };
     service = await startService(env, { lifetime: 'file', deadlineMs: 60_000 });
     client = newPrincipal(service.url);
     worker = new WorkerClient(service.url);
 
     await create('runbook.waiting');
     expected['waiting tasks'] = [{ task_type: 'runbook.waiting', count: '1' }];
+
+    const since = new Date('2026-01-01T00:00:00Z');
+    await superuser.query(
+      `INSERT INTO taskbridge.proj_task_types (task_type, paused_at, paused_by, pause_reason) VALUES ('runbook.paused', $1, 'ops', 'why')`,
+      [since],
+    );
+    expected['paused types'] = [
+      { task_type: 'runbook.paused', paused_at: since, paused_by: 'ops', pause_reason: 'why' },
+    ];
+    await create('runbook.held');
+    await create('runbook.held');
+    await worker.claim({ taskTypes: ['runbook.held'], maxTasks: 2, leaseSeconds: 600 });
+    expected['held tasks'] = [{ task_type: 'runbook.held', waits_for: 'concurrency', count: '1' }];
 
     reader = new pg.Client({ connectionString: database.superuserUrl, application_name: 'a report' });
     await reader.connect();

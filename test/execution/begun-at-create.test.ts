@@ -5,7 +5,7 @@ import { v7 as uuidv7 } from 'uuid';
 import type { TaskHandler } from '#handler/task-handler.js';
 import { InlineWorker } from '../../src/execution/inline/inline-worker.js';
 import { CancelTask } from '../../src/tasks/cancel-task.js';
-import { decide } from '../../src/tasks/domain/decide.js';
+import { BACKOFF, decide } from '../../src/tasks/domain/decide.js';
 import { NEW_TASK } from '../../src/tasks/domain/task.js';
 import { EndLostAttempts } from '../../src/tasks/end-lost-attempts.js';
 import { insertTasks } from '../../src/tasks/store/insert-tasks.js';
@@ -22,7 +22,7 @@ import { createReplica, OWNER, type Replica, type ReplicaOptions, waitingTask } 
 import { eventually } from '../support/service.js';
 
 const TYPE = 'test.begun';
-const RULES = { maxAttempts: 3, maxEventsPerTask: 9, jitter: 0, now: 0 };
+const RULES = { backoff: BACKOFF, maxAttempts: 3, maxEventsPerTask: 9, jitter: 0, now: 0 };
 const HOLDER = { workerId: 'inline:test', principalId: 'system', leaseSeconds: 30 };
 
 let test: TestDatabase;

@@ -173,7 +173,10 @@ describe('Requests made from the description of the API', () => {
     const ofOne = 'taskId' in value !== 'owner' in value;
     const isUnclear =
       (operation === 'POST /api/v1/follow-tokens' && !ofOne) || (operation.endsWith('/events') && !isClear(value));
-    return fits && !lacksKey && !isUnclear ? 'refused a body that its schema allows' : undefined;
+    // Nor that one member excludes another, or that a member is a policy of a type that is claimed.
+    const hasTwoStarts = 'startAfter' in value && 'delaySeconds' in value;
+    const isExcused = lacksKey || isUnclear || hasTwoStarts || 'policies' in value;
+    return fits && !isExcused ? 'refused a body that its schema allows' : undefined;
   }
 
   function validatorOf(schema: Schema): ValidateFunction {

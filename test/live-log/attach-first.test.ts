@@ -12,7 +12,7 @@ import { TransportDiagnosticsSink } from '../../src/observability/transport-diag
 import { OwnershipPolicy } from '../../src/ownership/ownership-policy.js';
 import { CancelTask } from '../../src/tasks/cancel-task.js';
 import { ReadOutput } from '../../src/tasks/read-output.js';
-import { TasksConfig } from '../../src/tasks/tasks.config.js';
+import { TaskPolicies } from '../../src/tasks/task-policies.js';
 import { createTestDatabase } from '../support/postgres.js';
 import { createReplica, OWNER, type Replica, waitingTask } from '../support/replica.js';
 import { nextEvents } from '../support/next-events.js';
@@ -95,7 +95,7 @@ describe('A subscription that is being opened', () => {
         replica.get(Observer),
         replica.get(TransportDiagnosticsSink),
         new Fallbacks(replica.get(MetricsSink)),
-        new ReadOutput(stepping, replica.get(TasksConfig), replica.get(MetricsSink)),
+        new ReadOutput(stepping, replica.get(TaskPolicies), replica.get(MetricsSink)),
       );
       const from = stepping.answers;
       stepping.afterAnswer = async (answers) => {

@@ -14,6 +14,38 @@ export interface Mutant {
 
 export const MUTANTS: readonly Mutant[] = [
   {
+    name: 'a limit that lets one task more run',
+    changes: [
+      {
+        file: 'migrations/0009_policies.sql',
+        from: 'coalesce((used ->> key_of.key)::float8, 0) >= key_of.most)',
+        to: 'coalesce((used ->> key_of.key)::float8, 0) > key_of.most)',
+      },
+    ],
+    caughtBy: { file: 'test/policies/policies.test.ts', tests: 'say of a task that waits why it waits' },
+  },
+  {
+    name: 'a worker that widens what the operator set',
+    changes: [
+      {
+        file: 'src/tasks/domain/merge-policies.ts',
+        from: '(value as number) < present',
+        to: '(value as number) > present',
+      },
+    ],
+    caughtBy: { file: 'test/policies/policies.test.ts', tests: 'only narrow what the file sets' },
+  },
+  {
+    name: 'a claim that does not look for a pause',
+    changes: [{ file: 'src/tasks/store/task-types.ts', from: 'AND p.paused_at IS NOT NULL)`;', to: 'AND false)`;' }],
+    caughtBy: { file: 'test/policies/policies.test.ts', tests: 'pause a type at once' },
+  },
+  {
+    name: 'a check of a schema without an end',
+    changes: [{ file: 'src/json/schema/value-schema.ts', from: '  stepsLeft -= steps;\n', to: '' }],
+    caughtBy: { file: 'test/json/value-schema.test.ts', tests: 'costs its own request below 50 ms' },
+  },
+  {
     name: 'a text of late joiners that has what is void',
     changes: [
       {

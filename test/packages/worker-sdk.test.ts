@@ -262,7 +262,10 @@ describe('A worker', () => {
           return (await db.query<object>(sql)).rows[0];
         }),
       );
-      expect(row).toEqual({ version: '1.4.2', features: ['heartbeats', 'leaseSeconds', 'signals', 'steps'] });
+      expect(row).toEqual({
+        version: '1.4.2',
+        features: ['heartbeats', 'leaseSeconds', 'policies', 'signals', 'steps'],
+      });
       expect(worker.stderr()).toBe('');
     });
 

@@ -90,6 +90,11 @@ export interface CreateBody {
   readonly taskType: string;
   readonly input?: Readonly<Record<string, unknown>>;
   readonly metadata?: Readonly<Record<string, unknown>>;
+  readonly startAfter?: string;
+  readonly delaySeconds?: number;
+  readonly priority?: number;
+  readonly deadline?: string;
+  readonly maxAttempts?: number;
 }
 
 /** Speaks HTTP for one principal; without one it sends no principal header. */

@@ -44,6 +44,7 @@ export interface Claim {
   readonly leaseSeconds?: number;
   readonly version?: string;
   readonly features?: readonly string[];
+  readonly policies?: Readonly<Record<string, unknown>>;
 }
 
 /** One of many heartbeats. */

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import pg from 'pg';
 import { Database } from '../../src/database/database.js';
 import { createPool } from '../../src/database/pool.js';
-import { type Command, decide } from '../../src/tasks/domain/decide.js';
+import { BACKOFF, type Command, decide } from '../../src/tasks/domain/decide.js';
 import { appendedEvent, messageEvent, stepEvent } from '../../src/tasks/domain/event-payloads.js';
 import { isOver, type Task } from '../../src/tasks/domain/task.js';
 import type { NewEvent } from '../../src/tasks/domain/task-event.js';
@@ -163,7 +163,7 @@ function decided(task: Task, placed: Placed, request: AppendRequest): Task | 're
     throw error;
   }
 }
-const rules = { maxAttempts: 3, maxEventsPerTask: LIMITS.maxEventsPerTask, jitter: 0, now: 0 };
+const rules = { backoff: BACKOFF, maxAttempts: 3, maxEventsPerTask: LIMITS.maxEventsPerTask, jitter: 0, now: 0 };
 
 const retryOf = (since: number) =>
   appendedEvent('TASK_STEP', { key: 'load', state: 'retrying', supersedesAfterEventId: String(since) }, 1);

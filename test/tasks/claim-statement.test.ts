@@ -4,14 +4,14 @@ import fc from 'fast-check';
 import pg from 'pg';
 import { Database } from '../../src/database/database.js';
 import { createPool } from '../../src/database/pool.js';
-import { decide } from '../../src/tasks/domain/decide.js';
+import { BACKOFF, decide } from '../../src/tasks/domain/decide.js';
 import { claimBatch, type Slot } from '../../src/tasks/store/claim-batch.js';
 import { lockTask } from '../../src/tasks/store/lock-tasks.js';
 import type { TaskRecord } from '../../src/tasks/store/task-row.js';
 import { uniqueId } from '../support/client.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 
-const RULES = { maxAttempts: 3, maxEventsPerTask: 9, jitter: 0, now: 0 };
+const RULES = { backoff: BACKOFF, maxAttempts: 3, maxEventsPerTask: 9, jitter: 0, now: 0 };
 
 let test: TestDatabase;
 let database: Database;
@@ -115,57 +115,67 @@ const placed = fc
 
 it('claims exactly the tasks that wait, and changes each as `decide` says', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(placed, { minLength: 1, maxLength: 6 }), fc.boolean(), async (rows, steps) => {
-      const taskType = uniqueId('claims');
-      const ids: string[] = [];
-      for (const row of rows) ids.push(await place(taskType, row));
-      const before = new Map<string, TaskRecord>();
-      for (const taskId of ids) before.set(taskId, await recordOf(taskId));
-      const slots = ids.map(
-        (_, n): Slot => ({
-          workerId: `w${n}`,
-          principalId: `worker:w${n}`,
-          secret: `secret-${n}`,
-          leaseSeconds: 30,
-        }),
-      );
-      const { tasks, events, unfit } = await claimBatch(database, { taskTypes: [taskType], idle: [0], steps }, slots);
+    fc.asyncProperty(
+      fc.array(placed, { minLength: 1, maxLength: 6 }),
+      fc.boolean(),
+      fc.boolean(),
+      async (rows, steps, isLimited) => {
+        const taskType = uniqueId('claims');
+        const limits = isLimited ? { [taskType]: { type: 1_000, owner: 1_000, burst: 1_000, perSecond: 1 } } : null;
+        const ids: string[] = [];
+        for (const row of rows) ids.push(await place(taskType, row));
+        const before = new Map<string, TaskRecord>();
+        for (const taskId of ids) before.set(taskId, await recordOf(taskId));
+        const slots = ids.map(
+          (_, n): Slot => ({
+            workerId: `w${n}`,
+            principalId: `worker:w${n}`,
+            secret: `secret-${n}`,
+            leaseSeconds: 30,
+          }),
+        );
+        const { tasks, events, unfit } = await claimBatch(
+          database,
+          { taskTypes: [taskType], idle: [0], steps, attemptSeconds: [null], limits },
+          slots,
+        );
 
-      const isWanted = (row: Placed) => row.run === 'queued' && row.hasPlace && (steps || !row.hasSteps);
-      const claimed = ids.filter((_, n) => isWanted(rows[n] as Placed) && rows[n]?.isFlawed === false);
-      expect([...tasks.values()].map(({ identity }) => identity.taskId).toSorted()).toEqual(claimed.toSorted());
-      expect(unfit.toSorted()).toEqual(
-        ids.filter((_, n) => isWanted(rows[n] as Placed) && rows[n]?.isFlawed).toSorted(),
-      );
-      const begun: string[] = [];
-      for (const [slot, { identity, token, ...task }] of tasks) {
-        const record = before.get(identity.taskId);
-        if (!record) throw new Error('a task of nobody');
-        const decision = decide(record.task, { kind: 'claim', token }, RULES);
-        const after = await recordOf(identity.taskId);
-        expect(after.task).toEqual(decision.task);
-        expect(after.flaw).toBeNull();
-        expect(after.workerId).toBe(`w${slot}`);
-        expect(token).toBe(`${decision.task.attempt}.secret-${slot}`);
-        const { attempt, leaseNumber, headEventId, hasSteps, cancellation } = decision.task;
-        expect(task).toMatchObject({
-          attempt,
-          leaseNumber,
-          headEventId,
-          hasSteps,
-          cancellationRequested: cancellation !== null,
-        });
-        if (decision.events.length > 0) begun.push(identity.taskId);
-      }
-      expect(events.map(({ taskId, eventId, type }) => [taskId, eventId, type]).toSorted()).toEqual(
-        begun.map((taskId) => [taskId, 1, 'TASK_STARTED']).toSorted(),
-      );
-      for (const taskId of ids.filter((id) => !claimed.includes(id))) {
-        const { now: _now, ...same } = await recordOf(taskId);
-        const { now: _then, ...was } = before.get(taskId) ?? { now: 0 };
-        expect(same).toEqual(was);
-      }
-    }),
+        const isWanted = (row: Placed) => row.run === 'queued' && row.hasPlace && (steps || !row.hasSteps);
+        const claimed = ids.filter((_, n) => isWanted(rows[n] as Placed) && rows[n]?.isFlawed === false);
+        expect([...tasks.values()].map(({ identity }) => identity.taskId).toSorted()).toEqual(claimed.toSorted());
+        expect(unfit.toSorted()).toEqual(
+          ids.filter((_, n) => isWanted(rows[n] as Placed) && rows[n]?.isFlawed).toSorted(),
+        );
+        const begun: string[] = [];
+        for (const [slot, { identity, token, ...task }] of tasks) {
+          const record = before.get(identity.taskId);
+          if (!record) throw new Error('a task of nobody');
+          const decision = decide(record.task, { kind: 'claim', token }, RULES);
+          const after = await recordOf(identity.taskId);
+          expect(after.task).toEqual(decision.task);
+          expect(after.flaw).toBeNull();
+          expect(after.workerId).toBe(`w${slot}`);
+          expect(token).toBe(`${decision.task.attempt}.secret-${slot}`);
+          const { attempt, leaseNumber, headEventId, hasSteps, cancellation } = decision.task;
+          expect(task).toMatchObject({
+            attempt,
+            leaseNumber,
+            headEventId,
+            hasSteps,
+            cancellationRequested: cancellation !== null,
+          });
+          if (decision.events.length > 0) begun.push(identity.taskId);
+        }
+        expect(events.map(({ taskId, eventId, type }) => [taskId, eventId, type]).toSorted()).toEqual(
+          begun.map((taskId) => [taskId, 1, 'TASK_STARTED']).toSorted(),
+        );
+        for (const taskId of ids.filter((id) => !claimed.includes(id))) {
+          const { now: _now, ...same } = await recordOf(taskId);
+          const { now: _then, ...was } = before.get(taskId) ?? { now: 0 };
+          expect(same).toEqual(was);
+        }
+      },
+    ),
     { numRuns: process.env['FULL'] === '1' ? 1_000 : 60 },
   );
 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { endsTask } from '#protocol/events.js';
 import type { TaskStatus } from '#protocol/snapshots.js';
-import { type Command, type Decision, decide, type Rules } from '../../src/tasks/domain/decide.js';
+import { BACKOFF, type Command, type Decision, decide, type Rules } from '../../src/tasks/domain/decide.js';
 import { appendedEvent, messageEvent } from '../../src/tasks/domain/event-payloads.js';
 import { evolve } from '../../src/tasks/domain/evolve.js';
 import { isOver, NEW_TASK, type Task } from '../../src/tasks/domain/task.js';
@@ -16,6 +16,7 @@ const NOW = Date.UTC(2026, 10, 21);
 
 const rules = (overrides: Partial<Rules> = {}): Rules => ({
   maxAttempts: 3,
+  backoff: BACKOFF,
   maxEventsPerTask: 100,
   jitter: 0.5,
   now: NOW,
@@ -91,6 +92,8 @@ const COMMANDS = {
   suspend: suspend(),
   expire_suspension: { kind: 'expire_suspension' },
   lose_lease: { kind: 'lose_lease' },
+  time_out: { kind: 'time_out' },
+  expire: { kind: 'expire' },
   request_cancellation: { kind: 'request_cancellation', reason: 'enough' },
   force_cancellation: { kind: 'force_cancellation' },
 } as const satisfies Record<string, Command>;
@@ -147,6 +150,20 @@ describe('decide', () => {
       leased: 'TASK_RETRYING',
       stepped: 'TASK_RETRYING',
       expired: 'TASK_RETRYING',
+      cancelling: 'TASK_CANCELLED',
+    },
+    time_out: {
+      ...NOTHING,
+      leased: 'TASK_RETRYING',
+      stepped: 'TASK_RETRYING',
+      expired: 'TASK_RETRYING',
+      cancelling: 'TASK_CANCELLED',
+    },
+    expire: {
+      ...everywhere('TASK_FAILED'),
+      completed: 'nothing',
+      failed: 'nothing',
+      cancelled: 'nothing',
       cancelling: 'TASK_CANCELLED',
     },
     request_cancellation: {
@@ -290,6 +307,35 @@ describe('decide', () => {
     expect(events[0]).toMatchObject({ type: 'TASK_FAILED', payload: { code: 'STALLED', retryable: true } });
   });
 
+  it('fails a task as TIMED_OUT when the last attempt takes too long, and names it as the reason of the next one before', () => {
+    const { events } = decide(STATES.leased, COMMANDS.time_out, rules({ maxAttempts: 1 }));
+    expect(events[0]).toMatchObject({ type: 'TASK_FAILED', payload: { code: 'TIMED_OUT', retryable: true } });
+    expect(decide(STATES.leased, COMMANDS.time_out, rules()).events[0]?.payload).toMatchObject({ reason: 'timed_out' });
+  });
+
+  it.each(['waiting', 'leased', 'retrying', 'suspended', 'answered'] as const)(
+    'fails a task that is %s as EXPIRED behind its deadline',
+    (state) => {
+      const { events, task } = decide(STATES[state], COMMANDS.expire, rules());
+      expect(events[0]).toMatchObject({ type: 'TASK_FAILED', payload: { code: 'EXPIRED' } });
+      expect(task.run).toEqual({ state: 'over' });
+    },
+  );
+
+  it('waits as long as the backoff of the type says', () => {
+    const backoff = { firstSeconds: 60, maxSeconds: 100 };
+    const pauses = [1, 2, 3].map((spentAttempts) =>
+      pauseMs(
+        decide(
+          { ...STATES.leased, spentAttempts: spentAttempts - 1 },
+          COMMANDS.lose_lease,
+          rules({ backoff, maxAttempts: 9 }),
+        ),
+      ),
+    );
+    expect(pauses).toEqual([60_000, 100_000, 100_000]);
+  });
+
   it('fails a task with the code of its last attempt when no attempt is left', () => {
     const { events } = decide(STATES.leased, COMMANDS.fail_for_now, rules({ maxAttempts: 1 }));
     expect(events[0]?.payload).toEqual({ code: 'BROKEN', message: 'It broke.', retryable: true });
@@ -351,6 +397,7 @@ type Step =
   | { readonly kind: 'complete' | 'confirm_cancellation' | 'release' | 'suspend'; readonly whose: Whose }
   | { readonly kind: 'fail'; readonly whose: Whose; readonly retryable: boolean; readonly retryAfterMs?: number }
   | { readonly kind: 'lose_lease'; readonly retryAfterMs?: number }
+  | { readonly kind: 'time_out' | 'expire' }
   | { readonly kind: 'request_cancellation'; readonly reason: string }
   | {
       readonly kind: 'append';
@@ -529,7 +576,12 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.oneof(
       fc.record({ kind: fc.constantFrom('complete' as const, 'confirm_cancellation' as const), whose }),
       fc.record({ kind: fc.constant('request_cancellation' as const), reason: fc.string({ maxLength: 5 }) }),
-      fc.constantFrom<Step>({ kind: 'force_cancellation' }, { kind: 'expire_suspension' }),
+      fc.constantFrom<Step>(
+        { kind: 'force_cancellation' },
+        { kind: 'expire_suspension' },
+        { kind: 'time_out' },
+        { kind: 'expire' },
+      ),
     ),
   },
 );
@@ -538,6 +590,7 @@ const life = fc
   .tuple(
     fc.record({
       maxAttempts: fc.integer({ min: 1, max: 8 }),
+      backoff: fc.constant(BACKOFF),
       maxEventsPerTask: fc.integer({ min: 2, max: 20 }),
       jitter: fc.double({ min: 0, max: 1, noNaN: true }),
       now: fc.constant(NOW),

@@ -328,7 +328,9 @@ describe('The plan of a claim', () => {
     try {
       await client.query(`PREPARE claim AS ${text}`);
       const slots = [`ARRAY['w']`, `ARRAY['w']`, `ARRAY['s']`, 'ARRAY[30]'];
-      const values = [`ARRAY['plan']`, 'ARRAY[0]', 'false', '1', ...slots, ...tenants].join(', ');
+      const values = [`ARRAY['plan']`, 'ARRAY[0]', 'false', '1', ...slots, 'ARRAY[NULL::float8]', ...tenants].join(
+        ', ',
+      );
       const { rows } = await client.query<{ 'QUERY PLAN': string }>(`EXPLAIN (COSTS OFF) EXECUTE claim (${values})`);
       return rows.map((row) => row['QUERY PLAN']).join('\n');
     } finally {

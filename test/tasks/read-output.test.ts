@@ -7,7 +7,7 @@ import { ServiceUnavailable } from '../../src/errors.js';
 import { MetricsSink } from '../../src/observability/metrics-sink.js';
 import { ReadOutput } from '../../src/tasks/read-output.js';
 import type { TaskView } from '../../src/tasks/store/read-task-view.js';
-import { TasksConfig } from '../../src/tasks/tasks.config.js';
+import { TaskPolicies } from '../../src/tasks/task-policies.js';
 import { createTestDatabase } from '../support/postgres.js';
 import { createReplica, type Replica } from '../support/replica.js';
 
@@ -43,7 +43,7 @@ describe('Reads of output at a time', () => {
 
   const reading = () => {
     const held = new HeldDatabase(createPool(database.appUrl, { max: 4 }));
-    return { held, read: new ReadOutput(held, replica.get(TasksConfig), replica.get(MetricsSink)) };
+    return { held, read: new ReadOutput(held, replica.get(TaskPolicies), replica.get(MetricsSink)) };
   };
   const view = (taskId: string = randomUUID()) =>
     ({ identity: { taskId }, headEventId: 9, settledEventId: 1 }) as unknown as TaskView;

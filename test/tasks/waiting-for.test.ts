@@ -45,10 +45,10 @@ describe('What a task waits for', () => {
     return snapshot.waitingFor;
   }
 
-  it('is absent while it waits for its turn, runs, and is over', async () => {
+  it('is a worker while none of its type lives, and absent while it runs, and is over', async () => {
     const { taskId, taskType } = (await client.create({ clientRequestId: uniqueId(), taskType: uniqueId('waits') }))
       .body as unknown as Lease;
-    expect(await waitingFor(taskId)).toBeUndefined();
+    expect(await waitingFor(taskId)).toBe('worker');
     const lease = await leased();
     expect(await waitingFor(lease.taskId)).toBeUndefined();
     await worker.complete(lease);
@@ -61,20 +61,20 @@ describe('What a task waits for', () => {
     const { suspendId } = (await worker.suspend(lease, question())).body;
     expect(await waitingFor(lease.taskId)).toBe('answer');
     await client.act(lease.taskId, { clientActionId: 'a', suspendId, actionType: 'approve' });
-    expect(await waitingFor(lease.taskId)).toBeUndefined();
+    await eventually('the worker is known', async () => (await waitingFor(lease.taskId)) === 'capacity');
     await worker.suspend(await worker.lease(lease.taskType), question({ suspendId: 'second' }));
     await client.cancel(lease.taskId);
     expect(await waitingFor(lease.taskId)).toBeUndefined();
   });
 
-  it('is the time of its next attempt, and nothing when that has come, which is another version of the snapshot', async () => {
+  it('is the time of its next attempt, and a free worker when that has come, which is another version of the snapshot', async () => {
     const lease = await leased();
     await worker.fail(lease, { retryable: true, retryAfterMs: 1_500 });
     const early = await client.snapshot(lease.taskId);
     expect((early.body as unknown as Shown).waitingFor).toBe('retry');
     const has = { 'If-None-Match': early.headers.get('etag') ?? '' };
     expect((await client.snapshot(lease.taskId, has)).status).toBe(304);
-    await eventually('its time has come', async () => (await waitingFor(lease.taskId)) === undefined);
+    await eventually('its time has come', async () => (await waitingFor(lease.taskId)) === 'capacity');
     expect((await client.snapshot(lease.taskId, has)).status).toBe(200);
   });
 
@@ -105,7 +105,7 @@ describe('What a task waits for', () => {
     await able
       .claim({ taskTypes: [lease.taskType], steps: true })
       .then(({ body }) => able.release(body.leases[0] as Lease));
-    await eventually('the worker is known', async () => (await waitingFor(lease.taskId)) === undefined);
+    await eventually('the worker is known', async () => (await waitingFor(lease.taskId)) === 'capacity');
 
     const unseen = `UPDATE taskbridge.proj_workers SET seen_at = now() - interval '61 seconds' WHERE worker_id = $1`;
     await rows(unseen, [able.workerId]);
@@ -118,6 +118,6 @@ describe('What a task waits for', () => {
     const [first, second] = held.body.leases as [Lease, Lease];
     await able.release(first.taskId === lease.taskId ? first : second);
     await rows(unseen, [able.workerId]);
-    expect(await waitingFor(lease.taskId)).toBeUndefined();
+    expect(await waitingFor(lease.taskId)).toBe('capacity');
   });
 });

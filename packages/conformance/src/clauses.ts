@@ -285,9 +285,15 @@ export const CLAUSES: readonly Clause[] = [
     ['create.conflict', 'other content | 409 `IDEMPOTENCY_CONFLICT`', TASK, creating.conflict],
     [
       'create.metadata',
-      '`metadata` does not count. The task keeps that of the first request.',
+      '`metadata` does not count, nor do the members about when and how often the task runs.',
       TASK,
       creating.otherMetadata,
+    ],
+    [
+      'create.later',
+      'The task does not begin before: a timestamp, or seconds from its creation.',
+      WORKER,
+      creating.later,
     ],
     [
       'create.idempotency-key',

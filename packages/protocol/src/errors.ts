@@ -124,9 +124,14 @@ export function kindOf<C extends ErrorCode>(code: C): KindOf<C> {
 export const FAILURES = {
   HANDLER_ERROR: 'The handler threw an error that clients may not see.',
   STALLED: 'Every attempt was lost.',
+  TIMED_OUT: 'The last attempt took longer than `startToFinishSeconds` of its type.',
+  EXPIRED: 'The task did not begin, or did not end, before its deadline.',
   SUSPENSION_EXPIRED: 'Nobody answered the question in time.',
   RESULT_TOO_LARGE: 'The result exceeds its [limit](#limits).',
-  RESULT_NOT_STORABLE: 'The handler was done, and its result cannot be stored.',
+  INPUT_INVALID: 'The input is not as the schema of its handler says.',
+  RESULT_INVALID: 'The handler was done, and its result is not as the schema of the handler says.',
+  RESULT_NOT_STORABLE:
+    'The handler was done, and its result cannot be stored, or is not as the schema of its type says.',
   EVENT_REFUSED: 'The handler made an event that cannot be stored.',
   ATTACHMENT_REFUSED: 'The handler attached a file that was refused.',
   STEP_OVERLAP: 'The handler put something out while a step was open that it did not belong to.',

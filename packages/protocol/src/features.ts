@@ -40,6 +40,11 @@ export const FEATURES = {
   schedules: { since: '0.2.0', meaning: '[schedules](#schedules), which create tasks at times of the clock' },
   erasing: { since: '0.2.0', meaning: '[erasing](#erase) of a task, and of the tasks of an owner' },
   bulk: { since: '0.2.0', meaning: '[cancelling and running again](#many-tasks-at-once) of many tasks at once' },
+  policies: {
+    since: '0.2.0',
+    meaning:
+      'a create may say `startAfter`, `delaySeconds`, `priority`, `deadline` and `maxAttempts`, and a claim `policies`; types have [policies](docs/queue.md)',
+  },
   feed: { since: '0.2.0', meaning: 'the [feed of changes](#changes-get-taskschanges), over each transport' },
 } as const satisfies Readonly<Record<string, FeatureRow>>;
 

@@ -29,6 +29,7 @@ export const MAX_BATCH_SEQ = 2 ** 31 - 1;
 export const MAX_NAME_LENGTH = 255;
 export const MAX_REF_LENGTH = 255;
 export const MAX_CANCEL_REASON_LENGTH = 1_024;
+export const MAX_PAUSE_REASON_LENGTH = 1_024;
 export const MAX_FAILURE_MESSAGE_LENGTH = 8_192;
 export const MAX_WORKER_ID_LENGTH = 128;
 export const MAX_LEASE_TOKEN_LENGTH = 128;
@@ -61,6 +62,14 @@ export const POLL_WAIT_MS: Range = { minimum: 0, maximum: 60_000, default: 25_00
 
 /** What a snapshot with output reads of the log, and how much text it shows. */
 export const SHOWN_OUTPUT = { events: 5_000, readBytes: 4 * MIB, bytes: 512 * KIB };
+
+/** The priority of a task: more comes sooner. */
+export const PRIORITY: Range = { minimum: 0, maximum: 9, default: 5 };
+/** A year. */
+export const MAX_DELAY_SECONDS = 31_536_000;
+export const MAX_ATTEMPTS = { minimum: 1, maximum: 1_000 };
+/** The text of a policy, its schemas included, as JSON. */
+export const MAX_POLICY_BYTES = 64 * KIB;
 
 /** The most types that a claim names. */
 export const MAX_TASK_TYPES = 100;

@@ -41,10 +41,12 @@ import {
   LIST_LIMIT,
   LONGEST_RETRY_AFTER_MS,
   MAX_ALLOWED_ACTIONS,
+  MAX_ATTEMPTS,
   MAX_BATCH_EVENTS,
   MAX_BATCH_SEQ,
   MAX_CANCEL_REASON_LENGTH,
   MAX_CHANGES_CURSOR_LENGTH,
+  MAX_DELAY_SECONDS,
   MAX_PRINCIPAL_LENGTH,
   MAX_EVENTS,
   MAX_FAILURE_MESSAGE_LENGTH,
@@ -52,6 +54,7 @@ import {
   MAX_LEASE_TOKEN_LENGTH,
   MAX_LIST_CURSOR_LENGTH,
   MAX_NAME_LENGTH,
+  MAX_PAUSE_REASON_LENGTH,
   MAX_RESULT_BYTES,
   MAX_STEP_RESULT_BYTES,
   MAX_TASK_TYPES,
@@ -59,6 +62,7 @@ import {
   MAX_WORKER_FEATURES,
   MAX_WORKER_ID_LENGTH,
   POLL_WAIT_MS,
+  PRIORITY,
   SIGNALS_WAIT_MS,
 } from './limits.js';
 import { PUT_SCHEDULE } from './schedules.js';
@@ -90,6 +94,18 @@ const CREATE_TASK = {
   taskType: described('The name of the handler.', text({ ...TASK_TYPE, examples: ['demo.greet'] })),
   input: optional(described('What the handler gets.', anyObject())),
   metadata: optional(described('Kept with the task and shown in its snapshot.', anyObject())),
+  startAfter: optional(
+    described('The task does not begin before. This or `delaySeconds`, and not both.', sentTimestamp()),
+  ),
+  delaySeconds: optional(described('The same, from its creation.', integer(0, MAX_DELAY_SECONDS))),
+  priority: optional(described('A higher one comes before lower ones. Needs `tasks:prioritise`.', ranged(PRIORITY))),
+  deadline: optional(described('A task that is not over then fails as `EXPIRED`.', sentTimestamp())),
+  maxAttempts: optional(
+    described(
+      'Attempts that may fail or be lost. The lower of this and that of the type counts.',
+      integer(MAX_ATTEMPTS.minimum, MAX_ATTEMPTS.maximum),
+    ),
+  ),
 };
 const FILES = list(text({ contentMediaType: 'application/octet-stream' }));
 
@@ -120,6 +136,9 @@ export const REQUESTS = {
     keepSteps: optional(
       described('Whether the finished steps of the task are kept.', { ...boolean(), default: false }),
     ),
+  }),
+  PauseTaskType: object({
+    reason: optional(described('Shown to operators.', text({ minLength: 1, maxLength: MAX_PAUSE_REASON_LENGTH }))),
   }),
   SubmitAction: object({
     clientActionId: described('Names the action: a repeat with the same id is the same action.', CLIENT_ACTION_ID),
@@ -168,6 +187,12 @@ export const REQUESTS = {
         ...list(WORKER_FEATURE, { maxItems: MAX_WORKER_FEATURES }),
         default: [],
       }),
+    ),
+    policies: optional(
+      described(
+        'By type, a policy without `backoff`, as in docs/queue.md. It counts where operators and handlers set nothing narrower. Needs `version`.',
+        anyObject(),
+      ),
     ),
   }),
   HeldLease: object({ taskId: SENT_TASK_ID, ...LEASE_TOKEN }),

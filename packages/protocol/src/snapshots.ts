@@ -20,6 +20,7 @@ import {
   oneOf,
   optional,
   record,
+  type Shape,
   text,
   timestamp,
   type TypeOf,
@@ -28,6 +29,7 @@ import { MAX_CHANGES_CURSOR_LENGTH, MAX_SHOWN_QUESTIONS, MAX_SHOWN_RERUNS } from
 
 import { BULK } from './bulk.js';
 import { type Schedule, SCHEDULE } from './schedules.js';
+import { TASK_POLICY, type TaskPolicy } from './policies.js';
 
 // What the HTTP routes answer. A schema with a name is one of OpenAPI's components, and others refer to it.
 
@@ -36,7 +38,18 @@ export type TaskStatus = (typeof TASK_STATUSES)[number];
 const STATUS = oneOf(...TASK_STATUSES);
 
 /** What a task waits for before it can go on. Later versions add further ones. */
-export const WAITING_FOR = ['answer', 'operator', 'retry', 'worker'] as const;
+export const WAITING_FOR = [
+  'answer',
+  'capacity',
+  'concurrency',
+  'engine',
+  'operator',
+  'paused',
+  'rate',
+  'retry',
+  'start_time',
+  'worker',
+] as const;
 export type WaitingFor = (typeof WAITING_FOR)[number];
 
 export const ACTION_STATUSES = ['ACCEPTED', 'DEDUPLICATED', 'REJECTED_ALREADY_RESOLVED', 'REJECTED_EXPIRED'] as const;
@@ -274,6 +287,23 @@ const SERVICE = object({
 });
 export type Service = TypeOf<typeof SERVICE>;
 
+const TASK_TYPE_STATE = object({
+  taskType: TASK_TYPE,
+  policy: described('In effect. Later versions add further members.', TASK_POLICY as Shape<TaskPolicy>),
+  from: described(
+    'By member of the policy, who set it: `file`, `handler`, or `worker:` and its version.',
+    record(text({ examples: ['file'] })),
+  ),
+  paused: optional(
+    described(
+      'While an operator keeps its tasks from being claimed.',
+      object({ since: timestamp(), by: text(), reason: optional(text()) }),
+    ),
+  ),
+});
+/** What applies to a task type, for operators. */
+export type TaskTypeState = TypeOf<typeof TASK_TYPE_STATE>;
+
 const FOLLOW_TOKEN_GIVEN = object({
   token: FOLLOW_TOKEN,
   expiresAt: described('By the clock of the database.', timestamp()),
@@ -363,6 +393,7 @@ export const SCHEMAS = {
     terminal: described('Whether the terminal event is in or before this page.', boolean()),
   }),
   SuspendAnswer: ANSWER,
+  TaskTypeState: TASK_TYPE_STATE,
   FollowToken: FOLLOW_TOKEN_GIVEN,
   Bulk: BULK,
   Schedule: SCHEDULE,

@@ -13,5 +13,7 @@ export {
   type TaskHandler,
   type TaskHandlers,
 } from '../../handler/src/task-handler.js';
+export type { StandardSchema } from '../../handler/src/standard-schema.js';
+export { defineTask, type TaskDefinition } from '../../handler/src/define-task.js';
 export { Worker, type WorkerOptions } from './worker.js';
 export type { WorkerProblem } from './worker-problem.js';

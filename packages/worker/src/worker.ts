@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises';
 import { Attempt, type Report } from '../../handler/src/attempt.js';
+import { definitionOf } from '../../handler/src/define-task.js';
 import { backoffMs } from '../../handler/src/backoff.js';
 import type { TaskHandler, TaskHandlers } from '../../handler/src/task-handler.js';
 import type { Feature } from '../../protocol/src/features.js';
@@ -23,7 +24,7 @@ const LONGEST_BACKOFF_MS = 5_000;
 const DRAIN_TIMEOUT_MS = 5_000;
 const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 /** What this package uses where the service has it. */
-const KNOWN: readonly Feature[] = ['heartbeats', 'leaseSeconds', 'signals', 'steps'];
+const KNOWN: readonly Feature[] = ['heartbeats', 'leaseSeconds', 'policies', 'signals', 'steps'];
 /** How often the service is asked whether it knows signals. */
 const NO_SIGNALS_MS = 5_000;
 const A_VERSION = patternOf(WORKER_VERSION);
@@ -41,7 +42,10 @@ export interface WorkerOptions {
   readonly concurrency?: number;
   /** Names this worker in the service's logs; unique among workers. Defaults to the host's name and a random id. */
   readonly workerId?: string;
-  /** Of your program, for the operators of the service: 1 to 64 visible ASCII characters. Defaults to none. */
+  /**
+   * Of your program, for the operators of the service: 1 to 64 visible ASCII characters. Defaults to none. The policies of `defineTask`
+   * are registered under it, and without it they are not.
+   */
   readonly version?: string;
   /** How long its leases last without a sign of life, where the service lets workers choose. Defaults to the service's LEASE_SECONDS. */
   readonly leaseSeconds?: number;
@@ -62,6 +66,8 @@ export class Worker {
   readonly finished: Promise<void>;
   readonly #handlers: ReadonlyMap<string, TaskHandler>;
   readonly #taskTypes: readonly string[];
+  /** By type; undefined where no handler has one. */
+  readonly #policies: Readonly<Record<string, object>> | undefined;
   readonly #concurrency: number;
   readonly #service: Service;
   readonly #report: (problem: WorkerProblem) => void;
@@ -91,6 +97,7 @@ export class Worker {
     this.#service = new Service(url, token);
     this.#heartbeats = new Heartbeats(this.#service);
     this.#taskTypes = taskTypes;
+    this.#policies = policiesOf(taskTypes, handlers);
     this.#concurrency = concurrency;
     this.#report = options.report ?? printProblem;
     this.workerId =
@@ -221,6 +228,7 @@ export class Worker {
       ...((await knows('steps')) && { steps: true }),
       ...(leaseSeconds !== undefined && (await knows('leaseSeconds')) && { leaseSeconds }),
       ...((await knows('registration')) && { features: KNOWN, ...(version !== undefined && { version }) }),
+      ...(version !== undefined && this.#policies && (await knows('policies')) && { policies: this.#policies }),
     };
   }
 
@@ -258,4 +266,16 @@ export class Worker {
   private async pause(ms: number): Promise<void> {
     await delay(ms, undefined, { signal: this.#stop.signal }).catch(() => undefined);
   }
+}
+
+/** What the service may learn from a worker: only the service itself knows pauses between attempts. */
+function policiesOf(
+  taskTypes: readonly string[],
+  handlers: TaskHandlers,
+): Readonly<Record<string, object>> | undefined {
+  const policies = taskTypes.flatMap((taskType) => {
+    const { backoff: _, ...policy } = definitionOf(handlers[taskType] as TaskHandler)?.policy ?? {};
+    return Object.keys(policy).length > 0 ? [[taskType, policy] as const] : [];
+  });
+  return policies.length > 0 ? Object.fromEntries(policies) : undefined;
 }

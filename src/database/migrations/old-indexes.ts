@@ -5,6 +5,7 @@ export const OLD_INDEXES: Readonly<Record<string, string>> = {
   proj_tasks_claimable: '(claimable_at, task_id) WHERE claimable_at IS NOT NULL',
   proj_tasks_claimable_by_owner: '(tenant_id, owner_id, claimable_at) WHERE claimable_at IS NOT NULL',
   proj_tasks_claimable_by_type: '(task_type, claimable_at) WHERE claimable_at IS NOT NULL',
+  proj_tasks_leased: '(task_id) WHERE lease_token IS NOT NULL',
   proj_tasks_open: '(tenant_id, owner_id) WHERE finished_at IS NULL',
   proj_tasks_unattended:
     '(task_id) WHERE finished_at IS NULL AND claimable_at IS NULL AND lease_token IS NULL AND suspend_id IS NULL',
@@ -12,8 +13,8 @@ export const OLD_INDEXES: Readonly<Record<string, string>> = {
 
 /** Sessions of 0.1.0 have this name; those of later builds have the version behind it. */
 const SESSION_OF_0_1_0 = 'taskbridge';
-/** The online migration that made the indexes in their place. */
-const REPLACED_BY = 10;
+/** The last online migration that made indexes in their place. */
+const REPLACED_BY = 14;
 
 /** `pg` reads the limit of one statement from here, and its types leave it out. */
 type TimedQuery = QueryConfig & { readonly query_timeout: number };

@@ -38,6 +38,10 @@ export class LeaseExecutor extends TaskExecutor {
     this.waiting.notify(taskType);
   }
 
+  override claimable(taskType: string): void {
+    this.waiting.notify(taskType);
+  }
+
   override cancelled({ taskId, workerId }: { readonly taskId: string; readonly workerId: string | null }): void {
     this.inlineWorker.cancel(taskId);
     if (workerId !== null) this.signals.cancelled(workerId);

@@ -1,11 +1,16 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
+import type { JsonObject } from '#protocol/json-schema.js';
 import { AccessDenied } from '../../auth/auth.errors.js';
-import { RequestValidationError } from '../../errors.js';
+import { type FieldError, RequestValidationError } from '../../errors.js';
+import { treeOf } from '../../json/json-tree.js';
 import { DrainState } from '../../drain-state.js';
 import { MetricsSink } from '../../observability/metrics-sink.js';
 import { Observer } from '../../observability/observer.js';
 import { ClaimTasks } from '../../tasks/claim-tasks.js';
 import type { Lease } from '../../tasks/domain/lease.js';
+import { TaskPolicies } from '../../tasks/task-policies.js';
+import { policiesFrom } from '../../tasks/policies/policy-from.js';
 import { EndAttempt } from '../../tasks/end-attempt.js';
 import { TasksConfig } from '../../tasks/tasks.config.js';
 import { ClaimDto } from './worker.dto.js';
@@ -29,6 +34,7 @@ export class ClaimForWorker {
     private readonly waiting: WaitingClaims,
     private readonly handlers: Handlers,
     private readonly registry: WorkerRegistry,
+    private readonly policies: TaskPolicies,
     private readonly tasks: TasksConfig,
     private readonly observer: Observer,
     private readonly metrics: MetricsSink,
@@ -43,6 +49,7 @@ export class ClaimForWorker {
     const [refused] = beyond(grant, claim.taskTypes);
     if (refused !== undefined) throw new AccessDenied(`This token does not cover the task type ${refused}.`);
     this.refuseTooLong(claim);
+    await this.agree(claim);
     this.register(claim, grant);
     // This process takes the types of its handlers. Workers get all others.
     const taskTypes = claim.taskTypes.filter((taskType) => !this.handlers.has(taskType));
@@ -69,6 +76,18 @@ export class ClaimForWorker {
       looks = await this.waiting.wait(taskTypes, remaining, left, waiter);
       if (!looks) return [];
     }
+  }
+
+  /** What the worker says of its types counts before it gets a task. @throws RequestValidationError */
+  private async agree({ policies, version, taskTypes }: ClaimDto): Promise<void> {
+    if (!policies || this.policies.haveHeard(version, policies.json)) return;
+    const read = await policiesFrom((await treeOf(policies)) as JsonObject, { isOfWorker: true, turn: nextTurn });
+    if ('errors' in read) throw refusal(read.errors);
+    const strange = [...read.policies.keys()].find((taskType) => !taskTypes.includes(taskType));
+    if (strange !== undefined) throw refusal([{ path: strange.slice(0, 128), message: 'is not among taskTypes' }]);
+    if (version === undefined)
+      throw new RequestValidationError([{ path: 'version', message: 'is needed beside policies' }]);
+    await this.policies.register(version, read.policies, policies.json);
   }
 
   private refuseTooLong({ leaseSeconds = 0 }: ClaimDto): void {
@@ -112,4 +131,8 @@ export class ClaimForWorker {
       this.#looking -= 1;
     }
   }
+}
+
+function refusal(errors: readonly FieldError[]): RequestValidationError {
+  return new RequestValidationError(errors.map(({ path, message }) => ({ path: `policies.${path}`, message })));
 }

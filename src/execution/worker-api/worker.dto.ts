@@ -94,6 +94,10 @@ export class ClaimDto {
   @ArrayMaxSize(MAX_WORKER_FEATURES)
   @Matches(A_FEATURE, { each: true })
   features: string[] = [];
+
+  @Optional()
+  @JsonObjectText({ required: false })
+  policies?: JsonText;
 }
 
 export class LeaseTokenDto {

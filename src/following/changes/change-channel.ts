@@ -1,6 +1,7 @@
 import type { Queryable } from '../../database/queryable.js';
 import { type ChangePage, readChanges } from '../../tasks/store/read-changes.js';
 import { type ChangeCursor, cursorText } from './change-cursor.js';
+import type { MaxAttempts, TaskView } from '../../tasks/store/read-task-view.js';
 import type { ChangeScope } from './change-scope.js';
 import { textOf } from './snapshot.js';
 
@@ -22,7 +23,9 @@ export class ChangeChannel {
     /** Resolves when hints of the scope arrive here, with the function that ends them. */
     readonly hints: Promise<() => void>,
     private readonly database: Queryable,
-    private readonly maxAttempts: number,
+    private readonly maxAttempts: MaxAttempts,
+    /** What due tasks wait for is no part of their rows. */
+    private readonly complete: (db: Queryable, views: readonly TaskView[]) => Promise<readonly TaskView[]>,
     private readonly failed: () => void,
   ) {}
 
@@ -57,13 +60,21 @@ export class ChangeChannel {
       const place = { ...(target && { target: textOf(target) }), ...(position && { after: position }) };
       const page = { ...place, limit: PAGE_CHANGES, withTags };
       const notInBase = { open: base.open, from: base.xmax };
-      reading = readChanges(this.database, this.scope, notInBase, page, this.maxAttempts);
+      reading = this.completed(readChanges(this.database, this.scope, notInBase, page, this.maxAttempts));
       this.#reads.set(key, reading);
       const over = () => this.#reads.get(key) === reading && this.#reads.delete(key);
       reading.then(over, over);
       reading.catch(this.failed);
     }
     return reading;
+  }
+
+  private async completed(reading: Promise<ChangePage>): Promise<ChangePage> {
+    const page = await reading;
+    const views = page.changes.flatMap(({ view }) => (view ? [view] : []));
+    const complete = new Map((await this.complete(this.database, views)).map((view) => [view.identity.taskId, view]));
+    const changes = page.changes.map((change) => ({ ...change, view: complete.get(change.taskId) ?? change.view }));
+    return { ...page, changes };
   }
 
   private pass(): void {

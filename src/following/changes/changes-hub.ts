@@ -1,14 +1,18 @@
 import { Injectable } from '@nestjs/common';
 import { ConnectionQuota } from '../../database/connection-quota.js';
 import { Database } from '../../database/database.js';
+import type { Queryable } from '../../database/queryable.js';
 import { Log } from '../../observability/log.js';
 import { MetricsSink } from '../../observability/metrics-sink.js';
 import { Trouble } from '../../observability/trouble.js';
 import { LiveReplicas } from '../../replicas/live-replicas.js';
 import { Rounds } from '../../rounds.js';
 import { changesChannel, LiveLog } from '../../tasks/ports/live-log.js';
+import { TaskExecutor } from '../../tasks/ports/task-executor.js';
+import { TaskPolicies } from '../../tasks/task-policies.js';
+import type { TaskView } from '../../tasks/store/read-task-view.js';
 import { findChangedOwners, readPresent } from '../../tasks/store/read-changes.js';
-import { TasksConfig } from '../../tasks/tasks.config.js';
+import { withWaitingFor } from '../../tasks/waiting-for.js';
 import { ChangeChannel } from './change-channel.js';
 import type { ChangeScope } from './change-scope.js';
 import { type Snapshot, snapshotFrom } from './snapshot.js';
@@ -41,7 +45,8 @@ export class ChangesHub {
     private readonly database: Database,
     private readonly liveLog: LiveLog,
     private readonly replicas: LiveReplicas,
-    private readonly config: TasksConfig,
+    private readonly policies: TaskPolicies,
+    private readonly executor: TaskExecutor,
     private readonly metrics: MetricsSink,
     log: Log,
   ) {
@@ -75,7 +80,9 @@ export class ChangesHub {
 
   private opened(key: string, scope: ChangeScope): ChangeChannel {
     const hints = this.liveLog.listen(...changesChannel(scope), () => channel.announce());
-    const channel = new ChangeChannel(scope, hints, this.#pages, this.config.maxAttempts, this.#failed);
+    const complete = (db: Queryable, views: readonly TaskView[]) =>
+      withWaitingFor(db, this.executor.taskTypes, this.policies, views);
+    const channel = new ChangeChannel(scope, hints, this.#pages, this.policies.maxAttemptsOf, complete, this.#failed);
     this.#channels.set(key, channel);
     return channel;
   }

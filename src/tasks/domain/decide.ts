@@ -1,5 +1,6 @@
 import type { FailureCode } from '#protocol/errors.js';
 import type { EventType } from '#protocol/events.js';
+import type { Backoff } from '#protocol/policies.js';
 import { writeObject } from '../../json/json-text.js';
 import { stepEvent } from './event-payloads.js';
 import { evolve } from './evolve.js';
@@ -45,6 +46,10 @@ export type Command =
   | { readonly kind: 'confirm_cancellation'; readonly token: string; readonly reason?: string }
   | { readonly kind: 'release'; readonly token: string }
   | { readonly kind: 'lose_lease'; readonly retryAfterMs?: number }
+  /** The time of the attempt is over. */
+  | { readonly kind: 'time_out' }
+  /** A deadline of the task has passed: it did not begin, or did not end, in time. */
+  | { readonly kind: 'expire' }
   | { readonly kind: 'request_cancellation'; readonly reason: string }
   | { readonly kind: 'force_cancellation' };
 
@@ -54,6 +59,7 @@ export type Command =
  */
 export interface Rules {
   readonly maxAttempts: number;
+  readonly backoff: Backoff;
   readonly maxEventsPerTask: number;
   readonly jitter: number;
   readonly now: number;
@@ -67,8 +73,8 @@ export interface Decision {
   readonly notBefore: string | null;
 }
 
-const FIRST_BACKOFF_MS = 1_000;
-const LONGEST_BACKOFF_MS = 10_000;
+/** Where nothing else is set. */
+export const BACKOFF: Backoff = { firstSeconds: 1, maxSeconds: 10 };
 
 /**
  * A batch or a step whose `batchSeq` was stored before decides nothing: the caller compares it with what is stored.
@@ -134,6 +140,18 @@ export function decide(task: Task, command: Command, rules: Rules): Decision {
         failedByService('STALLED', 'Every attempt at the task stopped giving signs of life.', true),
         command.retryAfterMs,
       );
+    case 'time_out':
+      if (task.run.state !== 'leased') return unchanged(task);
+      return spent(
+        task,
+        rules,
+        'timed_out',
+        failedByService('TIMED_OUT', 'The last attempt took longer than it may.', true),
+      );
+    case 'expire':
+      if (isOver(task.status)) return unchanged(task);
+      if (task.cancellation) return decided(task, cancelled(task));
+      return decided(task, failedByService('EXPIRED', 'The deadline of the task has passed.', true));
     case 'request_cancellation':
       return requested(task, command.reason);
     case 'force_cancellation':
@@ -227,14 +245,15 @@ function spent(task: Task, rules: Rules, reason: string, last: NewEvent, retryAf
   const counted = { ...task, spentAttempts: task.spentAttempts + 1 };
   if (counted.spentAttempts >= rules.maxAttempts) return decided(counted, last);
   if (!hasRoomFor(1, task, rules)) return decided(counted, last);
-  const pauseMs = retryAfterMs ?? backoffMs(counted.spentAttempts, rules.jitter);
+  const pauseMs = retryAfterMs ?? backoffMs(counted.spentAttempts, rules);
   return retried(counted, reason, rules.now + pauseMs);
 }
 
-/** 1 s, doubled with every spent attempt, 10 s at most, each ± 50 %. */
-function backoffMs(spentAttempts: number, jitter: number): number {
-  const middle = Math.min(FIRST_BACKOFF_MS * 2 ** (spentAttempts - 1), LONGEST_BACKOFF_MS);
-  return Math.min(Math.round(middle * (0.5 + jitter)), LONGEST_BACKOFF_MS);
+/** The first pause, doubled with every spent attempt up to the longest, each ± 50 %. */
+function backoffMs(spentAttempts: number, { backoff, jitter }: Rules): number {
+  const longest = backoff.maxSeconds * 1_000;
+  const middle = Math.min(backoff.firstSeconds * 1_000 * 2 ** (spentAttempts - 1), longest);
+  return Math.min(Math.round(middle * (0.5 + jitter)), longest);
 }
 
 /** `from`: Unix milliseconds. */

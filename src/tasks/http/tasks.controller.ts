@@ -48,6 +48,7 @@ import { ReadOutput } from '../read-output.js';
 import { ReadTask } from '../read-task.js';
 import { SubmitAction } from '../submit-action.js';
 import { type Submission, SubmitTask } from '../submit-task.js';
+import type { Timing } from '../domain/plan.js';
 import { TaskId } from '../../http/task-id.decorator.js';
 import { Uploaded, UploadInterceptor } from './upload.interceptor.js';
 
@@ -94,6 +95,7 @@ export class TasksController {
       taskType: body.taskType,
       ...(body.input && { input: body.input }),
       ...(body.metadata && { metadata: body.metadata }),
+      timing: timingOf(body),
       ...(upload && { files: upload.files }),
       ...(upload?.maxOwnedBytes !== undefined && { maxOwnedBytes: upload.maxOwnedBytes }),
     });
@@ -246,6 +248,19 @@ function demandFree(clientRequestId: string): void {
   throw new RequestValidationError([
     { path: 'clientRequestId', message: `must not begin with ${SCHEDULE_PREFIX}, which schedules use` },
   ]);
+}
+
+function timingOf({ startAfter, delaySeconds, priority, deadline, maxAttempts }: CreateTaskDto): Timing {
+  if (startAfter !== undefined && delaySeconds !== undefined) {
+    throw new RequestValidationError([{ path: 'delaySeconds', message: 'must not stand beside startAfter' }]);
+  }
+  return {
+    ...(startAfter !== undefined && { startAfter }),
+    ...(delaySeconds !== undefined && { delaySeconds }),
+    ...(priority !== undefined && { priority }),
+    ...(deadline !== undefined && { deadline }),
+    ...(maxAttempts !== undefined && { maxAttempts }),
+  };
 }
 
 /** Relative to the client's address, because a proxy may have removed a prefix from it. */

@@ -22,7 +22,8 @@ import { idempotencyKeyOf } from './idempotency-key.js';
 
 /** CreateTaskDto as a form. */
 const FORM: FormLayout = {
-  text: ['clientRequestId', 'taskType'],
+  text: ['clientRequestId', 'taskType', 'startAfter', 'deadline'],
+  numbers: ['delaySeconds', 'priority', 'maxAttempts'],
   json: ['input', 'metadata'],
   files: ['attachment', 'attachments'],
 };

@@ -25,6 +25,8 @@ export abstract class TaskExecutor {
   abstract submitted(task: { readonly taskId: string; readonly taskType: string }): void;
   /** `workerId`: the holder of its lease; null without one. */
   abstract cancelled(task: { readonly taskId: string; readonly workerId: string | null }): void;
+  /** Tasks of this type may be claimable again. */
+  abstract claimable(taskType: string): void;
   abstract resumed(task: { readonly taskId: string; readonly taskType: string }): void;
 
   /**

@@ -5,7 +5,10 @@ import { StoredEvent } from '../domain/stored-event.js';
 import { newEvent } from '../domain/task-event.js';
 import type { TaskIdentity } from '../domain/task-identity.js';
 import { attachmentsOf } from './attachments.js';
+import type { LimitsByType } from '../domain/limits.js';
 import { offsetOf } from './places.js';
+import { isPaused } from './task-types.js';
+import { attemptEnd } from './write-tasks.js';
 import { CREATED_AT } from './read-events.js';
 import { jsonTextIn, TASK_COLUMNS, taskRecord, type TaskRecord, type TaskRow } from './task-row.js';
 
@@ -20,6 +23,10 @@ export interface WantedTasks {
   readonly tenants?: readonly string[] | undefined;
   /** Without them: only tasks that have no finished step. */
   readonly steps: boolean;
+  /** For each type: how long an attempt may take; null: as long as it likes. */
+  readonly attemptSeconds: readonly (number | null)[];
+  /** Of the types that have limits; null where none has. */
+  readonly limits: LimitsByType | null;
 }
 
 /**
@@ -30,7 +37,7 @@ export interface WantedTasks {
 const lineOf = (tenants: string | null) => `line AS (
       SELECT first.task_id, first.claimable_at, row_number() OVER in_type
         + max(${offsetOf('first.priority')}) OVER in_type - wanted.idle AS turn
-      FROM unnest($1::text[], $2::float8[]) AS wanted (task_type, idle)
+      FROM (SELECT * FROM unnest($1::text[], $2::float8[]) AS w (task_type, idle) WHERE NOT ${isPaused('w.task_type')}) AS wanted
       ${tenants ? `CROSS JOIN unnest(${tenants}::text[]) AS tenant (tenant_id)` : ''} CROSS JOIN LATERAL (
         SELECT t.task_id, t.task_type, t.vtime, t.priority, t.claimable_at FROM taskbridge.proj_tasks t
         WHERE t.task_type = wanted.task_type ${tenants ? 'AND t.tenant_id = tenant.tenant_id' : ''}
@@ -38,11 +45,21 @@ const lineOf = (tenants: string | null) => `line AS (
           AND ($3 OR (SELECT true FROM taskbridge.entries_steps s WHERE s.task_id = t.task_id LIMIT 1) IS NULL)
         ORDER BY t.task_type, t.vtime LIMIT $4 * 2 + ${MORE_THAN_WANTED}) first
       WINDOW in_type AS (PARTITION BY first.task_type ORDER BY first.vtime, first.claimable_at ROWS UNBOUNDED PRECEDING)
-    ), locked AS MATERIALIZED (
-      SELECT task.* FROM (SELECT * FROM line ORDER BY turn, claimable_at, task_id) AS line CROSS JOIN LATERAL (
+    )`;
+
+/** The same for types with limits: the locks of their keys are taken, and tasks of full keys leave the queue (migrations/0009). */
+const limitedLineOf = (tenants: string, limits: string) => `line AS MATERIALIZED (
+      SELECT * FROM taskbridge.line_within_limits($1::text[], $2::float8[], ${tenants}::text[], $3, $4::int, ${limits}::jsonb)
+    )`;
+
+/** A deadline may have passed that the reaper has not looked at yet. */
+const LOCKED = `locked AS MATERIALIZED (
+      SELECT task.* FROM (SELECT * FROM line WHERE turn IS NOT NULL ORDER BY turn, claimable_at, task_id) AS line CROSS JOIN LATERAL (
         SELECT ${TASK_COLUMNS}, t.vtime - ${offsetOf('t.priority')} AS place,
           extract(epoch FROM clock_timestamp() - greatest(t.claimable_at, t.created_at))::float8 AS waited_seconds
         FROM taskbridge.proj_tasks t WHERE t.task_id = line.task_id AND t.claimable_at <= clock_timestamp()
+          AND coalesce(t.deadline_at > clock_timestamp(), true)
+          AND (t.started_at IS NOT NULL OR coalesce(t.start_deadline_at > clock_timestamp(), true))
         FOR UPDATE SKIP LOCKED) AS task
       LIMIT $4
     )`;
@@ -54,15 +71,20 @@ export const leaseEnd = (expiresAt: string) =>
  * Leases for many callers in one transaction of one statement. The conditions of the UPDATE are `decide`'s for a claim, said in SQL: a
  * property test shows that they agree. The n-th task in line is for the n-th slot.
  */
-const claimOf = (name: string, tenants: string | null): Statement => ({
+/** Evaluated after the sort, and so when all attempts have begun. */
+const STAMPED = `CASE WHEN n.slot = (SELECT max(slot) FROM numbered)
+        THEN taskbridge.stamp_buckets(ARRAY(SELECT DISTINCT b.key FROM line, unnest(line.buckets) AS b (key))) END`;
+
+const claimOf = (name: string, line: string, held = false): Statement => ({
   name,
-  text: `WITH ${lineOf(tenants)}, numbered AS MATERIALIZED (
+  text: `WITH ${line}, ${LOCKED}, numbered AS MATERIALIZED (
       SELECT *, row_number() OVER () AS slot FROM locked
     ), claimed AS (
       UPDATE taskbridge.proj_tasks t SET
         status = 'RUNNING', head_event_id = greatest(t.head_event_id, 1), attempt = t.attempt + CASE WHEN t.resuming THEN 0 ELSE 1 END,
         attempt_base = CASE WHEN t.resuming OR n.has_steps THEN t.attempt_base ELSE greatest(t.head_event_id, 1) END,
-        lease_number = t.lease_number + 1, batch_seq = 0, resuming = false, claimable_at = NULL,
+        lease_number = t.lease_number + 1, batch_seq = 0, resuming = false, claimable_at = NULL, hold_key = NULL,
+        attempt_deadline_at = ${attemptEnd('($9::float8[])[array_position($1::text[], t.task_type)]')}, attempt_seconds_left = NULL,
         lease_token = t.attempt + CASE WHEN t.resuming THEN 0 ELSE 1 END || '.' || s.secret,
         lease_expires_at = clock_timestamp() + make_interval(secs => s.lease_seconds), worker_id = s.worker_id,
         started_at = coalesce(t.started_at, clock_timestamp()), updated_at = clock_timestamp(), revision = t.revision + 1
@@ -79,15 +101,18 @@ const claimOf = (name: string, tenants: string | null): Statement => ({
       SELECT task_id, 1, 'TASK_STARTED', '{}', attempt, lease_number, correlation_id, principal_id FROM claimed WHERE is_first
       RETURNING task_id, ${CREATED_AT}
     )
-    SELECT n.task_id, n.place, n.waited_seconds, n.has_steps, c.slot::int AS slot, c.tenant_id, c.owner_id, c.task_type,
+    SELECT task_id, n.place, n.waited_seconds, n.has_steps, c.slot::int AS slot, c.tenant_id, c.owner_id, c.task_type,
       c.client_request_id, c.correlation_id, c.traceparent, c.attempt, c.lease_number, c.head_event_id, c.lease_token,
       ${leaseEnd('c.lease_expires_at')}, c.cancel_requested_at IS NOT NULL AS cancellation_requested, c.input, c.metadata, b.created_at,
-      ${attachmentsOf('c.task_id')}
-    FROM numbered n LEFT JOIN claimed c USING (task_id) LEFT JOIN begun b USING (task_id) ORDER BY n.slot`,
+      ${attachmentsOf('c.task_id')}${held ? `, h.hold_key, ${STAMPED}` : ', NULL AS hold_key'}
+    FROM numbered n LEFT JOIN claimed c USING (task_id) LEFT JOIN begun b USING (task_id)
+      ${held ? 'FULL JOIN (SELECT task_id, hold_key FROM line WHERE hold_key IS NOT NULL) h USING (task_id)' : ''}
+    ORDER BY n.slot`,
 });
 
-export const CLAIM = claimOf('claim-tasks', null);
-export const CLAIM_OF_TENANTS = claimOf('claim-tasks-of-tenants', '$9');
+export const CLAIM = claimOf('claim-tasks', lineOf(null));
+export const CLAIM_OF_TENANTS = claimOf('claim-tasks-of-tenants', lineOf('$10'));
+const CLAIM_WITHIN_LIMITS = claimOf('claim-tasks-within-limits', limitedLineOf('$10', '$11'), true);
 
 /** What a leased task is made of, beside its lease. */
 export interface ClaimedTask {
@@ -124,6 +149,8 @@ export interface Claimed {
   readonly events: readonly StoredEvent[];
   /** Tasks that wait, and whose rows do not allow a claim. */
   readonly unfit: readonly string[];
+  /** How many tasks left the queue, since a key of theirs is full. Others may wait behind them. */
+  readonly held: number;
 }
 
 interface ClaimRow {
@@ -149,27 +176,33 @@ interface ClaimRow {
   metadata: string | null;
   created_at: string | null;
   attachments: readonly Attachment[] | null;
+  /** Of a task that left the queue: all but its id is null then. */
+  hold_key: string | null;
 }
 
 /** As many tasks as there are slots, or fewer. */
 export async function claimBatch(db: Queryable, wanted: WantedTasks, slots: readonly Slot[]): Promise<Claimed> {
-  const rows = await db.query<ClaimRow>(wanted.tenants ? CLAIM_OF_TENANTS : CLAIM, [
+  const plain = wanted.tenants ? CLAIM_OF_TENANTS : CLAIM;
+  const rows = await db.query<ClaimRow>(wanted.limits ? CLAIM_WITHIN_LIMITS : plain, [
     ...parametersOf(wanted, slots.length),
     slots.map(({ workerId }) => workerId),
     slots.map(({ principalId }) => principalId),
     slots.map(({ secret }) => secret),
     slots.map(({ leaseSeconds }) => leaseSeconds),
-    ...(wanted.tenants ? [wanted.tenants] : []),
+    wanted.attemptSeconds,
+    ...scopeOf(wanted),
   ]);
   const tasks = new Map<number, ClaimedTask>();
   const events: StoredEvent[] = [];
   const unfit: string[] = [];
+  let held = 0;
   for (const row of rows) {
-    if (row.slot === null) unfit.push(row.task_id);
+    if (row.hold_key !== null) held += 1;
+    else if (row.slot === null) unfit.push(row.task_id);
     else tasks.set(row.slot - 1, claimedTask(row));
     if (row.created_at !== null) events.push(startedEvent(row.task_id, row.created_at));
   }
-  return { tasks, events, unfit };
+  return { tasks, events, unfit, held };
 }
 
 /** The first event of a task. */
@@ -203,6 +236,12 @@ function claimedTask(row: ClaimRow): ClaimedTask {
   };
 }
 
+/** What bounds the claim, as the last parameters of its statement. */
+function scopeOf({ tenants, limits }: WantedTasks): unknown[] {
+  if (limits) return [tenants ?? null, JSON.stringify(limits)];
+  return tenants ? [tenants] : [];
+}
+
 function parametersOf({ taskTypes, idle, steps }: WantedTasks, limit: number): unknown[] {
   return [taskTypes, idle, steps, limit];
 }
@@ -216,16 +255,17 @@ export interface WaitingRecord
 }
 
 /** The same tasks, locked and not claimed. `$5` seconds is the lease. */
-const lockOf = (name: string, tenants: string | null): Statement => ({
+const lockOf = (name: string, line: string): Statement => ({
   name,
-  text: `WITH ${lineOf(tenants)}
+  text: `WITH ${line}, ${LOCKED}
     SELECT locked.*, t.input::text AS input, t.metadata::text AS metadata, ${attachmentsOf('locked.task_id')},
       ${leaseEnd('(clock_timestamp() + make_interval(secs => $5))')}
     FROM locked JOIN taskbridge.proj_tasks t USING (task_id)`,
 });
 
-const LOCK = lockOf('lock-waiting-tasks', null);
-const LOCK_OF_TENANTS = lockOf('lock-waiting-tasks-of-tenants', '$6');
+const LOCK = lockOf('lock-waiting-tasks', lineOf(null));
+const LOCK_OF_TENANTS = lockOf('lock-waiting-tasks-of-tenants', lineOf('$6'));
+const LOCK_WITHIN_LIMITS = lockOf('lock-waiting-tasks-within-limits', limitedLineOf('$6', '$7'));
 
 export async function lockWaitingTasks(
   tx: Queryable,
@@ -235,12 +275,9 @@ export async function lockWaitingTasks(
 ): Promise<readonly WaitingRecord[]> {
   type Row = TaskRow &
     Pick<ClaimRow, 'input' | 'metadata' | 'attachments' | 'waited_seconds' | 'place' | 'lease_expires_at'>;
-  const statement = wanted.tenants ? LOCK_OF_TENANTS : LOCK;
-  const rows = await tx.query<Row>(statement, [
-    ...parametersOf(wanted, limit),
-    leaseSeconds,
-    ...(wanted.tenants ? [wanted.tenants] : []),
-  ]);
+  const plain = wanted.tenants ? LOCK_OF_TENANTS : LOCK;
+  const statement = wanted.limits ? LOCK_WITHIN_LIMITS : plain;
+  const rows = await tx.query<Row>(statement, [...parametersOf(wanted, limit), leaseSeconds, ...scopeOf(wanted)]);
   return rows.map((row) => ({
     ...taskRecord(row),
     input: jsonTextIn(row.input),

@@ -1,6 +1,7 @@
 import { leaseEnd } from './claim-batch.js';
 import { IS_DUE, offsetOf } from './places.js';
 import { CREATED_AT } from './read-events.js';
+import { isPaused } from './task-types.js';
 
 // New tasks that are stored as claimed. What the statements write is what `decide` says of the claim of a new task: a property test
 // shows that they agree. `lease_token` is null where no place is kept for the task, and `begins` is 1 where it is claimed, else 0.
@@ -16,9 +17,10 @@ export interface Holder {
   readonly leaseSeconds: number;
 }
 
-/** Indexes: proj_tasks_unplaced, proj_tasks_queue; one row of each. */
+/** Whether a new task of the type may begin at once. Indexes: proj_tasks_unplaced, proj_tasks_queue; one row of each. */
 export const nothingWaits = (taskType: string) => `(NOT ${IS_DUE} AND (SELECT true FROM taskbridge.proj_tasks w
-        WHERE w.task_type = ${taskType} AND w.vtime IS NOT NULL AND w.claimable_at <= clock_timestamp() LIMIT 1) IS NULL)`;
+        WHERE w.task_type = ${taskType} AND w.vtime IS NOT NULL AND w.claimable_at <= clock_timestamp() LIMIT 1) IS NULL
+        AND NOT ${isPaused(taskType)})`;
 
 export const FIRST_ATTEMPT_COLUMNS = `claimable_at, lease_token, lease_expires_at, worker_id, started_at, status, head_event_id,
         attempt, attempt_base, lease_number`;
@@ -62,11 +64,16 @@ export interface Begun {
 }
 
 /**
- * `place`: without the offset of its priority. `begun`: null where the task waits for a claim. `passed_over`: the key is taken, or the
+ * `place`: without the offset of its priority; null: it is not due. `begun`: null where the task waits for a claim. `passed_over`: the key is taken, or the
  * owner has no room.
  */
 export type InsertOutcome =
-  | { readonly outcome: 'inserted'; readonly taskId: string; readonly place: number; readonly begun: Begun | null }
+  | {
+      readonly outcome: 'inserted';
+      readonly taskId: string;
+      readonly place: number | null;
+      readonly begun: Begun | null;
+    }
   | { readonly outcome: 'passed_over' };
 
 export function outcomeOf(row: Inserted | undefined): InsertOutcome {

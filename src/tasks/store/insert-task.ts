@@ -1,5 +1,6 @@
 import type { TaskStatus } from '#protocol/snapshots.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
+import type { Plan } from '../domain/plan.js';
 import {
   BEGUN,
   CREATED,
@@ -33,6 +34,8 @@ export interface NewTaskRow {
   readonly earliestPlace: number;
   /** Of the first attempt, for which a place is kept. Absent: the task waits for a claim. */
   readonly leaseToken?: string;
+  /** Absent: like any other, due at once. */
+  readonly plan?: Plan | undefined;
 }
 
 /**

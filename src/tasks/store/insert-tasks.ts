@@ -86,6 +86,6 @@ export async function insertTasks(
 }
 
 /** What follows the time in a UUIDv7. */
-function randomPartOf(taskId: string): string {
+export function randomPartOf(taskId: string): string {
   return taskId.slice('01a20008-c848-'.length);
 }

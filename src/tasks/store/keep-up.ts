@@ -47,6 +47,7 @@ const FORGOTTEN = [
   ['proj_replicas', 'seen_at', '1 day'],
   ['proj_workers', 'seen_at', '1 day'],
   ['proj_task_type_versions', 'seen_at', '30 days'],
+  ['proj_limits', 'full_at', '1 hour'],
   ['proj_webhook_outbox', 'settled_at', '1 day'],
   ['proj_bulk_runs', 'finished_at', '30 days'],
 ] as const;

@@ -1,4 +1,5 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
+import { isPaused } from './task-types.js';
 import { TASK_COLUMNS, taskRecord, type TaskRecord, type TaskRow } from './task-row.js';
 
 // Every change of a task begins with the lock of its row, so ids are given out one writer at a time. Statements that lock several
@@ -40,7 +41,7 @@ export async function lockTasks(tx: Queryable, taskIds: readonly string[]): Prom
 /** Index: proj_tasks_queue. The types, of these, that have a claimable task now. Takes no lock. */
 const WAITING_TYPES: Statement = {
   name: 'waiting-task-types',
-  text: `SELECT wanted.task_type FROM unnest($1::text[]) AS wanted (task_type) WHERE EXISTS (
+  text: `SELECT wanted.task_type FROM unnest($1::text[]) AS wanted (task_type) WHERE NOT ${isPaused('wanted.task_type')} AND EXISTS (
       SELECT FROM taskbridge.proj_tasks t
       WHERE t.task_type = wanted.task_type AND t.vtime IS NOT NULL AND t.claimable_at <= clock_timestamp())`,
 };
@@ -75,20 +76,64 @@ export async function lockExpiredSuspensions(tx: Queryable, limit: number): Prom
   return (await tx.query<TaskRow>(UNANSWERED, [limit])).map(taskRecord);
 }
 
-/** Index: proj_tasks_leased. Tasks whose holder was asked to stop longer ago than `$1` seconds. */
+/** How long a running task of a type may take to obey a cancellation. */
+export interface Grace {
+  readonly taskType: string;
+  readonly seconds: number;
+}
+
+/** Index: proj_tasks_leased. Tasks whose holder was asked to stop longer ago than `$1` seconds, or those of its type. */
 const OVERDUE: Statement = {
   name: 'lock-overdue-cancellations',
   text: `SELECT ${TASK_COLUMNS} FROM taskbridge.proj_tasks t
-    WHERE t.lease_token IS NOT NULL AND t.cancel_requested_at <= clock_timestamp() - make_interval(secs => $1)
+    WHERE t.lease_token IS NOT NULL AND t.cancel_requested_at <= clock_timestamp() - make_interval(secs => coalesce(
+      ($4::float8[])[array_position($3::text[], t.task_type)], $1))
     ORDER BY t.task_id LIMIT $2 FOR UPDATE SKIP LOCKED`,
 };
 
 export async function lockOverdueCancellations(
   tx: Queryable,
   graceSeconds: number,
+  ofTypes: readonly Grace[],
   limit: number,
 ): Promise<readonly TaskRecord[]> {
-  return (await tx.query<TaskRow>(OVERDUE, [graceSeconds, limit])).map(taskRecord);
+  const columns = [ofTypes.map(({ taskType }) => taskType), ofTypes.map(({ seconds }) => seconds)];
+  return (await tx.query<TaskRow>(OVERDUE, [graceSeconds, limit, ...columns])).map(taskRecord);
+}
+
+/** Index: proj_tasks_attempt_deadline. Attempts whose time is over. */
+const TIMED_OUT: Statement = {
+  name: 'lock-timed-out-attempts',
+  text: `SELECT ${TASK_COLUMNS} FROM taskbridge.proj_tasks t
+    WHERE t.attempt_deadline_at <= clock_timestamp() AND t.lease_token IS NOT NULL
+    ORDER BY t.attempt_deadline_at LIMIT $1 FOR UPDATE SKIP LOCKED`,
+};
+
+export async function lockTimedOutAttempts(tx: Queryable, limit: number): Promise<readonly TaskRecord[]> {
+  return (await tx.query<TaskRow>(TIMED_OUT, [limit])).map(taskRecord);
+}
+
+/** Index: proj_tasks_deadline. Tasks that had to be over by now. */
+const OVERDUE_TASKS: Statement = {
+  name: 'lock-overdue-tasks',
+  text: `SELECT ${TASK_COLUMNS} FROM taskbridge.proj_tasks t
+    WHERE t.deadline_at <= clock_timestamp() AND t.finished_at IS NULL AND t.aside_code IS NULL
+    ORDER BY t.deadline_at LIMIT $1 FOR UPDATE SKIP LOCKED`,
+};
+
+/** Index: proj_tasks_start_deadline. Tasks that had to begin by now. */
+const LATE_STARTS: Statement = {
+  name: 'lock-late-starts',
+  text: `SELECT ${TASK_COLUMNS} FROM taskbridge.proj_tasks t
+    WHERE t.start_deadline_at <= clock_timestamp() AND t.started_at IS NULL AND t.finished_at IS NULL AND t.aside_code IS NULL
+    ORDER BY t.start_deadline_at LIMIT $1 FOR UPDATE SKIP LOCKED`,
+};
+
+export async function lockExpiredTasks(tx: Queryable, limit: number): Promise<readonly TaskRecord[]> {
+  const rows = await tx.query<TaskRow>(OVERDUE_TASKS, [limit]);
+  const known = new Set(rows.map(({ task_id }) => task_id));
+  const late = await tx.query<TaskRow>(LATE_STARTS, [limit]);
+  return [...rows, ...late.filter(({ task_id }) => !known.has(task_id))].map(taskRecord);
 }
 
 /**

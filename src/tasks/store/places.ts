@@ -33,7 +33,7 @@ const ENDED = 200;
 export const IS_DUE = `EXISTS (SELECT FROM taskbridge.proj_tasks t WHERE t.vtime IS NULL AND t.claimable_at <= statement_timestamp())`;
 
 /**
- * Indexes: proj_tasks_leased; proj_tasks_finished, of which the last rows; proj_tasks_queue, one row of each type. What runs or has
+ * Indexes: proj_tasks_running; proj_tasks_finished, of which the last rows; proj_tasks_queue, one row of each type. What runs or has
  * ended lately was claimed in the order of places. Where nothing was, the time is that of the first in line. A row without a type says
  * that tasks are due and have no place; index: proj_tasks_unplaced.
  */

@@ -3,6 +3,9 @@ import type { Queryable, Statement } from '../../database/queryable.js';
 export interface Backlog {
   /** Tasks that wait for a claim, also those that become claimable later. */
   readonly waiting: number;
+  /** Tasks that a full key keeps out of the queue. */
+  readonly held: number;
+  readonly pausedTypes: number;
   readonly running: number;
   /** Tasks with an open question. */
   readonly suspended: number;
@@ -39,7 +42,7 @@ const BACKLOG: Statement = {
         SELECT t.task_type FROM taskbridge.proj_tasks t
         WHERE t.claimable_at IS NOT NULL AND t.vtime IS NOT NULL AND t.task_type > type.task_type ORDER BY t.task_type LIMIT 1) following
     ), open AS MATERIALIZED (
-      SELECT t.claimable_at, t.lease_token, t.suspend_id, t.created_at FROM taskbridge.proj_tasks t
+      SELECT t.claimable_at, t.lease_token, t.suspend_id, t.hold_key, t.created_at FROM taskbridge.proj_tasks t
       WHERE t.finished_at IS NULL LIMIT $1
     ), known AS (
       SELECT claimable_at, created_at FROM open
@@ -52,6 +55,8 @@ const BACKLOG: Statement = {
     )
     SELECT
       count(*) FILTER (WHERE open.claimable_at IS NOT NULL)::int AS waiting,
+      count(*) FILTER (WHERE open.hold_key IS NOT NULL AND open.claimable_at IS NULL AND open.lease_token IS NULL AND open.suspend_id IS NULL)::int AS held,
+      (SELECT count(*)::int FROM taskbridge.proj_task_types p WHERE p.paused_at IS NOT NULL) AS paused_types,
       count(*) FILTER (WHERE open.lease_token IS NOT NULL)::int AS running,
       count(*) FILTER (WHERE open.suspend_id IS NOT NULL AND open.claimable_at IS NULL AND open.lease_token IS NULL)::int AS suspended,
       (SELECT count(*)::int FROM taskbridge.proj_tasks t WHERE t.finished_at IS NULL AND t.claimable_at IS NULL
@@ -65,6 +70,8 @@ const BACKLOG: Statement = {
 export async function readBacklog(db: Queryable): Promise<Backlog> {
   type Row = {
     waiting: number;
+    held: number;
+    paused_types: number;
     running: number;
     suspended: number;
     aside: number;
@@ -73,9 +80,11 @@ export async function readBacklog(db: Queryable): Promise<Backlog> {
     oldest_ended: number | null;
   };
   const [row] = await db.query<Row>(BACKLOG, [MOST_COUNTED]);
-  const { waiting = 0, running = 0, suspended = 0, aside = 0 } = row ?? {};
+  const { waiting = 0, held = 0, paused_types: pausedTypes = 0, running = 0, suspended = 0, aside = 0 } = row ?? {};
   return {
     waiting,
+    held,
+    pausedTypes,
     running,
     suspended,
     aside,

@@ -1,5 +1,12 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
-import { STATE_COLUMNS, taskView, VIEW_JOINS, type TaskView, type ViewRow } from './read-task-view.js';
+import {
+  type MaxAttempts,
+  STATE_COLUMNS,
+  taskView,
+  VIEW_JOINS,
+  type TaskView,
+  type ViewRow,
+} from './read-task-view.js';
 
 /** Whose tasks: of an owner, of a tenant, or all. */
 interface Whose {
@@ -107,7 +114,6 @@ const BEGINNING = { xid: 0n, taskId: '00000000-0000-0000-0000-000000000000' };
  * @param after the last one of the page before
  * @param target a `pg_snapshot` in text form; absent: the present one
  * @param withTags whether to read tags
- * @param maxAttempts of tasks that have none of their own
  */
 export async function readChanges(
   db: Queryable,
@@ -119,7 +125,7 @@ export async function readChanges(
     readonly limit: number;
     readonly withTags: boolean;
   },
-  maxAttempts: number,
+  maxAttempts: MaxAttempts,
 ): Promise<ChangePage> {
   const { after = BEGINNING, target = null, limit, withTags } = page;
   const statement = PAGES[whose.ownerId !== undefined ? 'owner' : whose.tenantId !== undefined ? 'tenant' : 'all'];
@@ -141,7 +147,7 @@ export async function readChanges(
   return { epoch, snapshot, at, changes };
 }
 
-function changeIn(row: ChangeRow, xid: string, maxAttempts: number): ChangedTask {
+function changeIn(row: ChangeRow, xid: string, maxAttempts: MaxAttempts): ChangedTask {
   return {
     xid: BigInt(xid),
     taskId: row.changed_id,

@@ -1,5 +1,5 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
-import { taskView, VIEW_JOINS, VIEW_COLUMNS, type TaskView, type ViewRow } from './read-task-view.js';
+import { type MaxAttempts, taskView, VIEW_JOINS, VIEW_COLUMNS, type TaskView, type ViewRow } from './read-task-view.js';
 
 export interface TaskFilter {
   readonly tenantId: string;
@@ -30,12 +30,11 @@ const LIST = listOf('list-tasks');
 /** Index: proj_tasks_client_request. */
 const LIST_OF_REQUEST = listOf('list-task-of-request', 'AND t.client_request_id = $11');
 
-/** `maxAttempts`: of tasks that have none of their own. */
 export async function listTaskViews(
   db: Queryable,
   filter: TaskFilter,
   limit: number,
-  maxAttempts: number,
+  maxAttempts: MaxAttempts,
 ): Promise<readonly TaskView[]> {
   const rows = await db.query<ViewRow>(filter.clientRequestId === undefined ? LIST : LIST_OF_REQUEST, [
     filter.tenantId,

@@ -3,10 +3,11 @@ import type { AskedQuestion, Attachment, TaskStatus, WaitingFor } from '#protoco
 import type { Queryable, Statement } from '../../database/queryable.js';
 import { JsonText } from '../../json/json-text.js';
 import { isOver } from '../domain/task.js';
+import { isPaused } from './task-types.js';
 import { attachmentsOf } from './attachments.js';
 import { RERUNS } from './reruns.js';
 import { QUESTIONS } from './suspensions.js';
-import { jsonTextIn } from './task-row.js';
+import { IS_HELD, jsonTextIn } from './task-row.js';
 import type { TaskIdentity } from '../domain/task-identity.js';
 
 /** A task in the form of its snapshot. */
@@ -82,9 +83,11 @@ export interface ViewRow {
   finished_at: Date | null;
 }
 
-/** A lease and a question take a task out of the queue. A first attempt is tried as soon as it can be. */
+/** A lease and a question take a task out of the queue. What a task waits for that is due, its row does not say alone. */
 const WAITS = `CASE WHEN t.aside_code IS NOT NULL THEN 'operator' WHEN t.suspend_id IS NOT NULL THEN 'answer'
-    WHEN t.claimable_at > clock_timestamp() AND t.spent_attempts > 0 THEN 'retry' END AS waiting_for,
+    WHEN t.finished_at IS NULL AND t.lease_token IS NULL AND ${isPaused('t.task_type')} THEN 'paused'
+    WHEN t.claimable_at > clock_timestamp() THEN CASE WHEN t.attempt > 0 THEN 'retry' ELSE 'start_time' END
+    WHEN ${IS_HELD} THEN split_part(t.hold_key, ':', 1) END AS waiting_for,
   t.aside_code IS NULL AND t.claimable_at <= clock_timestamp() AS is_due`;
 
 const TASK_STATE = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.status,
@@ -111,13 +114,19 @@ const READ: Statement = {
   text: `SELECT ${VIEW_COLUMNS}, t.input::text AS input, ${RERUNS}, ${QUESTIONS} FROM taskbridge.proj_tasks t ${VIEW_JOINS} WHERE t.task_id = $1`,
 };
 
-/** `maxAttempts`: of tasks that have none of their own. */
-export async function readTaskView(db: Queryable, taskId: string, maxAttempts: number): Promise<TaskView | undefined> {
+/** The attempts of a task of this type that may fail or be lost. `ofTask`: what its create asked for. */
+export type MaxAttempts = (taskType: string, ofTask: number | null) => number;
+
+export async function readTaskView(
+  db: Queryable,
+  taskId: string,
+  maxAttempts: MaxAttempts,
+): Promise<TaskView | undefined> {
   const [row] = await db.query<ViewRow>(READ, [taskId]);
   return row && taskView(row, maxAttempts);
 }
 
-export function taskView(row: ViewRow, maxAttempts: number): TaskView {
+export function taskView(row: ViewRow, maxAttempts: MaxAttempts): TaskView {
   const { status, terminal_payload: payload } = row;
   const headEventId = Math.max(0, Number(row.head_event_id));
   return {
@@ -136,7 +145,7 @@ export function taskView(row: ViewRow, maxAttempts: number): TaskView {
     input: jsonTextIn(row.input),
     metadata: jsonTextIn(row.metadata),
     attempt: row.attempt,
-    attemptsLeft: isOver(status) ? 0 : Math.max(1, (row.max_attempts ?? maxAttempts) - row.spent_attempts),
+    attemptsLeft: isOver(status) ? 0 : Math.max(1, maxAttempts(row.task_type, row.max_attempts) - row.spent_attempts),
     cancellationRequested: row.cancel_requested,
     asideCode: row.aside_code,
     waitingFor: isOver(status) && row.aside_code === null ? null : row.waiting_for,

@@ -45,17 +45,25 @@ export interface TaskRow {
   cancel_reason: string | null;
   cancel_requested: boolean;
   is_claimable: boolean;
+  is_held: boolean;
   aside_code: string | null;
   max_attempts: number | null;
   now: number;
 }
+
+/**
+ * Whether a full key keeps it out of the queue, of a `proj_tasks t`. Release 0.1.0 leaves the key on what it leases and ends.
+ */
+export const IS_HELD = `(t.hold_key IS NOT NULL AND t.claimable_at IS NULL AND t.lease_token IS NULL AND t.suspend_id IS NULL
+  AND t.finished_at IS NULL)`;
 
 /** The columns of `TaskRow`, of a `proj_tasks t`. Expiry is judged here, by the database clock. */
 export const TASK_COLUMNS = `t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id,
   t.status, t.head_event_id, t.progress, t.attempt, t.spent_attempts, t.attempt_base, t.lease_token, t.lease_number, t.worker_id,
   t.batch_seq, t.traceparent, t.suspend_id, t.suspend_expires_at <= clock_timestamp() AS suspension_expired, t.resuming, t.lease_expires_at <= clock_timestamp() AS lease_expired, t.cancel_reason,
   EXISTS (SELECT FROM taskbridge.entries_steps s WHERE s.task_id = t.task_id) AS has_steps,
-  t.cancel_requested_at IS NOT NULL AS cancel_requested, t.claimable_at IS NOT NULL AS is_claimable, t.aside_code,
+  t.cancel_requested_at IS NOT NULL AS cancel_requested, t.claimable_at IS NOT NULL AS is_claimable,
+  ${IS_HELD} AS is_held, t.aside_code,
   t.max_attempts, floor(extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now`;
 
 /** A column of JSON, read as text. */
@@ -106,7 +114,9 @@ function runOf(row: TaskRow): Task['run'] {
 function flawOf(row: TaskRow): string | null {
   const head = Number(row.head_event_id);
   if (!Number.isSafeInteger(head) || head < 0) return `its last event has the id ${row.head_event_id}`;
-  const holders = [row.is_claimable, row.lease_token !== null, row.suspend_id !== null].filter(Boolean).length;
+  const holders = [row.is_claimable, row.is_held, row.lease_token !== null, row.suspend_id !== null].filter(
+    Boolean,
+  ).length;
   if (row.aside_code !== null) return holders > 0 ? 'set aside, and not out of the queue' : null;
   if (isOver(row.status)) return holders > 0 ? `${row.status}, and waiting, leased or suspended` : null;
   if (holders !== 1) return `${row.status}, and ${holders} of waiting, leased and suspended`;

@@ -14,6 +14,8 @@ export interface TaskChange {
   readonly notBefore: string | null;
   /** The place of a task that goes back to the queue and may be claimed at once. */
   readonly place: number;
+  /** How long a new attempt may take; null: as long as it likes. */
+  readonly attemptSeconds: number | null;
   readonly workerId: string | null;
   /** The question that this change asks. */
   readonly suspendExpiresAt: string | null;
@@ -21,6 +23,10 @@ export interface TaskChange {
   readonly correlationId: string;
   readonly causationId: number | null;
 }
+
+/** When an attempt must have ended that is claimed now: the time that a suspension left, else all that there is. */
+export const attemptEnd = (seconds: string) =>
+  `clock_timestamp() + make_interval(secs => coalesce(CASE WHEN t.resuming THEN t.attempt_seconds_left END, ${seconds}))`;
 
 /**
  * Projection and events in one statement, so there is no moment between them. The rows are locked by the caller. A new lease
@@ -31,9 +37,9 @@ const WRITE: Statement = {
   text: `WITH change AS (
       SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::float8[], $5::int[], $6::int[], $7::bigint[],
         $8::int[], $9::int[], $10::text[], $11::timestamptz[], $12::text[], $14::text[], $25::text[], $26::text[],
-        $27::timestamptz[], $28::float8[], $13::float8[]) AS c (task_id, status, head, progress, attempt, spent, attempt_base,
-        lease_number, batch_seq, lease_token, not_before, cancel_reason, worker_id, run, suspend_id, suspend_expires_at, place,
-        lease_seconds)
+        $27::timestamptz[], $28::float8[], $13::float8[], $29::float8[]) AS c (task_id, status, head, progress, attempt, spent,
+        attempt_base, lease_number, batch_seq, lease_token, not_before, cancel_reason, worker_id, run, suspend_id, suspend_expires_at,
+        place, lease_seconds, attempt_seconds)
     ), changed AS (
       UPDATE taskbridge.proj_tasks t SET
         status = c.status, head_event_id = c.head, progress = c.progress, attempt = c.attempt,
@@ -47,7 +53,11 @@ const WRITE: Statement = {
           WHEN coalesce(c.not_before <= clock_timestamp(), true) THEN c.place END,
         lease_expires_at = CASE WHEN c.lease_token = t.lease_token THEN t.lease_expires_at
           WHEN c.lease_token IS NOT NULL THEN clock_timestamp() + make_interval(secs => c.lease_seconds) END,
-        lease_token = c.lease_token,
+        lease_token = c.lease_token, hold_key = NULL,
+        attempt_deadline_at = CASE WHEN c.lease_token = t.lease_token THEN t.attempt_deadline_at
+          WHEN c.lease_token IS NOT NULL THEN ${attemptEnd('c.attempt_seconds')} END,
+        attempt_seconds_left = CASE WHEN c.run NOT IN ('suspended', 'resuming') THEN NULL WHEN t.lease_token IS NULL THEN t.attempt_seconds_left
+          ELSE extract(epoch FROM t.attempt_deadline_at - clock_timestamp()) END,
         worker_id = CASE WHEN c.lease_token IS NOT NULL THEN coalesce(c.worker_id, t.worker_id) END,
         cancel_requested_at = CASE WHEN c.cancel_reason IS NOT NULL
           THEN coalesce(t.cancel_requested_at, clock_timestamp()) END,
@@ -107,6 +117,7 @@ export async function writeTasks(
     task.map((t) => (t.run.state === 'suspended' ? t.run.suspendId : null)),
     changes.map((change) => change.suspendExpiresAt),
     changes.map((change) => change.place),
+    changes.map((change) => change.attemptSeconds),
   ]);
   const createdAt = new Map(rows.map((row) => [`${row.task_id}/${row.event_id}`, row.created_at]));
   return events.map(

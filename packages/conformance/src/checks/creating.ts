@@ -1,6 +1,7 @@
 import { SCHEMAS } from '../../../protocol/src/snapshots.js';
 import { type Check } from '../clause.js';
 import { NotChecked } from '../outcomes.js';
+import { accepted } from '../driven-task.js';
 import { demand, demandAnswer, demandMembers, demandRefusal, demandSame, shown } from '../demands.js';
 import type { Scene } from '../scene.js';
 
@@ -29,6 +30,21 @@ export const created: Check = async (scene) => {
 export const taskId: Check = async (scene) => {
   const answer = await scene.create(newBody(scene));
   demand(UUID_V7.test(answer.body.taskId), `taskId is ${answer.body.taskId}`);
+};
+
+/** Where the service knows policies. */
+export const later: Check = async (scene) => {
+  const { features } = accepted(await scene.a.service());
+  if (!features.includes('policies')) throw new NotChecked('the service does not have the feature `policies`');
+  const { taskId: id, taskType } = await scene.waiting({ delaySeconds: 2 });
+  const { body } = await scene.a.snapshot(id);
+  demandSame('a task that may not begin yet waits for', body.waitingFor, 'start_time');
+  const { leases } = accepted(await scene.worker.claim([taskType], { waitTimeoutMs: 0 }));
+  demandSame('the leases of a task that may not begin yet', leases.length, 0);
+  const task = await scene.claimed(id, taskType);
+  const begun = (await scene.a.snapshot(task.taskId)).body;
+  const waited = Date.parse(begun.startedAt ?? '') - Date.parse(begun.createdAt);
+  demand(waited >= 1_990, `it began after ${waited} ms, and not after 2000`);
 };
 
 export const repeated: Check = async (scene) => {
@@ -135,7 +151,7 @@ export const membersOfCreate: Check = async (scene) => {
 };
 
 export const otherMembers: Check = async (scene) => {
-  const answer = await scene.create({ ...newBody(scene), priority: 1 });
+  const answer = await scene.create({ ...newBody(scene), urgency: 1 });
   demandRefusal(answer, 'REQUEST_VALIDATION_ERROR');
 };
 

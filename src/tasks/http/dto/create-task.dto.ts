@@ -1,8 +1,10 @@
-import { IsString, Matches, ValidateBy } from 'class-validator';
+import { IsInt, IsString, Matches, Max, Min, ValidateBy } from 'class-validator';
 import { CLIENT_REQUEST_ID, clientRequestIdFrom, patternOf, TASK_TYPE } from '#protocol/ids.js';
+import { MAX_ATTEMPTS, MAX_DELAY_SECONDS, PRIORITY } from '#protocol/limits.js';
 import { JsonObjectText, ReadAs } from '../../../http/body-shape.js';
 import { JsonText } from '../../../json/json-text.js';
 import { Optional } from '../../../http/optional.decorator.js';
+import { Timestamp } from '../../../http/timestamp.decorator.js';
 
 export const A_TASK_TYPE = patternOf(TASK_TYPE);
 
@@ -35,4 +37,30 @@ export class CreateTaskDto {
   @Optional()
   @JsonObjectText()
   metadata?: JsonText;
+
+  @Optional()
+  @Timestamp()
+  startAfter?: string;
+
+  @Optional()
+  @IsInt()
+  @Min(0)
+  @Max(MAX_DELAY_SECONDS)
+  delaySeconds?: number;
+
+  @Optional()
+  @IsInt()
+  @Min(PRIORITY.minimum)
+  @Max(PRIORITY.maximum)
+  priority?: number;
+
+  @Optional()
+  @Timestamp()
+  deadline?: string;
+
+  @Optional()
+  @IsInt()
+  @Min(MAX_ATTEMPTS.minimum)
+  @Max(MAX_ATTEMPTS.maximum)
+  maxAttempts?: number;
 }
