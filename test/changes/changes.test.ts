@@ -105,6 +105,7 @@ describe.each(Object.entries(FEED_READERS))('A feed by %s', (transport, Transpor
         result: _,
         input: __,
         attachments: ___,
+        questions: ____,
         ...rest
       } = (await client.snapshot(task.taskId)).body as unknown as Record<string, unknown>;
       expect(last()).toEqual(rest);
