@@ -367,7 +367,7 @@ describe('A multipart create', () => {
     ['JSON with U+0000', [field('input', '{"a":"\\u0000"}')], 400, 'INVALID_REQUEST'],
     ['JSON that is no object', [field('input', '[1]')], 422, 'REQUEST_VALIDATION_ERROR'],
     ['JSON that is null', [field('metadata', 'null')], 422, 'REQUEST_VALIDATION_ERROR'],
-    ['an unknown field', [field('priority', '1')], 422, 'REQUEST_VALIDATION_ERROR'],
+    ['an unknown field', [field('colour', '1')], 422, 'REQUEST_VALIDATION_ERROR'],
     ['a field named __proto__', [field('__proto__', '{"taskType":"demo.sleep"}')], 422, 'REQUEST_VALIDATION_ERROR'],
     ['a field that is too large', [field('input', `{"a":"${'a'.repeat(1_048_576)}"}`)], 413, 'PAYLOAD_TOO_LARGE'],
     [
