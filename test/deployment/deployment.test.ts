@@ -188,7 +188,7 @@ describe('docs/operations.md', () => {
   it('has statements for an administrator who is no superuser, which suffice', async () => {
     await asRole(cluster.superuserUrl('postgres'), ['CREATE ROLE administrator LOGIN CREATEROLE CREATEDB']);
     const statements = block('managed roles');
-    expect(statements).toHaveLength(6);
+    expect(statements).toHaveLength(7);
     await asRole(cluster.ownerUrl('postgres').replace('taskbridge_owner', 'administrator'), statements.map(ours));
     expect((await migrate(url('managed_owner'))).applied).not.toEqual([]);
     await checkBoot(url('taskbridge_app'), { bootWaitSeconds: 5 });
