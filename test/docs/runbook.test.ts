@@ -96,6 +96,15 @@ describe('Each query of the runbook', () => {
     }
     expected['failures'] = FAILURES.map(({ code }) => ({ task_type: 'runbook.failing', code, count: '1' }));
 
+    const due = new Date('2026-01-02T00:00:00Z');
+    // No replica makes its tasks: it is paused.
+    await superuser.query(
+      `INSERT INTO taskbridge.proj_schedules (tenant_id, owner_id, name, cron, time_zone, task_type, principal, next_at, paused_at, last_skip)
+       VALUES ('', 'runbook', 'nightly', '30 2 * * *', 'UTC', 'runbook.due', '{}', $1, $1, 'forbidden')`,
+      [due],
+    );
+    expected['due schedules'] = [{ owner_id: 'runbook', name: 'nightly', next_at: due, last_skip: 'forbidden' }];
+
     const aside = await create('runbook.aside');
     await addEvent(aside, 'TASK_MESSAGE', '{"message":"\\u0000"}');
     await worker.claim({ taskTypes: ['runbook.aside'] });

@@ -627,8 +627,8 @@ export const MUTANTS: readonly Mutant[] = [
     changes: [
       {
         file: 'src/tasks/store/first-attempts.ts',
-        from: 'w.claimable_at <= clock_timestamp() LIMIT 1) IS NULL)`;',
-        to: 'w.claimable_at <= clock_timestamp() LIMIT 0) IS NULL)`;',
+        from: 'w.claimable_at <= clock_timestamp() LIMIT 1) IS NULL',
+        to: 'w.claimable_at <= clock_timestamp() LIMIT 0) IS NULL',
       },
     ],
     caughtBy: { file: 'test/execution/begun-at-create.test.ts', tests: 'begins exactly what has a place' },

@@ -455,6 +455,18 @@ describe('packages/checker', () => {
     expect(await check(lines)).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining(message) });
   });
 
+  it('ends a line at a line feed alone: a text may have the line ends of Unicode', async () => {
+    const line = JSON.stringify({ kind: 'created', taskId: 'a', note: 'one\u2028two\u0085three\u2029' });
+    const { code, stderr } = await check([line, 'nonsense']);
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining('line 2: no JSON object: nonsense') });
+  });
+
+  it('says with --help how it is called', async () => {
+    const { stdout } = await check([], '--help');
+    expect(stdout).toMatch(/^Usage: check\.mjs \[history\.jsonl \.\.\.\]/);
+    for (const option of ['--database-url', '--json', '--help']) expect(stdout).toContain(option);
+  });
+
   it('exits with 2 on a file that is not there, and on an option that it does not know', async () => {
     expect(await check([], '/nowhere.jsonl')).toMatchObject({ code: 2, stderr: expect.stringContaining('ENOENT') });
     expect(await check([], '--database')).toMatchObject({ code: 2 });

@@ -98,7 +98,13 @@ const CREATE_TASK = {
     described('The task does not begin before. This or `delaySeconds`, and not both.', sentTimestamp()),
   ),
   delaySeconds: optional(described('The same, from its creation.', integer(0, MAX_DELAY_SECONDS))),
-  priority: optional(described('A higher one comes before lower ones. Needs `tasks:prioritise`.', ranged(PRIORITY))),
+  // A default would make it a member that typed clients have to send.
+  priority: optional(
+    described(
+      `A higher one comes before lower ones; ${PRIORITY.default} without one. Needs \`tasks:prioritise\`.`,
+      integer(PRIORITY.minimum, PRIORITY.maximum),
+    ),
+  ),
   deadline: optional(described('A task that is not over then fails as `EXPIRED`.', sentTimestamp())),
   maxAttempts: optional(
     described(
