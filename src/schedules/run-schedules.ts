@@ -55,8 +55,9 @@ export class RunSchedules {
    */
   async execute(at?: Date): Promise<void> {
     const failures: unknown[] = [];
-    for (let offset = 0; ; offset += PAGE) {
-      const due = await readDueSchedules(this.database, at, offset, PAGE);
+    for (let last: DueSchedule | undefined; ; ) {
+      const due = await readDueSchedules(this.database, at, last, PAGE);
+      last = due.at(-1);
       for (let i = 0; i < due.length; i += AT_ONE_TIME) {
         const some = due.slice(i, i + AT_ONE_TIME).map((schedule) => this.run(schedule));
         for (const result of await Promise.allSettled(some))

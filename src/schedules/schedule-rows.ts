@@ -121,13 +121,17 @@ export async function deleteSchedule(db: Queryable, { tenantId, ownerId, name }:
   return (await db.query(DELETE, [tenantId, ownerId, name])).length > 0;
 }
 
-/** Index: proj_schedules_next. `$1`: the time to judge by; null: that of the database. */
+/**
+ * Index: proj_schedules_next. `$1`: the time to judge by; null: that of the database. From `$2` on, a page begins behind the last one: what
+ * was done meanwhile is due no more, so a number of rows to skip would skip others.
+ */
 const DUE: Statement = {
   name: 'read-due-schedules',
   text: `SELECT ${COLUMNS}, coalesce($1::timestamptz, clock_timestamp()) AS now, p.status AS last_status
     FROM taskbridge.proj_schedules s LEFT JOIN taskbridge.proj_tasks p ON p.task_id = s.last_task_id
     WHERE s.next_at <= coalesce($1::timestamptz, clock_timestamp()) AND s.paused_at IS NULL
-    ORDER BY s.next_at, s.tenant_id, s.owner_id, s.name OFFSET $2 LIMIT $3`,
+      AND ($2::timestamptz IS NULL OR (s.next_at, s.tenant_id, s.owner_id, s.name) > ($2, $3, $4, $5))
+    ORDER BY s.next_at, s.tenant_id, s.owner_id, s.name LIMIT $6`,
 };
 
 export interface DueSchedule extends StoredSchedule {
@@ -140,11 +144,12 @@ export interface DueSchedule extends StoredSchedule {
 export async function readDueSchedules(
   db: Queryable,
   now: Date | undefined,
-  offset: number,
+  after: DueSchedule | undefined,
   limit: number,
 ): Promise<readonly DueSchedule[]> {
   type DueRow = Row & { next_at: Date; now: Date; last_status: TaskStatus | null };
-  const rows = await db.query<DueRow>(DUE, [now ?? null, offset, limit]);
+  const { nextAt, tenantId, ownerId, name } = after ?? {};
+  const rows = await db.query<DueRow>(DUE, [now ?? null, nextAt ?? null, tenantId, ownerId, name, limit]);
   return rows.map((row) => ({ ...scheduleOf(row), nextAt: row.next_at, now: row.now, lastStatus: row.last_status }));
 }
 

@@ -228,6 +228,18 @@ describe('By the clock of the tests', () => {
     full ? 600_000 : 60_000,
   );
 
+  it('a tick is not passed over where more than a page of others is due', async () => {
+    const name = uniqueId('last');
+    await scheduled(name, later(1));
+    await superuser.query(
+      `INSERT INTO taskbridge.proj_schedules (tenant_id, owner_id, name, cron, time_zone, task_type, overlap, principal, next_at)
+       SELECT '', $1, 'other-' || n, '0 0 1 1 *', 'UTC', 'clock.task', 'skip', $2, $3 FROM generate_series(1, 150) n`,
+      [name, { subject: name, scopes: ['tasks:write'], attributes: {} }, later(0)],
+    );
+    await replicas[0]?.get(RunSchedules).execute(later(1));
+    expect(await made(name)).toContain('2100-03-01T12:01');
+  });
+
   it('a tick does not come before its time', async () => {
     const name = uniqueId('early');
     await scheduled(name, later(5));
@@ -365,7 +377,8 @@ describe('By the clock of the database', () => {
   it('each minute makes a task', async () => {
     const minutes = full ? 2 : 1;
     await put('minutes', { cron: '* * * * *', overlap: 'queue' });
-    await delay(minutes * MINUTE + 3_000);
+    const first = new Date((await read('minutes')).nextAt ?? '').getTime();
+    await delay(first - Date.now() + (minutes - 1) * MINUTE + 3_000);
     const { items } = (await client.list({ taskType: 'demo.greet' })).body;
     const made = items.filter(({ clientRequestId }) => clientRequestId.startsWith('schedule:minutes:'));
     expect(made).toHaveLength(minutes);
