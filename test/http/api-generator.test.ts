@@ -173,9 +173,11 @@ describe('Requests made from the description of the API', () => {
     const ofOne = 'taskId' in value !== 'owner' in value;
     const isUnclear =
       (operation === 'POST /api/v1/follow-tokens' && !ofOne) || (operation.endsWith('/events') && !isClear(value));
-    // Nor that one member excludes another, or that a member is a policy of a type that is claimed.
+    // Nor that one member excludes another, or that a member has a language of its own.
     const hasTwoStarts = 'startAfter' in value && 'delaySeconds' in value;
-    const isExcused = lacksKey || isUnclear || hasTwoStarts || 'policies' in value;
+    const excludes = hasTwoStarts || operation.includes('/tasks/bulk/');
+    const speaks = ['policies', 'actionSchemas', 'cron'].some((name) => name in value);
+    const isExcused = lacksKey || isUnclear || excludes || speaks;
     return fits && !isExcused ? 'refused a body that its schema allows' : undefined;
   }
 
@@ -195,6 +197,7 @@ interface Batch {
 
 /** Whether the schema says enough: not that a number or a key on each event is needed, nor which events a new try of a step may void. */
 function isClear({ batchSeq, events = [] }: Batch): boolean {
+  if (!Array.isArray(events)) return true;
   const keyed = events.filter(({ eventKey }) => eventKey !== undefined).length;
   const isOrdered = keyed === (batchSeq === undefined ? events.length : 0);
   return isOrdered && !events.some(({ payload }) => payload?.state === 'retrying');
@@ -298,6 +301,10 @@ function ofOperation(
       waitTimeoutMs: fc.constantFrom(0, 1, 10),
       batchSeq: asDescribed ? fc.constant(1) : fc.constantFrom(1, 2, 3),
       schemaVersion: fc.constant(1),
+      cron: fc.constantFrom('30 2 * * *', '0 0 1 1 *'),
+      timeZone: fc.constantFrom('UTC', 'Europe/Berlin'),
+      allowedActions: fc.constant(['approve', 'reject']),
+      actionSchemas: fc.constantFrom({}, { approve: { type: 'object' } }),
       events: fc.constantFrom(
         [{ type: 'TASK_PROGRESS', payload: { progress: 50 } }],
         [{ type: 'TASK_OUTPUT', payload: { channel: 'c', op: 'append', data: 'd' } }],
