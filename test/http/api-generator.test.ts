@@ -32,9 +32,11 @@ const MAY_WAIT = [
 ];
 const WAIT_MS = 500;
 const LEASES = 120;
+/** Tasks that are over. Some requests erase them. */
+const OVER = 40;
 /** Accepted requests for each operation of the document, about objects that no other request touches. */
 const PLAIN = 3;
-const OPERATIONS_AT_MOST = 40;
+const OPERATIONS_AT_MOST = 60;
 
 interface Parameter {
   readonly name: string;
@@ -208,6 +210,7 @@ interface Existing {
   readonly tasks: readonly string[];
   readonly asked: readonly { readonly taskId: string; readonly suspendId: string }[];
   readonly files: readonly { readonly taskId: string; readonly attachmentId: string }[];
+  readonly bulkId: string;
   /** Tasks for the plain requests. Each request has its own. */
   readonly own: readonly Pick<Existing, 'leases' | 'asked'>[];
 }
@@ -236,11 +239,18 @@ async function existing(url: string): Promise<Existing> {
   const asked = asking.map(({ taskId }, i) => ({ taskId, suspendId: suspended[i]?.body.suspendId ?? '' }));
   const ownAsked = asked.splice(20);
   const ownLeases = leases.splice(LEASES);
-  const over = await Promise.all(Array.from({ length: 5 }, () => create('demo.echo')));
+  const over = await Promise.all(Array.from({ length: OVER }, () => create('demo.echo')));
   const tasks = await Promise.all(over.map(async (answer) => ((await answer.json()) as { taskId: string }).taskId));
+  const preview = await fetch(`${url}/api/v1/tasks/bulk/retry`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ filter: {}, dryRun: true }),
+  });
+  const { bulkId } = (await preview.json()) as { bulkId: string };
   return {
     leases,
     tasks,
+    bulkId,
     asked,
     files: leases.slice(0, 20).map(({ taskId, attachments }) => ({
       taskId,
@@ -285,9 +295,14 @@ function ofOperation(
     ? fc.constantFrom(...there.leases)
     : path.endsWith('/actions')
       ? fc.constantFrom(...there.asked)
-      : path.includes('/attachments/')
-        ? fc.constantFrom(...there.files)
-        : fc.constantFrom(...there.tasks.map((taskId) => ({ taskId })), ...there.leases.slice(0, 10));
+      : path.includes('/bulks/')
+        ? fc.constant({ bulkId: there.bulkId })
+        : path.includes('/attachments/')
+          ? fc.constantFrom(...there.files)
+          : fc.constantFrom(
+              ...there.tasks.map((taskId) => ({ taskId })),
+              ...(path.endsWith('/retry') ? [] : there.leases.slice(0, 10)),
+            );
   return about.chain((one) => {
     const facts = one as unknown as Readonly<Record<string, string>>;
     const known: Known = {
@@ -317,7 +332,11 @@ function ofOperation(
     };
     const schemaOf = (content: Readonly<Record<string, { readonly schema: Schema }>>) =>
       content['application/json']?.schema ?? {};
-    const bodyValue = requestBody && valid(schemaOf(requestBody.content), components.schemas, known, asDescribed);
+    // Of the members of a bulk only some go together.
+    const bulk =
+      asDescribed && path.includes('/tasks/bulk/') ? fc.constant({ ids: there.tasks.slice(0, 5) }) : undefined;
+    const bodyValue =
+      bulk ?? (requestBody && valid(schemaOf(requestBody.content), components.schemas, known, asDescribed));
     const query = parameters.filter((parameter) => parameter.in === 'query');
     return fc
       .record({
