@@ -326,17 +326,19 @@ function ofOperation(
       ),
       suspendId: fc.constantFrom(facts['suspendId'] ?? 'question', ...(asDescribed ? [] : ['another'])),
       filename: fc.constantFrom('a.txt', 'b.csv'),
-      afterEventId: FEW_TIMES,
-      lastEventId: FEW_TIMES,
+      afterEventId: asDescribed ? fc.constant('0') : FEW_TIMES,
+      lastEventId: asDescribed ? fc.constant('0') : FEW_TIMES,
       cursor: anyText,
     };
     const schemaOf = (content: Readonly<Record<string, { readonly schema: Schema }>>) =>
       content['application/json']?.schema ?? {};
-    // Of the members of a bulk only some go together.
-    const bulk =
-      asDescribed && path.includes('/tasks/bulk/') ? fc.constant({ ids: there.tasks.slice(0, 5) }) : undefined;
+    // Of the members of these only some go together.
+    const alone = path.includes('/tasks/bulk/') ? { ids: there.tasks.slice(0, 5) } : { owner: true, may: ['read'] };
+    const excludes = path.includes('/tasks/bulk/') || (method === 'POST' && path.endsWith('/follow-tokens'));
     const bodyValue =
-      bulk ?? (requestBody && valid(schemaOf(requestBody.content), components.schemas, known, asDescribed));
+      asDescribed && excludes
+        ? fc.constant(alone)
+        : requestBody && valid(schemaOf(requestBody.content), components.schemas, known, asDescribed);
     const query = parameters.filter((parameter) => parameter.in === 'query');
     return fc
       .record({
