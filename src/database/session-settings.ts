@@ -20,6 +20,7 @@ export const PINNED = {
   client_encoding: 'UTF8',
   plan_cache_mode: 'force_generic_plan',
   enable_seqscan: 'off',
+  enable_bitmapscan: 'off',
   jit: 'off',
 } as const;
 

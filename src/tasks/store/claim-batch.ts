@@ -67,45 +67,45 @@ const LOCKED = `locked AS MATERIALIZED (
 export const leaseEnd = (expiresAt: string) =>
   `to_char(${expiresAt} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS lease_expires_at`;
 
-/**
- * Leases for many callers in one transaction of one statement. The conditions of the UPDATE are `decide`'s for a claim, said in SQL: a
- * property test shows that they agree. The n-th task in line is for the n-th slot.
- */
 /** Evaluated after the sort, and so when all attempts have begun. */
 const STAMPED = `CASE WHEN n.slot = (SELECT max(slot) FROM numbered)
         THEN taskbridge.stamp_buckets(ARRAY(SELECT DISTINCT b.key FROM line, unnest(line.buckets) AS b (key))) END`;
 
+/**
+ * Leases for many callers in one transaction of one statement. The conditions of the UPDATE are `decide`'s for a claim, said in SQL: a
+ * property test shows that they agree. The n-th task in line is for the n-th slot. `$5` to `$8`: the slots. The joins are FULL, since
+ * PostgreSQL expects one row and would read the claimed tasks once for each task that it locked.
+ */
 const claimOf = (name: string, line: string, held = false): Statement => ({
   name,
   text: `WITH ${line}, ${LOCKED}, numbered AS MATERIALIZED (
-      SELECT *, row_number() OVER () AS slot FROM locked
+      SELECT *, (row_number() OVER ())::int AS slot FROM locked
     ), claimed AS (
       UPDATE taskbridge.proj_tasks t SET
         status = 'RUNNING', head_event_id = greatest(t.head_event_id, 1), attempt = t.attempt + CASE WHEN t.resuming THEN 0 ELSE 1 END,
         attempt_base = CASE WHEN t.resuming OR n.has_steps THEN t.attempt_base ELSE greatest(t.head_event_id, 1) END,
         lease_number = t.lease_number + 1, batch_seq = 0, resuming = false, claimable_at = NULL, hold_key = NULL,
         attempt_deadline_at = ${attemptEnd('($9::float8[])[array_position($1::text[], t.task_type)]')}, attempt_seconds_left = NULL,
-        lease_token = t.attempt + CASE WHEN t.resuming THEN 0 ELSE 1 END || '.' || s.secret,
-        lease_expires_at = clock_timestamp() + make_interval(secs => s.lease_seconds), worker_id = s.worker_id,
+        lease_token = t.attempt + CASE WHEN t.resuming THEN 0 ELSE 1 END || '.' || ($7::text[])[n.slot],
+        lease_expires_at = clock_timestamp() + make_interval(secs => ($8::float8[])[n.slot]), worker_id = ($5::text[])[n.slot],
         started_at = coalesce(t.started_at, clock_timestamp()), updated_at = clock_timestamp(), revision = t.revision + 1
-      FROM numbered n JOIN unnest($5::text[], $6::text[], $7::text[], $8::float8[]) WITH ORDINALITY
-        AS s (worker_id, principal_id, secret, lease_seconds, slot) USING (slot)
+      FROM numbered n
       WHERE t.task_id = n.task_id AND coalesce(t.aside_code IS NULL AND t.lease_token IS NULL AND t.suspend_id IS NULL
         AND t.status IN ('ACCEPTED', 'RUNNING') AND t.head_event_id BETWEEN 0 AND 9007199254740991
         AND (t.status = 'ACCEPTED') = (t.head_event_id = 0), false)
       RETURNING t.task_id, t.tenant_id, t.owner_id, t.task_type, t.client_request_id, t.correlation_id, t.traceparent, t.attempt,
         t.lease_number, t.head_event_id, t.lease_token, t.lease_expires_at, t.cancel_requested_at, t.input::text AS input,
-        t.metadata::text AS metadata, s.principal_id, n.slot, n.status = 'ACCEPTED' AS is_first
+        t.metadata::text AS metadata, n.slot, n.status = 'ACCEPTED' AS is_first
     ), begun AS (
       INSERT INTO taskbridge.events (task_id, event_id, type, payload, attempt, lease_number, correlation_id, principal_id)
-      SELECT task_id, 1, 'TASK_STARTED', '{}', attempt, lease_number, correlation_id, principal_id FROM claimed WHERE is_first
+      SELECT task_id, 1, 'TASK_STARTED', '{}', attempt, lease_number, correlation_id, ($6::text[])[slot] FROM claimed WHERE is_first
       RETURNING task_id, ${CREATED_AT}
     )
-    SELECT task_id, n.place, n.waited_seconds, n.has_steps, c.slot::int AS slot, c.tenant_id, c.owner_id, c.task_type,
+    SELECT task_id, n.place, n.waited_seconds, n.has_steps, c.slot, c.tenant_id, c.owner_id, c.task_type,
       c.client_request_id, c.correlation_id, c.traceparent, c.attempt, c.lease_number, c.head_event_id, c.lease_token,
-      ${leaseEnd('c.lease_expires_at')}, c.cancel_requested_at IS NOT NULL AS cancellation_requested, c.input, c.metadata, b.created_at,
-      ${attachmentsOf('c.task_id')}${held ? `, h.hold_key, ${STAMPED}` : ', NULL AS hold_key'}
-    FROM numbered n LEFT JOIN claimed c USING (task_id) LEFT JOIN begun b USING (task_id)
+      ${leaseEnd('c.lease_expires_at')}, c.cancel_requested_at IS NOT NULL AS cancellation_requested, c.input, c.metadata,
+      b.created_at, ${attachmentsOf('c.task_id')}${held ? `, h.hold_key, ${STAMPED}` : ', NULL AS hold_key'}
+    FROM numbered n FULL JOIN claimed c USING (task_id) FULL JOIN begun b USING (task_id)
       ${held ? 'FULL JOIN (SELECT task_id, hold_key FROM line WHERE hold_key IS NOT NULL) h USING (task_id)' : ''}
     ORDER BY n.slot`,
 });

@@ -3,7 +3,8 @@ import { isPaused } from './task-types.js';
 import { TASK_COLUMNS, taskRecord, type TaskRecord, type TaskRow } from './task-row.js';
 
 // Every change of a task begins with the lock of its row, so ids are given out one writer at a time. Statements that lock several
-// rows take them in task-id order and skip rows locked by others. So no session waits while it holds a lock.
+// rows skip those that others have locked. So no session waits while it holds a lock. Rounds take rows in the order of an index that
+// has only those: in the order of ids PostgreSQL may walk the primary key, and so all tasks there are.
 
 const BY_ID: Statement = {
   name: 'lock-task',
@@ -51,14 +52,14 @@ export async function waitingTaskTypes(db: Queryable, taskTypes: readonly string
 }
 
 /**
- * Index: proj_tasks_leased. A lease without an end counts as expired. With `$1` true every lease does, for the only process on a
+ * Index: proj_tasks_running. A lease without an end counts as expired. With `$1` true every lease does, for the only process on a
  * database.
  */
 const EXPIRED: Statement = {
   name: 'lock-expired-leases',
   text: `SELECT ${TASK_COLUMNS} FROM taskbridge.proj_tasks t
     WHERE t.lease_token IS NOT NULL AND (coalesce(t.lease_expires_at <= clock_timestamp(), true) OR $1)
-    ORDER BY t.task_id LIMIT $2 FOR UPDATE SKIP LOCKED`,
+    ORDER BY t.task_type LIMIT $2 FOR UPDATE SKIP LOCKED`,
 };
 
 export async function lockExpiredLeases(tx: Queryable, every: boolean, limit: number): Promise<readonly TaskRecord[]> {
@@ -69,7 +70,7 @@ export async function lockExpiredLeases(tx: Queryable, every: boolean, limit: nu
 const UNANSWERED: Statement = {
   name: 'lock-expired-suspensions',
   text: `SELECT ${TASK_COLUMNS} FROM taskbridge.proj_tasks t WHERE t.suspend_expires_at <= clock_timestamp()
-    ORDER BY t.task_id LIMIT $1 FOR UPDATE SKIP LOCKED`,
+    ORDER BY t.suspend_expires_at LIMIT $1 FOR UPDATE SKIP LOCKED`,
 };
 
 export async function lockExpiredSuspensions(tx: Queryable, limit: number): Promise<readonly TaskRecord[]> {
@@ -82,13 +83,13 @@ export interface Grace {
   readonly seconds: number;
 }
 
-/** Index: proj_tasks_leased. Tasks whose holder was asked to stop longer ago than `$1` seconds, or those of its type. */
+/** Index: proj_tasks_running. Tasks whose holder was asked to stop longer ago than `$1` seconds, or those of its type. */
 const OVERDUE: Statement = {
   name: 'lock-overdue-cancellations',
   text: `SELECT ${TASK_COLUMNS} FROM taskbridge.proj_tasks t
     WHERE t.lease_token IS NOT NULL AND t.cancel_requested_at <= clock_timestamp() - make_interval(secs => coalesce(
       ($4::float8[])[array_position($3::text[], t.task_type)], $1))
-    ORDER BY t.task_id LIMIT $2 FOR UPDATE SKIP LOCKED`,
+    ORDER BY t.task_type LIMIT $2 FOR UPDATE SKIP LOCKED`,
 };
 
 export async function lockOverdueCancellations(
