@@ -17,7 +17,7 @@ type Insert = (tasks: readonly NewTaskRow[], holder?: Holder) => Promise<readonl
 
 /**
  * Stores new tasks as claimed where this process has a place for each of them, and begins them after the commit. So they take one
- * transaction instead of two. Tasks that cannot begin at once wait for a claim, and so do those of types with limits or a time for an
+ * transaction instead of two. Tasks that cannot begin at once wait for a claim, and so do those of types with a rate or a time for an
  * attempt: the claim judges them.
  */
 @Injectable()
@@ -31,14 +31,16 @@ export class BeginNewTasks {
 
   /** `insert` commits. What it inserts without a place waits. */
   async store(tasks: readonly NewTaskRow[], insert: Insert): Promise<readonly InsertOutcome[]> {
-    const mayBegin = ({ taskType, plan }: NewTaskRow) => plan === undefined && this.policies.areSimple(taskType);
+    const mayBegin = ({ taskType, plan }: NewTaskRow) => plan === undefined && this.policies.mayBeginAtCreate(taskType);
     const room = this.executor.roomFor(tasks.filter(mayBegin).map(({ taskType }) => taskType));
     if (!room) return insert(tasks);
     let leases: readonly Lease[] = [];
     try {
       const isOffered = (task: NewTaskRow) => mayBegin(task) && room.takes(task.taskType);
       const offered = tasks.map((task) => (isOffered(task) ? { ...task, leaseToken: firstToken() } : task));
-      const outcomes = await insert(offered, { ...room.worker, leaseSeconds: this.config.leaseSeconds });
+      const types = offered.flatMap(({ taskType, leaseToken: token }) => (token === undefined ? [] : [taskType]));
+      const limits = this.policies.limitsOf([...new Set(types)]);
+      const outcomes = await insert(offered, { ...room.worker, leaseSeconds: this.config.leaseSeconds, limits });
       leases = this.claimTasks.begun(offered.flatMap((task, n) => begunTask(task, outcomes[n])));
       return outcomes;
     } finally {

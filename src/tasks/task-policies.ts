@@ -69,10 +69,10 @@ export class TaskPolicies {
     return this.of(taskType).backoff ?? BACKOFF;
   }
 
-  /** Whether a claim of the type judges nothing but its place: no limit, and no time of an attempt. */
-  areSimple(taskType: string): boolean {
-    const policy = this.of(taskType);
-    return limitsOf(policy) === undefined && policy.startToFinishSeconds === undefined;
+  /** Whether new tasks of the type may begin as they are stored. A claim judges rates, and the time of an attempt. */
+  mayBeginAtCreate(taskType: string): boolean {
+    const { rateLimit, startToFinishSeconds } = this.of(taskType);
+    return rateLimit === undefined && startToFinishSeconds === undefined;
   }
 
   /** Of those of these types that have limits; null where none has. */

@@ -106,11 +106,13 @@ it('a create that may begin reads no task whose time has not come, however many 
   });
   const before = await rowsRead();
   const replica = await createReplica(database.appUrl);
-  const holder = { workerId: 'plans', principalId: 'system', leaseSeconds: 60 };
+  const holder = { workerId: 'plans', principalId: 'system', leaseSeconds: 60, limits: null };
+  const limits = { 'test.now': { type: 100, owner: 100 } };
   const task = (n: number) => aTask({ taskType: 'test.now', leaseToken: `1.${n}` });
   const outcomes = [
     ...(await insertTasks(replica.database, [task(1)], null, holder)),
     ...(await insertTasks(replica.database, [task(2), task(3)], null, holder)),
+    ...(await insertTasks(replica.database, [task(4)], null, { ...holder, limits })),
   ];
   expect(outcomes).toMatchObject(outcomes.map(() => ({ outcome: 'inserted', begun: {} })));
   await replica.get(QueueOrder).round();

@@ -23,7 +23,7 @@ import { eventually } from '../support/service.js';
 
 const TYPE = 'test.begun';
 const RULES = { backoff: BACKOFF, maxAttempts: 3, maxEventsPerTask: 9, jitter: 0, now: 0 };
-const HOLDER = { workerId: 'inline:test', principalId: 'system', leaseSeconds: 30 };
+const HOLDER = { workerId: 'inline:test', principalId: 'system', leaseSeconds: 30, limits: null };
 
 let test: TestDatabase;
 let superuser: pg.Client;
@@ -298,3 +298,66 @@ const LEASED = `WITH event AS (
   )
   UPDATE taskbridge.proj_tasks SET claimable_at = NULL, lease_token = '1.other', lease_expires_at = now() + interval '1 hour',
     status = 'RUNNING', attempt = 1, attempt_base = 1, lease_number = 1, head_event_id = 1 WHERE task_id = $1`;
+
+describe('New tasks of a type with limits', () => {
+  const LIMITS = { [TYPE]: { type: 4, owner: 2 } };
+  const store = (database: Replica['database'], owners: readonly string[]) =>
+    insertTasks(
+      database,
+      owners.map((ownerId, n) => ({ ...aTask({ taskType: TYPE, ownerId }), leaseToken: `1.secret-${n}` })),
+      null,
+      { ...HOLDER, limits: LIMITS },
+    );
+  const begunOf = (outcomes: Awaited<ReturnType<typeof store>>) =>
+    outcomes.filter((outcome) => outcome.outcome === 'inserted' && outcome.begun !== null).length;
+
+  it('begin together where all have room, and wait together where one has none', async () => {
+    const { database } = await replicaWith(() => null);
+    expect(begunOf(await store(database, ['ada', 'ada', 'bob']))).toBe(3);
+    await superuser.query('TRUNCATE taskbridge.events, taskbridge.proj_tasks');
+    expect(begunOf(await store(database, ['ada', 'ada', 'ada']))).toBe(0);
+    await superuser.query('TRUNCATE taskbridge.events, taskbridge.proj_tasks');
+    expect(begunOf(await store(database, ['ada', 'ada', 'bob', 'bob', 'eve']))).toBe(0);
+    await superuser.query('TRUNCATE taskbridge.events, taskbridge.proj_tasks');
+    expect(begunOf(await store(database, ['ada', 'bob', 'eve']))).toBe(3);
+    expect(begunOf(await store(database, ['ada']))).toBe(1);
+    expect(begunOf(await store(database, ['dan']))).toBe(0);
+  });
+
+  it('wait where a key of theirs is locked, and behind the tasks that it holds', async () => {
+    const { database } = await replicaWith(() => null);
+    expect(begunOf(await store(database, ['ada']))).toBe(1);
+    const { rows } = await superuser.query<{ key: string }>(
+      `SELECT key FROM taskbridge.proj_limits WHERE key LIKE 'concurrency:owner:%ada%'`,
+    );
+    const key = rows[0]?.key;
+    expect(key).toBeDefined();
+    await superuser.query('BEGIN');
+    await superuser.query('SELECT FROM taskbridge.proj_limits WHERE key = $1 FOR UPDATE', [key]);
+    expect(begunOf(await store(database, ['ada']))).toBe(0);
+    await superuser.query('ROLLBACK');
+    await superuser.query(`DELETE FROM taskbridge.proj_tasks WHERE status = 'ACCEPTED'`);
+    const held = await waitingTask(database, TYPE);
+    await superuser.query('UPDATE taskbridge.proj_tasks SET claimable_at = NULL, hold_key = $2 WHERE task_id = $1', [
+      held,
+      key,
+    ]);
+    expect(begunOf(await store(database, ['ada']))).toBe(0);
+    await superuser.query('DELETE FROM taskbridge.proj_tasks WHERE task_id = $1', [held]);
+    await superuser.query(`DELETE FROM taskbridge.proj_tasks WHERE status = 'ACCEPTED'`);
+    expect(begunOf(await store(database, ['ada']))).toBe(1);
+  });
+
+  it('are never more than the limit, however many sessions store them at once', async () => {
+    const sessions = await Promise.all([1, 2, 3].map(() => replicaWith(() => null)));
+    for (let round = 0; round < 20; round += 1) {
+      await superuser.query('TRUNCATE taskbridge.events, taskbridge.proj_tasks, taskbridge.proj_limits');
+      const outcomes = await Promise.all(
+        sessions.flatMap(({ database }, n) => [1, 2].map((m) => store(database, [`owner-${n}`, `owner-${n}-${m}`]))),
+      );
+      const begun = outcomes.reduce((sum, some) => sum + begunOf(some), 0);
+      expect(begun).toBeLessThanOrEqual(4);
+      expect(begun).toBeGreaterThan(0);
+    }
+  });
+});

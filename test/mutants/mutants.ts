@@ -634,6 +634,17 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: { file: 'test/execution/begun-at-create.test.ts', tests: 'begins exactly what has a place' },
   },
   {
+    name: 'a new task that begins while another session judges its limit',
+    changes: [
+      {
+        file: 'src/tasks/store/first-attempts.ts',
+        from: 'ORDER BY l.key FOR UPDATE SKIP LOCKED) AS l',
+        to: 'ORDER BY l.key) AS l',
+      },
+    ],
+    caughtBy: { file: 'test/execution/begun-at-create.test.ts', tests: 'are never more than the limit' },
+  },
+  {
     name: 'a new task whose place somebody else may take',
     changes: [{ file: 'src/execution/inline/inline-worker.ts', from: '    this.#kept += count;\n', to: '' }],
     caughtBy: { file: 'test/execution/begun-at-create.test.ts', tests: 'takes no place of another one' },

@@ -1,3 +1,4 @@
+import type { LimitsByType } from '../domain/limits.js';
 import { leaseEnd } from './claim-batch.js';
 import { IS_DUE, offsetOf } from './places.js';
 import { CREATED_AT } from './read-events.js';
@@ -15,12 +16,41 @@ export interface Holder {
   readonly workerId: string;
   readonly principalId: string;
   readonly leaseSeconds: number;
+  /** Of the types of these tasks that have limits; null where none has. No limit is a rate. */
+  readonly limits: LimitsByType | null;
 }
 
 /** Whether a new task of the type may begin at once. Indexes: proj_tasks_unplaced, proj_tasks_queue; one row of each. */
 export const nothingWaits = (taskType: string) => `(NOT ${IS_DUE} AND (SELECT true FROM taskbridge.proj_tasks w
         WHERE w.task_type = ${taskType} AND w.vtime IS NOT NULL AND w.claimable_at <= clock_timestamp() LIMIT 1) IS NULL
         AND NOT ${isPaused(taskType)})`;
+
+/**
+ * `room`, of one row, for the new tasks in `request`: whether all of them may run under their limits. The locks of their keys are had
+ * without waiting, or none begins: whoever has one of them is judging a claim. Keys are made in their order, before any is locked, so
+ * two sessions never wait for each other. What runs is counted by a function, which sees what was stored before the locks were had.
+ * `limits` is the parameter with them.
+ */
+export const roomWithin = (limits: string) => `keyed AS MATERIALIZED (
+      SELECT k.key, min(k.most) AS most, count(*) AS n, min(r.task_type) AS task_type FROM request r
+        CROSS JOIN LATERAL taskbridge.limits_of(r.task_type, r.tenant_id, r.owner_id, NULL, NULL, true, ${limits}::jsonb -> r.task_type) k
+      WHERE r.lease_token IS NOT NULL GROUP BY k.key
+    ), made AS MATERIALIZED (
+      INSERT INTO taskbridge.proj_limits (key, task_type)
+      SELECT k.key, k.task_type FROM keyed k WHERE NOT EXISTS (SELECT FROM taskbridge.proj_limits l WHERE l.key = k.key) ORDER BY k.key
+      ON CONFLICT DO NOTHING RETURNING key
+    ), mine AS MATERIALIZED (
+      SELECT m.key FROM made m UNION ALL SELECT l.key FROM (
+        SELECT l.key FROM taskbridge.proj_limits l WHERE l.key IN (SELECT key FROM keyed) AND l.key NOT IN (SELECT key FROM made)
+        ORDER BY l.key FOR UPDATE SKIP LOCKED) AS l
+    ), used AS MATERIALIZED (
+      SELECT taskbridge.use_of(locked.keys, ${limits}::jsonb, clock_timestamp()) AS n FROM (SELECT array_agg(key) AS keys FROM mine) AS locked
+    ), room AS MATERIALIZED (
+      SELECT NOT EXISTS (SELECT FROM keyed k CROSS JOIN used u WHERE k.key NOT IN (SELECT key FROM mine)
+        OR coalesce((u.n ->> k.key)::float8, 0) + k.n > k.most
+        OR EXISTS (SELECT FROM taskbridge.proj_tasks h WHERE h.hold_key = k.key AND h.lease_token IS NULL AND h.finished_at IS NULL)
+      ) AS is_free
+    )`;
 
 export const FIRST_ATTEMPT_COLUMNS = `claimable_at, lease_token, lease_expires_at, worker_id, started_at, status, head_event_id,
         attempt, attempt_base, lease_number`;

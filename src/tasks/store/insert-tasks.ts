@@ -9,6 +9,7 @@ import {
   type InsertOutcome,
   nothingWaits,
   outcomeOf,
+  roomWithin,
 } from './first-attempts.js';
 import { insertTask, type NewTaskRow, placeOf, timedByDatabase } from './insert-task.js';
 
@@ -16,8 +17,8 @@ import { insertTask, type NewTaskRow, placeOf, timedByDatabase } from './insert-
  * The same as insert-task, for many tasks in one statement, which is a transaction. It counts each owner's open tasks once, and
  * the owner's new keys in the batch take the free places. In the queue, an owner's tasks follow each other. The rows are in the order of the key, so two batches never deadlock.
  */
-const INSERT: Statement = {
-  name: 'insert-tasks',
+const insertOf = (name: string, limits?: string): Statement => ({
+  name,
   text: `WITH request AS (
       SELECT *, dense_rank() OVER (PARTITION BY tenant_id, owner_id ORDER BY client_request_id) AS place
       FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::json[], $9::json[], $10::uuid[],
@@ -37,7 +38,7 @@ const INSERT: Statement = {
     ), idle AS MATERIALIZED (
       SELECT of_type.task_type FROM (SELECT DISTINCT task_type FROM request WHERE lease_token IS NOT NULL) AS of_type
       WHERE ${nothingWaits('of_type.task_type')}
-    ), created AS (
+    ), ${limits ? `${roomWithin(limits)}, ` : ''}created AS (
       INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, input, metadata,
         correlation_id, traceparent, content_fingerprint, vtime, ${FIRST_ATTEMPT_COLUMNS})
       SELECT ${timedByDatabase('task_id')}, tenant_id, owner_id, client_request_id, fingerprint, task_type, input, metadata,
@@ -45,13 +46,17 @@ const INSERT: Statement = {
         next - 1 + row_number() OVER (PARTITION BY tenant_id, owner_id, task_type ORDER BY position),
         ${FIRST_ATTEMPT}
       FROM request JOIN owner USING (tenant_id, owner_id) JOIN line USING (tenant_id, owner_id, task_type) CROSS JOIN LATERAL (
-        SELECT (lease_token IS NOT NULL AND task_type IN (SELECT task_type FROM idle))::int AS begins) AS attempt
+        SELECT (lease_token IS NOT NULL AND task_type IN (SELECT task_type FROM idle)
+          ${limits ? 'AND (SELECT is_free FROM room)' : ''})::int AS begins) AS attempt
       WHERE $1 IS NULL OR open_tasks + place <= $1
       ORDER BY tenant_id, owner_id, client_request_id
       ON CONFLICT (tenant_id, owner_id, client_request_id) DO NOTHING
       RETURNING ${CREATED}
     ), ${BEGUN}`,
-};
+});
+
+const INSERT = insertOf('insert-tasks');
+const INSERT_WITHIN_LIMITS = insertOf('insert-tasks-within-limits', '$18');
 
 /** One outcome for each task, in their order. Of equal tasks at most one is inserted. Without a holder all of them wait. */
 export async function insertTasks(
@@ -61,8 +66,9 @@ export async function insertTasks(
   holder?: Holder,
 ): Promise<readonly InsertOutcome[]> {
   const [only, ...more] = tasks;
-  if (only && more.length === 0) return [await insertTask(db, only, maxOpenTasks, holder)];
-  const rows = await db.query<Inserted>(INSERT, [
+  const limits = holder?.limits;
+  if (only && more.length === 0 && !limits) return [await insertTask(db, only, maxOpenTasks, holder)];
+  const rows = await db.query<Inserted>(limits ? INSERT_WITHIN_LIMITS : INSERT, [
     maxOpenTasks,
     tasks.map((task) => task.taskId),
     tasks.map((task) => task.tenantId),
@@ -80,6 +86,7 @@ export async function insertTasks(
     holder?.leaseSeconds,
     holder?.workerId,
     holder?.principalId,
+    ...(limits ? [JSON.stringify(limits)] : []),
   ]);
   const inserted = new Map(rows.map((row) => [randomPartOf(row.task_id), row]));
   return tasks.map((task) => outcomeOf(inserted.get(randomPartOf(task.taskId))));
