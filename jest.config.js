@@ -1,8 +1,14 @@
+/** The tests of parts that most users do not need. They run where they are named, as in `npm run test:parts`, and in `npm run test:full`. */
+const PARTS = ['test/client', 'test/console', 'test/python'];
+const areWanted =
+  process.env['FULL'] === '1' || process.argv.some((argument) => PARTS.some((part) => argument.includes(part)));
+
 /** Jest on ES modules: TypeScript is compiled file by file by swc, types are checked by `npm run check`. */
 export default {
   testEnvironment: 'node',
   roots: ['<rootDir>/src', '<rootDir>/test'],
   testMatch: ['<rootDir>/test/**/*.test.ts'],
+  testPathIgnorePatterns: ['/node_modules/', ...(areWanted ? [] : PARTS.map((part) => `<rootDir>/${part}/`))],
   extensionsToTreatAsEsm: ['.ts'],
   transform: { '^.+\\.ts$': ['@swc/jest', swcOptions()] },
   // Sources import './x.js', as Node wants it after the build; before the build the file is x.ts.
