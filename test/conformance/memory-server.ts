@@ -801,14 +801,21 @@ export class MemoryServer {
 
   /** Does all at once. */
   async bulk(exchange: Exchange): Promise<Reply> {
-    const { ids, filter, bulkId, dryRun = false } = await this.bodyOf(exchange);
+    const { clientRequestId, ids, filter, bulkId, dryRun = false, ...more } = await this.bodyOf(exchange);
     if ([ids, filter, bulkId].filter((one) => one !== undefined).length !== 1) throw invalidMembers('ids');
+    const isNamed = dryRun !== true && bulkId === undefined;
+    if ((clientRequestId !== undefined) !== isNamed) throw invalidMembers('clientRequestId');
     const owner = this.caller(exchange);
+    const earlier = this.tasks.bulkRequests.get(`${owner} ${String(clientRequestId)}`);
+    const request = JSON.stringify({ ids, filter, ...more });
+    if (earlier && earlier.request !== request) throw new Refusal(409, 'IDEMPOTENCY_CONFLICT');
+    if (earlier) return { status: 202, body: this.tasks.bulks.get(earlier.bulkId) };
     const { taskType } = (filter ?? {}) as Json;
     const shown = this.tasks.bulks.get(String(bulkId));
     const taskIds = shown ? this.shownTasks(shown) : this.tasks.cancellable(owner, taskType);
     const now = new Date().toISOString();
     const id = shown ? String(bulkId) : randomUUID();
+    if (isNamed) this.tasks.bulkRequests.set(`${owner} ${String(clientRequestId)}`, { bulkId: id, request });
     const bulk: Json = {
       ...{ bulkId: id, kind: 'cancel', dryRun, matched: taskIds.length, outcomes: {}, createdAt: now },
       ...(dryRun === true && { taskIds }),
@@ -843,7 +850,8 @@ export class MemoryServer {
     if (method === 'PUT') {
       const body = this.checkedSchedule(await this.bodyOf(exchange));
       const now = new Date().toISOString();
-      const schedule = { name: exchange.params['name'], ...body, nextAt: now, createdAt: now, updatedAt: now };
+      const nextAt = body['paused'] === true ? null : now;
+      const schedule = { name: exchange.params['name'], ...body, nextAt, createdAt: now, updatedAt: now };
       this.tasks.schedules.set(key, schedule);
       return { status: stored ? 200 : 201, body: schedule };
     }
@@ -854,13 +862,22 @@ export class MemoryServer {
   }
 
   /** Knows no calendar but that February has no 30th. */
-  checkedSchedule({ cron, timeZone, taskType, input = {}, metadata = {}, overlap = 'skip', catchUp = 0 }: Json): Json {
+  checkedSchedule({
+    cron,
+    timeZone,
+    taskType,
+    input = {},
+    metadata = {},
+    overlap = 'skip',
+    catchUp = 0,
+    paused = false,
+  }: Json): Json {
     const wrong: string[] = [];
     if (!/^(\S+ ){4}\S+$/.test(String(cron)) || String(cron).endsWith(' 30 2 *')) wrong.push('cron');
     if (!Intl.supportedValuesOf('timeZone').includes(String(timeZone))) wrong.push('timeZone');
     if (!Number.isInteger(catchUp) || Number(catchUp) < 0) wrong.push('catchUp');
     if (wrong.length > 0) throw invalidMembers(...wrong);
-    return { cron, timeZone, taskType, input, metadata, overlap, catchUp };
+    return { cron, timeZone, taskType, input, metadata, overlap, catchUp, paused };
   }
 
   download(exchange: Exchange): undefined {

@@ -52,6 +52,7 @@ export class MemoryTasks {
   /** Schedules by their owner and name. They never come. */
   readonly schedules = new Map<string, Json>();
   readonly bulks = new Map<string, Json>();
+  readonly bulkRequests = new Map<string, { readonly bulkId: string; readonly request: string }>();
   /** Claims that wait for a task. */
   readonly claims = new Set<() => void>();
 

@@ -945,6 +945,14 @@ const ALL: readonly Mutant[] = [
     },
   },
   {
+    name: 'a bulk that is another one when it is repeated',
+    onlyInFull: true,
+    breaks: 'bulk.repeated',
+    make: ({ tasks }) => {
+      tasks.bulkRequests.get = () => undefined;
+    },
+  },
+  {
     name: 'a bulk that runs what matches now',
     breaks: 'bulk.shown',
     make: (server) => {

@@ -554,6 +554,12 @@ export const CLAUSES: readonly Clause[] = [
   ]),
   ...under(PROTOCOL, 'Many tasks at once', [
     ['bulk.shown', 'Runs what a `dryRun` showed: exactly these tasks.', WORKER, bulks.runsWhatItShowed],
+    [
+      'bulk.repeated',
+      'A run with a `clientRequestId` of before is the same bulk, as far as it is.',
+      WORKER,
+      bulks.repeatedIsTheSame,
+    ],
     ['bulk.one-of', 'Of `ids`, `filter` and `bulkId` a request has one.', TASK, bulks.oneOfThree],
   ]),
   ...under(PROTOCOL, 'Erase', [
@@ -604,6 +610,12 @@ export const CLAUSES: readonly Clause[] = [
       '`PUT /schedules/{name}` | 201, or 200 where it replaced one: the schedule',
       WORKER,
       schedules.kept,
+    ],
+    [
+      'schedules.paused',
+      'the schedule stays, and has no ticks. A later `PUT` with `false` begins it anew',
+      WORKER,
+      schedules.paused,
     ],
     [
       'schedules.refused',
