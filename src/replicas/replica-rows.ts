@@ -1,3 +1,4 @@
+import { isLive } from '../database/live-replica.js';
 import type { Queryable, Statement } from '../database/queryable.js';
 
 /** A replica that another one sees. */
@@ -19,11 +20,6 @@ export interface Seen {
   readonly sessions: readonly string[];
 }
 
-/** A row this old belongs to a replica that is gone: it missed a round, and most of the next. */
-const LIVE_SECONDS = 9;
-/** Of a row of proj_replicas: these few seconds after its last word, the replica counts as one that lives. */
-export const isLive = (row: string) =>
-  `${row}.seen_at > statement_timestamp() - make_interval(secs => ${LIVE_SECONDS})`;
 /** A session that did nothing for this long belongs to a machine that is gone. A replica that lives has a session that did. */
 const LIVE_SESSION_SECONDS = 60;
 

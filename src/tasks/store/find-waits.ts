@@ -1,6 +1,6 @@
 import type { WaitingFor } from '#protocol/snapshots.js';
+import { isLive } from '../../database/live-replica.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
-import { isLive } from '../../replicas/replica-rows.js';
 import type { LimitsByType } from '../domain/limits.js';
 
 /**
