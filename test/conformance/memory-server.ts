@@ -411,6 +411,7 @@ export class MemoryServer {
       throw invalidRequest();
     }
     const submission = this.checkedCreate({ ...body, ...(key !== undefined && { clientRequestId: key }) });
+    this.tasks.checkInput(submission);
     const { task, isNew } = this.tasks.create(owner, { ...submission, files });
     const { taskId, clientRequestId, status } = task;
     const headers = isNew ? { Location: `/api/v1/tasks/${taskId}` } : { 'Idempotent-Replayed': 'true' };
@@ -440,7 +441,7 @@ export class MemoryServer {
     return quoted?.replace(/\\(["\\])/g, '$1') ?? text;
   }
 
-  checkedCreate({ clientRequestId, taskType, input = {}, metadata = {}, delaySeconds = 0, ...more }: Json) {
+  checkedCreate({ clientRequestId, taskType, input = {}, metadata = {}, delaySeconds = 0, deadline, ...more }: Json) {
     const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value);
     const wrong = Object.keys(more);
     const name = this.normal(textOf(clientRequestId));
@@ -456,6 +457,7 @@ export class MemoryServer {
       input: input as Json,
       metadata: metadata as Json,
       delaySeconds: delaySeconds as number,
+      deadline: deadline as string | undefined,
     };
   }
 
@@ -922,7 +924,9 @@ export class MemoryServer {
   async leases(exchange: Exchange): Promise<Reply> {
     this.checkWorker(exchange);
     const { taskTypes, maxTasks = 1, waitTimeoutMs = 20_000, ...more } = await this.bodyOf(exchange);
-    const { workerId, steps, leaseSeconds } = more;
+    const { workerId, steps, leaseSeconds, policies = {} } = more;
+    for (const [taskType, policy] of Object.entries(policies as Json))
+      this.tasks.policies.set(taskType, policy as Json);
     const options = { workerId: String(workerId), steps: steps === true, leaseSeconds: leaseSeconds as number };
     const claim = () => this.tasks.claim(taskTypes as string[], Number(maxTasks), options);
     return { status: 200, body: { leases: await this.waitFor(exchange, claim, Number(waitTimeoutMs)) } };
