@@ -44,6 +44,10 @@ def post(path, body, headers={}):
         time.sleep(0.5)
 
 
+class Asked(Exception):
+    """The owner has a question. The task comes back with the answer, to any worker."""
+
+
 class Task:
     def __init__(self, lease):
         self.lease, self.batch_seq, self.is_over, self.told = lease, 0, False, threading.Event()
@@ -86,6 +90,18 @@ class Task:
             return result
         self.batch_seq += 1
         return self.call("steps", batchSeq=self.batch_seq, key=key, result=result)["result"]
+
+    def ask(self, key, **schemas):
+        """The answer to a question. Each allowed action has a JSON Schema, which the service holds answers to."""
+        for answer in self.lease.get("answers", []):
+            if answer["suspendId"] == key:
+                return answer
+        self.release()
+        asked = dict(suspendId=key, kind="USER_ACTION_REQUIRED", reasonCode="APPROVAL", allowedActions=list(schemas))
+        if "actionSchemas" in known:
+            asked.update(actionSchemas=schemas)
+        self.call("suspend", **asked)
+        raise Asked()
 
     def append(self, *events):
         self.held += [{"type": kind, "payload": event} for kind, event in events]
@@ -133,6 +149,8 @@ class Task:
             result = handler(self, self.lease["input"])
             self.release()  # this run took another way than the one before
             self.call("complete", result=result)
+        except Asked:
+            pass
         except LeaseLost:
             print("lost:", self.lease["taskId"], file=sys.stderr, flush=True)
         except Stop as stop:
@@ -195,7 +213,21 @@ def read(task, given):
     return {"pages": given.get("pages", 4)}
 
 
-HANDLERS = {"python.count": count, "python.add": add, "python.echo": echo, "python.read": read, "python.table": table}
+def publish(task, given):
+    """Asks whether, and to whom."""
+    to = {"type": "object", "required": ["to"], "properties": {"to": {"enum": ["all", "me"]}}}
+    answer = task.ask("publish", approve=to, reject={"maxProperties": 0})
+    return {"decision": answer["actionType"], **answer["payload"]}
+
+
+HANDLERS = {
+    "python.count": count,
+    "python.add": add,
+    "python.echo": echo,
+    "python.publish": publish,
+    "python.read": read,
+    "python.table": table,
+}
 
 
 def on_sigterm(*_):

@@ -17,6 +17,8 @@ export interface BulkFilter {
 export interface StoredBulk {
   readonly bulkId: string;
   readonly kind: BulkKind;
+  /** What was asked for. */
+  readonly fingerprint: string | null;
   readonly isDryRun: boolean;
   readonly matched: number;
   readonly outcomes: Readonly<Record<string, number>>;
@@ -32,29 +34,34 @@ interface Caller {
 
 const INSERT: Statement = {
   name: 'insert-bulk',
-  text: `INSERT INTO taskbridge.proj_bulk_runs (tenant_id, owner_id, kind, filter, created_before, is_dry_run, correlation_id, due_at, finished_at)
-    VALUES ($1, $2, $3, $4::json, coalesce($5::timestamptz, clock_timestamp()), $6, $7, CASE WHEN NOT $6 THEN clock_timestamp() END,
+  text: `INSERT INTO taskbridge.proj_bulk_runs (bulk_id, tenant_id, owner_id, kind, filter, created_before, is_dry_run, correlation_id, due_at,
+      finished_at)
+    VALUES ($8, $1, $2, $3, $4::json, coalesce($5::timestamptz, clock_timestamp()), $6, $7, CASE WHEN NOT $6 THEN clock_timestamp() END,
       CASE WHEN $6 THEN clock_timestamp() END)
-    RETURNING bulk_id`,
+    ON CONFLICT (bulk_id) DO NOTHING RETURNING bulk_id`,
 };
 
-/** A preview counts as finished until it runs, so that it is forgotten like a run. */
+/**
+ * A preview counts as finished until it runs, so that it is forgotten like a run.
+ * @returns false when there is a bulk with this id
+ */
 export async function insertBulk(
   tx: Queryable,
   caller: Caller,
   bulk: {
+    readonly bulkId: string;
+    readonly fingerprint: string;
     readonly kind: BulkKind;
     readonly principal: StoredPrincipal;
     readonly createdBefore: string | undefined;
     readonly isDryRun: boolean;
     readonly correlationId: string;
   },
-): Promise<string> {
-  const { kind, principal, createdBefore, isDryRun, correlationId } = bulk;
-  const values = [caller.tenantId, caller.ownerId, kind, JSON.stringify({ principal }), createdBefore ?? null];
-  const [row] = await tx.query<{ bulk_id: string }>(INSERT, [...values, isDryRun, correlationId]);
-  if (row === undefined) throw new Error('an INSERT of one row answered none');
-  return row.bulk_id;
+): Promise<boolean> {
+  const { bulkId, kind, principal, fingerprint, createdBefore, isDryRun, correlationId } = bulk;
+  const filter = JSON.stringify({ principal, fingerprint });
+  const values = [caller.tenantId, caller.ownerId, kind, filter, createdBefore ?? null];
+  return (await tx.query(INSERT, [...values, isDryRun, correlationId, bulkId])).length > 0;
 }
 
 /** Index: proj_tasks_newest_first. Selected once, and kept: what the run itself makes is never among it. */
@@ -98,7 +105,7 @@ export async function startBulk(tx: Queryable, bulkId: string): Promise<boolean>
 
 const READ: Statement = {
   name: 'read-bulk',
-  text: `SELECT b.bulk_id, b.kind, b.is_dry_run, b.created_at, CASE WHEN NOT b.is_dry_run THEN b.finished_at END AS finished_at,
+  text: `SELECT b.bulk_id, b.kind, b.filter ->> 'fingerprint' AS fingerprint, b.is_dry_run, b.created_at, CASE WHEN NOT b.is_dry_run THEN b.finished_at END AS finished_at,
       (SELECT count(*)::int FROM taskbridge.proj_bulk_run_tasks t WHERE t.bulk_id = b.bulk_id) AS matched,
       (SELECT coalesce(json_object_agg(outcome, n), '{}') FROM (SELECT outcome, count(*)::int AS n
         FROM taskbridge.proj_bulk_run_tasks t WHERE t.bulk_id = b.bulk_id AND outcome IS NOT NULL GROUP BY outcome) AS o) AS outcomes,
@@ -112,6 +119,7 @@ export async function readBulk(db: Queryable, caller: Caller, bulkId: string): P
   const [row] = await db.query<{
     bulk_id: string;
     kind: BulkKind;
+    fingerprint: string | null;
     is_dry_run: boolean;
     created_at: Date;
     finished_at: Date | null;
@@ -123,6 +131,7 @@ export async function readBulk(db: Queryable, caller: Caller, bulkId: string): P
     row && {
       bulkId: row.bulk_id,
       kind: row.kind,
+      fingerprint: row.fingerprint,
       isDryRun: row.is_dry_run,
       matched: row.matched,
       outcomes: row.outcomes,

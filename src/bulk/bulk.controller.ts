@@ -34,7 +34,7 @@ export class BulkController {
   @Takes('StartBulk')
   @ApiAcceptedResponse(answers('Bulk', 'It runs'))
   @ApiOkResponse(answers('Bulk', 'What would be done'))
-  @ApiErrors(400, 401, 403, 404, 406, 413, 415, 422, 503)
+  @ApiErrors(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)
   cancel(
     @Caller() caller: AuthContext,
     @Body() body: StartBulkDto,
@@ -50,7 +50,7 @@ export class BulkController {
   @Takes('StartBulk')
   @ApiAcceptedResponse(answers('Bulk', 'It runs'))
   @ApiOkResponse(answers('Bulk', 'What would be done'))
-  @ApiErrors(400, 401, 403, 404, 406, 413, 415, 422, 503)
+  @ApiErrors(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)
   retry(
     @Caller() caller: AuthContext,
     @Body() body: StartBulkDto,
@@ -71,10 +71,10 @@ export class BulkController {
   }
 
   private async start(caller: AuthContext, kind: BulkKind, body: StartBulkDto, response: Response): Promise<Bulk> {
-    const { bulkId, dryRun } = body;
+    const { bulkId, clientRequestId } = body;
     const wanted = wantedBy(caller, body);
     const bulk = wanted
-      ? await this.startBulk.select(caller, kind, wanted, dryRun)
+      ? await this.startBulk.select(caller, kind, wanted, clientRequestId)
       : await this.startBulk.run(caller, kind, bulkId ?? '');
     response.status(bulk.isDryRun ? 200 : 202);
     return shown(bulk);
@@ -83,7 +83,7 @@ export class BulkController {
 
 /** Undefined: what was shown before. @throws RequestValidationError */
 function wantedBy(caller: AuthContext, body: StartBulkDto): Wanted | undefined {
-  const { ids, filter, bulkId, dryRun, createdBefore, max, owner, tenant } = body;
+  const { ids, filter, bulkId, dryRun, clientRequestId, createdBefore, max, owner, tenant } = body;
   const given = [ids, filter, bulkId].filter((one) => one !== undefined).length;
   const ofFilter = { createdBefore, max, owner, tenant };
   const misplaced = Object.entries(ofFilter).find(([, value]) => value !== undefined && filter === undefined);
@@ -96,7 +96,9 @@ function wantedBy(caller: AuthContext, body: StartBulkDto): Wanted | undefined {
           ? { path: 'dryRun', message: 'bulkId runs what was shown' }
           : tenant !== undefined && owner === undefined
             ? { path: 'tenant', message: 'belongs to owner' }
-            : undefined;
+            : (clientRequestId === undefined) !== (dryRun || bulkId !== undefined)
+              ? { path: 'clientRequestId', message: 'is required to run ids or filter, and belongs to nothing else' }
+              : undefined;
   if (wrong) throw new RequestValidationError([wrong]);
   if (ids) return { ids: ids.map(taskIdFrom) };
   if (!filter) return undefined;

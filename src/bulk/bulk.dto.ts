@@ -18,10 +18,10 @@ import { BULK_STATUSES, MAX_BULK_IDS, MAX_BULK_TASKS } from '#protocol/bulk.js';
 import { patternOf, SENT_TASK_ID, TASK_UUID } from '#protocol/ids.js';
 import { MAX_PRINCIPAL_LENGTH } from '#protocol/limits.js';
 import type { TaskStatus } from '#protocol/snapshots.js';
-import { Elements } from '../http/body-shape.js';
+import { Elements, ReadAs } from '../http/body-shape.js';
 import { Optional } from '../http/optional.decorator.js';
 import { Timestamp } from '../http/timestamp.decorator.js';
-import { A_TASK_TYPE } from '../tasks/http/dto/create-task.dto.js';
+import { A_TASK_TYPE, IsClientRequestId, normalRequestId } from '../tasks/http/dto/create-task.dto.js';
 
 const A_TASK_ID = patternOf(SENT_TASK_ID);
 const A_UUID = patternOf(TASK_UUID);
@@ -42,6 +42,11 @@ export class BulkFilterDto {
 }
 
 export class StartBulkDto {
+  @ReadAs(normalRequestId)
+  @Optional()
+  @IsClientRequestId()
+  clientRequestId?: string;
+
   @Optional()
   @IsArray()
   @ArrayMinSize(1)

@@ -1,11 +1,14 @@
+import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
+import { v4 as uuidv4, v5 as uuidv5 } from 'uuid';
 import type { BulkKind } from '#protocol/bulk.js';
-import { type AuthContext, ownerOf } from '../auth/auth-context.js';
+import { type AuthContext, ownerOf, principalKey } from '../auth/auth-context.js';
 import { demandScope } from '../auth/authentication.guard.js';
 import { storedPrincipal } from '../auth/stored-principal.js';
 import { Database } from '../database/database.js';
 import { currentCorrelationId } from '../observability/correlation.js';
 import { Observer } from '../observability/observer.js';
+import { IdempotencyConflict } from '../tasks/domain/tasks.errors.js';
 import {
   auditBulk,
   type BulkFilter,
@@ -17,6 +20,9 @@ import {
   type StoredBulk,
 } from './bulk-rows.js';
 import { BulkNotFound } from './bulk.errors.js';
+
+/** The id of a bulk follows from its request, so a repeat finds it. */
+const NAMESPACE = 'b5a0f1c4-6f0d-4f0c-9a57-2c1b0f3f8d11';
 
 /** What a bulk is about: tasks by their ids, or those that match. */
 export type Wanted =
@@ -40,8 +46,12 @@ export class StartBulk {
     private readonly observer: Observer,
   ) {}
 
-  /** @throws AccessDenied when the tasks are of another principal, and `tasks:operate` is missing */
-  select(auth: AuthContext, kind: BulkKind, wanted: Wanted, isDryRun: boolean): Promise<StoredBulk> {
+  /**
+   * `clientRequestId`: runs it at once, and a repeat is the same bulk; absent: shows it.
+   * @throws AccessDenied when the tasks are of another principal, and `tasks:operate` is missing
+   * @throws IdempotencyConflict when the caller used the clientRequestId for another bulk
+   */
+  select(auth: AuthContext, kind: BulkKind, wanted: Wanted, clientRequestId?: string): Promise<StoredBulk> {
     return this.observer.command('start_bulk', { principalId: auth.subject }, async () => {
       const caller = ownerOf(auth);
       const of = 'filter' in wanted ? (wanted.of ?? caller) : undefined;
@@ -49,14 +59,19 @@ export class StartBulk {
       const correlationId = currentCorrelationId();
       const createdBefore = 'filter' in wanted ? wanted.createdBefore : undefined;
       const principal = storedPrincipal(auth);
-      const bulkId = await this.database.transaction(async (tx) => {
-        const id = await insertBulk(tx, caller, { kind, principal, createdBefore, isDryRun, correlationId });
-        if ('filter' in wanted && of) await selectTasks(tx, id, { ...wanted.filter, ...of }, wanted.max);
-        if ('ids' in wanted) await nameTasks(tx, id, wanted.ids);
-        if (!isDryRun) await auditBulk(tx, id, of?.ownerId ?? null, correlationId);
-        return id;
+      const isDryRun = clientRequestId === undefined;
+      const bulkId = isDryRun ? uuidv4() : uuidv5(principalKey(auth, clientRequestId), NAMESPACE);
+      const fingerprint = fingerprintOf(kind, wanted);
+      const bulk = { bulkId, fingerprint, kind, principal, createdBefore, isDryRun, correlationId };
+      await this.database.transaction(async (tx) => {
+        if (!(await insertBulk(tx, caller, bulk))) return;
+        if ('filter' in wanted && of) await selectTasks(tx, bulkId, { ...wanted.filter, ...of }, wanted.max);
+        if ('ids' in wanted) await nameTasks(tx, bulkId, wanted.ids);
+        if (!isDryRun) await auditBulk(tx, bulkId, of?.ownerId ?? null, correlationId);
       });
-      return this.demand(caller, bulkId, kind);
+      const stored = await this.demand(caller, bulkId);
+      if (stored.fingerprint !== fingerprint) throw new IdempotencyConflict('clientRequestId');
+      return stored;
     });
   }
 
@@ -86,4 +101,17 @@ export class StartBulk {
     if (!bulk || (kind !== undefined && bulk.kind !== kind)) throw new BulkNotFound();
     return bulk;
   }
+}
+
+/** Ids are of one spelling here, and the members have one order. */
+function fingerprintOf(kind: BulkKind, wanted: Wanted): string {
+  const content = 'ids' in wanted ? [...new Set(wanted.ids)].sort() : wantedFilter(wanted);
+  return createHash('sha256')
+    .update(JSON.stringify([kind, content]))
+    .digest('hex');
+}
+
+function wantedFilter({ filter, of, createdBefore, max }: Exclude<Wanted, { readonly ids: unknown }>): unknown {
+  const { status, taskType, suspended } = filter;
+  return { filter: { status, taskType, suspended }, of: of && [of.tenantId, of.ownerId], createdBefore, max };
 }

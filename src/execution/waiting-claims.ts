@@ -3,6 +3,7 @@ import { Database } from '../database/database.js';
 import { DrainState } from '../drain-state.js';
 import { Rounds } from '../rounds.js';
 import { HeldTasks } from '../tasks/held-tasks.js';
+import { PlanSqlTasks } from '../tasks/plan-sql-tasks.js';
 import { QueueOrder } from '../tasks/queue-order.js';
 import { waitingTaskTypes } from '../tasks/store/lock-tasks.js';
 
@@ -42,6 +43,7 @@ export class WaitingClaims {
     private readonly database: Database,
     private readonly order: QueueOrder,
     private readonly held: HeldTasks,
+    private readonly sqlTasks: PlanSqlTasks,
     private readonly drain: DrainState,
   ) {
     held.onRoom(() => this.#looksForRoom.hurry());
@@ -105,6 +107,7 @@ export class WaitingClaims {
 
   private async round(): Promise<void> {
     // PostgreSQL may be away. The next round does what this one did not.
+    await this.sqlTasks.execute().catch(() => undefined);
     const placed = await this.order.round().catch(() => []);
     for (const taskType of placed) this.notify(taskType);
     this.#count += 1;

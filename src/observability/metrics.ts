@@ -34,6 +34,9 @@ export const METRICS = {
     help: 'Tasks of bulks by kind: done, or refused for this task',
     labels: ['kind', 'outcome'],
   },
+  bulks_unfinished: { kind: 'gauge', help: 'Bulks that run, on all replicas together', labels: [] },
+  reruns_total: { kind: 'counter', help: 'Created tasks that run another one again', labels: [] },
+  tasks_erased_total: { kind: 'counter', help: 'Tasks that were removed on request', labels: [] },
   schedules_failing: { kind: 'gauge', help: 'Whether ticks of schedules fail on this replica', labels: [] },
   streams_active: { kind: 'gauge', help: 'Clients that follow a task right now', labels: ['transport'] },
   changes_delivered_total: {

@@ -26,6 +26,7 @@ export class LiveReplicas {
   readonly #trouble: Trouble;
   #common: CommonFeatures | undefined;
   #trustedUntil = 0;
+  #taskTypes: readonly string[] = [];
 
   constructor(
     private readonly database: Database,
@@ -46,8 +47,9 @@ export class LiveReplicas {
     return this.service.features.includes(feature);
   }
 
-  /** Resolves when the others can see this replica. */
-  async start(): Promise<void> {
+  /** Resolves when the others can see this replica. `taskTypes`: those that it executes itself. */
+  async start(taskTypes: readonly string[]): Promise<void> {
+    this.#taskTypes = taskTypes;
     await this.round();
     this.#rounds.start();
   }
@@ -61,7 +63,7 @@ export class LiveReplicas {
   private async round(): Promise<void> {
     try {
       const features = FEATURE_NAMES.filter((name) => name !== 'followTokens' || this.followTokens.areOn);
-      const me = { build: VERSION, features };
+      const me = { build: VERSION, features, taskTypes: this.#taskTypes };
       const common = commonFeatures(me, await showAndSeeReplicas(this.database, this.#id, me));
       if (JSON.stringify(common) !== JSON.stringify(this.#common)) this.log.info(common, 'features.changed');
       this.#common = common;

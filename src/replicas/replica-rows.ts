@@ -1,9 +1,16 @@
+import { isLive } from '../database/live-replica.js';
 import type { Queryable, Statement } from '../database/queryable.js';
 
 /** A replica that another one sees. */
 export interface SeenReplica {
   readonly build: string;
   readonly features: readonly string[];
+}
+
+/** What a replica says of itself. */
+export interface OwnReplica extends SeenReplica {
+  /** The types that it executes itself. */
+  readonly taskTypes: readonly string[];
 }
 
 export interface Seen {
@@ -13,8 +20,6 @@ export interface Seen {
   readonly sessions: readonly string[];
 }
 
-/** A row this old belongs to a replica that is gone: it missed a round, and most of the next. */
-const LIVE_SECONDS = 9;
 /** A session that did nothing for this long belongs to a machine that is gone. A replica that lives has a session that did. */
 const LIVE_SESSION_SECONDS = 60;
 
@@ -25,12 +30,12 @@ const LIVE_SESSION_SECONDS = 60;
 const SHOW_AND_SEE: Statement = {
   name: 'show-and-see-replicas',
   text: `WITH mine AS (
-      INSERT INTO taskbridge.proj_replicas (replica_id, build, features) VALUES ($1, $2, $3)
+      INSERT INTO taskbridge.proj_replicas (replica_id, build, features, facts)
+      VALUES ($1, $2, $3, json_build_object('taskTypes', $4::text[]))
       ON CONFLICT (replica_id) DO UPDATE SET seen_at = clock_timestamp()
     )
     SELECT coalesce((SELECT json_agg(json_build_object('build', build, 'features', features))
-        FROM taskbridge.proj_replicas
-        WHERE seen_at > statement_timestamp() - make_interval(secs => ${LIVE_SECONDS}) AND replica_id <> $1), '[]') AS replicas,
+        FROM taskbridge.proj_replicas r WHERE ${isLive('r')} AND replica_id <> $1), '[]') AS replicas,
       ARRAY(SELECT DISTINCT application_name FROM pg_stat_activity
         WHERE datname = current_database() AND application_name ~ '^taskbridge(/|$)'
           AND coalesce(state_change, now()) > now() - make_interval(secs => ${LIVE_SESSION_SECONDS})) AS sessions`,
@@ -39,9 +44,9 @@ const SHOW_AND_SEE: Statement = {
 export async function showAndSeeReplicas(
   db: Queryable,
   replicaId: string,
-  { build, features }: SeenReplica,
+  { build, features, taskTypes }: OwnReplica,
 ): Promise<Seen> {
-  const [seen] = await db.query<Seen>(SHOW_AND_SEE, [replicaId, build, features]);
+  const [seen] = await db.query<Seen>(SHOW_AND_SEE, [replicaId, build, features, taskTypes]);
   if (seen === undefined) throw new Error('a SELECT without FROM answered no row');
   return seen;
 }

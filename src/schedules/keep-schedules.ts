@@ -6,8 +6,11 @@ import { Database } from '../database/database.js';
 import { RequestValidationError } from '../errors.js';
 import { Observer } from '../observability/observer.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
+import { CheckInput } from '../tasks/check-input.js';
 import { CreationForbidden, UnknownTaskType } from '../tasks/domain/tasks.errors.js';
 import { TaskExecutor } from '../tasks/ports/task-executor.js';
+import { textOf } from '../tasks/plan-of.js';
+import { TaskPolicies } from '../tasks/task-policies.js';
 import { nextAfter, problemOf } from './clock-times.js';
 import {
   deleteSchedule,
@@ -26,11 +29,13 @@ export class KeepSchedules {
     private readonly database: Database,
     private readonly ownership: OwnershipPolicy,
     private readonly executor: TaskExecutor,
+    private readonly policies: TaskPolicies,
+    private readonly checkInput: CheckInput,
     private readonly observer: Observer,
   ) {}
 
   /**
-   * @throws RequestValidationError when there is no such time, CreationForbidden, UnknownTaskType, TooManySchedules
+   * @throws RequestValidationError when there is no such time, or the input is not as its type wants it; CreationForbidden, UnknownTaskType, TooManySchedules
    * @throws AccessDenied when the attributes of the caller cannot be kept
    */
   put(
@@ -44,7 +49,9 @@ export class KeepSchedules {
       if (problem) throw new RequestValidationError([problem]);
       if (!(await this.ownership.mayCreate(auth, { taskType }))) throw new CreationForbidden();
       if (!this.executor.accepts(taskType)) throw new UnknownTaskType(this.executor.taskTypes);
-      const nextAt = nextAfter(content, await readNow(this.database));
+      await this.policies.load();
+      await this.checkInput.execute({ taskType, ...textOf('input', content.inputJson) });
+      const nextAt = content.paused ? null : nextAfter(content, await readNow(this.database));
       const room = { nextAt, maxSchedules: MAX_SCHEDULES };
       const put = await putSchedule(this.database, { ...ownerOf(auth), name }, content, storedPrincipal(auth), room);
       if (!put) throw new TooManySchedules();

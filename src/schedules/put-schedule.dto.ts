@@ -1,4 +1,4 @@
-import { IsIn, IsInt, IsString, Matches, Max, MaxLength, Min, MinLength } from 'class-validator';
+import { IsBoolean, IsIn, IsInt, IsString, Matches, Max, MaxLength, Min, MinLength } from 'class-validator';
 import { MAX_CATCH_UP, MAX_CRON_LENGTH, MAX_TIME_ZONE_LENGTH, type Overlap, OVERLAPS } from '#protocol/schedules.js';
 import { JsonObjectText } from '../http/body-shape.js';
 import { Optional } from '../http/optional.decorator.js';
@@ -35,4 +35,7 @@ export class PutScheduleDto {
   @Min(0)
   @Max(MAX_CATCH_UP)
   catchUp: number = 0;
+
+  @IsBoolean()
+  paused: boolean = false;
 }

@@ -1,11 +1,13 @@
 import { Injectable } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
-import { tickRequestId } from '#protocol/schedules.js';
+import { type Skip, tickRequestId } from '#protocol/schedules.js';
 import { callerOf } from '../auth/stored-principal.js';
 import { Database } from '../database/database.js';
 import { currentCorrelationId, storyFrom } from '../observability/correlation.js';
+import { Log } from '../observability/log.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
+import { CheckInput } from '../tasks/check-input.js';
 import { isOver } from '../tasks/domain/task.js';
 import { hintChange, LiveLog } from '../tasks/ports/live-log.js';
 import { TaskExecutor } from '../tasks/ports/task-executor.js';
@@ -26,6 +28,8 @@ const MISSED_AFTER_MS = 60_000;
 /** Schedules that are read at a time, and that are worked on at a time: a policy of a host may be slow. */
 const PAGE = 100;
 const AT_ONE_TIME = 8;
+/** Why a tick makes no task although it should: somebody has to do something. */
+const REFUSALS: readonly Skip[] = ['forbidden', 'unknown_type', 'invalid_input', 'no_room'];
 
 /**
  * Makes the tasks of due ticks. Every replica does. A tick is done in the transaction that moves its schedule on, under the lock of
@@ -42,8 +46,10 @@ export class RunSchedules {
     private readonly executor: TaskExecutor,
     private readonly order: QueueOrder,
     private readonly policies: TaskPolicies,
+    private readonly checkInput: CheckInput,
     private readonly liveLog: LiveLog,
     private readonly metrics: MetricsSink,
+    private readonly log: Log,
     config: TasksConfig,
   ) {
     this.#maxOpenTasks = config.openTasksPerPrincipal || null;
@@ -85,6 +91,9 @@ export class RunSchedules {
       return this.move(schedule, { nextAt: this.nextOf(schedule), skip: 'unknown_type' });
     if (!(await this.ownership.mayCreate(callerOf(schedule.principal), { taskType })))
       return this.move(schedule, { nextAt: this.nextOf(schedule), skip: 'forbidden' });
+    await this.policies.load();
+    const errors = await this.checkInput.errorsIn({ taskType, ...textOf('input', schedule.inputJson) });
+    if (errors.length > 0) return this.move(schedule, { nextAt: this.nextOf(schedule), skip: 'invalid_input' });
     if (overlaps) await this.cancelPrevious(schedule);
     await this.make(schedule);
   }
@@ -108,8 +117,13 @@ export class RunSchedules {
       await moveSchedule(tx, schedule, move);
       return true;
     });
-    if (isDone && move.skip !== null && move.skip !== 'queued')
-      this.metrics.increment('schedule_ticks_total', { outcome: move.skip });
+    if (isDone && move.skip !== null && move.skip !== 'queued') this.skipped(schedule, move.skip);
+  }
+
+  private skipped({ tenantId, ownerId, name, taskType, nextAt: tick }: DueSchedule, outcome: Skip): void {
+    this.metrics.increment('schedule_ticks_total', { outcome });
+    if (REFUSALS.includes(outcome))
+      this.log.warn({ tenantId, ownerId, name, taskType, tick, outcome }, 'schedules.refused');
   }
 
   /** Asked before the new task is there, so a crash between both repeats it. */
@@ -126,7 +140,6 @@ export class RunSchedules {
   private async make(schedule: DueSchedule): Promise<void> {
     const { tenantId, ownerId, taskType, nextAt: tick } = schedule;
     await this.order.load();
-    await this.policies.load();
     const content = { ...textOf('input', schedule.inputJson), ...textOf('metadata', schedule.metadataJson) };
     const row = { ...this.rowOf(schedule), plan: await planOf({}, this.policies.of(taskType), content) };
     const outcome = await this.database.transaction(async (tx) => {
@@ -143,8 +156,8 @@ export class RunSchedules {
       return inserted;
     });
     if (outcome === undefined) return;
-    this.metrics.increment('schedule_ticks_total', { outcome: outcome === 'no_room' ? outcome : 'created' });
-    if (outcome === 'no_room') return;
+    if (outcome === 'no_room') return this.skipped(schedule, outcome);
+    this.metrics.increment('schedule_ticks_total', { outcome: 'created' });
     if (outcome.place !== null) this.order.placed(row, outcome.place);
     this.metrics.increment('task_starts_total');
     this.executor.submitted({ taskId: outcome.taskId, taskType });

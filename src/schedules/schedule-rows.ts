@@ -20,6 +20,8 @@ export interface ScheduleContent {
   readonly metadataJson: string | null;
   readonly overlap: Overlap;
   readonly catchUp: number;
+  /** It has no next tick. */
+  readonly paused: boolean;
 }
 
 export interface StoredSchedule extends ScheduleKey, ScheduleContent {
@@ -45,6 +47,7 @@ interface Row {
   metadata: string | null;
   overlap: Overlap;
   catch_up: number;
+  paused: boolean;
   principal: StoredPrincipal;
   revision: string;
   next_at: Date | null;
@@ -56,7 +59,7 @@ interface Row {
 }
 
 const COLUMNS = `s.tenant_id, s.owner_id, s.name, s.cron, s.time_zone, s.task_type, s.input::text AS input, s.metadata::text AS metadata,
-  s.overlap, s.catch_up, s.principal, s.revision, s.next_at, s.last_at, s.last_task_id, s.last_skip, s.created_at, s.updated_at`;
+  s.overlap, s.catch_up, s.paused_at IS NOT NULL AS paused, s.principal, s.revision, s.next_at, s.last_at, s.last_task_id, s.last_skip, s.created_at, s.updated_at`;
 
 const NOW: Statement = { name: 'read-now', text: 'SELECT clock_timestamp() AS now' };
 
@@ -66,18 +69,22 @@ export async function readNow(db: Queryable): Promise<Date> {
   return row.now;
 }
 
-/** A schedule whose times changed begins anew. Nothing is missed, and nothing waits. */
+const IS_AS_BEFORE = '(s.cron, s.time_zone, s.paused_at IS NULL) = (excluded.cron, excluded.time_zone, NOT $14)';
+
+/** A schedule whose times changed, or that was paused, begins anew. Nothing is missed, and nothing waits. */
 const PUT: Statement = {
   name: 'put-schedule',
   text: `INSERT INTO taskbridge.proj_schedules AS s (tenant_id, owner_id, name, cron, time_zone, task_type, input, metadata, overlap,
-      catch_up, principal, next_at)
-    SELECT $1::text, $2::text, $3::text, $4, $5, $6, $7::json, $8::json, $9, $10, $11::json, $12::timestamptz
+      catch_up, principal, next_at, paused_at)
+    SELECT $1::text, $2::text, $3::text, $4, $5, $6, $7::json, $8::json, $9, $10, $11::json, $12::timestamptz,
+      CASE WHEN $14 THEN clock_timestamp() END
     WHERE (SELECT count(*) FROM taskbridge.proj_schedules o WHERE o.tenant_id = $1 AND o.owner_id = $2 AND o.name <> $3) < $13
     ON CONFLICT (tenant_id, owner_id, name) DO UPDATE SET cron = excluded.cron, time_zone = excluded.time_zone,
       task_type = excluded.task_type, input = excluded.input, metadata = excluded.metadata, overlap = excluded.overlap,
       catch_up = excluded.catch_up, principal = excluded.principal, revision = s.revision + 1, updated_at = clock_timestamp(),
-      next_at = CASE WHEN (s.cron, s.time_zone) = (excluded.cron, excluded.time_zone) THEN s.next_at ELSE excluded.next_at END,
-      last_skip = CASE WHEN (s.cron, s.time_zone) = (excluded.cron, excluded.time_zone) THEN s.last_skip END
+      paused_at = CASE WHEN $14 THEN coalesce(s.paused_at, excluded.paused_at) END,
+      next_at = CASE WHEN ${IS_AS_BEFORE} THEN s.next_at ELSE excluded.next_at END,
+      last_skip = CASE WHEN ${IS_AS_BEFORE} THEN s.last_skip END
     RETURNING ${COLUMNS}, s.xmax = 0 AS is_new`,
 };
 
@@ -89,10 +96,10 @@ export async function putSchedule(
   principal: StoredPrincipal,
   { nextAt, maxSchedules }: { readonly nextAt: Date | null; readonly maxSchedules: number },
 ): Promise<{ readonly schedule: StoredSchedule; readonly isNew: boolean } | undefined> {
-  const { cron, timeZone, taskType, inputJson, metadataJson, overlap, catchUp } = content;
+  const { cron, timeZone, taskType, inputJson, metadataJson, overlap, catchUp, paused } = content;
   const [row] = await db.query<Row & { is_new: boolean }>(PUT, [
     ...[key.tenantId, key.ownerId, key.name, cron, timeZone, taskType, inputJson, metadataJson, overlap, catchUp],
-    ...[JSON.stringify(principal), nextAt, maxSchedules],
+    ...[JSON.stringify(principal), nextAt, maxSchedules, paused],
   ]);
   return row && { schedule: scheduleOf(row), isNew: row.is_new };
 }
@@ -129,7 +136,7 @@ const DUE: Statement = {
   name: 'read-due-schedules',
   text: `SELECT ${COLUMNS}, coalesce($1::timestamptz, clock_timestamp()) AS now, p.status AS last_status
     FROM taskbridge.proj_schedules s LEFT JOIN taskbridge.proj_tasks p ON p.task_id = s.last_task_id
-    WHERE s.next_at <= coalesce($1::timestamptz, clock_timestamp()) AND s.paused_at IS NULL
+    WHERE s.next_at <= coalesce($1::timestamptz, clock_timestamp()) AND s.paused_at IS NULL 
       AND ($2::timestamptz IS NULL OR (s.next_at, s.tenant_id, s.owner_id, s.name) > ($2, $3, $4, $5))
     ORDER BY s.next_at, s.tenant_id, s.owner_id, s.name LIMIT $6`,
 };
@@ -197,6 +204,7 @@ function scheduleOf(row: Row): StoredSchedule {
     metadataJson: row.metadata,
     overlap: row.overlap,
     catchUp: row.catch_up,
+    paused: row.paused,
     principal: row.principal,
     revision: Number(row.revision),
     nextAt: row.next_at,

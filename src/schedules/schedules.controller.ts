@@ -91,12 +91,12 @@ function named(name: string): string {
 }
 
 function shown(schedule: StoredSchedule): string {
-  const { name, cron, timeZone, taskType, overlap, catchUp, lastAt, lastTaskId, lastSkip } = schedule;
+  const { name, cron, timeZone, taskType, overlap, catchUp, paused, lastAt, lastTaskId, lastSkip } = schedule;
   return writeObject({
     ...{ name, cron, timeZone, taskType },
     input: schedule.inputJson === null ? EMPTY : new JsonText(schedule.inputJson),
     metadata: schedule.metadataJson === null ? EMPTY : new JsonText(schedule.metadataJson),
-    ...{ overlap, catchUp },
+    ...{ overlap, catchUp, paused },
     nextAt: schedule.nextAt?.toISOString() ?? null,
     ...(lastAt && { lastAt: lastAt.toISOString() }),
     ...(lastTaskId !== null && { lastTaskId }),

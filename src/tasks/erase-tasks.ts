@@ -6,6 +6,7 @@ import { ownerOf } from '../auth/auth-context.js';
 import { demandScope } from '../auth/authentication.guard.js';
 import { Database } from '../database/database.js';
 import { currentCorrelationId } from '../observability/correlation.js';
+import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
 import { controlsAll, owns } from '../ownership/owner-policy.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
@@ -38,6 +39,7 @@ export class EraseTasks {
     private readonly liveLog: LiveLog,
     private readonly ownership: OwnershipPolicy,
     private readonly observer: Observer,
+    private readonly metrics: MetricsSink,
   ) {}
 
   /**
@@ -57,6 +59,7 @@ export class EraseTasks {
       }
       const gone = await eraseTasks(this.database, [taskId], eraserOf(auth, 'erase_task'));
       if (gone.length === 0) throw new TaskNotFound();
+      this.metrics.increment('tasks_erased_total');
       hintChange(this.liveLog, identity);
     });
   }
@@ -84,6 +87,7 @@ export class EraseTasks {
           eraser,
         );
         erased += gone.length;
+        gone.forEach(() => this.metrics.increment('tasks_erased_total'));
         if (gone.length > 0) hintChange(this.liveLog, owner);
         if (found.length < AT_A_TIME || gone.length === 0) return { erased, hasMore: gone.length < found.length };
         if (performance.now() > until) return { erased, hasMore: true };

@@ -4,7 +4,6 @@ import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
 import { InvalidCursor } from './domain/tasks.errors.js';
 import { TaskPolicies } from './task-policies.js';
-import { TaskExecutor } from './ports/task-executor.js';
 import { listTaskViews, type TaskFilter } from './store/read-task-page.js';
 import type { TaskView } from './store/read-task-view.js';
 import { withWaitingFor } from './waiting-for.js';
@@ -21,7 +20,6 @@ export interface TaskPage {
 export class ListTasks {
   constructor(
     private readonly database: Database,
-    private readonly executor: TaskExecutor,
     private readonly observer: Observer,
     private readonly policies: TaskPolicies,
   ) {}
@@ -37,12 +35,7 @@ export class ListTasks {
       const own = { ...filter, ...ownerOf(auth), ...(after && { after }) };
       // Reads one more than the client wants, to recognise the last page.
       const views = await listTaskViews(this.database, own, page.limit + 1, this.policies.maxAttemptsOf);
-      const items = await withWaitingFor(
-        this.database,
-        this.executor.taskTypes,
-        this.policies,
-        views.slice(0, page.limit),
-      );
+      const items = await withWaitingFor(this.database, this.policies, views.slice(0, page.limit));
       const last = items.at(-1);
       return { items, nextCursor: last && views.length > page.limit ? cursorOf(last) : null };
     });

@@ -18,6 +18,7 @@ const UNKNOWN: Measured = {
   waiting: Number.NaN,
   held: Number.NaN,
   pausedTypes: Number.NaN,
+  bulks: Number.NaN,
   running: Number.NaN,
   suspended: Number.NaN,
   aside: Number.NaN,
@@ -49,6 +50,7 @@ export class MeasureBacklog {
     this.metrics.set('tasks', backlog.suspended, { state: 'suspended' });
     this.metrics.set('tasks_aside', backlog.aside);
     this.metrics.set('task_types_paused', backlog.pausedTypes);
+    this.metrics.set('bulks_unfinished', backlog.bulks);
     this.metrics.set('oldest_non_terminal_age_seconds', backlog.oldestSeconds);
     this.metrics.set('oldest_claimable_age_seconds', backlog.oldestClaimableSeconds);
     this.metrics.set('oldest_ended_age_seconds', backlog.oldestEndedSeconds);

@@ -10,6 +10,7 @@ import { MetricsSink } from '../observability/metrics-sink.js';
 import { FIRST_EVENT_ID, OutputSoFar } from './domain/output-so-far.js';
 import { type OutputEvent, readOutputPage } from './store/read-output-page.js';
 import { TaskPolicies } from './task-policies.js';
+import { withWaitingFor } from './waiting-for.js';
 import { readTaskView, type TaskView } from './store/read-task-view.js';
 
 /** One read of the log. Between two of them other work gets its turn. */
@@ -58,7 +59,9 @@ export class ReadOutput {
   /** The task as it is now, with what it has put out. Undefined when there is no such task. @throws ServiceUnavailable */
   async withView(taskId: string): Promise<TaskSoFar | undefined> {
     const view = await readTaskView(this.database, taskId, this.policies.maxAttemptsOf);
-    return view && { view, output: await this.execute(view) };
+    if (!view) return undefined;
+    const [shown = view] = await withWaitingFor(this.database, this.policies, [view]);
+    return { view: shown, output: await this.execute(view) };
   }
 }
 

@@ -6,7 +6,6 @@ import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { demandTask } from './demand-task.js';
 import { TaskNotFound } from './domain/tasks.errors.js';
 import { TaskPolicies } from './task-policies.js';
-import { TaskExecutor } from './ports/task-executor.js';
 import { readTaskView, type TaskView } from './store/read-task-view.js';
 import { withWaitingFor } from './waiting-for.js';
 
@@ -16,7 +15,6 @@ export class ReadTask {
   constructor(
     private readonly database: Database,
     private readonly ownership: OwnershipPolicy,
-    private readonly executor: TaskExecutor,
     private readonly observer: Observer,
     private readonly policies: TaskPolicies,
   ) {}
@@ -27,7 +25,7 @@ export class ReadTask {
       await demandTask(this.database, this.ownership, 'mayRead', auth, taskId);
       const view = await readTaskView(this.database, taskId, this.policies.maxAttemptsOf);
       if (!view) throw new TaskNotFound();
-      const [shown = view] = await withWaitingFor(this.database, this.executor.taskTypes, this.policies, [view]);
+      const [shown = view] = await withWaitingFor(this.database, this.policies, [view]);
       return shown;
     });
   }

@@ -113,6 +113,7 @@ export class RetryTask {
       if (written) {
         const { taskId } = written.record.identity;
         this.metrics.increment('task_starts_total');
+        this.metrics.increment('reruns_total');
         this.executor.submitted({ taskId, taskType });
         hintChange(this.liveLog, source);
         return { taskId, status: written.after.status, clientRequestId, deduplicated: false };

@@ -12,6 +12,7 @@ import { EndLostAttempts } from './end-lost-attempts.js';
 import { EraseTasks } from './erase-tasks.js';
 import { ExtendLease } from './extend-lease.js';
 import { HeldTasks } from './held-tasks.js';
+import { PlanSqlTasks } from './plan-sql-tasks.js';
 import { ListTasks } from './list-tasks.js';
 import { MeasureBacklog } from './measure-backlog.js';
 import { TaskPolicies } from './task-policies.js';
@@ -52,6 +53,7 @@ const USE_CASES = [
   SubmitAction,
   TaskPolicies,
   HeldTasks,
+  PlanSqlTasks,
   ReadType,
   PauseType,
 ];

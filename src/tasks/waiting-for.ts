@@ -5,11 +5,10 @@ import type { TaskView } from './store/read-task-view.js';
 
 /**
  * Says of due tasks what they wait for: room within a limit, a worker that takes them, or, while such workers live, one of them to be
- * free. `ownTypes`: those that this service executes itself.
+ * free.
  */
 export async function withWaitingFor(
   db: Queryable,
-  ownTypes: readonly string[],
   policies: TaskPolicies,
   views: readonly TaskView[],
 ): Promise<readonly TaskView[]> {
@@ -18,7 +17,6 @@ export async function withWaitingFor(
   const found = await findWaits(
     db,
     due.map(({ identity }) => identity.taskId),
-    ownTypes,
     policies.limitsOf(due.map(({ identity }) => identity.taskType)) ?? {},
   );
   return views.map((view) => {

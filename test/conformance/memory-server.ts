@@ -411,6 +411,7 @@ export class MemoryServer {
       throw invalidRequest();
     }
     const submission = this.checkedCreate({ ...body, ...(key !== undefined && { clientRequestId: key }) });
+    this.tasks.checkInput(submission);
     const { task, isNew } = this.tasks.create(owner, { ...submission, files });
     const { taskId, clientRequestId, status } = task;
     const headers = isNew ? { Location: `/api/v1/tasks/${taskId}` } : { 'Idempotent-Replayed': 'true' };
@@ -440,7 +441,7 @@ export class MemoryServer {
     return quoted?.replace(/\\(["\\])/g, '$1') ?? text;
   }
 
-  checkedCreate({ clientRequestId, taskType, input = {}, metadata = {}, delaySeconds = 0, ...more }: Json) {
+  checkedCreate({ clientRequestId, taskType, input = {}, metadata = {}, delaySeconds = 0, deadline, ...more }: Json) {
     const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value);
     const wrong = Object.keys(more);
     const name = this.normal(textOf(clientRequestId));
@@ -456,6 +457,7 @@ export class MemoryServer {
       input: input as Json,
       metadata: metadata as Json,
       delaySeconds: delaySeconds as number,
+      deadline: deadline as string | undefined,
     };
   }
 
@@ -801,14 +803,21 @@ export class MemoryServer {
 
   /** Does all at once. */
   async bulk(exchange: Exchange): Promise<Reply> {
-    const { ids, filter, bulkId, dryRun = false } = await this.bodyOf(exchange);
+    const { clientRequestId, ids, filter, bulkId, dryRun = false, ...more } = await this.bodyOf(exchange);
     if ([ids, filter, bulkId].filter((one) => one !== undefined).length !== 1) throw invalidMembers('ids');
+    const isNamed = dryRun !== true && bulkId === undefined;
+    if ((clientRequestId !== undefined) !== isNamed) throw invalidMembers('clientRequestId');
     const owner = this.caller(exchange);
+    const earlier = this.tasks.bulkRequests.get(`${owner} ${String(clientRequestId)}`);
+    const request = JSON.stringify({ ids, filter, ...more });
+    if (earlier && earlier.request !== request) throw new Refusal(409, 'IDEMPOTENCY_CONFLICT');
+    if (earlier) return { status: 202, body: this.tasks.bulks.get(earlier.bulkId) };
     const { taskType } = (filter ?? {}) as Json;
     const shown = this.tasks.bulks.get(String(bulkId));
     const taskIds = shown ? this.shownTasks(shown) : this.tasks.cancellable(owner, taskType);
     const now = new Date().toISOString();
     const id = shown ? String(bulkId) : randomUUID();
+    if (isNamed) this.tasks.bulkRequests.set(`${owner} ${String(clientRequestId)}`, { bulkId: id, request });
     const bulk: Json = {
       ...{ bulkId: id, kind: 'cancel', dryRun, matched: taskIds.length, outcomes: {}, createdAt: now },
       ...(dryRun === true && { taskIds }),
@@ -843,7 +852,8 @@ export class MemoryServer {
     if (method === 'PUT') {
       const body = this.checkedSchedule(await this.bodyOf(exchange));
       const now = new Date().toISOString();
-      const schedule = { name: exchange.params['name'], ...body, nextAt: now, createdAt: now, updatedAt: now };
+      const nextAt = body['paused'] === true ? null : now;
+      const schedule = { name: exchange.params['name'], ...body, nextAt, createdAt: now, updatedAt: now };
       this.tasks.schedules.set(key, schedule);
       return { status: stored ? 200 : 201, body: schedule };
     }
@@ -854,13 +864,22 @@ export class MemoryServer {
   }
 
   /** Knows no calendar but that February has no 30th. */
-  checkedSchedule({ cron, timeZone, taskType, input = {}, metadata = {}, overlap = 'skip', catchUp = 0 }: Json): Json {
+  checkedSchedule({
+    cron,
+    timeZone,
+    taskType,
+    input = {},
+    metadata = {},
+    overlap = 'skip',
+    catchUp = 0,
+    paused = false,
+  }: Json): Json {
     const wrong: string[] = [];
     if (!/^(\S+ ){4}\S+$/.test(String(cron)) || String(cron).endsWith(' 30 2 *')) wrong.push('cron');
     if (!Intl.supportedValuesOf('timeZone').includes(String(timeZone))) wrong.push('timeZone');
     if (!Number.isInteger(catchUp) || Number(catchUp) < 0) wrong.push('catchUp');
     if (wrong.length > 0) throw invalidMembers(...wrong);
-    return { cron, timeZone, taskType, input, metadata, overlap, catchUp };
+    return { cron, timeZone, taskType, input, metadata, overlap, catchUp, paused };
   }
 
   download(exchange: Exchange): undefined {
@@ -905,7 +924,9 @@ export class MemoryServer {
   async leases(exchange: Exchange): Promise<Reply> {
     this.checkWorker(exchange);
     const { taskTypes, maxTasks = 1, waitTimeoutMs = 20_000, ...more } = await this.bodyOf(exchange);
-    const { workerId, steps, leaseSeconds } = more;
+    const { workerId, steps, leaseSeconds, policies = {} } = more;
+    for (const [taskType, policy] of Object.entries(policies as Json))
+      this.tasks.policies.set(taskType, policy as Json);
     const options = { workerId: String(workerId), steps: steps === true, leaseSeconds: leaseSeconds as number };
     const claim = () => this.tasks.claim(taskTypes as string[], Number(maxTasks), options);
     return { status: 200, body: { leases: await this.waitFor(exchange, claim, Number(waitTimeoutMs)) } };

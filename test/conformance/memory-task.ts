@@ -114,9 +114,14 @@ export class MemoryTask {
     this.run = { state: 'over' };
   }
 
+  /** Whether a limit keeps it from running. */
+  isHeld: () => boolean = () => false;
+
   get waitingFor(): string | undefined {
     if (this.openSuspension) return 'answer';
-    return this.run.state === 'waiting' && this.run.from > Date.now() ? this.timeFor : undefined;
+    if (this.run.state !== 'waiting') return undefined;
+    if (this.run.from > Date.now()) return this.timeFor;
+    return this.isHeld() ? 'concurrency' : undefined;
   }
 
   get timeFor(): string {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Ajv2020 } from 'ajv/dist/2020.js';
+import { type JsonSchema, problemIn } from '#protocol/json-schema.js';
 import { storedJson } from '#protocol/exact-json.js';
 import { type Json, MemoryTask, type StoredFile } from './memory-task.js';
 import { textsOf } from '../support/texts.js';
@@ -12,6 +13,7 @@ export interface Submission {
   readonly metadata: Json;
   readonly files: readonly StoredFile[];
   readonly delaySeconds: number;
+  readonly deadline: string | undefined;
 }
 
 export interface Action {
@@ -51,7 +53,10 @@ export class MemoryTasks {
   readonly all: MemoryTask[] = [];
   /** Schedules by their owner and name. They never come. */
   readonly schedules = new Map<string, Json>();
+  /** What workers registered, by type. */
+  readonly policies = new Map<string, Json>();
   readonly bulks = new Map<string, Json>();
+  readonly bulkRequests = new Map<string, { readonly bulkId: string; readonly request: string }>();
   /** Claims that wait for a task. */
   readonly claims = new Set<() => void>();
 
@@ -73,6 +78,8 @@ export class MemoryTasks {
     }
     const task = new MemoryTask(owner, clientRequestId, taskType, input, metadata, files, fingerprint);
     this.all.push(task);
+    task.isHeld = () => !this.hasRoom(task);
+    if (submission.deadline !== undefined) this.expireAt(task, submission.deadline);
     this.begin(task, submission.delaySeconds);
     return { task, isNew: true };
   }
@@ -124,6 +131,27 @@ export class MemoryTasks {
     if (delaySeconds === 0) this.wake();
   }
 
+  expireAt(task: MemoryTask, deadline: string): void {
+    const expire = () => {
+      const failure = { code: 'EXPIRED', message: 'Its deadline has passed.', retryable: true };
+      if (!task.isOver) this.store(task, 'TASK_FAILED', failure);
+    };
+    setTimeout(expire, Date.parse(deadline) - Date.now()).unref();
+  }
+
+  /** `taken`: tasks of the same claim. */
+  hasRoom({ taskType }: MemoryTask, taken: readonly MemoryTask[] = []): boolean {
+    const most = Number(this.policies.get(taskType)?.['maxRunning'] ?? Number.POSITIVE_INFINITY);
+    const running = this.all.filter((task) => task.taskType === taskType && task.run.state === 'leased');
+    return running.length + taken.filter((task) => task.taskType === taskType).length < most;
+  }
+
+  /** @throws Refusal */
+  checkInput({ taskType, input }: Pick<Submission, 'taskType' | 'input'>): void {
+    const problem = problemIn((this.policies.get(taskType)?.['inputSchema'] ?? {}) as JsonSchema, input);
+    if (problem) throw invalidMembers(`input.${problem.path}`);
+  }
+
   fingerprint({ taskType, input, files }: Submission): string {
     const names = files.map(({ filename, contentType, sha256 }) => ({ filename, contentType, sha256 }));
     return canonical({ taskType, input, names });
@@ -149,7 +177,9 @@ export class MemoryTasks {
         task.run.from <= now &&
         this.suits(task, knowsSteps),
     );
-    return waiting.slice(0, maxTasks).map((task) => {
+    const taken: MemoryTask[] = [];
+    for (const task of waiting) if (taken.length < maxTasks && this.hasRoom(task, taken)) taken.push(task);
+    return taken.map((task) => {
       task.workerId = workerId;
       task.leaseMs = leaseSeconds === undefined ? this.numbers.leaseMs : leaseSeconds * 1_000;
       return {

@@ -945,6 +945,38 @@ const ALL: readonly Mutant[] = [
     },
   },
   {
+    name: 'a limit that lets one task more run',
+    onlyInFull: true,
+    breaks: 'waiting.concurrency',
+    make: ({ tasks }) => {
+      tasks.hasRoom = () => true;
+    },
+  },
+  {
+    name: 'a create whose input nobody checks',
+    onlyInFull: true,
+    breaks: 'create.schema',
+    make: ({ tasks }) => {
+      tasks.checkInput = () => {};
+    },
+  },
+  {
+    name: 'a deadline that never comes',
+    onlyInFull: true,
+    breaks: 'create.deadline',
+    make: ({ tasks }) => {
+      tasks.expireAt = () => {};
+    },
+  },
+  {
+    name: 'a bulk that is another one when it is repeated',
+    onlyInFull: true,
+    breaks: 'bulk.repeated',
+    make: ({ tasks }) => {
+      tasks.bulkRequests.get = () => undefined;
+    },
+  },
+  {
     name: 'a bulk that runs what matches now',
     breaks: 'bulk.shown',
     make: (server) => {

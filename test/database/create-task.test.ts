@@ -12,6 +12,17 @@ const PAGE = readFileSync(fileURLToPath(new URL('../../docs/sql.md', import.meta
 const example = (name: string) =>
   new RegExp(`<!-- test: ${name} -->\\n\`\`\`sql\\n(.*?)\`\`\``, 's').exec(PAGE)?.[1] ?? '';
 
+const POLICIES = {
+  'sql.planned': {
+    concurrencyKey: '/input/key',
+    maxRunningPerKey: 1,
+    rateLimit: { limit: 1_000, periodSeconds: 1, key: '/metadata/by' },
+    scheduleToStartSeconds: 500,
+    scheduleToFinishSeconds: 900,
+  },
+  'sql.late': { scheduleToStartSeconds: 1 },
+};
+
 let database: TestDatabase;
 let superuser: pg.Client;
 let shop: pg.Client;
@@ -29,7 +40,8 @@ beforeAll(async () => {
   await superuser.query(example('grant').replace('shop', role));
   shop = new pg.Client({ connectionString: database.appUrl.replace('taskbridge_app', role) });
   await shop.connect();
-  service = await startService({ DATABASE_URL: database.appUrl, ...WITH_WORKERS }, { lifetime: 'file' });
+  const env = { DATABASE_URL: database.appUrl, TASK_TYPES: JSON.stringify(POLICIES), ...WITH_WORKERS };
+  service = await startService(env, { lifetime: 'file' });
   client = newPrincipal(service.url);
   worker = new WorkerClient(service.url);
 });
@@ -150,6 +162,107 @@ describe('A task that is created by SQL', () => {
   });
 });
 
+describe('The policy of its type', () => {
+  const waitingFor = async (taskId: string) =>
+    ((await client.snapshot(taskId)).body as { readonly waitingFor?: string }).waitingFor;
+  const plans = async (taskIds: readonly (string | undefined)[]) => {
+    const { rows } = await superuser.query(
+      `SELECT task_id AS id, concurrency_key, rate_key, priority, max_attempts, vtime IS NULL AS "isUnplaced", hold_key,
+        round(extract(epoch FROM start_deadline_at - claimable_at) * 1000)::int AS "startMs",
+        round(extract(epoch FROM deadline_at - claimable_at) * 1000)::int AS "finishMs"
+      FROM taskbridge.proj_tasks WHERE task_id = ANY ($1)`,
+      [taskIds],
+    );
+    return taskIds.map((taskId) => {
+      const { id, ...plan } = rows.find((row) => row.id === taskId) ?? {};
+      return plan as Record<string, unknown>;
+    });
+  };
+  const planned = (taskIds: readonly (string | undefined)[]) =>
+    eventually('they are planned', async () => {
+      const all = await plans(taskIds);
+      return all.every(({ hold_key }) => hold_key === null) && all;
+    });
+
+  it.each([
+    '"a"',
+    '"ü\\"\\n\\u0007😀"',
+    `"${'x'.repeat(127)}"`,
+    `"${'😀'.repeat(64)}"`,
+    '1.0',
+    '12e2',
+    '0.10',
+    '1e21',
+    '1.5e300',
+    '12345678901234567890123',
+    '-0',
+    'true',
+    'null',
+    '{"a":1}',
+  ])('gives it the keys and deadlines that HTTP would: %s', async (key) => {
+    await known('sql.planned');
+    const input = `{"key":${key}}`;
+    const sql = await create(uniqueId(), input, 'sql.planned');
+    const http = await client.request<{ taskId: string }>('POST', '/api/v1/tasks', {
+      headers: { 'Content-Type': 'application/json' },
+      body: `{"clientRequestId":"${uniqueId()}","taskType":"sql.planned","input":${input},"metadata":{"by":"sql"}}`,
+    });
+    expect(http.status).toBe(201);
+    const [ofSql, ofHttp] = await planned([sql, http.body.taskId]);
+    expect(ofSql).toEqual({ ...ofHttp, isUnplaced: ofSql?.['isUnplaced'] });
+    expect(ofSql).toMatchObject({ rate_key: '"sql"', startMs: 500_000, finishMs: 900_000 });
+    for (const id of [sql, http.body.taskId]) await client.cancel(id ?? '');
+  });
+
+  it('limits how many run', async () => {
+    const key = uniqueId();
+    const ids = await Promise.all([1, 2, 3].map(() => create(uniqueId(), { key }, 'sql.planned')));
+    const first = await worker.lease('sql.planned', 5_000);
+    expect((await worker.claim({ taskTypes: ['sql.planned'], maxTasks: 3, waitTimeoutMs: 1_000 })).body.leases).toEqual(
+      [],
+    );
+    const waits = await Promise.all(ids.filter((id) => id !== first.taskId).map(async (id) => waitingFor(id ?? '')));
+    expect(waits).toEqual(['concurrency', 'concurrency']);
+    await worker.complete(first);
+    await worker.complete(await worker.lease('sql.planned', 5_000));
+    await worker.complete(await worker.lease('sql.planned', 5_000));
+  });
+
+  it('ends it when it comes too late', async () => {
+    const taskId = (await create(uniqueId(), {}, 'sql.late')) ?? '';
+    const failed = await eventually('it has failed', async () => {
+      const { body } = await client.snapshot(taskId);
+      return body.status === 'FAILED' && body;
+    });
+    expect(failed).toMatchObject({ failure: { code: 'EXPIRED' } });
+  });
+
+  it('counts beside what the caller says of time, priority and attempts', async () => {
+    const named = async (parameters: string, taskType = 'sql.named') =>
+      (
+        await shop.query<{ id: string }>(`SELECT taskbridge.create_task($1, $2, $3, ${parameters}) AS id`, [
+          client.principal,
+          taskType,
+          uniqueId(),
+        ])
+      ).rows[0]?.id;
+    const later = await named("start_after => now() + interval '1 hour', deadline => now() + interval '2 hours'");
+    const urgent = await named('priority => 9, max_attempts => 1');
+    expect((await client.snapshot(later ?? '')).body).toMatchObject({ status: 'ACCEPTED', waitingFor: 'start_time' });
+    const [, ofUrgent] = await planned([later, urgent]);
+    expect(ofUrgent).toMatchObject({ priority: 9, max_attempts: 1 });
+    const lease = await worker.lease('sql.named', 5_000);
+    expect(lease.taskId).toBe(urgent);
+    await worker.fail(lease, { code: 'NO', message: 'no', retryable: true });
+    expect((await client.snapshot(urgent ?? '')).body.status).toBe('FAILED');
+    const soon = await named("deadline => now() + interval '1 second'", 'sql.planned');
+    await eventually(
+      'its own deadline comes first',
+      async () => (await client.snapshot(soon ?? '')).body.status === 'FAILED',
+    );
+  });
+});
+
 describe('What HTTP refuses', () => {
   const nested = (depth: number) => `${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`;
   it.each<[string, readonly unknown[], string]>([
@@ -173,6 +286,13 @@ describe('What HTTP refuses', () => {
     expect(await refusal(shop.query('SELECT taskbridge.create_task($1, $2, $3, $4)', [...parameters]))).toBe(state);
   });
 
+  it.each(['priority => 10', 'max_attempts => 0', "start_after => 'infinity'", "deadline => '-infinity'"])(
+    'is refused in what a create says of time, too: %s',
+    async (parameter) => {
+      expect(await refusal(shop.query(`SELECT taskbridge.create_task('o', 't', 'r', ${parameter})`))).toBe('22023');
+    },
+  );
+
   it('is not what it takes: nesting and integers up to their limits', async () => {
     const taskId = await create(uniqueId(), `{"deep":${nested(30)},"n":${'9'.repeat(300)}}`);
     const { text } = await client.snapshot(taskId ?? '');
@@ -189,7 +309,9 @@ describe('The role of creators', () => {
         AND (has_table_privilege('taskbridge_creator', c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
           OR has_any_column_privilege('taskbridge_creator', c.oid, 'SELECT, INSERT, UPDATE, REFERENCES'))`,
     );
-    expect(rows.map(({ name }) => name)).toEqual(['taskbridge.create_task(text,text,text,jsonb,jsonb,text)']);
+    expect(rows.map(({ name }) => name)).toEqual([
+      'taskbridge.create_task(text,text,text,jsonb,jsonb,text,timestamp with time zone,timestamp with time zone,integer,integer)',
+    ]);
     for (const statement of ['SELECT FROM taskbridge.proj_tasks', "SELECT taskbridge.demand_storable('a', '{}')"])
       expect(await refusal(shop.query(statement))).toBe('42501');
   });

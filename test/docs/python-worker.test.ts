@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { type Client, newPrincipal, uniqueId } from '../support/client.js';
+import { type Client, expectFieldErrors, newPrincipal, uniqueId } from '../support/client.js';
 import { checkInvariants, storedEnvelopes } from '../support/fold.js';
 import { followWebSocket } from '../support/follow.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
@@ -78,6 +78,16 @@ describe('examples/python-worker', () => {
       ]),
       ['TASK_COMPLETED', { result: { counted: 3, attempt: 1 } }],
     ]);
+  });
+
+  it('asks, and goes on with an answer that fits its schema', async () => {
+    const taskId = await created({}, 'python.publish');
+    await eventually('it has asked', async () => (await logOf(taskId)).some(({ type }) => type === 'TASK_SUSPENDED'));
+    const answer = { suspendId: 'publish', actionType: 'approve' };
+    const refused = await client.act(taskId, { ...answer, clientActionId: 'a', payload: { to: 'nobody' } });
+    expect(expectFieldErrors(refused).map(({ path }) => path)).toEqual(['payload.to']);
+    await client.act(taskId, { ...answer, clientActionId: 'b', payload: { to: 'me' } });
+    expect((await ended(taskId)).at(-1)?.payload).toEqual({ result: { decision: 'approve', to: 'me' } });
   });
 
   it('attaches a file in a step', async () => {

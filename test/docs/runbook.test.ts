@@ -105,6 +105,23 @@ describe('Each query of the runbook', () => {
     );
     expected['due schedules'] = [{ owner_id: 'runbook', name: 'nightly', next_at: due, last_skip: 'forbidden' }];
 
+    // No part of it is due for years.
+    const bulkId = '5f1c0000-0000-4000-8000-000000000000';
+    const [began, next] = [new Date('2026-01-03T00:00:00Z'), new Date('2100-01-01T00:00:00Z')];
+    await superuser.query(
+      `INSERT INTO taskbridge.proj_bulk_runs (bulk_id, tenant_id, owner_id, kind, correlation_id, created_at, due_at)
+       VALUES ($1, '', 'runbook', 'retry', gen_random_uuid(), $2, $3)`,
+      [bulkId, began, next],
+    );
+    await superuser.query(
+      `INSERT INTO taskbridge.proj_bulk_run_tasks (bulk_id, task_id, outcome)
+       VALUES ($1, gen_random_uuid(), 'RETRIED'), ($1, gen_random_uuid(), NULL)`,
+      [bulkId],
+    );
+    expected['bulks that run'] = [
+      { bulk_id: bulkId, owner_id: 'runbook', kind: 'retry', created_at: began, due_at: next, tasks: '2', done: '1' },
+    ];
+
     const aside = await create('runbook.aside');
     await addEvent(aside, 'TASK_MESSAGE', '{"message":"\\u0000"}');
     await worker.claim({ taskTypes: ['runbook.aside'] });

@@ -79,6 +79,83 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: { file: 'test/live-log/attach-first.test.ts', tests: 'is in the snapshot or follows it' },
   },
   {
+    name: 'a rate that takes nothing from its bucket',
+    changes: [
+      {
+        file: 'migrations/0009_policies.sql',
+        from: 'coalesce((used ->> key_of.key)::float8, key_of.most) - 1)',
+        to: 'coalesce((used ->> key_of.key)::float8, key_of.most) - 0)',
+      },
+    ],
+    caughtBy: { file: 'test/policies/rates.test.ts', tests: 'keep attempts within the rate' },
+  },
+  {
+    name: 'held tasks that nobody lets go but a claim',
+    changes: [
+      {
+        file: 'src/execution/waiting-claims.ts',
+        from: 'const found = await this.held.letGo().catch(() => []);',
+        to: 'const found = new Set<string>();',
+      },
+    ],
+    caughtBy: { file: 'test/policies/limits.test.ts', tests: 'leave no free slot idle' },
+  },
+  {
+    name: 'a task from SQL that limits do not count',
+    changes: [
+      {
+        file: 'src/tasks/store/unplanned-tasks.ts',
+        from: "concurrency_key = plan ->> 'concurrencyKey'",
+        to: 'concurrency_key = NULL',
+      },
+    ],
+    caughtBy: { file: 'test/database/create-task.test.ts', tests: 'limits how many run' },
+  },
+  {
+    name: 'a replica that knows only what workers claim',
+    changes: [
+      {
+        file: 'src/tasks/store/find-waits.ts',
+        from: "FROM taskbridge.proj_replicas r\n      WHERE ${isLive('r')}",
+        to: 'FROM taskbridge.proj_replicas r\n      WHERE false',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/waiting-for.test.ts', tests: 'is the same on a replica without handlers' },
+  },
+  {
+    name: 'a repeated bulk that is another one',
+    changes: [
+      {
+        file: 'src/bulk/start-bulk.ts',
+        from: 'uuidv5(principalKey(auth, clientRequestId), NAMESPACE)',
+        to: 'uuidv5(principalKey(auth, uuidv4()), NAMESPACE)',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/bulk.test.ts', tests: 'that is repeated is the same one' },
+  },
+  {
+    name: 'a tick whose input nobody checks',
+    changes: [
+      {
+        file: 'src/schedules/run-schedules.ts',
+        from: 'if (errors.length > 0) return this.move',
+        to: 'if (errors.length > 1_000) return this.move',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/schedules.test.ts', tests: 'says when its input fits no more' },
+  },
+  {
+    name: 'a schedule that makes up the ticks of its pause',
+    changes: [
+      {
+        file: 'src/schedules/schedule-rows.ts',
+        from: '(s.cron, s.time_zone, s.paused_at IS NULL) = (excluded.cron, excluded.time_zone, NOT $14)',
+        to: '(s.cron, s.time_zone) = (excluded.cron, excluded.time_zone)',
+      },
+    ],
+    caughtBy: { file: 'test/tasks/schedules.test.ts', tests: 'has no ticks while it is paused' },
+  },
+  {
     name: 'a bulk that does only what is done',
     changes: [
       {

@@ -63,6 +63,8 @@ export class Workshop {
         if (text.split(from).length !== 2) throw new MutantOutdated(`${file} does not have once: ${from}`);
         const mutated = text.replace(from, () => to);
         await put(source, mutated);
+        // A migration is read as it is.
+        if (!file.endsWith('.ts')) continue;
         const build = join(this.directory, file.replace(/(?<=^|\/)src(?=\/)/, 'dist').replace(/\.ts$/, '.js'));
         await put(build, await this.#compiled(mutated, file));
       }

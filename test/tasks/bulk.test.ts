@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { type Answer, Client, expectError, expectFieldErrors, newPrincipal, uniqueId } from '../support/client.js';
 import { checkInvariants } from '../support/fold.js';
+import { Metrics } from '../support/metrics.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { eventually, type Service, startService } from '../support/service.js';
 import { WITH_WORKERS, WorkerClient } from '../support/worker-client.js';
@@ -42,6 +43,7 @@ afterAll(async () => {
 const url = () => services[0]?.url ?? '';
 const start = (by: Client, kind: string, body: object): Promise<Answer<Bulk>> =>
   by.post(`/api/v1/tasks/bulk/${kind}`, body);
+const run = (by: Client, kind: string, body: object) => start(by, kind, { clientRequestId: uniqueId(), ...body });
 const read = async (by: Client, bulkId: string) => (await by.request<Bulk>('GET', `/api/v1/bulks/${bulkId}`)).body;
 const finished = (by: Client, bulkId: string, withinMs = 30_000) =>
   eventually(
@@ -85,7 +87,7 @@ describe('A bulk', () => {
     const foreign = await waiting(newPrincipal(url()), taskType);
     const untouched = await waiting(client, taskType);
     const missing = '01890000-0000-7000-8000-000000000000';
-    const answer = await start(client, 'cancel', { ids: [...ids, over, foreign, missing, ids[0]] });
+    const answer = await run(client, 'cancel', { ids: [...ids, over, foreign, missing, ids[0]] });
     expect(answer).toMatchObject({ status: 202, body: { kind: 'cancel', dryRun: false, matched: 5 } });
     const { outcomes } = await finished(client, answer.body.bulkId);
     expect(outcomes).toEqual({ CANCELLATION_REQUESTED: 2, ALREADY_TERMINAL: 1, TASK_NOT_FOUND: 2 });
@@ -129,7 +131,7 @@ describe('A bulk', () => {
       const count = full ? 10_000 : 120;
       await failed(client, taskType, count);
       const begun = performance.now();
-      const answer = await start(client, 'retry', { filter: { status: 'FAILED' }, max: 10_000 });
+      const answer = await run(client, 'retry', { filter: { status: 'FAILED' }, max: 10_000 });
       expect(answer.body.matched).toBe(count);
       const { outcomes } = await finished(client, answer.body.bulkId, full ? 600_000 : 60_000);
       expect(outcomes).toEqual({ RETRIED: count });
@@ -150,6 +152,51 @@ describe('A bulk', () => {
     },
     full ? 700_000 : 90_000,
   );
+
+  it('that is repeated is the same one, also at once on two replicas', async () => {
+    const client = newPrincipal(url());
+    const taskType = uniqueId('bulk');
+    await failed(client, taskType, 2);
+    const beside = new Client(services[1]?.url ?? '', client.principal);
+    const body = { clientRequestId: uniqueId(), filter: { taskType } };
+    const runs = await Promise.all([client, beside, client, beside].map((by) => start(by, 'retry', body)));
+    expect(runs.map(({ status }) => status)).toEqual([202, 202, 202, 202]);
+    const ids = new Set(runs.map((answer) => answer.body.bulkId));
+    expect(ids.size).toBe(1);
+    const [bulkId = ''] = ids;
+    expect((await finished(client, bulkId)).outcomes).toEqual({ RETRIED: 2 });
+    expect((await start(beside, 'retry', body)).body).toMatchObject({ bulkId, outcomes: { RETRIED: 2 } });
+    const { rows } = await superuser.query(
+      'SELECT count(*)::int AS n FROM taskbridge.proj_tasks WHERE owner_id = $1 AND rerun_of IS NOT NULL',
+      [client.principal],
+    );
+    expect(rows[0].n).toBe(2);
+    const { rowCount } = await superuser.query('SELECT FROM taskbridge.entries_audit WHERE subject = $1', [bulkId]);
+    expect(rowCount).toBe(1);
+    for (const [kind, other] of [
+      ['retry', { ...body, max: 1 }],
+      ['cancel', body],
+      ['retry', { clientRequestId: body.clientRequestId, ids: ['01890000-0000-7000-8000-000000000000'] }],
+    ] as const)
+      expectError(await start(client, kind, other), 409, 'IDEMPOTENCY_CONFLICT');
+    const stranger = newPrincipal(url());
+    expect((await start(stranger, 'retry', body)).body.bulkId).not.toBe(bulkId);
+  });
+
+  it('that is not finished is counted', async () => {
+    const client = newPrincipal(url());
+    const taskType = uniqueId('bulk');
+    await failed(client, taskType, 120);
+    const unfinished = async () => (await Metrics.scrape(url())).of('bulks_unfinished');
+    const { bulkId } = (await run(client, 'retry', { filter: { taskType } })).body;
+    await eventually('it is counted', async () => (await unfinished()) === 1);
+    await finished(client, bulkId);
+    await eventually('it is counted no more', async () => (await unfinished()) === 0);
+    const reruns = await Promise.all(
+      services.map(async (service) => (await Metrics.scrape(service.url)).of('reruns_total')),
+    );
+    expect(reruns.reduce((sum, n) => sum + n, 0)).toBeGreaterThanOrEqual(120);
+  });
 
   it('takes the oldest, before a time, and of a filter what the kind can do', async () => {
     const client = newPrincipal(url());
@@ -174,6 +221,8 @@ describe('A bulk', () => {
     ['too many ids', { ids: Array.from({ length: 1_001 }, () => '01890000-0000-7000-8000-000000000000') }, 'ids'],
     ['ids with a max', { ids: ['01890000-0000-7000-8000-000000000000'], max: 1 }, 'max'],
     ['a max without a bound', { filter: {}, max: 10_001 }, 'max'],
+    ['ids that run without a request id', { ids: ['01890000-0000-7000-8000-000000000000'] }, 'clientRequestId'],
+    ['a request id for a preview', { filter: {}, dryRun: true, clientRequestId: 'a' }, 'clientRequestId'],
     ['a tenant without an owner', { filter: {}, tenant: 'a' }, 'tenant'],
     ['an unknown member of a filter', { filter: { owner: 'a' } }, 'filter.owner'],
     ['a filter that is none', { filter: 'all' }, 'filter'],
@@ -183,7 +232,7 @@ describe('A bulk', () => {
   });
 
   it('of another owner takes the right of an operator', async () => {
-    const answer = await start(newPrincipal(url()), 'cancel', { filter: {}, owner: 'somebody' });
+    const answer = await run(newPrincipal(url()), 'cancel', { filter: {}, owner: 'somebody' });
     expectError(answer, 403, 'ACCESS_DENIED');
   });
 });

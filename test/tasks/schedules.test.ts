@@ -8,6 +8,7 @@ import { RunSchedules } from '../../src/schedules/run-schedules.js';
 import { ClaimTasks } from '../../src/tasks/claim-tasks.js';
 import { type Client, expectError, expectFieldErrors, newPrincipal, uniqueId } from '../support/client.js';
 import { checkInvariants } from '../support/fold.js';
+import { Metrics } from '../support/metrics.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { createReplica, type Replica } from '../support/replica.js';
 import { eventually, type Service, startService, temporaryDirectory } from '../support/service.js';
@@ -50,11 +51,12 @@ beforeAll(async () => {
   permission = join(directory, 'permission');
   await writeFile(permission, '');
   await writeFile(join(directory, 'host.mjs'), HOST(permission));
-  const env = { DATABASE_URL: database.appUrl, HOST_MODULE: join(directory, 'host.mjs') };
+  const TASK_TYPES = JSON.stringify({ 'demo.echo': { inputSchema: { properties: { n: { type: 'integer' } } } } });
+  const env = { DATABASE_URL: database.appUrl, HOST_MODULE: join(directory, 'host.mjs'), TASK_TYPES };
   service = await startService(env, { lifetime: 'file' });
   // Nothing starts their clocks: the tests are their clocks.
   const handlers = { 'clock.task': async () => null };
-  replicas = await Promise.all([0, 1].map(() => createReplica(database.appUrl, { handlers })));
+  replicas = await Promise.all([0, 1].map(() => createReplica(database.appUrl, { handlers, env: { TASK_TYPES } })));
   client = newPrincipal(service.url);
 });
 
@@ -110,6 +112,8 @@ describe('A schedule', () => {
     ['an overlap that is none', { overlap: 'both' }, 'overlap'],
     ['a catch-up without a bound', { catchUp: 101 }, 'catchUp'],
     ['a member that is unknown', { every: 'day' }, 'every'],
+    ['an input that its type refuses', { taskType: 'demo.echo', input: { n: 'one' } }, 'input.n'],
+    ['a pause that is none', { paused: 'yes' }, 'paused'],
   ])('is refused with %s', async (_, more, path) => {
     expect(expectFieldErrors(await put('refused', more)).map((error) => error.path)).toContain(path);
   });
@@ -372,6 +376,56 @@ describe('By the clock of the database', () => {
     await writeFile(permission, '');
     await dueNow('judged');
     await eventually('the next one makes one', async () => (await read('judged')).lastTaskId);
+  });
+
+  it('says when its input fits no more: to its owner, in the log and in a metric', async () => {
+    await put('strict', { taskType: 'demo.echo', input: { n: 1 } });
+    const metrics = { outcome: 'invalid_input' };
+    expect((await Metrics.scrape(service.url)).find('schedule_ticks_total', metrics)).toBeUndefined();
+    // The same as a schema that changed meanwhile.
+    await superuser.query('UPDATE taskbridge.proj_schedules SET input = \'{"n":"one"}\' WHERE name = \'strict\'');
+    await dueNow('strict');
+    const skipped = await eventually('the tick makes none', async () => {
+      const schedule = await read('strict');
+      return schedule.lastSkip !== undefined && schedule;
+    });
+    expect(skipped).toMatchObject({ lastSkip: 'invalid_input', nextAt: expect.stringMatching(/-01-01T00:00:00/) });
+    expect(skipped.lastTaskId).toBeUndefined();
+    expect((await Metrics.scrape(service.url)).of('schedule_ticks_total', metrics)).toBe(1);
+    const line = service
+      .stdout()
+      .split('\n')
+      .find((text) => text.includes('schedules.refused') && text.includes('"strict"'));
+    expect(JSON.parse(line ?? '{}')).toMatchObject({
+      ownerId: client.principal,
+      name: 'strict',
+      outcome: 'invalid_input',
+    });
+    await put('strict', { taskType: 'demo.echo', input: { n: 2 } });
+    await dueNow('strict');
+    await eventually('the next one makes one', async () => (await read('strict')).lastTaskId);
+  });
+
+  it('has no ticks while it is paused, and makes up none of them', async () => {
+    const every = { cron: '* * * * *', catchUp: 100 };
+    expect((await put('paused', { ...every, paused: true })).body).toMatchObject({ paused: true, nextAt: null });
+    await delay(1_500);
+    expect((await read('paused')).lastTaskId).toBeUndefined();
+    const resumed = (await put('paused', every)).body;
+    expect(resumed).toMatchObject({ paused: false, nextAt: expect.any(String) });
+    // It was due while nobody paused it.
+    await dueNow('paused');
+    await superuser.query(
+      "UPDATE taskbridge.proj_schedules SET next_at = next_at - interval '1 hour', paused_at = now() WHERE name = 'paused'",
+    );
+    const later = (await put('paused', every)).body;
+    expect(new Date(later.nextAt ?? 0).getTime()).toBeGreaterThan(Date.now() - 1_000);
+    expect(later.lastSkip).toBeUndefined();
+    await put('paused', { ...every, paused: true });
+    const { rows } = await superuser.query(
+      "SELECT count(*)::int AS n FROM taskbridge.proj_tasks WHERE client_request_id LIKE 'schedule:paused:%'",
+    );
+    expect(rows[0].n).toBeLessThanOrEqual(1);
   });
 
   it('each minute makes a task', async () => {

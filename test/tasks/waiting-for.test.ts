@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type Client, newPrincipal, uniqueId } from '../support/client.js';
 import { connected } from '../support/fold.js';
+import { followSseAt } from '../support/follow.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { eventually, type Service, startService } from '../support/service.js';
 import { type Lease, question, WITH_WORKERS, WorkerClient } from '../support/worker-client.js';
@@ -119,5 +120,35 @@ describe('What a task waits for', () => {
     await able.release(first.taskId === lease.taskId ? first : second);
     await rows(unseen, [able.workerId]);
     expect(await waitingFor(lease.taskId)).toBe('capacity');
+  });
+
+  it('is the same on a replica without handlers, in the frame of a stream, and after the replica with handlers is gone', async () => {
+    const env = { DATABASE_URL: database.appUrl, WORKER_TOKENS: WITH_WORKERS.WORKER_TOKENS };
+    const without = await startService({ ...env, EXECUTOR: 'worker' });
+    const by = newPrincipal(without.url);
+    const sleeping = () => by.create({ clientRequestId: uniqueId(), taskType: 'demo.sleep', input: { ms: 60_000 } });
+    const shown = async (taskId: string) => {
+      const { waitingFor: inSnapshot } = (await by.snapshot(taskId)).body as Shown;
+      const reader = followSseAt(`${without.url}/api/v1/tasks/${taskId}/events/stream?from=snapshot`, by.headers);
+      await reader.waitFor(({ frames }) => frames.length >= 2);
+      reader.close();
+      const [, data = '{}'] = /\ndata: (.*)$/.exec(reader.frames[1] ?? '') ?? [];
+      expect((JSON.parse(data) as Shown).waitingFor).toBe(inSnapshot);
+      return inSnapshot;
+    };
+    // The service of the other tests may run such tasks, too.
+    await service.stop();
+    const none = (await sleeping()).body.taskId;
+    expect(await shown(none)).toBe('worker');
+    const inline = await startService({ ...env, EXECUTOR: 'inline', INLINE_CONCURRENCY: '1' });
+    await eventually('the first runs', async () => (await shown(none)) === undefined);
+    const next = (await sleeping()).body.taskId;
+    expect(await shown(next)).toBe('capacity');
+    await by.cancel(none);
+    await by.cancel(next);
+    await inline.stop();
+    const last = (await sleeping()).body.taskId;
+    expect(await shown(last)).toBe('worker');
+    await without.stop();
   });
 });

@@ -295,6 +295,8 @@ export const CLAUSES: readonly Clause[] = [
       WORKER,
       creating.later,
     ],
+    ['create.deadline', 'A task that is not over then fails with `EXPIRED`.', WORKER, creating.deadline, 12],
+    ['create.schema', 'An input that is not as the schema of its type says is 422.', WORKER, creating.schema, 3],
     [
       'create.idempotency-key',
       'The header `Idempotency-Key` may replace it. When both are there, they must be equal: otherwise 400.',
@@ -399,6 +401,13 @@ export const CLAUSES: readonly Clause[] = [
       '`answer` | for its owner: `openSuspension` has the question',
       WORKER,
       snapshots.waitingFor,
+    ],
+    [
+      'waiting.concurrency',
+      '`concurrency` | for the end of other tasks: as many run as its type, its owner or its key may have at a time',
+      WORKER,
+      creating.limited,
+      3,
     ],
   ]),
   ...under(PROTOCOL, 'Output so far: `GET /tasks/{taskId}?include=output`', [
@@ -554,6 +563,12 @@ export const CLAUSES: readonly Clause[] = [
   ]),
   ...under(PROTOCOL, 'Many tasks at once', [
     ['bulk.shown', 'Runs what a `dryRun` showed: exactly these tasks.', WORKER, bulks.runsWhatItShowed],
+    [
+      'bulk.repeated',
+      'A run with a `clientRequestId` of before is the same bulk, as far as it is.',
+      WORKER,
+      bulks.repeatedIsTheSame,
+    ],
     ['bulk.one-of', 'Of `ids`, `filter` and `bulkId` a request has one.', TASK, bulks.oneOfThree],
   ]),
   ...under(PROTOCOL, 'Erase', [
@@ -604,6 +619,12 @@ export const CLAUSES: readonly Clause[] = [
       '`PUT /schedules/{name}` | 201, or 200 where it replaced one: the schedule',
       WORKER,
       schedules.kept,
+    ],
+    [
+      'schedules.paused',
+      'the schedule stays, and has no ticks. A later `PUT` with `false` begins it anew',
+      WORKER,
+      schedules.paused,
     ],
     [
       'schedules.refused',

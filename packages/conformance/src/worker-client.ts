@@ -29,6 +29,7 @@ export class WorkerClient {
       workerId = 'conformance',
       steps = false,
       leaseSeconds,
+      policies,
       signal,
     }: {
       maxTasks?: number;
@@ -36,10 +37,13 @@ export class WorkerClient {
       workerId?: string;
       steps?: boolean;
       leaseSeconds?: number;
+      /** What applies to tasks, by type. */
+      policies?: Readonly<Record<string, object>>;
       signal?: AbortSignal;
     } = {},
   ): Promise<Answer<{ leases: readonly Lease[] }>> {
-    const added = { ...(steps && { steps }), ...(leaseSeconds !== undefined && { leaseSeconds }) };
+    const registered = policies && { version: 'conformance', policies };
+    const added = { ...(steps && { steps }), ...(leaseSeconds !== undefined && { leaseSeconds }), ...registered };
     const body = { workerId, taskTypes, maxTasks, waitTimeoutMs, ...added };
     return this.http.post('/worker/v1/leases', body, this.#headers, signal);
   }

@@ -1,4 +1,4 @@
-import { SENT_TASK_ID, TASK_TYPE, TASK_UUID } from './ids.js';
+import { CLIENT_REQUEST_ID, SENT_TASK_ID, TASK_TYPE, TASK_UUID } from './ids.js';
 import {
   boolean,
   described,
@@ -34,6 +34,9 @@ export const BULK_FILTER = object({
 });
 
 export const START_BULK = object({
+  clientRequestId: optional(
+    described('Of a run of `ids` or `filter`, where it is required. A repeat is the same bulk.', CLIENT_REQUEST_ID),
+  ),
   ids: optional(described('These tasks.', list(SENT_TASK_ID, { minItems: 1, maxItems: MAX_BULK_IDS }))),
   filter: optional(
     described(

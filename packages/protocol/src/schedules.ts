@@ -1,6 +1,7 @@
 import { TASK_TYPE, TASK_UUID } from './ids.js';
 import {
   anyObject,
+  boolean,
   described,
   integer,
   nullable,
@@ -31,7 +32,7 @@ export const OVERLAPS = ['skip', 'queue', 'cancel_previous'] as const;
 export type Overlap = (typeof OVERLAPS)[number];
 
 /** Why the last tick made no task. */
-export const SKIPS = ['overlap', 'queued', 'missed', 'forbidden', 'unknown_type', 'no_room'] as const;
+export const SKIPS = ['overlap', 'queued', 'missed', 'forbidden', 'unknown_type', 'invalid_input', 'no_room'] as const;
 export type Skip = (typeof SKIPS)[number];
 
 const CONTENT = {
@@ -56,6 +57,7 @@ export const PUT_SCHEDULE = object({
   catchUp: optional(
     described('Missed ticks that are made up, the newest of them.', { ...integer(0, MAX_CATCH_UP), default: 0 }),
   ),
+  paused: optional(described('It keeps its place, and has no ticks.', { ...boolean(), default: false })),
 });
 
 export const SCHEDULE = object({
@@ -65,6 +67,7 @@ export const SCHEDULE = object({
   metadata: anyObject(),
   overlap: oneOf(...OVERLAPS),
   catchUp: integer(0, MAX_CATCH_UP),
+  paused: boolean(),
   nextAt: described('Null: there is none.', nullable(timestamp())),
   lastAt: optional(described('The last tick that made a task.', timestamp())),
   lastTaskId: optional(described('Its task, which may be gone.', TASK_UUID)),

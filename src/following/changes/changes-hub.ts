@@ -8,7 +8,6 @@ import { Trouble } from '../../observability/trouble.js';
 import { LiveReplicas } from '../../replicas/live-replicas.js';
 import { Rounds } from '../../rounds.js';
 import { changesChannel, LiveLog } from '../../tasks/ports/live-log.js';
-import { TaskExecutor } from '../../tasks/ports/task-executor.js';
 import { TaskPolicies } from '../../tasks/task-policies.js';
 import type { TaskView } from '../../tasks/store/read-task-view.js';
 import { findChangedOwners, readPresent } from '../../tasks/store/read-changes.js';
@@ -46,7 +45,6 @@ export class ChangesHub {
     private readonly liveLog: LiveLog,
     private readonly replicas: LiveReplicas,
     private readonly policies: TaskPolicies,
-    private readonly executor: TaskExecutor,
     private readonly metrics: MetricsSink,
     log: Log,
   ) {
@@ -80,8 +78,7 @@ export class ChangesHub {
 
   private opened(key: string, scope: ChangeScope): ChangeChannel {
     const hints = this.liveLog.listen(...changesChannel(scope), () => channel.announce());
-    const complete = (db: Queryable, views: readonly TaskView[]) =>
-      withWaitingFor(db, this.executor.taskTypes, this.policies, views);
+    const complete = (db: Queryable, views: readonly TaskView[]) => withWaitingFor(db, this.policies, views);
     const channel = new ChangeChannel(scope, hints, this.#pages, this.policies.maxAttemptsOf, complete, this.#failed);
     this.#channels.set(key, channel);
     return channel;

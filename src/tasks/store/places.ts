@@ -1,4 +1,5 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
+import { UNPLANNED } from './unplanned-tasks.js';
 
 // The order of the queue, for each task type: start-time fair queueing. `vtime` is the place of a task, in turns of each owner. The
 // time of a type, `now` here, is the largest place of a task that was claimed for the first time. Places do not depend on clocks.
@@ -26,11 +27,15 @@ export interface TypeTime {
 /** The last ended tasks that are looked at. */
 const ENDED = 200;
 
+/** Not before its plan is made: the time of a place is that of a claim, which judges by the plan. */
+const IS_PLANNED = `t.hold_key IS DISTINCT FROM '${UNPLANNED}'`;
+
 /**
  * Whether tasks are due that have no place. Index: proj_tasks_unplaced, of which one row: the time is that of the statement, as no
  * index is searched by clock_timestamp(). Tasks whose time has not come may be many.
  */
-export const IS_DUE = `EXISTS (SELECT FROM taskbridge.proj_tasks t WHERE t.vtime IS NULL AND t.claimable_at <= statement_timestamp())`;
+export const IS_DUE = `EXISTS (SELECT FROM taskbridge.proj_tasks t WHERE t.vtime IS NULL AND t.claimable_at <= statement_timestamp()
+  AND ${IS_PLANNED})`;
 
 /**
  * Indexes: proj_tasks_running; proj_tasks_finished, of which the last rows; proj_tasks_queue, one row of each type. What runs or has
@@ -82,7 +87,7 @@ const PLACE: Statement = {
   name: 'place-tasks',
   text: `WITH due AS MATERIALIZED (
       SELECT t.task_id, t.tenant_id, t.owner_id, t.task_type, t.priority, t.claimable_at, t.attempt > 0 AS comes_back
-      FROM taskbridge.proj_tasks t WHERE t.vtime IS NULL AND t.claimable_at <= statement_timestamp()
+      FROM taskbridge.proj_tasks t WHERE t.vtime IS NULL AND t.claimable_at <= statement_timestamp() AND ${IS_PLANNED}
       ORDER BY t.claimable_at LIMIT $1 FOR UPDATE SKIP LOCKED
     ), line AS MATERIALIZED (
       SELECT o.*, coalesce(time.now, 0) AS now,

@@ -6,6 +6,8 @@ export interface Backlog {
   /** Tasks that a full key keeps out of the queue. */
   readonly held: number;
   readonly pausedTypes: number;
+  /** Bulks that are not finished. */
+  readonly bulks: number;
   readonly running: number;
   /** Tasks with an open question. */
   readonly suspended: number;
@@ -29,7 +31,7 @@ const FIRST_IN_LINE = 100;
 
 /**
  * Indexes: proj_tasks_places, from which no more than `$1` rows are read; proj_tasks_finished, of which one is; proj_tasks_queue and
- * proj_tasks_unplaced, of which the first of each type are; proj_tasks_ownerless. Takes no lock. Times are subtracted as numbers: an
+ * proj_tasks_unplaced, of which the first of each type are; proj_tasks_ownerless; proj_bulk_runs_due. Takes no lock. Times are subtracted as numbers: an
  * infinite one has no interval. Ages are exact below `$1` tasks. Above, they are those of the rows that were read.
  */
 const BACKLOG: Statement = {
@@ -57,6 +59,7 @@ const BACKLOG: Statement = {
       count(*) FILTER (WHERE open.claimable_at IS NOT NULL)::int AS waiting,
       count(*) FILTER (WHERE open.hold_key IS NOT NULL AND open.claimable_at IS NULL AND open.lease_token IS NULL AND open.suspend_id IS NULL)::int AS held,
       (SELECT count(*)::int FROM taskbridge.proj_task_types p WHERE p.paused_at IS NOT NULL) AS paused_types,
+      (SELECT count(*)::int FROM taskbridge.proj_bulk_runs b WHERE b.due_at IS NOT NULL) AS bulks,
       count(*) FILTER (WHERE open.lease_token IS NOT NULL)::int AS running,
       count(*) FILTER (WHERE open.suspend_id IS NOT NULL AND open.claimable_at IS NULL AND open.lease_token IS NULL)::int AS suspended,
       (SELECT count(*)::int FROM taskbridge.proj_tasks t WHERE t.finished_at IS NULL AND t.claimable_at IS NULL
@@ -72,6 +75,7 @@ export async function readBacklog(db: Queryable): Promise<Backlog> {
     waiting: number;
     held: number;
     paused_types: number;
+    bulks: number;
     running: number;
     suspended: number;
     aside: number;
@@ -80,11 +84,13 @@ export async function readBacklog(db: Queryable): Promise<Backlog> {
     oldest_ended: number | null;
   };
   const [row] = await db.query<Row>(BACKLOG, [MOST_COUNTED]);
-  const { waiting = 0, held = 0, paused_types: pausedTypes = 0, running = 0, suspended = 0, aside = 0 } = row ?? {};
+  const { waiting = 0, held = 0, paused_types: pausedTypes = 0, bulks = 0 } = row ?? {};
+  const { running = 0, suspended = 0, aside = 0 } = row ?? {};
   return {
     waiting,
     held,
     pausedTypes,
+    bulks,
     running,
     suspended,
     aside,

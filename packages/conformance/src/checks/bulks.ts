@@ -34,6 +34,26 @@ export const runsWhatItShowed: Check = async (scene) => {
   demandSame('the task that was shown, and a later one', statuses, ['CANCELLED', 'ACCEPTED']);
 };
 
+export const repeatedIsTheSame: Check = async (scene) => {
+  await demandFeature(scene, 'bulk');
+  const { taskId, taskType } = await scene.waiting();
+  const body = { clientRequestId: scene.newId(), filter: { taskType } };
+  const start = (more: object = {}) => scene.a.post<Bulk>('/api/v1/tasks/bulk/cancel', { ...body, ...more });
+  const [first, second] = await Promise.all([start(), start()]);
+  for (const answer of [first, second]) demandAnswer(answer, 202);
+  demandSame('the bulk of the repeat', second.body.bulkId, first.body.bulkId);
+  await scene.eventually(
+    'the bulk is finished',
+    async () =>
+      (await scene.a.request<Bulk>('GET', `/api/v1/bulks/${first.body.bulkId}`)).body.finishedAt !== undefined,
+    WITHIN_MS,
+  );
+  demandSame('the task', (await scene.a.snapshot(taskId)).body.status, 'CANCELLED');
+  demandRefusal(await start({ filter: {}, max: 1 }), 'IDEMPOTENCY_CONFLICT');
+  const { filter } = body;
+  demandRefusal(await scene.a.post('/api/v1/tasks/bulk/cancel', { filter }), 'REQUEST_VALIDATION_ERROR');
+};
+
 export const oneOfThree: Check = async (scene) => {
   await demandFeature(scene, 'bulk');
   for (const body of [{}, { ids: [], filter: {} }])

@@ -1,5 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { JsonObject } from '../../../protocol/src/json-schema.js';
 import { SCHEMAS } from '../../../protocol/src/snapshots.js';
 import { type Check } from '../clause.js';
+import { demandFeature } from '../demand-feature.js';
 import { NotChecked } from '../outcomes.js';
 import { accepted } from '../driven-task.js';
 import { demand, demandAnswer, demandMembers, demandRefusal, demandSame, shown } from '../demands.js';
@@ -7,6 +10,8 @@ import type { Scene } from '../scene.js';
 
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const AT_ONE_TIME = 12;
+const WITHIN_MS = 10_000;
+const POLICIES_MS = 2_200;
 
 const newBody = (scene: Scene) => ({
   clientRequestId: scene.newId(),
@@ -34,8 +39,7 @@ export const taskId: Check = async (scene) => {
 
 /** Where the service knows policies. */
 export const later: Check = async (scene) => {
-  const { features } = accepted(await scene.a.service());
-  if (!features.includes('policies')) throw new NotChecked('the service does not have the feature `policies`');
+  await demandFeature(scene, 'policies');
   const { taskId: id, taskType } = await scene.waiting({ delaySeconds: 2 });
   const { body } = await scene.a.snapshot(id);
   demandSame('a task that may not begin yet waits for', body.waitingFor, 'start_time');
@@ -45,6 +49,49 @@ export const later: Check = async (scene) => {
   const begun = (await scene.a.snapshot(task.taskId)).body;
   const waited = Date.parse(begun.startedAt ?? '') - Date.parse(begun.createdAt);
   demand(waited >= 1_990, `it began after ${waited} ms, and not after 2000`);
+};
+
+export const deadline: Check = async (scene) => {
+  await demandFeature(scene, 'policies');
+  const { taskId: id } = await scene.waiting({ deadline: new Date(Date.now() + 1_000).toISOString() });
+  const failed = await scene.eventually(
+    'a task whose deadline has passed is over',
+    async () => {
+      const { body } = await scene.a.snapshot(id);
+      return body.status !== 'ACCEPTED' && body;
+    },
+    WITHIN_MS,
+  );
+  demandSame('the status and the failure', [failed.status, failed.failure?.['code']], ['FAILED', 'EXPIRED']);
+};
+
+/** A policy that a worker registers counts on all replicas within two seconds. */
+export const schema: Check = async (scene) => {
+  await demandFeature(scene, 'policies');
+  const taskType = scene.newType();
+  const inputSchema = { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'] };
+  accepted(await scene.worker.claim([taskType], { policies: { [taskType]: { inputSchema } } }));
+  await delay(POLICIES_MS);
+  const create = (input: JsonObject) => scene.create({ clientRequestId: scene.newId(), taskType, input });
+  const refused = await create({ n: 'one' });
+  demandRefusal(refused, 'REQUEST_VALIDATION_ERROR');
+  demand(refused.text.includes('"input.n"'), `${shown(refused)} without the path input.n`);
+  demandAnswer(await create({ n: 1 }), 201);
+};
+
+export const limited: Check = async (scene) => {
+  await demandFeature(scene, 'policies');
+  const taskType = scene.newType();
+  accepted(await scene.worker.claim([taskType], { policies: { [taskType]: { maxRunning: 1 } } }));
+  await delay(POLICIES_MS);
+  const create = async () => accepted(await scene.create({ clientRequestId: scene.newId(), taskType })).taskId;
+  const first = await create();
+  const second = await create();
+  const running = await scene.claimed(first, taskType);
+  demandSame('leases beyond the limit', accepted(await scene.worker.claim([taskType], { maxTasks: 2 })).leases, []);
+  demandSame('what the second waits for', (await scene.a.snapshot(second)).body.waitingFor, 'concurrency');
+  await running.complete();
+  await (await scene.claimed(second, taskType)).complete();
 };
 
 export const repeated: Check = async (scene) => {

@@ -40,6 +40,16 @@ export const kept: Check = (scene) =>
     demandRefusal(await get(scene.a, name), 'NOT_FOUND');
   });
 
+export const paused: Check = (scene) =>
+  scheduled(scene, async (name, times) => {
+    const made = await put(scene.a, name, { ...times, paused: true });
+    demandAnswer(made, 201);
+    demandSame('a paused one', [made.body.paused, made.body.nextAt], [true, null]);
+    const resumed = await put(scene.a, name, times);
+    demandAnswer(resumed, 200);
+    demandSame('a resumed one', [resumed.body.paused, typeof resumed.body.nextAt], [false, 'string']);
+  });
+
 export const refused: Check = (scene) =>
   scheduled(scene, async (name, times) => {
     for (const wrong of [
