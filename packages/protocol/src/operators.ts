@@ -20,7 +20,7 @@ import {
   type TypeOf,
 } from './json-schema.js';
 import type { EventPayload } from './events.js';
-import type { TaskStatus, TaskSummary } from './snapshots.js';
+import type { TaskSummary } from './snapshots.js';
 
 // What the routes of operators answer. docs/operations.md has who may call them.
 
@@ -55,7 +55,6 @@ export const TASK_COUNTS = object({
   ),
 });
 export type TaskCounts = TypeOf<typeof TASK_COUNTS>;
-export type ByStatus = Readonly<Partial<Record<TaskStatus, number>>>;
 
 export const STUCK_TASK = object({
   kind: described(
