@@ -27,6 +27,7 @@ const TAGS = {
   'follow tokens': 'Let a page follow what its backend created, without the credentials of the backend.',
   'task types': 'Read what applies to the tasks of a type, and pause it.',
   workers: 'Execute tasks outside of the service.',
+  system: 'Read what an installation is made of, for operators.',
   service: 'What the replicas of the service know.',
   operations: 'Whether the service is alive, and ready.',
 };

@@ -6,6 +6,8 @@ import { WaitingClaims } from '../execution/waiting-claims.js';
 import { RevocationWatch } from '../follow-tokens/revocation-watch.js';
 import { ChangesHub } from '../following/changes/changes-hub.js';
 import { Hub } from '../following/hub.js';
+import { EndStreams } from '../system/end-streams.js';
+import { Numbers } from '../system/numbers.js';
 import { LiveReplicas } from '../replicas/live-replicas.js';
 import { ScheduleClock } from '../schedules/schedule-clock.js';
 import { LiveLog } from '../tasks/ports/live-log.js';
@@ -39,6 +41,8 @@ export function runnersOf(app: NestExpressApplication, port: Port, ops: OpsServe
     app.get(TaskPolicies),
     { start: () => ops.start() },
     { start: () => port.open(), stop: () => port.close() },
+    app.get(EndStreams),
+    app.get(Numbers),
     app.get(UploadSweeper),
     app.get(Reaper),
     app.get(ScheduleClock),

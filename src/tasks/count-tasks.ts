@@ -3,7 +3,7 @@ import { MAX_COUNTED, type TaskCounts } from '#protocol/operators.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
-import { scopeFor, type WantedScope } from '../ownership/task-scope.js';
+import { scopeFor, type WantedScope } from './scope-for.js';
 import { type CountRow, countTasks } from './store/count-tasks.js';
 
 const MAX_TYPES = 1_000;

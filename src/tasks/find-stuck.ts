@@ -3,7 +3,7 @@ import { STUCK_KINDS, type StuckKind } from '#protocol/operators.js';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
-import { scopeFor, type WantedScope } from '../ownership/task-scope.js';
+import { scopeFor, type WantedScope } from './scope-for.js';
 import { readTaskViews, type TaskView } from './store/read-task-view.js';
 import { findStuck, OPEN_FOR_HOURS, type StuckRow } from './store/stuck-tasks.js';
 import { TaskPolicies } from './task-policies.js';

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
-import { scopeFor, type WantedScope } from '../ownership/task-scope.js';
+import { scopeFor, type WantedScope } from './scope-for.js';
 import { isTaskId } from './domain/task-id.js';
 import { InvalidCursor } from './domain/tasks.errors.js';
 import { listQuestions, type OpenQuestion, type QuestionPlace } from './store/open-questions.js';

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
-import { isOfOthers, scopeFor, type WantedScope } from '../ownership/task-scope.js';
+import { isOfOthers, scopeFor, type WantedScope } from './scope-for.js';
 import { InvalidCursor } from './domain/tasks.errors.js';
 import { TaskPolicies } from './task-policies.js';
 import { listTaskViews, type Place, type TaskFilter } from './store/read-task-page.js';

@@ -16,6 +16,7 @@ import { FindStuck } from './find-stuck.js';
 import { HeldTasks } from './held-tasks.js';
 import { PlanSqlTasks } from './plan-sql-tasks.js';
 import { ListQuestions } from './list-questions.js';
+import { ListTypes } from './list-types.js';
 import { ListTasks } from './list-tasks.js';
 import { MeasureBacklog } from './measure-backlog.js';
 import { TaskPolicies } from './task-policies.js';
@@ -44,6 +45,7 @@ const USE_CASES = [
   ReadAttachment,
   ListTasks,
   ListQuestions,
+  ListTypes,
   CountTasks,
   FindStuck,
   CancelTask,

@@ -20,7 +20,6 @@ import {
   type TypeOf,
 } from './json-schema.js';
 import type { EventPayload } from './events.js';
-import type { TaskSummary } from './snapshots.js';
 
 // What the routes of operators answer. docs/operations.md has who may call them.
 
@@ -29,6 +28,8 @@ export const MAX_SCANNED_TASKS = 10_000;
 /** A count stops here. */
 export const MAX_COUNTED = 10_000;
 export const STUCK_LIMIT = { minimum: 1, maximum: 200, default: 50 };
+/** It names a tenant, an owner and a schedule. */
+export const MAX_SCHEDULE_CURSOR_LENGTH = 1_536;
 export const PAGE_LIMIT = { minimum: 1, maximum: 200, default: 100 };
 export const LOG_LIMIT = { minimum: 1, maximum: 1_000, default: 200 };
 
@@ -63,7 +64,7 @@ export const STUCK_TASK = object({
   ),
   why: described('For a person.', text()),
   since: timestamp(),
-  task: named<TaskSummary>('TaskSummary'),
+  task: named<object>('TaskSummary'),
 });
 export const STUCK_TASKS = object({
   items: described('By kind, then the longest first.', list(named<TypeOf<typeof STUCK_TASK>>('StuckTask'))),

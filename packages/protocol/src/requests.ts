@@ -65,7 +65,7 @@ import {
   PRIORITY,
   SIGNALS_WAIT_MS,
 } from './limits.js';
-import { LOG_LIMIT, PAGE_LIMIT, STUCK_KINDS, STUCK_LIMIT } from './operators.js';
+import { LOG_LIMIT, MAX_SCHEDULE_CURSOR_LENGTH, PAGE_LIMIT, STUCK_KINDS, STUCK_LIMIT } from './operators.js';
 import { PUT_SCHEDULE } from './schedules.js';
 import { eventName, TASK_STATUSES } from './snapshots.js';
 
@@ -365,7 +365,11 @@ export const QUERIES = {
   },
   listQuestions: { ...SCOPE, limit: optional(ranged(LIST_LIMIT)), cursor: LIST_CURSOR },
   listTypes: { limit: optional(ranged(PAGE_LIMIT)), cursor: LIST_CURSOR },
-  listSchedules: { ...SCOPE, limit: optional(ranged(PAGE_LIMIT)), cursor: LIST_CURSOR },
+  listSchedules: {
+    ...SCOPE,
+    limit: optional(ranged(PAGE_LIMIT)),
+    cursor: optional(described('`nextCursor` of the page before.', text({ maxLength: MAX_SCHEDULE_CURSOR_LENGTH }))),
+  },
   listWorkers: { limit: optional(ranged(PAGE_LIMIT)), cursor: LIST_CURSOR },
   readLog: {
     after: optional(

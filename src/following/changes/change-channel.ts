@@ -2,7 +2,7 @@ import type { Queryable } from '../../database/queryable.js';
 import { type ChangePage, readChanges } from '../../tasks/store/read-changes.js';
 import { type ChangeCursor, cursorText } from './change-cursor.js';
 import type { MaxAttempts, TaskView } from '../../tasks/store/read-task-view.js';
-import type { TaskScope } from '../../ownership/task-scope.js';
+import type { TaskScope } from '../../tasks/domain/task-scope.js';
 import { textOf } from './snapshot.js';
 
 /** Changes of one page. */

@@ -13,7 +13,7 @@ import type { TaskView } from '../../tasks/store/read-task-view.js';
 import { findChangedOwners, readPresent } from '../../tasks/store/read-changes.js';
 import { withWaitingFor } from '../../tasks/waiting-for.js';
 import { ChangeChannel } from './change-channel.js';
-import type { TaskScope } from '../../ownership/task-scope.js';
+import type { TaskScope } from '../../tasks/domain/task-scope.js';
 import { type Snapshot, snapshotFrom } from './snapshot.js';
 
 const ROUND_MS = 1_000;

@@ -6,7 +6,7 @@ import { TASK_STATUSES, type TaskStatus } from '#protocol/snapshots.js';
 import { Shallow } from '../../http/body-shape.js';
 import { Optional } from '../../http/optional.decorator.js';
 import { booleanText, integerText } from '../../http/query-text.js';
-import { ScopeDto } from '../../http/scope.dto.js';
+import { ScopeDto } from '../../tasks/http/dto/scope.dto.js';
 import { IsTags, jsonIn } from '../../http/tags.js';
 
 const A_TASK_TYPE = patternOf(TASK_TYPE);

@@ -6,7 +6,7 @@ import { Caller, Requires } from '../../auth/route.decorators.js';
 import { ApiErrors } from '../../http/api-errors.decorator.js';
 import { answers, TakesQuery } from '../../http/api-schemas.js';
 import { around, inPieces } from '../../http/json-pieces.js';
-import { ScopeQueryDto } from '../../http/scope.dto.js';
+import { ScopeQueryDto } from './dto/scope.dto.js';
 import { JsonText, writeObject } from '../../json/json-text.js';
 import { CountTasks } from '../count-tasks.js';
 import { FindStuck, type StuckTask } from '../find-stuck.js';

@@ -1,7 +1,7 @@
 import { MAX_COUNTED } from '#protocol/operators.js';
 import type { TaskStatus } from '#protocol/snapshots.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
-import type { TaskScope } from '../../ownership/task-scope.js';
+import type { TaskScope } from '../domain/task-scope.js';
 import { byScope, kindOf, valuesOf, whoseOf } from './whose.js';
 
 export interface CountRow {

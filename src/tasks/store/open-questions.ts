@@ -1,7 +1,7 @@
 import { MAX_SCANNED_TASKS } from '#protocol/operators.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
 import { JsonText } from '../../json/json-text.js';
-import type { TaskScope } from '../../ownership/task-scope.js';
+import type { TaskScope } from '../domain/task-scope.js';
 import { jsonTextIn } from './task-row.js';
 import { byScope, kindOf, valuesOf, whoseOf } from './whose.js';
 

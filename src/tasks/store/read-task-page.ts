@@ -1,6 +1,6 @@
 import { MAX_SCANNED_TASKS } from '#protocol/operators.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
-import type { TaskScope } from '../../ownership/task-scope.js';
+import type { TaskScope } from '../domain/task-scope.js';
 import { type MaxAttempts, taskView, VIEW_JOINS, VIEW_COLUMNS, type TaskView, type ViewRow } from './read-task-view.js';
 
 /** The last task that a page has, or has looked at. */

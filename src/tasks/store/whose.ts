@@ -1,4 +1,4 @@
-import type { TaskScope } from '../../ownership/task-scope.js';
+import type { TaskScope } from '../domain/task-scope.js';
 
 /** By kind of scope, which rows of `table` are in it: `$1` is a tenant and `$2` an owner, both null where they do not matter. */
 export const whoseOf = (table: string) => ({

@@ -5,7 +5,7 @@ import { TASK_STATUSES, type TaskStatus } from '#protocol/snapshots.js';
 import { Shallow } from '../../../http/body-shape.js';
 import { Optional } from '../../../http/optional.decorator.js';
 import { booleanText, integerText } from '../../../http/query-text.js';
-import { ScopeQueryDto } from '../../../http/scope.dto.js';
+import { ScopeQueryDto } from './scope.dto.js';
 import { IsTags, jsonIn } from '../../../http/tags.js';
 import { Timestamp } from '../../../http/timestamp.decorator.js';
 import { A_TASK_TYPE, IsClientRequestId, normalRequestId } from './create-task.dto.js';

@@ -4,7 +4,7 @@ import { LIST_LIMIT, MAX_LIST_CURSOR_LENGTH } from '#protocol/limits.js';
 import { PAGE_LIMIT, STUCK_KINDS, STUCK_LIMIT, type StuckKind } from '#protocol/operators.js';
 import { Optional } from '../../../http/optional.decorator.js';
 import { integerText } from '../../../http/query-text.js';
-import { ScopeQueryDto } from '../../../http/scope.dto.js';
+import { ScopeQueryDto } from './scope.dto.js';
 
 export class StuckTasksDto extends ScopeQueryDto {
   @Optional()

@@ -1,8 +1,8 @@
 import { Transform } from 'class-transformer';
 import { IsBoolean, ValidateBy, ValidateIf } from 'class-validator';
-import { isName } from '../auth/auth-context.js';
-import { Optional } from './optional.decorator.js';
-import { booleanText } from './query-text.js';
+import { isName } from '../../../auth/auth-context.js';
+import { Optional } from '../../../http/optional.decorator.js';
+import { booleanText } from '../../../http/query-text.js';
 
 /** The id of a principal or a tenant, also of a host. PostgreSQL would refuse U+0000. */
 const IsName = () =>

@@ -1,12 +1,7 @@
 import { type AuthContext, ownerOf } from '../auth/auth-context.js';
 import { demandScope } from '../auth/authentication.guard.js';
 import { InvalidRequest } from '../errors.js';
-
-/** Whose tasks a feed, a list or a count shows: those of an owner; of a tenant, without `ownerId`; all, without both. */
-export interface TaskScope {
-  readonly tenantId?: string;
-  readonly ownerId?: string;
-}
+import type { TaskScope } from './domain/task-scope.js';
 
 /** What a caller asks for. Without any of them, its own tasks. */
 export interface WantedScope {
