@@ -32,7 +32,7 @@ export class ReadSystem {
     auth: AuthContext,
     { limit, cursor = '' }: { readonly limit: number; readonly cursor?: string },
   ): Promise<Answer<'SystemWorkers'>> {
-    return this.query('list_workers', auth, async () => {
+    return this.observer.query('list_workers', watching(auth), async () => {
       const rows = await listWorkers(this.database, idIn(cursor), limit + 1);
       const items = rows.slice(0, limit);
       const last = rows.length > limit ? items.at(-1) : undefined;
@@ -41,20 +41,20 @@ export class ReadSystem {
   }
 
   settings(auth: AuthContext): Promise<Answer<'SystemSettings'>> {
-    return this.query('read_settings', auth, () =>
+    return this.observer.query('read_settings', watching(auth), () =>
       Promise.resolve({ replicaId: this.replicas.id, items: this.effective.all }),
     );
   }
 
   readiness(auth: AuthContext): Promise<Answer<'SystemReadiness'>> {
-    return this.query('read_readiness', auth, async () => {
+    return this.observer.query('read_readiness', watching(auth), async () => {
       const { ready, details } = await this.readinessOfService.check();
       return { replicaId: this.replicas.id, status: ready ? 'ready' : 'not_ready', details };
     });
   }
 
   retention(auth: AuthContext): Promise<Answer<'SystemRetention'>> {
-    return this.query('read_retention', auth, async () => {
+    return this.observer.query('read_retention', watching(auth), async () => {
       const last = await readLastRetention(this.database);
       const days = last?.days ?? this.effective.retentionDays;
       const { tasks, oldestFinishedAt } = await countOverdue(this.database, days);
@@ -78,7 +78,7 @@ export class ReadSystem {
 
   numbers(auth: AuthContext): Promise<Answer<'SystemNumbers'>> {
     const { everySeconds, points } = this.ring;
-    return this.query('read_numbers', auth, () =>
+    return this.observer.query('read_numbers', watching(auth), () =>
       Promise.resolve({ replicaId: this.replicas.id, everySeconds, points }),
     );
   }
@@ -101,11 +101,10 @@ export class ReadSystem {
       next: `${id}.${lines.at(-1)?.number ?? (isOurs ? number : recent.last)}`,
     };
   }
-
-  private query<T>(name: string, auth: AuthContext, work: () => Promise<T>): Promise<T> {
-    return this.observer.query(name, { principalId: auth.subject }, work);
-  }
 }
+
+/** Whoever watches would otherwise see itself in the log. */
+const watching = ({ subject }: AuthContext) => ({ principalId: subject, quiet: true });
 
 const AFTER = /^([0-9a-f-]{36})\.(\d{1,15})$/;
 

@@ -22,14 +22,14 @@ export class SystemReplicas {
   ) {}
 
   list(auth: AuthContext) {
-    return this.observer.query('list_replicas', { principalId: auth.subject }, async () => {
+    return this.observer.query('list_replicas', { principalId: auth.subject, quiet: true }, async () => {
       const rows = await listReplicas(this.database, MOST_REPLICAS);
       return { answeredBy: this.replicas.id, items: rows.map(replicaOf) };
     });
   }
 
   listStreams(auth: AuthContext) {
-    return this.observer.query('list_streams', { principalId: auth.subject }, async () => {
+    return this.observer.query('list_streams', { principalId: auth.subject, quiet: true }, async () => {
       const answeredBy = this.replicas.id;
       const rows = await listReplicas(this.database, MOST_REPLICAS);
       const others = rows.filter((row) => row.isLive && row.replicaId !== answeredBy);

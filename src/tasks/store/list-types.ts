@@ -50,7 +50,7 @@ const LIST: Statement = {
       (SELECT count(*)::int FROM live WHERE page.task_type = ANY (live.task_types)) AS workers,
       coalesce((SELECT r.n FROM running r WHERE r.task_type = page.task_type), 0) AS running,
       (SELECT count(*)::int FROM (SELECT FROM taskbridge.proj_tasks t WHERE t.task_type = page.task_type AND t.claimable_at IS NOT NULL
-        AND t.vtime IS NOT NULL LIMIT ${MOST_WAITING + 1}) AS some) AS waiting,
+        AND t.vtime IS NOT NULL LIMIT ${MOST_WAITING + 1}) AS counted) AS waiting,
       coalesce((SELECT h.n FROM held h WHERE h.task_type = page.task_type AND h.why = 'concurrency'), 0) AS "heldByConcurrency",
       coalesce((SELECT h.n FROM held h WHERE h.task_type = page.task_type AND h.why = 'rate'), 0) AS "heldByRate",
       (SELECT coalesce(sum(h.n), 0)::int FROM held h) AS "heldInAll"
