@@ -10,7 +10,7 @@ export interface EffectiveSetting {
   readonly meaning: string;
 }
 
-/** For injection. */
+/** The settings of this replica, for its module. */
 export abstract class EffectiveSettings {
   abstract readonly all: readonly EffectiveSetting[];
   /** RETENTION_DAYS as this replica has it. */

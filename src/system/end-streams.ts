@@ -24,8 +24,8 @@ export class StreamNotFound extends ProtocolError {
 }
 
 /**
- * Ends a stream for an operator, on whichever replica it is: the entry of the audit is the command, and the replica that has the stream
- * reads it within a round.
+ * Ends a stream for an operator, on any replica. The entry of the audit is the command, and the replica that has the stream reads it
+ * within a round.
  */
 @Injectable()
 export class EndStreams {

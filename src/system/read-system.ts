@@ -84,7 +84,7 @@ export class ReadSystem {
   }
 
   /**
-   * Is no use-case in the log: whoever watches it would see itself.
+   * Is no use-case in the log: an operator that watches it would see its own reads.
    * @throws InvalidRequest when `after` was not made by any replica
    */
   log({ after, limit }: { readonly after?: string; readonly limit: number }): Answer<'SystemLog'> {
@@ -103,7 +103,7 @@ export class ReadSystem {
   }
 }
 
-/** Whoever watches would otherwise see itself in the log. */
+/** An operator that watches the log would otherwise see its own reads. */
 const watching = ({ subject }: AuthContext) => ({ principalId: subject, quiet: true });
 
 const AFTER = /^([0-9a-f-]{36})\.(\d{1,15})$/;

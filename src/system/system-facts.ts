@@ -14,7 +14,7 @@ export interface SystemFacts {
   readonly shownStreams?: readonly OpenStream[];
 }
 
-/** Tells the other replicas what operators want to know of this one, whichever of them they ask. */
+/** Tells the other replicas what operators want to know of this one: they may ask any of them. */
 @Injectable()
 export class TellFacts {
   constructor(

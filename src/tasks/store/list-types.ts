@@ -5,7 +5,7 @@ import type { Merged } from '../domain/merge-policies.js';
 import { LIVE_WORKERS, QUEUED_TYPES, REPLICAS_TYPES } from './stuck-tasks.js';
 import { IS_HELD } from './task-row.js';
 
-/** In the queue of a type no more are counted. */
+/** The count of the waiting tasks of a type stops here. */
 export const MOST_WAITING = 1_000;
 
 export interface TypeOverview {

@@ -16,7 +16,7 @@ export interface TaskFilter {
   readonly taskTypePrefix?: string;
   readonly suspended?: boolean;
   readonly clientRequestId?: string;
-  /** Of TASK_FAILED. */
+  /** The `code` of TASK_FAILED. */
   readonly failureCode?: string;
   readonly tags?: Readonly<Record<string, string>>;
   /** RFC 3339, both; exclusive. */

@@ -17,7 +17,7 @@ export interface StuckRow {
 
 const WHOSE = whoseOf('t');
 
-/** Rows of `where` in an order that an index gives, so many that a rare match costs no more than a frequent one. */
+/** At most MAX_SCANNED_TASKS rows, in an order that an index gives: a rare match costs no more than a frequent one. */
 const some = (where: string, order: string) =>
   `(SELECT * FROM taskbridge.proj_tasks t WHERE ${where} ORDER BY ${order} LIMIT ${MAX_SCANNED_TASKS}) AS t`;
 const DETAIL = 'NULL::text AS detail';
