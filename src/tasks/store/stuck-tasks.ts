@@ -1,7 +1,7 @@
 import { MAX_SCANNED_TASKS, type StuckKind } from '#protocol/operators.js';
 import type { Queryable, Statement } from '../../database/queryable.js';
 import type { TaskScope } from '../domain/task-scope.js';
-import { isLive } from '../../replicas/replica-rows.js';
+import { isLive } from '../../database/live-replica.js';
 import { ASKED } from './open-questions.js';
 import { byScope, kindOf, type ScopeKind, valuesOf, whoseOf } from './whose.js';
 
