@@ -16,7 +16,7 @@ import type { SystemFacts } from './system-facts.js';
 const EVERY_MS = 5_000;
 const MOST_REPLICAS = 200;
 
-export class StreamNotFound extends ProtocolError {
+class StreamNotFound extends ProtocolError {
   readonly code = 'NOT_FOUND';
   constructor() {
     super('No replica has such a stream.');

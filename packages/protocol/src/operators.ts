@@ -36,7 +36,7 @@ export const LOG_LIMIT = { minimum: 1, maximum: 1_000, default: 200 };
 export const STUCK_KINDS = ['silent_lease', 'retrying', 'no_worker', 'overdue_question', 'aside'] as const;
 export type StuckKind = (typeof STUCK_KINDS)[number];
 
-export const NEXT_CURSOR = described('Opaque; null on the last page.', nullable(text()));
+const NEXT_CURSOR = described('Opaque; null on the last page.', nullable(text()));
 const REPLICA = described('The replica that answers: these are its own facts.', text({ format: 'uuid' }));
 const OWNER = {
   ownerId: described('The principal that it belongs to.', text()),

@@ -286,7 +286,7 @@ export const FROM = described(
 
 const WITHOUT_CONTROLS = '^[^\\x00-\\x1f\\x7f-\\x9f]*$';
 /** Whose tasks a feed, a list or a count shows. Without any of them, those of the caller. */
-export const SCOPE = {
+const SCOPE = {
   owner: optional(
     described(
       'Tasks of this principal. Needs `tasks:admin`, as the next two.',
