@@ -26,8 +26,7 @@ export class LiveReplicas {
   readonly #trouble: Trouble;
   #common: CommonFeatures | undefined;
   #trustedUntil = 0;
-  #taskTypes: readonly string[] = [];
-  #further: () => Promise<object> = () => Promise.resolve({});
+  #facts: () => Promise<ReplicaFacts> = () => Promise.resolve({ taskTypes: [] });
 
   constructor(
     private readonly database: Database,
@@ -48,14 +47,13 @@ export class LiveReplicas {
     return this.service.features.includes(feature);
   }
 
-  /** What this replica says of itself at each beat, besides its types. Called once, before the start. */
-  alsoSays(facts: () => Promise<object>): void {
-    this.#further = facts;
+  /** What this replica says of itself at each beat. Called once, before the start. */
+  says(facts: () => Promise<ReplicaFacts>): void {
+    this.#facts = facts;
   }
 
-  /** Resolves when the others can see this replica. `taskTypes`: those that it executes itself. */
-  async start(taskTypes: readonly string[]): Promise<void> {
-    this.#taskTypes = taskTypes;
+  /** Resolves when the others can see this replica. */
+  async start(): Promise<void> {
     await this.round();
     this.#rounds.start();
   }
@@ -69,8 +67,7 @@ export class LiveReplicas {
   private async round(): Promise<void> {
     try {
       const features = FEATURE_NAMES.filter((name) => name !== 'followTokens' || this.followTokens.areOn);
-      const facts: ReplicaFacts = { ...(await this.#further()), taskTypes: this.#taskTypes };
-      const me = { build: VERSION, features, facts };
+      const me = { build: VERSION, features, facts: await this.#facts() };
       const common = commonFeatures(me, await showAndSeeReplicas(this.database, this.id, me));
       if (JSON.stringify(common) !== JSON.stringify(this.#common)) this.log.info(common, 'features.changed');
       this.#common = common;

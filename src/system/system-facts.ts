@@ -1,5 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { ServiceReadiness } from '../health/service-readiness.js';
+import type { ReplicaFacts } from '../replicas/replica-rows.js';
+import { TaskExecutor } from '../tasks/ports/task-executor.js';
 import { LiveReplicas } from '../replicas/live-replicas.js';
 import { OpenStreams, type OpenStream } from '../streaming/open-streams.js';
 
@@ -21,12 +23,14 @@ export class TellFacts {
     replicas: LiveReplicas,
     private readonly readiness: ServiceReadiness,
     private readonly streams: OpenStreams,
+    private readonly executor: TaskExecutor,
   ) {
-    replicas.alsoSays(() => this.facts());
+    replicas.says(() => this.facts());
   }
 
-  private async facts(): Promise<SystemFacts> {
+  private async facts(): Promise<SystemFacts & ReplicaFacts> {
     const { ready } = await this.readiness.check();
-    return { isReady: ready, streams: this.streams.size, shownStreams: this.streams.list(MOST_STREAMS) };
+    const { taskTypes } = this.executor;
+    return { taskTypes, isReady: ready, streams: this.streams.size, shownStreams: this.streams.list(MOST_STREAMS) };
   }
 }
