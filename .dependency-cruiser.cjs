@@ -3,7 +3,7 @@
  * its reason, never worked around. Rooms from the lowest to the highest:
  *
  *   json, auth < observability < database, http < replicas < ownership < uploads < tasks < follow-tokens, schedules, bulk, live-log, following < streaming
- *   < execution < health < app.module < boot < main
+ *   < execution < health < system < app.module < boot < main
  *
  * Within tasks: domain < store, ports < use-cases < http. A module wires its room, and so may import all of it.
  */
@@ -200,7 +200,8 @@ module.exports = {
       'dto-is-a-shape',
       'A DTO says what a body looks like; it may take its words from what is stored, and decides nothing.',
       '^src/tasks/http/dto/',
-      ['^src/tasks/(http/dto|domain|store)/', '^src/http/'],
+      // What the id of a principal looks like.
+      ['^src/tasks/(http/dto|domain|store)/', '^src/http/', '^src/auth/auth-context\\.ts$'],
     ),
     {
       name: 'auth-stands-alone',
@@ -307,6 +308,8 @@ module.exports = {
         '^src/tasks/(domain|store|ports)/',
         // The one place where a right to a task is judged.
         '^src/tasks/demand-task\\.ts$',
+        // And the one where it is judged whose tasks a caller may see.
+        '^src/tasks/scope-for\\.ts$',
         '^src/tasks/read-output\\.ts$',
         '^src/tasks/(task-policies|waiting-for)\\.ts$',
         '^src/tasks/tasks\\.config\\.ts$',
@@ -323,6 +326,8 @@ module.exports = {
         '^src/tasks/(domain|store)/',
         // A task has one form, in a snapshot, a list and a feed.
         '^src/tasks/http/dto/task-snapshot\\.ts$',
+        // A feed and a list say in the same words whose tasks they show.
+        '^src/tasks/http/dto/scope\\.dto\\.ts$',
         '^src/database/[^/]+\\.ts$',
       ],
     ),
@@ -361,11 +366,17 @@ module.exports = {
       from: { path: '^src/execution/(?!execution\\.module)[^/]+\\.ts$' },
       to: { path: '^src/execution/[^/]+/' },
     },
+    withinSrc(
+      'system-looks-into-rooms',
+      'What operators see of an installation is in every room below; who runs a task is none of it.',
+      '^src/system/',
+      ['^src/(system|auth|http|replicas|health)/', '^src/streaming/[^/]+\\.ts$', '^src/tasks/(?!http/)', '^src/database/[^/]+\\.ts$'],
+    ),
     {
       name: 'health-is-asked-by-the-top',
       comment: 'Its probes look into every room, so no room may look at them.',
       severity: 'error',
-      from: { path: '^src/', pathNot: ['^src/(app\\.module|host-api)\\.ts$', '^src/(boot|health)/'] },
+      from: { path: '^src/', pathNot: ['^src/(app\\.module|host-api)\\.ts$', '^src/(boot|health|system)/'] },
       to: { path: '^src/health/' },
     },
     {

@@ -29,6 +29,8 @@ import { OwnershipModule } from './ownership/ownership.module.js';
 import { TasksConfig } from './tasks/tasks.config.js';
 import { TasksModule } from './tasks/tasks.module.js';
 import { ReplicasModule } from './replicas/replicas.module.js';
+import { EffectiveSettings } from './system/effective-setting.js';
+import { SystemModule } from './system/system.module.js';
 import { SchedulesModule } from './schedules/schedules.module.js';
 import { AttachmentStore } from './uploads/attachment-store.js';
 import { UploadsConfig } from './uploads/uploads.config.js';
@@ -49,7 +51,11 @@ type Injected = { readonly [Name in keyof typeof SLICES]: (typeof SLICES)[Name][
 
 export interface Parts {
   /** What is read of the settings. A module gets its own slice only. */
-  readonly config: Injected & { readonly observability: ObservabilityConfig; readonly health: HealthConfig };
+  readonly config: Injected & {
+    readonly observability: ObservabilityConfig;
+    readonly health: HealthConfig;
+    readonly effective: EffectiveSettings;
+  };
   readonly database: Database;
   readonly logger: Logger;
   /** What the host module brings: its modules, and the tokens for which it provides something. */
@@ -98,6 +104,7 @@ export class AppModule {
           readinessAttachments: hosted.has(AttachmentStore) ? undefined : PART_OF_READINESS[config.uploads.store],
           hosted,
         }),
+        SystemModule.register(config.effective),
         ...host.modules,
       ],
       providers: [

@@ -4,7 +4,7 @@ import { ConfigError, readRetentionConfig } from './boot/config.js';
 import { connectWithin, NotConnected } from './database/connect-within.js';
 import { connectionOptions } from './database/session-settings.js';
 import { isConnectionFailure, sqlStateOf } from './database/database.errors.js';
-import { removeFinishedTasks, removeOldAudit } from './database/remove-finished-tasks.js';
+import { noteRetention, removeFinishedTasks, removeOldAudit } from './database/remove-finished-tasks.js';
 
 const INSUFFICIENT_PRIVILEGE = '42501';
 /** A lock or a statement that took too long, or a deadlock: another session works on the same tasks, and will end. */
@@ -27,7 +27,12 @@ try {
       step = await patiently(() => removeFinishedTasks(client, retentionDays));
       removed += step;
     } while (step > 0);
-    while ((await patiently(() => removeOldAudit(client))) > 0);
+    let auditEntries = 0;
+    do {
+      step = await patiently(() => removeOldAudit(client));
+      auditEntries += step;
+    } while (step > 0);
+    await patiently(() => noteRetention(client, { days: retentionDays, tasks: removed, auditEntries }));
     console.log(`removed ${removed} tasks that ended more than ${retentionDays} days ago`);
   } finally {
     await client.end();
@@ -40,7 +45,7 @@ try {
 }
 
 /** Repeats a step that was rolled back because it took too long, a few times. */
-async function patiently(step: () => Promise<number>): Promise<number> {
+async function patiently<T>(step: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await step();

@@ -9,6 +9,7 @@ import type { LiveLogConfig } from '../live-log/live-log.config.js';
 import type { ObservabilityConfig } from '../observability/observability.config.js';
 import type { OwnershipConfig } from '../ownership/ownership.config.js';
 import type { TasksConfig } from '../tasks/tasks.config.js';
+import type { EffectiveSetting, EffectiveSettings } from '../system/effective-setting.js';
 import type { UploadsConfig } from '../uploads/uploads.config.js';
 import { notHonoured, otlpProblems } from './otlp-variables.js';
 import { adoptFilesOfLibraries, readFiles } from './setting-files.js';
@@ -43,6 +44,8 @@ export interface Config {
     /** Path of an ES module. From HOST_MODULE. */
     readonly hostModule?: string;
   };
+  /** What operators see of all this. */
+  readonly effective: EffectiveSettings;
   /** Variables that look like settings and are none. Production-like environments refuse them. */
   readonly unknownSettings?: readonly UnknownSetting[];
 }
@@ -60,7 +63,7 @@ export class ConfigError extends Error {
 }
 
 export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
-  const { values, given, productionLike, problems } = readSettings(env);
+  const { values, given, effective, productionLike, problems } = readSettings(env);
   const rule = (name: SettingName, broken: boolean, text: string) => {
     if (broken && !problems.has(name) && !problems.has(`${name}_FILE`)) problems.set(name, text);
   };
@@ -110,7 +113,10 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   const unknown = [...unknownSettings(env), ...(values.OTEL_EXPORTER === 'otlp' ? notHonoured(env) : [])];
   if (productionLike) for (const { name, why } of unknown) problems.set(name, why);
   refuseProblems(problems);
-  const config = configOf(values, productionLike);
+  const config = {
+    ...configOf(values, productionLike),
+    effective: { all: effective, retentionDays: values.RETENTION_DAYS },
+  };
   return deepFreeze(unknown.length > 0 ? { ...config, unknownSettings: unknown } : config);
 }
 
@@ -148,6 +154,9 @@ function readCommand(
   return { url: url ?? '', values };
 }
 
+/** Policies may be a megabyte. */
+const LONGEST_SHOWN = 2_000;
+
 /** The problems by the names of their variables. */
 type Problems = Map<string, string>;
 
@@ -156,11 +165,13 @@ function readSettings(env: NodeJS.ProcessEnv): {
   values: SettingValues;
   /** The settings that the environment has, without those that have only their default. */
   given: ReadonlySet<SettingName>;
+  effective: readonly EffectiveSetting[];
   productionLike: boolean;
   problems: Problems;
 } {
   const values: Partial<Record<SettingName, unknown>> = {};
   const given = new Set<SettingName>();
+  const effective: EffectiveSetting[] = [];
   const files = readFiles(env, Object.keys(SETTINGS));
   const problems: Problems = new Map(files.problems);
   let productionLike = false;
@@ -171,6 +182,14 @@ function readSettings(env: NodeJS.ProcessEnv): {
     const own = byFile ?? env[name]?.trim();
     if (own) given.add(name);
     const text = own || fallback;
+    effective.push({
+      name,
+      origin: !own ? 'default' : byFile === undefined ? 'environment' : 'file',
+      isSet: text !== undefined,
+      isHidden: setting.kind.isHidden ?? false,
+      ...(text !== undefined && !setting.kind.isHidden && { value: text.slice(0, LONGEST_SHOWN) }),
+      meaning: setting.meaning,
+    });
     values[name] = setting.kind.none;
     if (text === undefined || problems.has(name) || problems.has(`${name}_FILE`)) continue;
     const kind = (byFile !== undefined && setting.fileKind) || setting.kind;
@@ -182,7 +201,7 @@ function readSettings(env: NodeJS.ProcessEnv): {
     // First in the table, because the defaults of the others depend on it.
     if (name === 'APP_ENV') productionLike = PRODUCTION_LIKE.includes(value as Environment);
   }
-  return { values: values as SettingValues, given, productionLike, problems };
+  return { values: values as SettingValues, given, effective, productionLike, problems };
 }
 
 function refuseProblems(problems: Problems): void {
@@ -192,7 +211,7 @@ function refuseProblems(problems: Problems): void {
 }
 
 /** The slices as the table of settings has them, and what follows from more than one setting. */
-function configOf(values: SettingValues, productionLike: boolean): Config {
+function configOf(values: SettingValues, productionLike: boolean): Omit<Config, 'effective'> {
   const { s3, ...slices } = slicesOf(values);
   return {
     ...slices,

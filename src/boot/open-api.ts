@@ -21,11 +21,13 @@ const TAGS = {
   tasks: 'Create tasks, read them, cancel them, answer their questions.',
   events: 'Follow a task to its end. `/asyncapi.json` describes what arrives on a stream.',
   changes: 'Follow what changes among tasks.',
+  operators: 'See what runs in an installation, and what does not.',
   bulk: 'Do the same to many tasks, at a bounded pace.',
   schedules: 'Create tasks at times of the clock.',
   'follow tokens': 'Let a page follow what its backend created, without the credentials of the backend.',
   'task types': 'Read what applies to the tasks of a type, and pause it.',
   workers: 'Execute tasks outside of the service.',
+  system: 'Read what an installation is made of, for operators.',
   service: 'What the replicas of the service know.',
   operations: 'Whether the service is alive, and ready.',
 };

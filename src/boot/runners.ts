@@ -6,10 +6,11 @@ import { WaitingClaims } from '../execution/waiting-claims.js';
 import { RevocationWatch } from '../follow-tokens/revocation-watch.js';
 import { ChangesHub } from '../following/changes/changes-hub.js';
 import { Hub } from '../following/hub.js';
+import { EndStreams } from '../system/end-streams.js';
+import { Numbers } from '../system/numbers.js';
 import { LiveReplicas } from '../replicas/live-replicas.js';
 import { ScheduleClock } from '../schedules/schedule-clock.js';
 import { LiveLog } from '../tasks/ports/live-log.js';
-import { TaskExecutor } from '../tasks/ports/task-executor.js';
 import { TaskPolicies } from '../tasks/task-policies.js';
 import { UploadSweeper } from '../uploads/upload-sweeper.js';
 import type { OpsServer } from './ops-server.js';
@@ -23,7 +24,6 @@ export interface Runner {
 
 /** All that runs on its own, in the order in which it starts. The drain is the reverse of this list. */
 export function runnersOf(app: NestExpressApplication, port: Port, ops: OpsServer): readonly Runner[] {
-  const replicas = app.get(LiveReplicas);
   return [
     // Nest's own close cuts sockets, so it comes last.
     { stop: () => app.close() },
@@ -33,12 +33,14 @@ export function runnersOf(app: NestExpressApplication, port: Port, ops: OpsServe
     app.get(Hub),
     app.get(ChangesHub),
     // What all replicas know is known before the first request, and this one counts until its last answer.
-    { start: () => replicas.start(app.get(TaskExecutor).taskTypes), stop: () => replicas.stop() },
+    app.get(LiveReplicas),
     // No token counts before it is known which were revoked.
     app.get(RevocationWatch),
     app.get(TaskPolicies),
     { start: () => ops.start() },
     { start: () => port.open(), stop: () => port.close() },
+    app.get(EndStreams),
+    app.get(Numbers),
     app.get(UploadSweeper),
     app.get(Reaper),
     app.get(ScheduleClock),

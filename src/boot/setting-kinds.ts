@@ -11,6 +11,8 @@ export interface Kind<T> {
   problemOf?(text: string): string | undefined;
   /** The value of a setting that is unset and has no default. */
   readonly none?: T;
+  /** A value may be a secret, or have one in it: it is never shown, also not in part. */
+  readonly isHidden?: true;
 }
 
 export function text(accepts: string): Kind<string> {
@@ -58,6 +60,7 @@ export function choiceInAnyCase<const Name extends string>(...names: readonly Na
 export function commaList<T>(item: Kind<T>): Kind<readonly T[]> & { readonly none: readonly T[] } {
   return {
     none: [],
+    ...(item.isHidden && { isHidden: true }),
     accepts: `a comma list, each item ${item.accepts}`,
     parse: (value) => {
       const items = value.split(',').map((part) => (part.trim() === '' ? undefined : item.parse(part.trim())));
@@ -69,6 +72,7 @@ export function commaList<T>(item: Kind<T>): Kind<readonly T[]> & { readonly non
 /** Visible ASCII only, which headers carry unchanged. */
 export function secret(minLength: number): Kind<string> {
   return {
+    isHidden: true,
     accepts: `of ${minLength} or more visible ASCII characters`,
     parse: (value) => (value.length >= minLength && /^[\x21-\x7e]+$/.test(value) ? value : undefined),
   };
@@ -79,6 +83,7 @@ const LEAST_DIFFERENT_CHARACTERS = 10;
 
 /** A secret that nobody types. What a person makes up could be guessed from one signature, without asking the service. */
 export const signingKey: Kind<string> = {
+  isHidden: true,
   accepts: `of 32 or more visible ASCII characters, ${LEAST_DIFFERENT_CHARACTERS} or more of them different`,
   parse: (value) => (new Set(value).size >= LEAST_DIFFERENT_CHARACTERS ? secret(32).parse(value) : undefined),
 };
@@ -107,16 +112,19 @@ export const mediaType: Kind<string> = {
 };
 
 export const httpUrl: Kind<string> = {
+  isHidden: true,
   accepts: 'a URL that begins with http:// or https://',
   parse: (value) => (/^https?:\/\/[^\s/@]+(\/\S*)?$/.test(value) && URL.canParse(value) ? value : undefined),
 };
 
 export const postgresUrl: Kind<string> = {
+  isHidden: true,
   accepts: DATABASE_URL_FORM,
   parse: (value) => (isDatabaseUrl(value) ? value : undefined),
 };
 
 export const redisUrl: Kind<string> = {
+  isHidden: true,
   accepts: 'a URL that begins with redis:// or rediss://',
   parse: (value) => (/^rediss?:\/\/[^\s/]/.test(value) && URL.canParse(value) ? value : undefined),
 };

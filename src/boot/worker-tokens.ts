@@ -15,12 +15,14 @@ type Grants = readonly WorkerGrant[];
 /** Bare tokens: each grants all task types of all tenants. */
 export const workerTokens: Kind<Grants> & { readonly none: Grants } = {
   none: [],
+  isHidden: true,
   accepts: LIST.accepts,
   parse: (text) => LIST.parse(text)?.map((token) => ({ token })),
 };
 
 /** The same list, or a JSON list of named tokens. What begins as JSON is read as JSON, so that a mistake in it makes no tokens. */
 export const workerTokenFile: Kind<Grants> = {
+  isHidden: true,
   accepts: `${LIST.accepts}, or a JSON list of {"name", "token", "types"?, "tenants"?}`,
   parse: (text) => (isJson(text) ? grantsOf(text).grants : workerTokens.parse(text)),
   problemOf: (text) => (isJson(text) ? grantsOf(text).problem : undefined),

@@ -100,6 +100,11 @@ export class Subscription implements HeadFollower {
     return taken;
   }
 
+  /** Events behind the cursor. */
+  get lag(): number {
+    return Math.max(0, this.channel.head - this.cursor);
+  }
+
   /** Whether an event follows the cursor. */
   get isBehind(): boolean {
     return this.channel.head > this.cursor;

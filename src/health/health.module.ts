@@ -40,7 +40,7 @@ export class HealthModule {
       imports: [TerminusModule.forRoot({ logger: false })],
       controllers: [HealthController],
       providers: [ServiceReadiness, ...parts, ...defaultProbe(options)],
-      exports: parts.map(({ provide }) => provide),
+      exports: [ServiceReadiness, ...parts.map(({ provide }) => provide)],
     };
   }
 }

@@ -13,6 +13,7 @@ import { MetricsSink } from './metrics-sink.js';
 import { ObservabilityConfig } from './observability.config.js';
 import { Observer } from './observer.js';
 import { OpsGate } from './ops-gate.js';
+import { RecentLines } from './recent-lines.js';
 import { PrometheusMetricsSink } from './prometheus-metrics-sink.js';
 import { PrometheusTransportDiagnosticsSink } from './prometheus-transport-diagnostics-sink.js';
 import { logTracingProblems } from './tracing.js';
@@ -43,6 +44,7 @@ export class ObservabilityModule {
         { provide: TransportDiagnosticsSink, useClass: PrometheusTransportDiagnosticsSink },
       ),
       Observer,
+      RecentLines,
       AccessLog,
       BeforeScrape,
       HostFaults,

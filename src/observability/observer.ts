@@ -3,9 +3,10 @@ import { context, type Span, SpanStatusCode, trace } from '@opentelemetry/api';
 import { TaskBridgeError } from '../errors.js';
 import { boundedText } from './bounded-text.js';
 import { currentStory, runInStory, storyFrom } from './correlation.js';
-import { Log } from './log.js';
+import { errorFields, Log } from './log.js';
 import { MetricsSink } from './metrics-sink.js';
 import { ObservabilityConfig } from './observability.config.js';
+import { RecentLines } from './recent-lines.js';
 import { markReported } from './reported.js';
 
 /** The subject of a use-case, in the words of its log lines. */
@@ -38,6 +39,7 @@ export class Observer {
     private readonly log: Log,
     private readonly metrics: MetricsSink,
     private readonly config: ObservabilityConfig,
+    private readonly recent: RecentLines,
   ) {}
 
   /** `name` is a verb and a noun in snake case, one of a fixed set: it becomes a label. */
@@ -82,6 +84,7 @@ export class Observer {
       if (/^deduplicated$/i.test(known.outcome ?? ''))
         this.log.info(fieldsOf(kind, name, known), 'idempotency.cache_hit');
       this.log[level](fields, `${name}.success`);
+      if (!about.quiet) this.keep(this.config.useCaseLevel, `${name}.success`, fields);
       return result;
     } catch (error) {
       if (error instanceof TaskBridgeError) this.denied(span, name, { ...end('denied'), outcome: 'denied' }, error);
@@ -96,17 +99,22 @@ export class Observer {
   private denied(span: Span, name: string, fields: object, error: TaskBridgeError): void {
     span.setAttribute('taskbridge.error.code', error.code);
     const unavailable = error.kind === 'unavailable';
+    const level = unavailable ? 'warn' : 'info';
     if (unavailable) span.setStatus({ code: SpanStatusCode.ERROR, message: error.code });
-    this.log[unavailable ? 'warn' : 'info'](
-      { ...fields, code: error.code, ...(unavailable && { err: error }) },
-      `${name}.denied`,
-    );
+    const said = { ...fields, code: error.code };
+    this.log[level]({ ...said, ...(unavailable && { err: error }) }, `${name}.denied`);
+    this.keep(level, `${name}.denied`, said);
   }
 
   private failed(span: Span, name: string, fields: object, error: unknown): void {
     span.setStatus({ code: SpanStatusCode.ERROR, message: 'INTERNAL_ERROR' });
     this.log.error({ ...fields, err: error ?? null }, `${name}.failed`);
+    this.keep('error', `${name}.failed`, { ...fields, err: errorFields(error) });
     markReported(error);
+  }
+
+  private keep(level: string, event: string, fields: object): void {
+    this.recent.add({ level, event, correlationId: currentStory()?.correlationId ?? null, fields });
   }
 }
 

@@ -9,7 +9,7 @@ import { Log } from '../observability/log.js';
 import { Trouble } from '../observability/trouble.js';
 import { Rounds } from '../rounds.js';
 import { type CommonFeatures, commonFeatures } from './common-features.js';
-import { removeReplica, showAndSeeReplicas } from './replica-rows.js';
+import { removeReplica, type ReplicaFacts, showAndSeeReplicas } from './replica-rows.js';
 
 const EVERY_MS = 5_000;
 /** Without news for this long, another release may have begun to serve. */
@@ -18,7 +18,7 @@ const TRUSTED_MS = 15_000;
 /** Shows the others that this replica lives, and knows what all of them know. One query in 5 s, for any number of readers. */
 @Injectable()
 export class LiveReplicas {
-  readonly #id = randomUUID();
+  readonly id = randomUUID();
   readonly #rounds = new Rounds(
     () => this.round(),
     () => EVERY_MS,
@@ -26,7 +26,7 @@ export class LiveReplicas {
   readonly #trouble: Trouble;
   #common: CommonFeatures | undefined;
   #trustedUntil = 0;
-  #taskTypes: readonly string[] = [];
+  #facts: () => Promise<ReplicaFacts> = () => Promise.resolve({ taskTypes: [] });
 
   constructor(
     private readonly database: Database,
@@ -47,9 +47,13 @@ export class LiveReplicas {
     return this.service.features.includes(feature);
   }
 
-  /** Resolves when the others can see this replica. `taskTypes`: those that it executes itself. */
-  async start(taskTypes: readonly string[]): Promise<void> {
-    this.#taskTypes = taskTypes;
+  /** What this replica says of itself at each beat. Called once, before the start. */
+  says(facts: () => Promise<ReplicaFacts>): void {
+    this.#facts = facts;
+  }
+
+  /** Resolves when the others can see this replica. */
+  async start(): Promise<void> {
     await this.round();
     this.#rounds.start();
   }
@@ -57,14 +61,14 @@ export class LiveReplicas {
   async stop(): Promise<void> {
     await this.#rounds.stop();
     // A row that stays counts for some seconds only.
-    await removeReplica(this.database, this.#id).catch(() => {});
+    await removeReplica(this.database, this.id).catch(() => {});
   }
 
   private async round(): Promise<void> {
     try {
       const features = FEATURE_NAMES.filter((name) => name !== 'followTokens' || this.followTokens.areOn);
-      const me = { build: VERSION, features, taskTypes: this.#taskTypes };
-      const common = commonFeatures(me, await showAndSeeReplicas(this.database, this.#id, me));
+      const me = { build: VERSION, features, facts: await this.#facts() };
+      const common = commonFeatures(me, await showAndSeeReplicas(this.database, this.id, me));
       if (JSON.stringify(common) !== JSON.stringify(this.#common)) this.log.info(common, 'features.changed');
       this.#common = common;
       this.#trustedUntil = performance.now() + TRUSTED_MS;

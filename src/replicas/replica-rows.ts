@@ -7,10 +7,15 @@ export interface SeenReplica {
   readonly features: readonly string[];
 }
 
-/** What a replica says of itself. */
-export interface OwnReplica extends SeenReplica {
+/** What a replica says of itself at each beat, besides its build. Nothing of where it is. */
+export interface ReplicaFacts {
   /** The types that it executes itself. */
   readonly taskTypes: readonly string[];
+  readonly [fact: string]: unknown;
+}
+
+export interface OwnReplica extends SeenReplica {
+  readonly facts: ReplicaFacts;
 }
 
 export interface Seen {
@@ -31,8 +36,8 @@ const SHOW_AND_SEE: Statement = {
   name: 'show-and-see-replicas',
   text: `WITH mine AS (
       INSERT INTO taskbridge.proj_replicas (replica_id, build, features, facts)
-      VALUES ($1, $2, $3, json_build_object('taskTypes', $4::text[]))
-      ON CONFLICT (replica_id) DO UPDATE SET seen_at = clock_timestamp()
+      VALUES ($1, $2, $3, $4::json)
+      ON CONFLICT (replica_id) DO UPDATE SET seen_at = clock_timestamp(), facts = excluded.facts
     )
     SELECT coalesce((SELECT json_agg(json_build_object('build', build, 'features', features))
         FROM taskbridge.proj_replicas r WHERE ${isLive('r')} AND replica_id <> $1), '[]') AS replicas,
@@ -44,9 +49,9 @@ const SHOW_AND_SEE: Statement = {
 export async function showAndSeeReplicas(
   db: Queryable,
   replicaId: string,
-  { build, features, taskTypes }: OwnReplica,
+  { build, features, facts }: OwnReplica,
 ): Promise<Seen> {
-  const [seen] = await db.query<Seen>(SHOW_AND_SEE, [replicaId, build, features, taskTypes]);
+  const [seen] = await db.query<Seen>(SHOW_AND_SEE, [replicaId, build, features, JSON.stringify(facts)]);
   if (seen === undefined) throw new Error('a SELECT without FROM answered no row');
   return seen;
 }
@@ -58,4 +63,28 @@ const REMOVE: Statement = {
 
 export async function removeReplica(db: Queryable, replicaId: string): Promise<void> {
   await db.query(REMOVE, [replicaId]);
+}
+
+/** A replica that was there within a day. */
+export interface ReplicaRow {
+  readonly replicaId: string;
+  readonly build: string;
+  readonly features: readonly string[];
+  readonly facts: Partial<ReplicaFacts> | null;
+  readonly startedAt: Date;
+  readonly lastBeatAt: Date;
+  readonly isLive: boolean;
+}
+
+/** Index: proj_replicas_seen. Rows of the dead are deleted after a day. */
+const LIST: Statement = {
+  name: 'list-replicas',
+  text: `SELECT r.replica_id AS "replicaId", r.build, r.features, r.facts, r.started_at AS "startedAt", r.seen_at AS "lastBeatAt",
+      ${isLive('r')} AS "isLive"
+    FROM taskbridge.proj_replicas r WHERE r.seen_at > statement_timestamp() - interval '1 day' ORDER BY r.seen_at DESC LIMIT $1`,
+};
+
+/** The newest beat first. */
+export function listReplicas(db: Queryable, most: number): Promise<readonly ReplicaRow[]> {
+  return db.query<ReplicaRow>(LIST, [most]);
 }

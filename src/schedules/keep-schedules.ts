@@ -59,12 +59,6 @@ export class KeepSchedules {
     });
   }
 
-  list(auth: AuthContext): Promise<readonly StoredSchedule[]> {
-    return this.observer.query('list_schedules', { principalId: auth.subject }, () =>
-      readSchedules(this.database, ownerOf(auth)),
-    );
-  }
-
   /** @throws ScheduleNotFound */
   read(auth: AuthContext, name: string): Promise<StoredSchedule> {
     return this.observer.query('read_schedule', { principalId: auth.subject }, async () => {

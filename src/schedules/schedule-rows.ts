@@ -118,6 +118,26 @@ export async function readSchedules(
   return (await db.query<Row>(READ, [tenantId, ownerId, name ?? null])).map(scheduleOf);
 }
 
+/** Index: the primary key. */
+const PAGE: Statement = {
+  name: 'read-schedule-page',
+  text: `SELECT ${COLUMNS} FROM taskbridge.proj_schedules s
+    WHERE ($1::text IS NULL OR s.tenant_id = $1) AND ($2::text IS NULL OR s.owner_id = $2)
+      AND ($3::text IS NULL OR (s.tenant_id, s.owner_id, s.name) > ($3, $4::text, $5::text))
+    ORDER BY s.tenant_id, s.owner_id, s.name LIMIT $6`,
+};
+
+/** Schedules of an owner, of a tenant, or all, behind this one. */
+export async function readSchedulePage(
+  db: Queryable,
+  { tenantId, ownerId }: Partial<Omit<ScheduleKey, 'name'>>,
+  after: ScheduleKey | undefined,
+  limit: number,
+): Promise<readonly StoredSchedule[]> {
+  const place = [after?.tenantId ?? null, after?.ownerId ?? null, after?.name ?? null];
+  return (await db.query<Row>(PAGE, [tenantId ?? null, ownerId ?? null, ...place, limit])).map(scheduleOf);
+}
+
 const DELETE: Statement = {
   name: 'delete-schedule',
   text: 'DELETE FROM taskbridge.proj_schedules WHERE tenant_id = $1 AND owner_id = $2 AND name = $3 RETURNING name',

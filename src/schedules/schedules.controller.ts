@@ -1,4 +1,4 @@
-import { Body, Controller, Delete, Get, Header, HttpCode, Param, Put, Res } from '@nestjs/common';
+import { Body, Controller, Delete, Get, Header, HttpCode, Param, Put, Query, Res } from '@nestjs/common';
 import {
   ApiCreatedResponse,
   ApiNoContentResponse,
@@ -14,9 +14,12 @@ import type { AuthContext } from '../auth/auth-context.js';
 import { Caller, Requires } from '../auth/route.decorators.js';
 import { InvalidRequest } from '../errors.js';
 import { ApiErrors } from '../http/api-errors.decorator.js';
-import { answers, Takes } from '../http/api-schemas.js';
+import { answers, Takes, TakesQuery } from '../http/api-schemas.js';
 import { JsonText, type WithText, writeObject } from '../json/json-text.js';
+import { isOfOthers } from '../tasks/scope-for.js';
 import { KeepSchedules } from './keep-schedules.js';
+import { ListSchedules } from './list-schedules.js';
+import { ListSchedulesDto } from './list-schedules.dto.js';
 import { PutScheduleDto } from './put-schedule.dto.js';
 import type { StoredSchedule } from './schedule-rows.js';
 
@@ -28,7 +31,10 @@ const JSON_TYPE = Header('Content-Type', 'application/json; charset=utf-8');
 @ApiTags('schedules')
 @Controller('api/v1/schedules')
 export class SchedulesController {
-  constructor(private readonly schedules: KeepSchedules) {}
+  constructor(
+    private readonly schedules: KeepSchedules,
+    private readonly listSchedules: ListSchedules,
+  ) {}
 
   @Put(':name')
   @Requires('tasks:write')
@@ -54,11 +60,22 @@ export class SchedulesController {
   @Get()
   @Requires('tasks:read')
   @JSON_TYPE
-  @ApiOperation({ operationId: 'listSchedules', summary: 'List your own schedules, by name' })
+  @ApiOperation({ operationId: 'listSchedules', summary: 'List your own schedules, or those of others, by name' })
+  @TakesQuery('listSchedules')
   @ApiOkResponse(answers('Schedules'))
   @ApiErrors(400, 401, 403, 406, 503)
-  async list(@Caller() caller: AuthContext): Promise<string> {
-    return `{"items":[${(await this.schedules.list(caller)).map(shown).join(',')}]}`;
+  async list(@Caller() caller: AuthContext, @Query() query: ListSchedulesDto): Promise<string> {
+    const { items, nextCursor } = await this.listSchedules.execute(caller, query, query);
+    const ofOthers = isOfOthers(query);
+    const texts = items.map(({ schedule, ticks }) => {
+      const { ownerId, tenantId } = schedule;
+      return shown(schedule, {
+        ticks: ticks.map((at) => at.toISOString()),
+        ...(ofOthers && { ownerId }),
+        ...(ofOthers && tenantId !== '' && { tenantId }),
+      });
+    });
+    return `{"items":[${texts.join(',')}],"nextCursor":${JSON.stringify(nextCursor)}}`;
   }
 
   @Get(':name')
@@ -90,7 +107,7 @@ function named(name: string): string {
   throw new InvalidRequest(`The name of a schedule must be ${SCHEDULE_NAME.title}.`);
 }
 
-function shown(schedule: StoredSchedule): string {
+function shown(schedule: StoredSchedule, more: Pick<Schedule, 'ticks' | 'ownerId' | 'tenantId'> = {}): string {
   const { name, cron, timeZone, taskType, overlap, catchUp, paused, lastAt, lastTaskId, lastSkip } = schedule;
   return writeObject({
     ...{ name, cron, timeZone, taskType },
@@ -103,5 +120,6 @@ function shown(schedule: StoredSchedule): string {
     ...(lastSkip !== null && { lastSkip }),
     createdAt: schedule.createdAt.toISOString(),
     updatedAt: schedule.updatedAt.toISOString(),
+    ...more,
   } satisfies WithText<Schedule>);
 }

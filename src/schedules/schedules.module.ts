@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { TasksModule } from '../tasks/tasks.module.js';
 import { KeepSchedules } from './keep-schedules.js';
+import { ListSchedules } from './list-schedules.js';
 import { RunSchedules } from './run-schedules.js';
 import { ScheduleClock } from './schedule-clock.js';
 import { SchedulesController } from './schedules.controller.js';
@@ -9,6 +10,6 @@ import { SchedulesController } from './schedules.controller.js';
 @Module({
   imports: [TasksModule],
   controllers: [SchedulesController],
-  providers: [KeepSchedules, RunSchedules, ScheduleClock],
+  providers: [KeepSchedules, ListSchedules, RunSchedules, ScheduleClock],
 })
 export class SchedulesModule {}

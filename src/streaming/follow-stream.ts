@@ -6,6 +6,7 @@ import type { Subscription } from '../following/subscription.js';
 import type { Transport } from '../following/transport.js';
 import { FeedStream } from './feed-stream.js';
 import type { StreamWriter } from './stream-writer.js';
+import { OpenStreams } from './open-streams.js';
 import { Streams } from './streams.js';
 
 /** Who follows which task, from where, and how. */
@@ -36,6 +37,7 @@ export class FollowStream {
     private readonly streams: Streams,
     private readonly openSubscription: OpenSubscription,
     private readonly feedStream: FeedStream,
+    private readonly open: OpenStreams,
   ) {}
 
   /**
@@ -58,7 +60,13 @@ export class FollowStream {
         release();
       };
       const feed = (writer: StreamWriter, over?: () => void) => {
+        const shown = this.open.add(caller, writer, () => ({
+          taskId,
+          cursor: String(subscription.lastEventId),
+          lag: subscription.lag,
+        }));
         this.feedStream.execute(subscription, this.streams.join(writer, caller), () => {
+          shown();
           release();
           over?.();
         });

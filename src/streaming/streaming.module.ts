@@ -19,6 +19,7 @@ import { LiveLogConfig } from '../live-log/live-log.config.js';
 import { InProcessLiveLog } from '../live-log/in-process-live-log.js';
 import { LiveLog } from '../tasks/ports/live-log.js';
 import { OpenSubscription } from '../following/open-subscription.js';
+import { OpenStreams } from './open-streams.js';
 import { PageBackwards } from '../following/page-backwards.js';
 import { PollEvents } from './poll-events.js';
 import { RedisLiveLog } from '../live-log/redis-live-log.js';
@@ -52,6 +53,7 @@ export class StreamingModule {
         SentChanges,
         PollChanges,
         Streams,
+        OpenStreams,
         FeedStream,
         FollowStream,
         Fallbacks,
@@ -62,7 +64,7 @@ export class StreamingModule {
         Upgrades,
         TasksGateway,
       ],
-      exports: [...ports, Hub, ChangesHub, Streams, OriginPolicy, Upgrades],
+      exports: [...ports, Hub, ChangesHub, Streams, OpenStreams, OriginPolicy, Upgrades],
     };
   }
 }

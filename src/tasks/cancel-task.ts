@@ -7,6 +7,7 @@ import { currentCorrelationId } from '../observability/correlation.js';
 import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
+import { auditControl } from './audit-control.js';
 import { demandControl } from './demand-control.js';
 import { isOver } from './domain/task.js';
 import { TaskNotFound } from './domain/tasks.errors.js';
@@ -31,11 +32,14 @@ export class CancelTask {
   /** @throws TaskNotFound when there is no such task that the caller may control */
   execute(auth: AuthContext, taskId: string, reason = 'cancelled_by_user'): Promise<Cancellation> {
     return this.observer.command('cancel_task', { principalId: auth.subject, taskId }, async (note) => {
-      await demandControl(this.database, this.ownership, auth, taskId);
+      const identity = await demandControl(this.database, this.ownership, auth, taskId);
       const [written] = await this.writer.write(
         (tx) => lockTask(tx, taskId),
         () => ({ kind: 'request_cancellation', reason }),
         { principalId: auth.subject, correlationId: currentCorrelationId(), fromOutside: true },
+        async (tx, [change]) => {
+          if (change && !isOver(change.record.task.status)) await auditControl(tx, auth, 'cancel_task', identity);
+        },
       );
       if (!written) throw new TaskNotFound();
       const status = isOver(written.record.task.status) ? 'ALREADY_TERMINAL' : 'CANCELLATION_REQUESTED';

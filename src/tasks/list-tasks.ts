@@ -1,10 +1,11 @@
 import { Injectable } from '@nestjs/common';
-import { type AuthContext, ownerOf } from '../auth/auth-context.js';
+import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
+import { isOfOthers, scopeFor, type WantedScope } from './scope-for.js';
 import { InvalidCursor } from './domain/tasks.errors.js';
 import { TaskPolicies } from './task-policies.js';
-import { listTaskViews, type TaskFilter } from './store/read-task-page.js';
+import { listTaskViews, type Place, type TaskFilter } from './store/read-task-page.js';
 import type { TaskView } from './store/read-task-view.js';
 import { withWaitingFor } from './waiting-for.js';
 import { isTaskId } from './domain/task-id.js';
@@ -15,7 +16,7 @@ export interface TaskPage {
   readonly nextCursor: string | null;
 }
 
-/** The caller's own tasks, newest first. Never tasks of others, even when the policy lets the caller read them. */
+/** The caller's own tasks, newest first, or with `tasks:admin` those that it asks for. */
 @Injectable()
 export class ListTasks {
   constructor(
@@ -24,29 +25,38 @@ export class ListTasks {
     private readonly policies: TaskPolicies,
   ) {}
 
-  /** @throws InvalidCursor when the cursor was not made here */
+  /**
+   * @throws AccessDenied for tasks of others without `tasks:admin`
+   * @throws InvalidCursor when the cursor was not made here
+   */
   execute(
     auth: AuthContext,
-    filter: Omit<TaskFilter, 'tenantId' | 'ownerId' | 'after'>,
+    wanted: WantedScope,
+    filter: TaskFilter,
     page: { readonly limit: number; readonly cursor?: string },
   ): Promise<TaskPage> {
     return this.observer.query('list_tasks', { principalId: auth.subject }, async () => {
+      const scope = scopeFor(auth, wanted);
       const after = page.cursor === undefined ? undefined : placeOf(page.cursor);
-      const own = { ...filter, ...ownerOf(auth), ...(after && { after }) };
       // Reads one more than the client wants, to recognise the last page.
-      const views = await listTaskViews(this.database, own, page.limit + 1, this.policies.maxAttemptsOf);
-      const items = await withWaitingFor(this.database, this.policies, views.slice(0, page.limit));
+      const place = { limit: page.limit + 1, ...(after && { after }) };
+      const found = await listTaskViews(this.database, scope, filter, place, this.policies.maxAttemptsOf);
+      const views = found.views.slice(0, page.limit);
+      const complete = await withWaitingFor(this.database, this.policies, views);
+      const items = isOfOthers(wanted) ? complete.map((view) => ({ ...view, showsOwner: true })) : complete;
       const last = items.at(-1);
-      return { items, nextCursor: last && views.length > page.limit ? cursorOf(last) : null };
+      const full = found.views.length > page.limit && last;
+      const end = full ? { createdAt: full.createdAt, taskId: full.identity.taskId } : found.stoppedAt;
+      return { items, nextCursor: end && cursorOf(end) };
     });
   }
 }
 
-function cursorOf(view: TaskView): string {
-  return Buffer.from(`${view.createdAt.toISOString()}|${view.identity.taskId}`).toString('base64url');
+function cursorOf({ createdAt, taskId }: Place): string {
+  return Buffer.from(`${createdAt.toISOString()}|${taskId}`).toString('base64url');
 }
 
-function placeOf(cursor: string): NonNullable<TaskFilter['after']> {
+function placeOf(cursor: string): Place {
   const [time = '', taskId = '', ...rest] = Buffer.from(cursor, 'base64url').toString().split('|');
   const createdAt = new Date(time);
   const canonical = Buffer.from(cursor, 'base64url').toString('base64url') === cursor;

@@ -33,17 +33,19 @@ const UNKNOWN: Measured = {
 export class MeasureBacklog {
   #underWay: Promise<Measured> | undefined;
   #validUntil = 0;
+  #last: Measured = UNKNOWN;
 
   constructor(
     private readonly database: Database,
     private readonly metrics: MetricsSink,
   ) {}
 
-  /** Sets the gauges. While PostgreSQL does not answer, sets them to NaN within a second. Never rejects. */
-  async execute(): Promise<void> {
-    if (performance.now() < this.#validUntil) return;
+  /** Sets the gauges, and gives what it measured. While PostgreSQL does not answer, all are NaN within a second. Never rejects. */
+  async execute(): Promise<Backlog> {
+    if (performance.now() < this.#validUntil) return this.#last;
     this.#underWay ??= this.read();
     const backlog = (await within(PATIENCE_MS, this.#underWay)) ?? UNKNOWN;
+    this.#last = backlog;
     this.metrics.set('tasks', backlog.waiting, { state: 'waiting' });
     this.metrics.set('tasks', backlog.held, { state: 'held' });
     this.metrics.set('tasks', backlog.running, { state: 'running' });
@@ -55,6 +57,7 @@ export class MeasureBacklog {
     this.metrics.set('oldest_claimable_age_seconds', backlog.oldestClaimableSeconds);
     this.metrics.set('oldest_ended_age_seconds', backlog.oldestEndedSeconds);
     this.metrics.set('oldest_xmin_age_transactions', backlog.xminAge);
+    return backlog;
   }
 
   private async read(): Promise<Measured> {

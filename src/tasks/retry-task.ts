@@ -10,6 +10,7 @@ import { MetricsSink } from '../observability/metrics-sink.js';
 import { Observer } from '../observability/observer.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { lockOwners } from '../uploads/owned-bytes.js';
+import { auditControl } from './audit-control.js';
 import { CheckInput } from './check-input.js';
 import { demandControl } from './demand-control.js';
 import { judgeRerun } from './domain/judge-rerun.js';
@@ -77,13 +78,13 @@ export class RetryTask {
       const source = await demandControl(this.database, this.ownership, auth, taskId);
       const { taskType } = source;
       if (!(await this.ownership.mayCreate(auth, { taskType }))) throw new CreationForbidden();
-      const accepted = await this.submit(source, rerun, auth.subject);
+      const accepted = await this.submit(source, rerun, auth);
       note({ outcome: accepted.deduplicated ? 'deduplicated' : 'created' });
       return accepted;
     });
   }
 
-  private async submit(source: TaskIdentity, rerun: Rerun, principalId: string): Promise<TaskAccepted> {
+  private async submit(source: TaskIdentity, rerun: Rerun, auth: AuthContext): Promise<TaskAccepted> {
     const { tenantId, ownerId, taskType } = source;
     const { clientRequestId } = rerun;
     const key = { tenantId, ownerId, clientRequestId };
@@ -108,7 +109,10 @@ export class RetryTask {
       const [written] = await this.writer.writeNew(
         (tx) => this.insert(tx, row, source, rerun, maxOpenTasks),
         ({ keptSteps }) => (keptSteps.length > 0 ? { kind: 'keep_steps', keys: keptSteps } : null),
-        { principalId, correlationId, fromOutside: true },
+        { principalId: auth.subject, correlationId, fromOutside: true },
+        async (tx, [made]) => {
+          if (made) await auditControl(tx, auth, 'retry_task', source);
+        },
       );
       if (written) {
         const { taskId } = written.record.identity;

@@ -12,6 +12,7 @@ import { ActionValidationPolicy } from '../ownership/action-validation-policy.js
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { LiveReplicas } from '../replicas/live-replicas.js';
 import { demandFittingPayload } from './action-schemas.js';
+import { auditControl } from './audit-control.js';
 import { demandControl } from './demand-control.js';
 import { judgeAction } from './domain/judge-action.js';
 import { TaskNotFound } from './domain/tasks.errors.js';
@@ -94,6 +95,7 @@ export class SubmitAction {
             contentFingerprint: content,
             principalId: auth.subject,
           });
+          await auditControl(tx, auth, 'submit_action', identity);
         },
       );
       if (!written) throw new TaskNotFound();

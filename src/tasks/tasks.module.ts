@@ -7,12 +7,16 @@ import { CancelTask } from './cancel-task.js';
 import { CheckInput } from './check-input.js';
 import { CheckRoom } from './check-room.js';
 import { ClaimTasks } from './claim-tasks.js';
+import { CountTasks } from './count-tasks.js';
 import { EndAttempt } from './end-attempt.js';
 import { EndLostAttempts } from './end-lost-attempts.js';
 import { EraseTasks } from './erase-tasks.js';
 import { ExtendLease } from './extend-lease.js';
+import { FindStuck } from './find-stuck.js';
 import { HeldTasks } from './held-tasks.js';
 import { PlanSqlTasks } from './plan-sql-tasks.js';
+import { ListQuestions } from './list-questions.js';
+import { ListTypes } from './list-types.js';
 import { ListTasks } from './list-tasks.js';
 import { MeasureBacklog } from './measure-backlog.js';
 import { TaskPolicies } from './task-policies.js';
@@ -28,6 +32,7 @@ import { SubmitAction } from './submit-action.js';
 import { SubmitTask } from './submit-task.js';
 import { TaskWriter } from './task-writer.js';
 import { OwnersController } from './http/owners.controller.js';
+import { OverviewController } from './http/overview.controller.js';
 import { TasksController } from './http/tasks.controller.js';
 
 const USE_CASES = [
@@ -39,6 +44,10 @@ const USE_CASES = [
   ReadOutput,
   ReadAttachment,
   ListTasks,
+  ListQuestions,
+  ListTypes,
+  CountTasks,
+  FindStuck,
   CancelTask,
   RetryTask,
   EraseTasks,
@@ -60,7 +69,8 @@ const USE_CASES = [
 
 /** Tasks: their use-cases, and the one writer that changes them. */
 @Module({
-  controllers: [TasksController, TaskTypesController, AttachmentsController, OwnersController],
+  // The first has names where the second has ids.
+  controllers: [OverviewController, TasksController, TaskTypesController, AttachmentsController, OwnersController],
   providers: [TaskWriter, ...USE_CASES],
   exports: [TaskWriter, ...USE_CASES],
 })

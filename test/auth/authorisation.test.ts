@@ -52,6 +52,20 @@ DELETE /api/v1/follow-tokens                         401     401       401      
 GET /api/v1/task-types/:taskType                     401     401       401       403    403       403   403    403     403     403    401     401    401    200    403       403    403      403   403        401  401
 PUT /api/v1/task-types/:taskType/pause               401     401       401       403    403       403   403    403     403     403    401     401    401    403    200       403    403      403   403        401  401
 DELETE /api/v1/task-types/:taskType/pause            401     401       401       403    403       403   403    403     403     403    401     401    401    403    200       403    403      403   403        401  401
+GET /api/v1/me                                       401     401       401       200    200       200   200    200     200     200    401     401    401    200    200       403    403      403   403        401  401
+GET /api/v1/tasks/counts                             401     401       401       200    200       200   200    403     200     200    401     401    401    200    403       403    403      403   403        401  401
+GET /api/v1/questions                                401     401       401       200    200       200   200    403     200     200    401     401    401    200    403       403    403      403   403        401  401
+GET /api/v1/tasks/stuck                              401     401       401       403    403       403   403    403     403     403    401     401    401    200    403       403    403      403   403        401  401
+GET /api/v1/task-types                               401     401       401       403    403       403   403    403     403     403    401     401    401    200    403       403    403      403   403        401  401
+GET /api/v1/system/workers                           401     401       401       403    403       403   403    403     403     403    401     401    401    200    403       403    403      403   403        401  401
+GET /api/v1/system/replicas                          401     401       401       403    403       403   403    403     403     403    401     401    401    200    403       403    403      403   403        401  401
+GET /api/v1/system/streams                           401     401       401       403    403       403   403    403     403     403    401     401    401    200    403       403    403      403   403        401  401
+GET /api/v1/system/settings                          401     401       401       403    403       403   403    403     403     403    401     401    401    200    403       403    403      403   403        401  401
+GET /api/v1/system/readiness                         401     401       401       403    403       403   403    403     403     403    401     401    401    200    403       403    403      403   403        401  401
+GET /api/v1/system/retention                         401     401       401       403    403       403   403    403     403     403    401     401    401    200    403       403    403      403   403        401  401
+GET /api/v1/system/numbers                           401     401       401       403    403       403   403    403     403     403    401     401    401    200    403       403    403      403   403        401  401
+GET /api/v1/system/log                               401     401       401       403    403       403   403    403     403     403    401     401    401    200    403       403    403      403   403        401  401
+DELETE /api/v1/system/streams/:streamId              401     401       401       403    403       403   403    403     403     403    401     401    401    403    404       403    403      403   403        401  401
 GET /worker/v1                                       401     401       401       401    401       401   401    401     401     401    200     200    401    401    401       401    401      401   401        401  401
 POST /worker/v1/leases                               401     401       401       401    401       401   401    401     401     401    200     200    401    401    401       401    401      401   401        401  401
 POST /worker/v1/heartbeats                           401     401       401       401    401       401   401    401     401     401    200     200    401    401    401       401    401      401   401        401  401
@@ -306,7 +320,8 @@ async function outcome(name: string, about: Held, headers: Record<string, string
     .replace(':taskType', 'matrix.paused')
     .replace(':attachmentId', about.attachmentId)
     .replace(':name', uniqueId())
-    .replace(':bulkId', about.attachmentId);
+    .replace(':bulkId', about.attachmentId)
+    .replace(':streamId', about.attachmentId);
   const address = url + named.replace(':taskId', about.taskId);
   const body = BODIES[name]?.(about);
   if (name.startsWith('DELETE /api/v1/owners')) {
@@ -314,7 +329,7 @@ async function outcome(name: string, about: Held, headers: Record<string, string
     const owner = headers['X-Principal-Scopes'] === 'tasks:operate' ? uniqueId() : OWNER;
     return deleted(`${url}/api/v1/owners/${owner}/tasks?tenant=${TENANT}`, headers);
   }
-  if (/^DELETE .*(schedules|task-types|tasks\/:taskId)/.test(name)) return deleted(address, headers);
+  if (/^DELETE .*(schedules|task-types|system|tasks\/:taskId)/.test(name)) return deleted(address, headers);
   if (method === 'DELETE') return deleted(`${address}?taskId=${about.taskId}`, headers);
   // A feed without a cursor begins now, and would wait.
   if (path.endsWith('/changes')) return statusOf(`${address}?waitTimeoutMs=0`, headers);

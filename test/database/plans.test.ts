@@ -1,11 +1,16 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
+import { STUCK_KINDS } from '#protocol/operators.js';
 import { connectionOptions } from '../../src/database/session-settings.js';
 import { messageEvent } from '../../src/tasks/domain/event-payloads.js';
 import { ClaimTasks } from '../../src/tasks/claim-tasks.js';
 import { EndAttempt } from '../../src/tasks/end-attempt.js';
 import { QueueOrder } from '../../src/tasks/queue-order.js';
 import { appendBatch } from '../../src/tasks/store/append-batch.js';
+import { countTasks } from '../../src/tasks/store/count-tasks.js';
+import { listQuestions } from '../../src/tasks/store/open-questions.js';
+import { listTaskViews } from '../../src/tasks/store/read-task-page.js';
+import { findStuck } from '../../src/tasks/store/stuck-tasks.js';
 import { insertTasks } from '../../src/tasks/store/insert-tasks.js';
 import { connected } from '../support/fold.js';
 import { aTask } from '../support/new-task.js';
@@ -121,6 +126,35 @@ it('a create that may begin reads no task whose time has not come, however many 
   expect((await rowsRead()) - before).toBeLessThan(later / 4);
 });
 
+it('a page of a list over owners reads what it shows, however many tasks there are', async () => {
+  const others = 4_000;
+  await connected(database.superuserUrl, async (db) => {
+    await db.query(
+      `INSERT INTO taskbridge.proj_tasks (task_id, tenant_id, owner_id, client_request_id, fingerprint, task_type, status, correlation_id,
+        finished_at, spent_attempts)
+      SELECT gen_random_uuid(), CASE WHEN n % 400 = 0 THEN 'few' ELSE 'many' END, 'o-' || n % 7, n, '', 'test.listed', 'COMPLETED',
+        gen_random_uuid(), clock_timestamp(), 1 FROM generate_series(1, $1::int) AS n`,
+      [others],
+    );
+    await db.query('ANALYZE taskbridge.proj_tasks');
+    await db.query('SELECT pg_stat_force_next_flush()');
+  });
+  const replica = await createReplica(database.appUrl);
+  const before = await rowsRead();
+  const attempts = () => 3;
+  const { database: db } = replica;
+  for (const scope of [{}, { tenantId: 'many' }, { tenantId: 'few' }, { tenantId: 'many', ownerId: 'o-1' }])
+    expect((await listTaskViews(db, scope, {}, { limit: 9 }, attempts)).views).toHaveLength(9);
+  await listQuestions(db, {}, { limit: 9 });
+  await listQuestions(db, { tenantId: 'many', ownerId: 'o-1' }, { limit: 9 });
+  for (const kind of STUCK_KINDS) await findStuck(db, kind, {}, 9, 30);
+  await countTasks(db, {});
+  await countTasks(db, { tenantId: 'many', ownerId: 'o-1' });
+  await replica.stop();
+  await eventually('PostgreSQL has counted the pages', async () => (await rowsRead()) > before);
+  expect((await rowsRead()) - before).toBeLessThan(others / 4);
+});
+
 /** An index on a column that appends change would make each of them write to every index of the table. */
 it('an append changes its task’s row in place', async () => {
   const appends = 8;
@@ -174,6 +208,23 @@ describe('each index of the online migration and of the new tables', () => {
       'proj_tasks_ownerless',
       `SELECT FROM taskbridge.proj_tasks WHERE finished_at IS NULL AND claimable_at IS NULL AND lease_token IS NULL
         AND suspend_id IS NULL AND aside_code IS NULL AND hold_key IS NULL LIMIT 9`,
+    ],
+    [
+      'proj_tasks_of_tenant',
+      `SELECT task_id FROM taskbridge.proj_tasks WHERE tenant_id = 't' AND tenant_id <> '' AND task_id < ${ID} ORDER BY task_id DESC LIMIT 9`,
+    ],
+    [
+      'proj_tasks_asking',
+      `SELECT task_id FROM taskbridge.proj_tasks WHERE suspend_id IS NOT NULL
+        AND (coalesce(changed_xid, '0'::xid8), task_id) > ('9'::xid8, ${ID}) ORDER BY coalesce(changed_xid, '0'::xid8), task_id LIMIT 9`,
+    ],
+    [
+      'proj_tasks_retried',
+      'SELECT task_id FROM taskbridge.proj_tasks WHERE finished_at IS NULL AND spent_attempts > 0 ORDER BY task_id LIMIT 9',
+    ],
+    [
+      'entries_audit_retention',
+      `SELECT FROM taskbridge.entries_audit WHERE action = 'retention' ORDER BY created_at DESC LIMIT 1`,
     ],
     [
       'proj_attachments_shared',

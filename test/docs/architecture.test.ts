@@ -27,6 +27,8 @@ import { ChangesHub } from '../../src/following/changes/changes-hub.js';
 import { RevocationWatch } from '../../src/follow-tokens/revocation-watch.js';
 import { LiveReplicas } from '../../src/replicas/live-replicas.js';
 import { TaskPolicies } from '../../src/tasks/task-policies.js';
+import { EndStreams } from '../../src/system/end-streams.js';
+import { Numbers } from '../../src/system/numbers.js';
 import { UploadSweeper } from '../../src/uploads/upload-sweeper.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { temporaryDirectory } from '../support/service.js';
@@ -58,6 +60,8 @@ const RUNNERS = {
   ScheduleClock,
   BulkClock,
   UploadSweeper,
+  EndStreams,
+  Numbers,
   WaitingClaims,
   InlineWorker,
 };

@@ -41,6 +41,10 @@ import { CancelTaskDto } from '../../src/tasks/http/dto/cancel-task.dto.js';
 import { CreateTaskDto } from '../../src/tasks/http/dto/create-task.dto.js';
 import { ReadTaskDto } from '../../src/tasks/http/dto/read-task.dto.js';
 import { EraseOwnerDto } from '../../src/tasks/http/dto/erase-owner.dto.js';
+import { ListSchedulesDto } from '../../src/schedules/list-schedules.dto.js';
+import { ListWorkersDto, ReadLogDto } from '../../src/system/system.dto.js';
+import { ListQuestionsDto, ListTypesDto, StuckTasksDto } from '../../src/tasks/http/dto/overview.dto.js';
+import { ScopeQueryDto } from '../../src/tasks/http/dto/scope.dto.js';
 import { ListTasksDto } from '../../src/tasks/http/dto/list-tasks.dto.js';
 import { RetryTaskDto } from '../../src/tasks/http/dto/retry-task.dto.js';
 import { SubmitActionDto } from '../../src/tasks/http/dto/submit-action.dto.js';
@@ -112,6 +116,13 @@ describe('The table of requests', () => {
   it.each([
     ['readTask', ReadTaskDto],
     ['listTasks', ListTasksDto],
+    ['countTasks', ScopeQueryDto],
+    ['listStuckTasks', StuckTasksDto],
+    ['listQuestions', ListQuestionsDto],
+    ['listTypes', ListTypesDto],
+    ['listSchedules', ListSchedulesDto],
+    ['listWorkers', ListWorkersDto],
+    ['readLog', ReadLogDto],
     ['attachFile', worker.AttachFileDto],
     ['pollChanges', PollChangesDto],
     ['streamChanges', StreamChangesDto],

@@ -36,7 +36,7 @@ const LEASES = 120;
 const OVER = 40;
 /** Accepted requests for each operation of the document, about objects that no other request touches. */
 const PLAIN = 3;
-const OPERATIONS_AT_MOST = 60;
+const OPERATIONS_AT_MOST = 80;
 
 interface Parameter {
   readonly name: string;
@@ -211,6 +211,8 @@ interface Existing {
   readonly asked: readonly { readonly taskId: string; readonly suspendId: string }[];
   readonly files: readonly { readonly taskId: string; readonly attachmentId: string }[];
   readonly bulkId: string;
+  /** A feed of changes that is open. */
+  readonly streamId: string;
   /** Tasks for the plain requests. Each request has its own. */
   readonly own: readonly Pick<Existing, 'leases' | 'asked'>[];
 }
@@ -247,10 +249,14 @@ async function existing(url: string): Promise<Existing> {
     body: JSON.stringify({ filter: {}, dryRun: true }),
   });
   const { bulkId } = (await preview.json()) as { bulkId: string };
+  // Nobody reads it, and it stays open until a request ends it.
+  await fetch(`${url}/api/v1/tasks/changes/stream`);
+  const streams = (await (await fetch(`${url}/api/v1/system/streams`)).json()) as { items: { streamId: string }[] };
   return {
     leases,
     tasks,
     bulkId,
+    streamId: streams.items[0]?.streamId ?? '',
     asked,
     files: leases.slice(0, 20).map(({ taskId, attachments }) => ({
       taskId,
@@ -297,12 +303,14 @@ function ofOperation(
       ? fc.constantFrom(...there.asked)
       : path.includes('/bulks/')
         ? fc.constant({ bulkId: there.bulkId })
-        : path.includes('/attachments/')
-          ? fc.constantFrom(...there.files)
-          : fc.constantFrom(
-              ...there.tasks.map((taskId) => ({ taskId })),
-              ...(path.endsWith('/retry') ? [] : there.leases.slice(0, 10)),
-            );
+        : path.includes('/streams/')
+          ? fc.constant({ streamId: there.streamId })
+          : path.includes('/attachments/')
+            ? fc.constantFrom(...there.files)
+            : fc.constantFrom(
+                ...there.tasks.map((taskId) => ({ taskId })),
+                ...(path.endsWith('/retry') ? [] : there.leases.slice(0, 10)),
+              );
   return about.chain((one) => {
     const facts = one as unknown as Readonly<Record<string, string>>;
     const known: Known = {

@@ -868,4 +868,30 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     caughtBy: { file: 'test/client/joined-pieces.test.ts', tests: 'or says that it does not know it' },
   },
+  {
+    name: 'a list over owners for everybody',
+    changes: [{ file: 'src/tasks/scope-for.ts', from: "  demandScope(auth, 'tasks:admin');\n", to: '' }],
+    caughtBy: { file: 'test/system/operators.test.ts', tests: 'is refused with' },
+  },
+  {
+    name: 'an operator that leaves no trace',
+    changes: [{ file: 'src/tasks/audit-control.ts', from: '  if (owns(auth, task)) return;\n', to: '  return;\n' }],
+    caughtBy: { file: 'test/system/operators.test.ts', tests: 'is in the audit, once' },
+  },
+  {
+    name: 'a short page that says it is the last',
+    changes: [
+      {
+        file: 'src/tasks/store/read-task-page.ts',
+        from: 'stoppedAt: last ? { createdAt: last.created_at, taskId: last.task_id } : null',
+        to: 'stoppedAt: last && limit < 0 ? { createdAt: last.created_at, taskId: last.task_id } : null',
+      },
+    ],
+    caughtBy: { file: 'test/system/operators.test.ts', tests: 'ends a page before it is full' },
+  },
+  {
+    name: 'a setting that shows its secret',
+    changes: [{ file: 'src/boot/config.ts', from: '!setting.kind.isHidden && { value:', to: '{ value:' }],
+    caughtBy: { file: 'test/system/system.test.ts', tests: 'no secret is' },
+  },
 ];

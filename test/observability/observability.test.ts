@@ -35,6 +35,7 @@ import { createLogger, Log } from '../../src/observability/log.js';
 import { MetricsSink, NoOpMetricsSink } from '../../src/observability/metrics-sink.js';
 import { nestLogger } from '../../src/observability/nest-logger.js';
 import { ObservabilityModule } from '../../src/observability/observability.module.js';
+import { RecentLines } from '../../src/observability/recent-lines.js';
 import { Observer } from '../../src/observability/observer.js';
 import { PrometheusMetricsSink } from '../../src/observability/prometheus-metrics-sink.js';
 import { BeforeScrape } from '../../src/observability/before-scrape.js';
@@ -148,7 +149,11 @@ describe('The observer', () => {
         durations.push(observation[0], observation[2]);
       }
     }
-    return { observer: new Observer(logger, new Durations(), { useCaseLevel: 'info' } as never), lines, durations };
+    return {
+      observer: new Observer(logger, new Durations(), { useCaseLevel: 'info' } as never, new RecentLines()),
+      lines,
+      durations,
+    };
   }
 
   test('logs start and success with all that is known, and returns the result', async () => {

@@ -45,6 +45,11 @@ export const FEATURES = {
     meaning:
       'a create may say `startAfter`, `delaySeconds`, `priority`, `deadline` and `maxAttempts`, and a claim `policies`; types have [policies](docs/queue.md)',
   },
+  operators: {
+    since: '0.2.0',
+    meaning:
+      'more filters of the [list](#list-get-tasks), tasks of others in it, and [routes for operators](#for-operators)',
+  },
   feed: { since: '0.2.0', meaning: 'the [feed of changes](#changes-get-taskschanges), over each transport' },
 } as const satisfies Readonly<Record<string, FeatureRow>>;
 

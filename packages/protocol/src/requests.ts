@@ -65,6 +65,7 @@ import {
   PRIORITY,
   SIGNALS_WAIT_MS,
 } from './limits.js';
+import { LOG_LIMIT, MAX_SCHEDULE_CURSOR_LENGTH, PAGE_LIMIT, STUCK_KINDS, STUCK_LIMIT } from './operators.js';
 import { PUT_SCHEDULE } from './schedules.js';
 import { eventName, TASK_STATUSES } from './snapshots.js';
 
@@ -283,20 +284,9 @@ export const FROM = described(
   oneOf(...BEGINNINGS),
 );
 
-export const CHANGES_CURSOR = text({ maxLength: MAX_CHANGES_CURSOR_LENGTH });
 const WITHOUT_CONTROLS = '^[^\\x00-\\x1f\\x7f-\\x9f]*$';
-/** What a feed shows. */
-export const CHANGES = {
-  after: optional(
-    described(
-      'The cursor of the last change that the client has, or `next`. Absent and empty mean from now on.',
-      CHANGES_CURSOR,
-    ),
-  ),
-  status: optional(described('Others come as `left`.', oneOf(...TASK_STATUSES))),
-  suspended: optional(described('Only tasks with, or without, an open question. Others come as `left`.', boolean())),
-  taskType: optional(TASK_TYPE),
-  tags: optional(described('Members of `metadata` that a task has, as strings.', anyObject())),
+/** Whose tasks a feed, a list or a count shows. Without any of them, those of the caller. */
+const SCOPE = {
   owner: optional(
     described(
       'Tasks of this principal. Needs `tasks:admin`, as the next two.',
@@ -312,6 +302,22 @@ export const CHANGES = {
   all: optional(described('All tasks of the installation.', boolean())),
 } as const satisfies Members;
 
+export const CHANGES_CURSOR = text({ maxLength: MAX_CHANGES_CURSOR_LENGTH });
+/** What a feed shows. */
+export const CHANGES = {
+  after: optional(
+    described(
+      'The cursor of the last change that the client has, or `next`. Absent and empty mean from now on.',
+      CHANGES_CURSOR,
+    ),
+  ),
+  status: optional(described('Others come as `left`.', oneOf(...TASK_STATUSES))),
+  suspended: optional(described('Only tasks with, or without, an open question. Others come as `left`.', boolean())),
+  taskType: optional(TASK_TYPE),
+  tags: optional(described('Members of `metadata` that a task has, as strings.', anyObject())),
+  ...SCOPE,
+} as const satisfies Members;
+
 const TAGS_IN_QUERY = optional(
   described(
     'Members of `metadata` that a task has: a JSON object of strings.',
@@ -321,6 +327,10 @@ const TAGS_IN_QUERY = optional(
 
 const TOKEN_IN_QUERY = optional(described('A follow token, for clients that cannot send `Authorization`.', text()));
 
+const LIST_CURSOR = optional(
+  described('`nextCursor` of the page before.', text({ maxLength: MAX_LIST_CURSOR_LENGTH })),
+);
+
 /** The parameters of queries, by operation. */
 export const QUERIES = {
   readTask: {
@@ -329,12 +339,46 @@ export const QUERIES = {
   listTasks: {
     status: optional(oneOf(...TASK_STATUSES)),
     taskType: optional(TASK_TYPE),
+    taskTypePrefix: optional(
+      described('Types that begin with it, such as `demo.`.', text({ ...TASK_TYPE, examples: ['demo.'] })),
+    ),
     clientRequestId: optional(described('Only the task of this request.', CLIENT_REQUEST_ID)),
+    failureCode: optional(
+      described(
+        'Only failed tasks, with this `code` of TASK_FAILED.',
+        text({ minLength: 1, maxLength: MAX_NAME_LENGTH }),
+      ),
+    ),
+    tags: TAGS_IN_QUERY,
     suspended: optional(described('Only tasks with, or without, an open question.', boolean())),
     createdAfter: optional(sentTimestamp()),
     createdBefore: optional(sentTimestamp()),
+    ...SCOPE,
     limit: optional(ranged(LIST_LIMIT)),
-    cursor: optional(described('`nextCursor` of the page before.', text({ maxLength: MAX_LIST_CURSOR_LENGTH }))),
+    cursor: LIST_CURSOR,
+  },
+  countTasks: SCOPE,
+  listStuckTasks: {
+    kind: optional(described('Only these.', oneOf(...STUCK_KINDS))),
+    ...SCOPE,
+    limit: optional(described('The most tasks of each kind.', ranged(STUCK_LIMIT))),
+  },
+  listQuestions: { ...SCOPE, limit: optional(ranged(LIST_LIMIT)), cursor: LIST_CURSOR },
+  listTypes: { limit: optional(ranged(PAGE_LIMIT)), cursor: LIST_CURSOR },
+  listSchedules: {
+    ...SCOPE,
+    limit: optional(ranged(PAGE_LIMIT)),
+    cursor: optional(described('`nextCursor` of the page before.', text({ maxLength: MAX_SCHEDULE_CURSOR_LENGTH }))),
+  },
+  listWorkers: { limit: optional(ranged(PAGE_LIMIT)), cursor: LIST_CURSOR },
+  readLog: {
+    after: optional(
+      described(
+        '`next` of the answer before. Absent, or of another replica: the newest lines.',
+        text({ maxLength: MAX_LIST_CURSOR_LENGTH }),
+      ),
+    ),
+    limit: optional(ranged(LOG_LIMIT)),
   },
   pollEvents: {
     afterEventId: optional(CURSOR),

@@ -4,6 +4,7 @@ import {
   boolean,
   described,
   integer,
+  list,
   nullable,
   object,
   oneOf,
@@ -69,6 +70,9 @@ export const SCHEDULE = object({
   catchUp: integer(0, MAX_CATCH_UP),
   paused: boolean(),
   nextAt: described('Null: there is none.', nullable(timestamp())),
+  ticks: optional(described('In a list: the next times, at most 5, `nextAt` the first.', list(timestamp()))),
+  ownerId: optional(described('In a list of schedules of others: whose it is.', text())),
+  tenantId: optional(described('The same of its tenant. Absent without one.', text())),
   lastAt: optional(described('The last tick that made a task.', timestamp())),
   lastTaskId: optional(described('Its task, which may be gone.', TASK_UUID)),
   lastSkip: optional(

@@ -2,7 +2,7 @@ import type { Queryable } from '../../database/queryable.js';
 import { type ChangePage, readChanges } from '../../tasks/store/read-changes.js';
 import { type ChangeCursor, cursorText } from './change-cursor.js';
 import type { MaxAttempts, TaskView } from '../../tasks/store/read-task-view.js';
-import type { ChangeScope } from './change-scope.js';
+import type { TaskScope } from '../../tasks/domain/task-scope.js';
 import { textOf } from './snapshot.js';
 
 /** Changes of one page. */
@@ -19,7 +19,7 @@ export class ChangeChannel {
   #isDue = false;
 
   constructor(
-    readonly scope: ChangeScope,
+    readonly scope: TaskScope,
     /** Resolves when hints of the scope arrive here, with the function that ends them. */
     readonly hints: Promise<() => void>,
     private readonly database: Queryable,

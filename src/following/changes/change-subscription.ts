@@ -53,6 +53,12 @@ export class ChangeSubscription {
     channel.follow(this.#moved);
   }
 
+  /** Whose changes, by the ids in which operators speak. */
+  get scope(): { readonly ownerId?: string; readonly tenantId?: string; readonly all?: boolean } {
+    const { scope } = this.channel;
+    return scope.tenantId === undefined && scope.ownerId === undefined ? { all: true } : scope;
+  }
+
   get next(): string {
     return cursorText(this.cursor);
   }

@@ -13,7 +13,7 @@ import type { TaskView } from '../../tasks/store/read-task-view.js';
 import { findChangedOwners, readPresent } from '../../tasks/store/read-changes.js';
 import { withWaitingFor } from '../../tasks/waiting-for.js';
 import { ChangeChannel } from './change-channel.js';
-import type { ChangeScope } from './change-scope.js';
+import type { TaskScope } from '../../tasks/domain/task-scope.js';
 import { type Snapshot, snapshotFrom } from './snapshot.js';
 
 const ROUND_MS = 1_000;
@@ -61,7 +61,7 @@ export class ChangesHub {
   }
 
   /** Joins the channel of a scope. Resolves when its hints arrive here, or after 100 ms: what is read from now on misses none. */
-  async attach(scope: ChangeScope): Promise<ChangeChannel> {
+  async attach(scope: TaskScope): Promise<ChangeChannel> {
     const key = keyOf(scope);
     const channel = this.#channels.get(key) ?? this.opened(key, scope);
     channel.subscribers += 1;
@@ -76,7 +76,7 @@ export class ChangesHub {
     channel.close();
   }
 
-  private opened(key: string, scope: ChangeScope): ChangeChannel {
+  private opened(key: string, scope: TaskScope): ChangeChannel {
     const hints = this.liveLog.listen(...changesChannel(scope), () => channel.announce());
     const complete = (db: Queryable, views: readonly TaskView[]) => withWaitingFor(db, this.policies, views);
     const channel = new ChangeChannel(scope, hints, this.#pages, this.policies.maxAttemptsOf, complete, this.#failed);
@@ -124,6 +124,6 @@ export class ChangesHub {
   }
 }
 
-function keyOf(scope: ChangeScope): string {
+function keyOf(scope: TaskScope): string {
   return changesChannel(scope).join(' ');
 }

@@ -7,7 +7,7 @@ import { readPresent } from '../../tasks/store/read-changes.js';
 import type { Transport } from '../transport.js';
 import { type ChangeCursor, cursorFrom, shortEpoch } from './change-cursor.js';
 import type { ChangeFilter } from './change-filter.js';
-import { scopeFor, type WantedScope } from './change-scope.js';
+import { scopeFor, type WantedScope } from '../../tasks/scope-for.js';
 import { ChangeSubscription, checkChangeCursor } from './change-subscription.js';
 import { ChangesHub } from './changes-hub.js';
 import { snapshotFrom } from './snapshot.js';

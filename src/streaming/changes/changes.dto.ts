@@ -1,40 +1,18 @@
 import { Transform } from 'class-transformer';
-import {
-  IsBoolean,
-  IsIn,
-  IsInt,
-  IsString,
-  Matches,
-  Max,
-  MaxLength,
-  Min,
-  ValidateBy,
-  ValidateIf,
-} from 'class-validator';
+import { IsBoolean, IsIn, IsInt, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
 import { patternOf, TASK_TYPE } from '#protocol/ids.js';
 import { MAX_CHANGES_CURSOR_LENGTH, POLL_WAIT_MS } from '#protocol/limits.js';
 import { TASK_STATUSES, type TaskStatus } from '#protocol/snapshots.js';
-import { isName } from '../../auth/auth-context.js';
 import { Shallow } from '../../http/body-shape.js';
 import { Optional } from '../../http/optional.decorator.js';
-import { integerText } from '../../http/query-text.js';
-import { IsTags, jsonIn } from './tags.js';
+import { booleanText, integerText } from '../../http/query-text.js';
+import { ScopeDto } from '../../tasks/http/dto/scope.dto.js';
+import { IsTags, jsonIn } from '../../http/tags.js';
 
 const A_TASK_TYPE = patternOf(TASK_TYPE);
-const booleanText = ({ value }: { value: unknown }) => (value === 'true' ? true : value === 'false' ? false : value);
-
-/** The id of a principal or a tenant, also of a host. PostgreSQL would refuse U+0000. */
-const IsName = () =>
-  ValidateBy({
-    name: 'isName',
-    validator: {
-      validate: (value: unknown) => typeof value === 'string' && isName(value),
-      defaultMessage: () => '$property must be 1 to 128 characters without control characters',
-    },
-  });
 
 /** What a feed shows, in a query or a frame. */
-export class ChangesDto {
+export class ChangesDto extends ScopeDto {
   @Optional()
   @IsIn(TASK_STATUSES)
   status?: TaskStatus;
@@ -52,19 +30,6 @@ export class ChangesDto {
   @Shallow()
   @IsTags()
   tags?: Record<string, string>;
-
-  @Optional()
-  @IsName()
-  owner?: string;
-
-  @Optional()
-  @ValidateIf((_, value) => value !== '')
-  @IsName()
-  tenant?: string;
-
-  @Optional()
-  @IsBoolean()
-  all?: boolean;
 }
 
 /** The same in a query, where everything is text. */

@@ -4,6 +4,7 @@ import type { ChangeSubscription } from '../../following/changes/change-subscrip
 import { OpenChanges, type WantedChanges } from '../../following/changes/open-changes.js';
 import type { Transport } from '../../following/transport.js';
 import { CursorExpired } from '../../tasks/domain/tasks.errors.js';
+import { OpenStreams } from '../open-streams.js';
 import { Streams } from '../streams.js';
 import { ChangeStream, type ChangeWriter } from './change-stream.js';
 import { SentChanges } from './sent-changes.js';
@@ -23,6 +24,7 @@ export class FollowChanges {
     private readonly openChanges: OpenChanges,
     private readonly changeStream: ChangeStream,
     private readonly sent: SentChanges,
+    private readonly open: OpenStreams,
   ) {}
 
   /**
@@ -46,7 +48,9 @@ export class FollowChanges {
       };
       const feed = (writer: ChangeWriter, over?: () => void) => {
         isFed = true;
+        const shown = this.open.add(caller, writer, () => ({ changesOf: subscription.scope }));
         this.changeStream.execute(subscription, this.streams.join(writer, caller), () => {
+          shown();
           release();
           over?.();
         });

@@ -1,14 +1,16 @@
-import { Body, Controller, Delete, Get, Param, Put } from '@nestjs/common';
+import { Body, Controller, Delete, Get, Header, Param, Put, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import { patternOf, TASK_TYPE } from '#protocol/ids.js';
-import type { TaskTypeState } from '#protocol/snapshots.js';
+import type { Answer, TaskTypeState } from '#protocol/snapshots.js';
 import type { AuthContext } from '../../auth/auth-context.js';
 import { Caller, Requires } from '../../auth/route.decorators.js';
 import { InvalidRequest } from '../../errors.js';
 import { ApiErrors } from '../../http/api-errors.decorator.js';
-import { answers, Takes } from '../../http/api-schemas.js';
+import { answers, Takes, TakesQuery } from '../../http/api-schemas.js';
+import { ListTypes } from '../list-types.js';
 import { PauseType } from '../pause-type.js';
 import { ReadType } from '../read-type.js';
+import { ListTypesDto } from './dto/overview.dto.js';
 import { PauseTypeDto } from './dto/pause-type.dto.js';
 
 const A_TASK_TYPE = patternOf(TASK_TYPE);
@@ -19,9 +21,21 @@ const NamesType = () => ApiParam({ name: 'taskType', schema: TASK_TYPE as object
 @Controller('api/v1/task-types')
 export class TaskTypesController {
   constructor(
+    private readonly listTypes: ListTypes,
     private readonly readType: ReadType,
     private readonly pauseType: PauseType,
   ) {}
+
+  @Get()
+  @Requires('tasks:admin')
+  @Header('Cache-Control', 'no-store')
+  @ApiOperation({ operationId: 'listTypes', summary: 'List the task types, and what they hold back' })
+  @TakesQuery('listTypes')
+  @ApiOkResponse(answers('TaskTypes'))
+  @ApiErrors(400, 401, 403, 406, 503)
+  list(@Caller() caller: AuthContext, @Query() query: ListTypesDto): Promise<Answer<'TaskTypes'>> {
+    return this.listTypes.execute(caller, query);
+  }
 
   @Get(':taskType')
   @Requires('tasks:admin')

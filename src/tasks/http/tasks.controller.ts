@@ -107,14 +107,14 @@ export class TasksController {
   @Requires('tasks:read')
   @OpenToFollowTokens('read', { forOwner: true })
   @Header('Content-Type', 'application/json; charset=utf-8')
-  @ApiOperation({ operationId: 'listTasks', summary: 'List your own tasks, newest first' })
+  @ApiOperation({ operationId: 'listTasks', summary: 'List your own tasks, or those of others, newest first' })
   @TakesQuery('listTasks')
   @ApiOkResponse(answers('TaskPage'))
   @ApiErrors(400, 401, 403, 406, 503)
   async list(@Caller() caller: AuthContext, @Query() query: ListTasksDto): Promise<string | StreamableFile> {
-    const { limit, cursor, ...filter } = query;
+    const { limit, cursor, owner: _owner, tenant: _tenant, all: _all, ...filter } = query;
     const page = { limit, ...(cursor !== undefined && { cursor }) };
-    const { items, nextCursor } = await this.listTasks.execute(caller, filter, page);
+    const { items, nextCursor } = await this.listTasks.execute(caller, query, filter, page);
     return inPieces(around('{"items":[', items, taskSummary, `],"nextCursor":${JSON.stringify(nextCursor)}}`));
   }
 

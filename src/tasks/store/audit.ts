@@ -29,3 +29,22 @@ export async function insertAuditEntry(tx: Queryable, entry: AuditEntry): Promis
     correlationId,
   ]);
 }
+
+/** The same, done to one task. */
+export interface TaskAuditEntry extends Omit<AuditEntry, 'subject'> {
+  readonly taskId: string;
+  readonly ownerId: string;
+}
+
+const INSERT_OF_TASK: Statement = {
+  name: 'insert-task-audit-entry',
+  text: `INSERT INTO taskbridge.entries_audit (principal_id, tenant_id, action, task_id, owner_id, details, correlation_id)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+};
+
+/** The entry is stored in the transaction of what was done. */
+export async function insertTaskAudit(tx: Queryable, entry: TaskAuditEntry): Promise<void> {
+  const { principalId, tenantId, action, taskId, ownerId, details, correlationId } = entry;
+  const json = details ? JSON.stringify(details) : null;
+  await tx.query(INSERT_OF_TASK, [principalId, tenantId, action, taskId, ownerId, json, correlationId]);
+}

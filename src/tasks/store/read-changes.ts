@@ -143,16 +143,17 @@ export async function readChanges(
   const [first] = rows;
   if (first === undefined) throw new Error('the present has no row');
   const { epoch, snapshot, at } = first;
-  const changes = rows.flatMap((row) => (row.xid === null ? [] : [changeIn(row, row.xid, maxAttempts)]));
+  const changes = rows.flatMap((row) => (row.xid === null ? [] : [changeIn(row, row.xid, maxAttempts, whose)]));
   return { epoch, snapshot, at, changes };
 }
 
-function changeIn(row: ChangeRow, xid: string, maxAttempts: MaxAttempts): ChangedTask {
+function changeIn(row: ChangeRow, xid: string, maxAttempts: MaxAttempts, { ownerId }: Whose): ChangedTask {
+  const view = row.is_removed ? null : taskView(row, maxAttempts);
   return {
     xid: BigInt(xid),
     taskId: row.changed_id,
     taskType: row.changed_type,
-    view: row.is_removed ? null : taskView(row, maxAttempts),
+    view: view && ownerId === undefined ? { ...view, showsOwner: true } : view,
     isSuspended: row.is_suspended,
     tags: row.tags ?? [],
   };

@@ -48,6 +48,8 @@ export interface TaskView {
   readonly updatedAt: Date;
   readonly startedAt: Date | null;
   readonly finishedAt: Date | null;
+  /** Present: the reader may see whose it is. */
+  readonly showsOwner?: boolean;
 }
 
 export interface ViewRow {
@@ -124,6 +126,21 @@ export async function readTaskView(
 ): Promise<TaskView | undefined> {
   const [row] = await db.query<ViewRow>(READ, [taskId]);
   return row && taskView(row, maxAttempts);
+}
+
+/** Index: the primary keys. */
+const READ_MANY: Statement = {
+  name: 'read-tasks',
+  text: `SELECT ${VIEW_COLUMNS}, NULL AS input FROM taskbridge.proj_tasks t ${VIEW_JOINS} WHERE t.task_id = ANY ($1::uuid[])`,
+};
+
+/** Those of the tasks that are there, in any order. */
+export async function readTaskViews(
+  db: Queryable,
+  taskIds: readonly string[],
+  maxAttempts: MaxAttempts,
+): Promise<readonly TaskView[]> {
+  return (await db.query<ViewRow>(READ_MANY, [taskIds])).map((row) => taskView(row, maxAttempts));
 }
 
 export function taskView(row: ViewRow, maxAttempts: MaxAttempts): TaskView {

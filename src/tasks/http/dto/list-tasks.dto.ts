@@ -1,13 +1,19 @@
 import { Transform } from 'class-transformer';
-import { IsBoolean, IsIn, IsInt, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
-import { LIST_LIMIT, MAX_LIST_CURSOR_LENGTH } from '#protocol/limits.js';
+import { IsBoolean, IsIn, IsInt, IsString, Matches, Max, MaxLength, Min, MinLength } from 'class-validator';
+import { LIST_LIMIT, MAX_LIST_CURSOR_LENGTH, MAX_NAME_LENGTH } from '#protocol/limits.js';
 import { TASK_STATUSES, type TaskStatus } from '#protocol/snapshots.js';
+import { Shallow } from '../../../http/body-shape.js';
 import { Optional } from '../../../http/optional.decorator.js';
-import { integerText } from '../../../http/query-text.js';
+import { booleanText, integerText } from '../../../http/query-text.js';
+import { ScopeQueryDto } from './scope.dto.js';
+import { IsTags, jsonIn } from '../../../http/tags.js';
 import { Timestamp } from '../../../http/timestamp.decorator.js';
 import { A_TASK_TYPE, IsClientRequestId, normalRequestId } from './create-task.dto.js';
 
-export class ListTasksDto {
+/** PostgreSQL refuses U+0000 and half characters. */
+const STORABLE = /^(?:(?!\0)\P{Surrogate})*$/u;
+
+export class ListTasksDto extends ScopeQueryDto {
   @Optional()
   @IsIn(TASK_STATUSES)
   status?: TaskStatus;
@@ -17,6 +23,24 @@ export class ListTasksDto {
   @Matches(A_TASK_TYPE)
   taskType?: string;
 
+  @Optional()
+  @IsString()
+  @Matches(A_TASK_TYPE)
+  taskTypePrefix?: string;
+
+  @Optional()
+  @IsString()
+  @MinLength(1)
+  @MaxLength(MAX_NAME_LENGTH)
+  @Matches(STORABLE)
+  failureCode?: string;
+
+  @Optional()
+  @Shallow()
+  @IsTags()
+  @Transform(({ value }: { value: unknown }) => jsonIn(value))
+  tags?: Record<string, string>;
+
   @Transform(({ value }) => normalRequestId(value))
   @Optional()
   @IsClientRequestId()
@@ -24,7 +48,7 @@ export class ListTasksDto {
 
   @Optional()
   @IsBoolean()
-  @Transform(({ value }) => (value === 'true' ? true : value === 'false' ? false : value))
+  @Transform(booleanText)
   suspended?: boolean;
 
   @Optional()

@@ -69,6 +69,8 @@ function stateOf(view: TaskView): WithText<Omit<TaskSummary, 'attachments' | 're
     clientRequestId: view.identity.clientRequestId,
     taskType: view.identity.taskType,
     status: view.status,
+    ...(view.showsOwner && { ownerId: view.identity.ownerId }),
+    ...(view.showsOwner && view.identity.tenantId !== '' && { tenantId: view.identity.tenantId }),
     metadata: view.metadata ?? EMPTY,
     attempt: view.attempt,
     attemptsLeft: view.attemptsLeft,

@@ -1,7 +1,7 @@
 import { ValidateBy } from 'class-validator';
 import { MAX_TAGS } from '#protocol/limits.js';
-import { MalformedJson } from '../../errors.js';
-import { parseStrictJson } from '../../json/strict-json.js';
+import { MalformedJson } from '../errors.js';
+import { parseStrictJson } from '../json/strict-json.js';
 
 /** A parameter of a query that is JSON. Another text stays as it is, and no validator of objects accepts it. */
 export function jsonIn(value: unknown): unknown {
