@@ -141,6 +141,44 @@ describe('Tabs of one user that share', () => {
     120_000,
   );
 
+  it('obey one leader: a leader that was frozen asks before it sends', async () => {
+    const [made, id] = [await context('alice'), await created(100)];
+    const leader = await made.newPage();
+    await leader.goto(`${gateway.url}/page`);
+    // It hears of the others late, so it has to find out by its clock that it was silent.
+    await leader.evaluate(`globalThis.BroadcastChannel = class extends BroadcastChannel {
+      set onmessage(handler) { super.onmessage = (event) => setTimeout(() => handler(event), 500); }
+    }`);
+    await begin(leader, SHARED);
+    await follow(leader, id);
+    await eventually('it leads', async () => (await seenBy(leader, id)).ids.length >= 3);
+    const spy = await made.newPage();
+    await spy.goto(`${gateway.url}/page`);
+    await spy.evaluate(`globalThis.said = [];
+      globalThis.channel = new BroadcastChannel('taskbridge:/api/v1:alice');
+      channel.onmessage = ({ data }) => said.push([data.from, data.say]);`);
+    const said = async (from: number) => (await spy.evaluate(`said.slice(${from})`)) as readonly [string, string][];
+    const [[first] = []] = await eventually('it beats', async () => {
+      const beats = (await said(0)).filter(([, say]) => say === 'lead');
+      return beats.length > 0 && beats;
+    });
+    const other = await tab(made, SHARED);
+    await follow(other, id);
+    await eventually('both see events', async () => (await seenBy(other, id)).ids.length >= 3);
+    const cdp = await made.newCDPSession(leader);
+    await cdp.send('Page.setWebLifecycleState', { state: 'frozen' });
+    await eventually('the other leads', async () =>
+      (await said(0)).some(([from, say]) => from !== first && say === 'lead'),
+    );
+    const before = (await said(0)).length;
+    await cdp.send('Page.setWebLifecycleState', { state: 'active' });
+    await expectAll(leader, id);
+    await expectAll(other, id);
+    const own = (await said(before)).filter(([from]) => from === first).map(([, say]) => say);
+    expect(own[0]).toBe('hello');
+    expect(own.filter((say) => say === 'lead' || say === 'frame')).toEqual([]);
+  }, 120_000);
+
   it('share the feed, too: each sees every question, also after the leader has closed', async () => {
     const made = await context('alice');
     const tabs: Page[] = [];

@@ -96,6 +96,20 @@ describe('A create', () => {
     expect(await task.result()).toMatchObject({ attachments: [{ filename: 'a.txt', sizeBytes: 6 }] });
   });
 
+  it.each([
+    ['JSON', {}],
+    ['a form', { files: [new File(['a text'], 'a.txt', { type: 'text/plain' })] }],
+  ])('begins no earlier than it says, sent as %s', async (_name, options) => {
+    const startAfter = new Date(Date.now() + 1_500).toISOString();
+    const task = made().create('demo.attachments', {}, { ...options, startAfter });
+    await task.created();
+    expect(task.state.get().status).toBe('waiting');
+    await task.result();
+    expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(startAfter));
+    const refused = made().create('demo.echo', {}, { startAfter: 'tomorrow' });
+    await expect(refused.created()).rejects.toMatchObject({ code: 'REQUEST_VALIDATION_ERROR', status: 422 });
+  });
+
   it('that its signal ends rejects, and sends nothing more', async () => {
     const ending = new AbortController();
     const task = made({ url: 'http://127.0.0.1:9' }).create('demo.echo', {}, { signal: ending.signal });
