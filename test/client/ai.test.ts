@@ -10,7 +10,7 @@ import { Client, uniqueId } from '../support/client.js';
 import { freePort } from '../support/free-port.js';
 import { installLocked } from '../support/locked-folder.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
-import { eventually, type Service, startService, temporaryDirectory } from '../support/service.js';
+import { type Service, startService, temporaryDirectory } from '../support/service.js';
 import { type Gateway, startGateway } from './gateway.js';
 
 const run = promisify(execFile);
