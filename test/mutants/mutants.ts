@@ -781,6 +781,17 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: { file: 'test/client/browser.test.ts', tests: 'a leader that was frozen asks before it sends' },
   },
   {
+    name: 'a client whose linked signals are forgotten',
+    changes: [
+      {
+        file: 'packages/client/src/waiting.ts',
+        from: 'Object.assign(AbortSignal.any([own.signal, ...all]), { all })',
+        to: 'AbortSignal.any([own.signal, ...all])',
+      },
+    ],
+    caughtBy: { file: 'test/client/runtimes.test.ts', tests: 'ends what it has begun on Node' },
+  },
+  {
     name: 'a chat that keeps what is void',
     changes: [
       {
