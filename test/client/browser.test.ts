@@ -372,6 +372,8 @@ describe('A page', () => {
     await eventually('it goes on', async () => (await seenBy(page, id)).ids.length > silent + 5);
     expect(Date.now() - wokenAt).toBeLessThan(3_000);
     await expectAll(page, id);
+    // The browser still waits for an answer on the silent one.
+    gateway.cut();
   }, 60_000);
 
   it('that goes into the back and forward cache lets go of its connection, and goes on when it is back', async () => {
