@@ -100,7 +100,7 @@ const injectedByValue = {
 };
 
 export default defineConfig(
-  { ignores: ['**/dist/', 'coverage/', 'node_modules/', '.taskbridge/', '.cache/'] },
+  { ignores: ['**/dist/', '**/.next/', '**/next-env.d.ts', 'coverage/', 'node_modules/', '.taskbridge/', '.cache/'] },
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
   {
     files: ['**/*.{js,mjs,cjs,ts}'],

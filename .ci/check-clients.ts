@@ -13,7 +13,7 @@ const env = {
 };
 
 try {
-  for (const name of ['client', 'react']) {
+  for (const name of ['client', 'react', 'ai']) {
     const cwd = `${root}packages/${name}`;
     await installLocked(`${cwd}/`);
     await run('npm', ['run', '--silent', 'build'], { cwd, env });

@@ -6,8 +6,6 @@ import { fileURLToPath } from 'node:url';
 import type { ChaosSizes, ChaosVerdict } from './chaos-sizes.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-/** The client runs on older Nodes than the service: CLIENT_NODE=/usr/bin/node runs it on that one, from 22.15 on. */
-const node = process.env['CLIENT_NODE'] ?? process.execPath;
 /** Idle connections of `fetch` are kept for 4 s. */
 const LEFT_OPEN_MS = 10_000;
 
@@ -15,6 +13,8 @@ const LEFT_OPEN_MS = 10_000;
 export async function chaosInNode(
   sizes: ChaosSizes,
   say: (verdict: ChaosVerdict) => void = () => {},
+  /** The client runs on older Nodes than the service. */
+  node: string = process.execPath,
 ): Promise<readonly ChaosVerdict[]> {
   const child = spawn(
     node,

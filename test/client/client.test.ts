@@ -96,6 +96,20 @@ describe('A create', () => {
     expect(await task.result()).toMatchObject({ attachments: [{ filename: 'a.txt', sizeBytes: 6 }] });
   });
 
+  it.each([
+    ['JSON', {}],
+    ['a form', { files: [new File(['a text'], 'a.txt', { type: 'text/plain' })] }],
+  ])('begins no earlier than it says, sent as %s', async (_name, options) => {
+    const startAfter = new Date(Date.now() + 1_500).toISOString();
+    const task = made().create('demo.attachments', {}, { ...options, startAfter });
+    await task.created();
+    expect(task.state.get().status).toBe('waiting');
+    await task.result();
+    expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(startAfter));
+    const refused = made().create('demo.echo', {}, { startAfter: 'tomorrow' });
+    await expect(refused.created()).rejects.toMatchObject({ code: 'REQUEST_VALIDATION_ERROR', status: 422 });
+  });
+
   it('that its signal ends rejects, and sends nothing more', async () => {
     const ending = new AbortController();
     const task = made({ url: 'http://127.0.0.1:9' }).create('demo.echo', {}, { signal: ending.signal });
@@ -184,7 +198,8 @@ describe('A task', () => {
     ['WebSocket', {}, 'websocket'],
     ['fetch alone', { WebSocket: undefined, transports: ['sse', 'poll'] }, 'sse'],
     ['a WebSocket that is refused', { WebSocket: refusing() }, 'sse'],
-    ['streams that never begin', { WebSocket: refusing(), fetch: withoutStreams() }, 'poll'],
+    ['streams that are refused', { WebSocket: refusing(), fetch: withoutStreams() }, 'poll'],
+    ['a WebSocket and streams that keep every byte back', { WebSocket: silent(), fetch: withSilentStreams() }, 'poll'],
   ] as const)(
     'is followed with %s',
     async (_name, options, transport) => {
@@ -198,7 +213,7 @@ describe('A task', () => {
       expect(await task.result()).toHaveProperty('greeting');
       expect([...used]).toEqual([transport]);
     },
-    30_000,
+    60_000,
   );
 
   it('has no hole where a frame is lost on the way', async () => {
@@ -309,6 +324,23 @@ function withoutStreams(): typeof fetch {
   return async (url, init) => {
     if ((url as string).includes('/events/stream')) return new Response(null, { status: 502 });
     return fetch(url, init);
+  };
+}
+
+/** A WebSocket behind a proxy that accepts it, and passes nothing on. */
+function silent(): typeof WebSocket {
+  return class extends WebSocket {
+    override set onmessage(_handler: ((event: MessageEvent) => void) | null) {}
+  } as typeof WebSocket;
+}
+
+/** A fetch behind a proxy that collects streams: not even their status comes. */
+function withSilentStreams(): typeof fetch {
+  return (url, init) => {
+    if (!(url as string).includes('/events/stream')) return fetch(url, init);
+    return new Promise((_, reject) => {
+      init?.signal?.addEventListener('abort', () => reject(init.signal?.reason as Error));
+    });
   };
 }
 

@@ -14,6 +14,8 @@ export interface Gateway {
   readonly requests: string[];
   /** Cuts what is open. */
   cut(): void;
+  /** What is open stays open, and carries nothing more: as after a sleep, or behind a network that is gone without a word. */
+  silence(): void;
   stop(): Promise<void>;
 }
 
@@ -35,6 +37,7 @@ const TYPES: Readonly<Record<string, string>> = { '.js': 'text/javascript', '.ht
 export async function startGateway({ api, headersOf, folders, pages, otherwise }: GatewayOptions): Promise<Gateway> {
   const requests: string[] = [];
   const open = new Map<Duplex, string>();
+  const silencers = new Map<Duplex, () => void>();
   const userOf = ({ headers }: IncomingMessage) => /(?:^|; )user=(\w+)/.exec(headers.cookie ?? '')?.[1] ?? '';
   const passed = (req: IncomingMessage) => {
     const { cookie: _, ...headers } = req.headers;
@@ -87,11 +90,16 @@ export async function startGateway({ api, headersOf, folders, pages, otherwise }
       socket.write(first);
       other.write(head);
       other.pipe(socket).pipe(other);
+      silencers.set(socket, () => {
+        other.unpipe(socket).removeAllListeners('close').resume();
+        socket.unpipe(other).resume();
+      });
       other.on('error', () => socket.destroy());
       socket.on('error', () => other.destroy());
       other.on('close', () => socket.destroy());
       socket.on('close', () => {
         open.delete(socket);
+        silencers.delete(socket);
         other.destroy();
       });
     });
@@ -109,6 +117,7 @@ export async function startGateway({ api, headersOf, folders, pages, otherwise }
     open: (user) => [...open.values()].filter((name) => name === user).length,
     requests,
     cut: () => open.forEach((_, socket) => socket.destroy()),
+    silence: () => silencers.forEach((silence) => silence()),
     stop: () => stop(server, open),
   };
 }

@@ -858,6 +858,50 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: { file: 'test/client/client.test.ts', tests: 'are asked before every connect, and refused ones twice' },
   },
   {
+    name: 'a tab that was frozen, and still leads',
+    changes: [
+      {
+        file: 'packages/client/src/tabs.ts',
+        from: '    if (this.#isLeader && Date.now() - this.#beatAt > TAKE_OVER_MS) this.#ask();\n',
+        to: '',
+      },
+    ],
+    caughtBy: { file: 'test/client/browser.test.ts', tests: 'a leader that was frozen asks before it sends' },
+  },
+  {
+    name: 'a client whose linked signals are forgotten',
+    changes: [
+      {
+        file: 'packages/client/src/waiting.ts',
+        from: 'Object.assign(AbortSignal.any([own.signal, ...all]), { all })',
+        to: 'AbortSignal.any([own.signal, ...all])',
+      },
+    ],
+    caughtBy: { file: 'test/client/runtimes.test.ts', tests: 'ends what it has begun on Node' },
+  },
+  {
+    name: 'a chat that keeps what is void',
+    changes: [
+      {
+        file: 'packages/ai/src/turn.ts',
+        from: "    return [{ type: 'reset-step' }, ...this.#all()];\n",
+        to: '    return [];\n',
+      },
+    ],
+    caughtBy: { file: 'test/client/ai.test.ts', tests: 'takes what a retried attempt voids off the screen' },
+  },
+  {
+    name: 'a chat that begins its message anew behind a question',
+    changes: [
+      {
+        file: 'packages/ai/src/transport.ts',
+        from: 'chunksOf(task, taskId, eventId, true, signal)',
+        to: 'chunksOf(task, taskId, eventId, false, signal)',
+      },
+    ],
+    caughtBy: { file: 'test/client/ai.test.ts', tests: 'asks twice in one turn' },
+  },
+  {
     name: 'a fold that shows a part of what is void, after it has joined it',
     changes: [
       {

@@ -1,4 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { cp, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -66,7 +67,8 @@ export class Workshop {
         // A migration is read as it is.
         if (!file.endsWith('.ts')) continue;
         const build = join(this.directory, file.replace(/(?<=^|\/)src(?=\/)/, 'dist').replace(/\.ts$/, '.js'));
-        await put(build, await this.#compiled(mutated, file));
+        // The set-up of a test run builds the packages for applications, from sources that are newer than their builds.
+        if (existsSync(build)) await put(build, await this.#compiled(mutated, file));
       }
       // Newer than the source: the set-up of a test run builds what is not.
       await this.#touchBuild();

@@ -9,6 +9,8 @@ export interface CreateOptions {
   /** Kept with the task, and shown in its snapshot. */
   readonly metadata?: object;
   readonly files?: readonly Blob[];
+  /** RFC 3339: the task does not begin before. */
+  readonly startAfter?: string;
   /** Ends the attempts to create it. What the service has stored stays. */
   readonly signal?: AbortSignal;
 }
@@ -21,12 +23,13 @@ export function created<R>(
   ports: TaskPorts,
   requests: RequestIds | undefined,
   asked: { readonly taskType: string; readonly input: unknown },
-  { requestId = requests ? undefined : randomId(), metadata, files = [], signal }: CreateOptions = {},
+  { requestId = requests ? undefined : randomId(), metadata, startAfter, files = [], signal }: CreateOptions = {},
 ): FollowedTask<R> {
   const post = async (): Promise<string> => {
-    const kept = requestId === undefined && (await requests?.take(JSON.stringify([asked, metadata])));
+    const content = { ...asked, metadata, startAfter };
+    const kept = requestId === undefined && (await requests?.take(JSON.stringify(content)));
     if (kept) ports.onEnd = kept.forget;
-    const members = { clientRequestId: kept ? kept.requestId : requestId, ...asked, metadata };
+    const members = { clientRequestId: kept ? kept.requestId : requestId, ...content };
     try {
       const { taskId, deduplicated } = await ports.http.post<{ taskId: string; deduplicated: boolean }>(
         '/tasks',

@@ -53,7 +53,7 @@ export class Tabs implements Sharing {
     /** Listens to the feed of changes. Returns what ends that. */
     private readonly listen: () => () => void,
   ) {
-    this.#unsubscribe = link.connection.subscribe(() => this.#isLeader && this.#beat());
+    this.#unsubscribe = link.connection.subscribe(() => this.#leads() && this.#beat());
     this.resume();
   }
 

@@ -23,7 +23,9 @@ export interface Linked {
 export function linked(...signals: readonly (AbortSignal | null | undefined)[]): Linked {
   const own = new AbortController();
   const all = signals.filter((signal) => signal != null);
-  return { signal: AbortSignal.any([own.signal, ...all]), abort: (reason) => own.abort(reason) };
+  // Node 22 forgets a linked signal that only another one is linked to. So each holds those before it.
+  const signal = Object.assign(AbortSignal.any([own.signal, ...all]), { all });
+  return { signal, abort: (reason) => own.abort(reason) };
 }
 
 /** Wakes all that wait for news. */

@@ -1,0 +1,1 @@
+export { type TaskChatOptions, TaskChatTransport, type Turn } from './transport.js';
