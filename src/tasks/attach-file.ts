@@ -94,7 +94,7 @@ export class AttachFile {
     const attached = await attachedFiles(tx, held.taskId);
     const earlier = attached.find((one) => one.filename === filename);
     if (earlier?.sha256 === sha256 && earlier.contentType === contentType) return { ...earlier, ...sign };
-    if (earlier) await removeAttachedFile(tx, earlier.attachmentId);
+    if (earlier) await removeAttachedFile(tx, held.taskId, earlier.attachmentId);
     const others = attached.filter((one) => one !== earlier);
     if (others.length >= maxFiles) throw new UploadInvalid(`At most ${maxFiles} files may be attached.`);
     if (others.reduce((sum, one) => sum + one.sizeBytes, sizeBytes) > maxTotalBytes) {

@@ -54,8 +54,8 @@ export class ReadAttachment {
 
   private async find(taskId: string, attachmentId: string): Promise<OpenableAttachment> {
     // Both are UUIDs of ours.
-    const found = isTaskId(attachmentId) ? await findAttachment(this.database, taskId, attachmentId) : undefined;
-    if (!found) throw new AttachmentNotFound();
-    return { attachment: found.attachment, open: (range) => this.store.open(found.blobId, range) };
+    const attachment = isTaskId(attachmentId) ? await findAttachment(this.database, taskId, attachmentId) : undefined;
+    if (!attachment) throw new AttachmentNotFound();
+    return { attachment, open: (range) => this.store.open(attachment.attachmentId, range) };
   }
 }

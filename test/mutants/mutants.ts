@@ -222,6 +222,17 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: { file: 'test/tasks/run-again.test.ts', tests: 'are the same bytes' },
   },
   {
+    name: 'a kept step whose file has another id',
+    changes: [
+      {
+        file: 'src/tasks/store/attachments.ts',
+        from: "const FILE_ID = 'coalesce(a.blob_id, a.attachment_id)';",
+        to: "const FILE_ID = 'a.attachment_id';",
+      },
+    ],
+    caughtBy: { file: 'test/tasks/run-again.test.ts', tests: 'find their files' },
+  },
+  {
     name: 'publish before commit',
     changes: [
       {

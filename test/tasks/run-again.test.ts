@@ -4,7 +4,7 @@ import { Client, expectError, expectFieldErrors, newPrincipal, type Snapshot, un
 import { checkInvariants, storedEnvelopes } from '../support/fold.js';
 import { field, file, formOf } from '../support/form.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
-import { type Service, startService, temporaryDirectory } from '../support/service.js';
+import { eventually, type Service, startService, temporaryDirectory } from '../support/service.js';
 import { type Lease, output, WITH_WORKERS, WorkerClient } from '../support/worker-client.js';
 
 let database: TestDatabase;
@@ -155,7 +155,7 @@ describe('The files of a task that is run again', () => {
     ).body.taskId;
     const [first] = (await snapshot(taskId)).attachments;
     const [shared] = (await snapshot(third)).attachments;
-    expect(shared).toEqual({ ...first, attachmentId: expect.not.stringMatching(first?.attachmentId ?? '') });
+    expect(shared).toEqual(first);
     expect(await bytesOf(third, shared?.attachmentId)).toEqual([200, 'the bytes']);
     const lease = await worker.lease(taskType);
     const [{ url }] = lease.attachments as [{ url: string }];
@@ -205,6 +205,18 @@ describe('Kept steps', () => {
       return payload.key === undefined ? type : `${type} ${payload.key}`;
     });
 
+  it('find their files, as the documents teach it to handlers', async () => {
+    const input = { lines: 7, pauseMs: 60_000 };
+    const { taskId } = (await client.create({ clientRequestId: uniqueId(), taskType: 'demo.file', input })).body;
+    await eventually('the step is stored', async () => (await typesOf(taskId)).includes('TASK_STEP lines'));
+    await client.cancel(taskId);
+    await eventually('it is over', async () => (await snapshot(taskId)).status === 'CANCELLED');
+    const rerun = { clientRequestId: uniqueId(), keepSteps: true, input: { ...input, pauseMs: 0 } };
+    const again = (await retry(taskId, rerun)).body.taskId;
+    await eventually('it is done', async () => (await snapshot(again)).status === 'COMPLETED');
+    expect(await snapshot(again)).toMatchObject({ result: { lines: 7 } });
+  });
+
   it('are in the log and in the lease of the new task, and nothing voids them', async () => {
     const { taskId, taskType, attachmentId } = await stepped();
     const answer = await retry(taskId, { clientRequestId: uniqueId(), keepSteps: true });
@@ -219,7 +231,11 @@ describe('Kept steps', () => {
       { key: 'load', result: { rows: [1, 2] } },
       { key: 'draft', result: { file: attachmentId } },
     ]);
-    // The stored result names the file as the first task had it.
+    // The stored result names the file as the first task had it, and so do the lease and the snapshot.
+    expect(lease.attachments).toEqual([expect.objectContaining({ attachmentId, source: 'worker' })]);
+    expect((await snapshot(again)).attachments).toEqual([
+      expect.objectContaining({ attachmentId, filename: 'big.txt' }),
+    ]);
     expect(await bytesOf(again, attachmentId)).toEqual([200, 'large result']);
     expect((await worker.finishStep(lease, 1, 'load', 'other')).body).toMatchObject({ result: { rows: [1, 2] } });
     await worker.events(lease, 2, [output('lost')]);

@@ -133,9 +133,9 @@ export class InlineLease implements LeaseHolder {
   }
 
   async readAttachment(attachmentId: string): Promise<Readable> {
-    const found = await findAttachment(this.uses.database, this.held.taskId, attachmentId);
-    if (!found) throw new AttachmentNotFound();
-    return this.uses.attachments.open(found.blobId);
+    const attachment = await findAttachment(this.uses.database, this.held.taskId, attachmentId);
+    if (!attachment) throw new AttachmentNotFound();
+    return this.uses.attachments.open(attachment.attachmentId);
   }
 
   private async execute(ending: Command): Promise<void> {

@@ -7,8 +7,12 @@ import type { Queryable, Statement } from '../../database/queryable.js';
  */
 const OF_EXECUTOR = 1_000_000;
 
-/** The bytes of an attachment are in the attachment store, under its `blob_id`: several attachments may share them. */
-const MEMBERS = `json_strip_nulls(json_build_object('attachmentId', a.attachment_id, 'filename', a.filename,
+/**
+ * The bytes of an attachment are in the attachment store, under its `blob_id`. This is its id for everybody: the tasks that share a file
+ * name it alike, so a kept step finds it. `attachment_id` is the key of the row. Rows of release 0.1.0 may have it alone.
+ */
+const FILE_ID = 'coalesce(a.blob_id, a.attachment_id)';
+const MEMBERS = `json_strip_nulls(json_build_object('attachmentId', ${FILE_ID}, 'filename', a.filename,
   'contentType', a.content_type, 'sizeBytes', a.size_bytes, 'sha256', a.sha256,
   'source', CASE WHEN a.position >= ${OF_EXECUTOR} THEN 'worker' END))`;
 
@@ -23,29 +27,19 @@ export const attachmentsOf = (taskId: string) => `(SELECT json_agg(${MEMBERS} OR
 export const createdAttachmentsOf = (taskId: string) => `(SELECT json_agg(${MEMBERS} ORDER BY a.position)
   FROM taskbridge.proj_attachments a WHERE a.task_id = ${taskId} AND a.position < ${OF_EXECUTOR}) AS attachments`;
 
-/**
- * Index: (task_id, position). Also by the id that named the bytes first: a kept step may name the file so, as the task that is run
- * again had it.
- */
+/** Index: (task_id, position). */
 const FIND: Statement = {
   name: 'find-attachment',
-  text: `SELECT ${MEMBERS} AS attachment, coalesce(a.blob_id, a.attachment_id) AS blob_id
-    FROM taskbridge.proj_attachments a WHERE a.task_id = $1 AND $2 IN (a.attachment_id, a.blob_id)`,
+  text: `SELECT ${MEMBERS} AS attachment FROM taskbridge.proj_attachments a WHERE a.task_id = $1 AND ${FILE_ID} = $2`,
 };
-
-export interface FoundAttachment {
-  readonly attachment: Attachment;
-  /** The name of its bytes in the store. */
-  readonly blobId: string;
-}
 
 export async function findAttachment(
   db: Queryable,
   taskId: string,
   attachmentId: string,
-): Promise<FoundAttachment | undefined> {
-  const [row] = await db.query<{ attachment: Attachment; blob_id: string }>(FIND, [taskId, attachmentId]);
-  return row && { attachment: row.attachment, blobId: row.blob_id };
+): Promise<Attachment | undefined> {
+  const [row] = await db.query<{ attachment: Attachment }>(FIND, [taskId, attachmentId]);
+  return row?.attachment;
 }
 
 /**
@@ -111,14 +105,14 @@ export async function attachedFiles(tx: Queryable, taskId: string): Promise<read
   return rows.map(({ attachment }) => attachment);
 }
 
-/** A trigger notes the bytes of a row that goes, and the sweeper removes them. */
+/** Index: (task_id, position). A trigger notes the bytes of a row that goes, and the sweeper removes them. */
 const REMOVE: Statement = {
   name: 'remove-attached-file',
-  text: 'DELETE FROM taskbridge.proj_attachments WHERE attachment_id = $1',
+  text: `DELETE FROM taskbridge.proj_attachments a WHERE a.task_id = $1 AND ${FILE_ID} = $2`,
 };
 
-export async function removeAttachedFile(tx: Queryable, attachmentId: string): Promise<void> {
-  await tx.query(REMOVE, [attachmentId]);
+export async function removeAttachedFile(tx: Queryable, taskId: string, attachmentId: string): Promise<void> {
+  await tx.query(REMOVE, [taskId, attachmentId]);
 }
 
 /** Behind all other files of the task. Index: (task_id, position). */
