@@ -341,7 +341,8 @@ function ofOperation(
     const schemaOf = (content: Readonly<Record<string, { readonly schema: Schema }>>) =>
       content['application/json']?.schema ?? {};
     // Of the members of these only some go together.
-    const alone = path.includes('/tasks/bulk/') ? { ids: there.tasks.slice(0, 5) } : { owner: true, may: ['read'] };
+    const aBulk = { clientRequestId: `generated ${path}`, ids: there.tasks.slice(0, 5) };
+    const alone = path.includes('/tasks/bulk/') ? aBulk : { owner: true, may: ['read'] };
     const excludes = path.includes('/tasks/bulk/') || (method === 'POST' && path.endsWith('/follow-tokens'));
     const bodyValue =
       asDescribed && excludes
