@@ -82,16 +82,27 @@ const FIND: Readonly<Record<StuckKind, (whose: string) => string>> = {
   overdue_question: overdueQuestion,
   aside,
 };
+/** The order of the index, where it is that of the time: the search ends when it has enough. */
+const ORDER: Readonly<Record<StuckKind, string>> = {
+  silent_lease: 'since',
+  retrying: 't.task_id',
+  no_worker: 'since',
+  overdue_question: `${ASKED}, t.task_id`,
+  aside: 't.task_id',
+};
 const STATEMENTS = byScope((scope: ScopeKind) =>
   Object.fromEntries(
     Object.entries(FIND).map(([kind, text]) => [
       kind,
-      { name: `find-${kind.replaceAll('_', '-')}-of-${scope}`, text: `${text(WHOSE[scope])} ORDER BY since LIMIT $3` },
+      {
+        name: `find-${kind.replaceAll('_', '-')}-of-${scope}`,
+        text: `${text(WHOSE[scope])} ORDER BY ${ORDER[kind as StuckKind]} LIMIT $3`,
+      },
     ]),
   ),
 ) as Readonly<Record<ScopeKind, Readonly<Record<StuckKind, Statement>>>>;
 
-/** At most `limit` tasks that are stuck in this way, the longest first. `leaseSeconds`: of leases that name no length. */
+/** At most `limit` tasks that are stuck in this way, the oldest first. `leaseSeconds`: of leases that name no length. */
 export async function findStuck(
   db: Queryable,
   kind: StuckKind,
