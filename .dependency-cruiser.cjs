@@ -370,7 +370,12 @@ module.exports = {
       'system-looks-into-rooms',
       'What operators see of an installation is in every room below; who runs a task is none of it.',
       '^src/system/',
-      ['^src/(system|auth|http|replicas|health)/', '^src/streaming/[^/]+\\.ts$', '^src/tasks/(?!http/)', '^src/database/[^/]+\\.ts$'],
+      [
+        '^src/(system|auth|http|replicas|health)/',
+        '^src/streaming/[^/]+\\.ts$',
+        '^src/tasks/(?!http/)',
+        '^src/database/[^/]+\\.ts$',
+      ],
     ),
     {
       name: 'health-is-asked-by-the-top',

@@ -28,7 +28,7 @@ export class FindStuck {
   ) {}
 
   /**
-   * At most `limit` of each kind, or of the one, the longest first; and the kinds that have more.
+   * At most `limit` of each kind, or of the one, the oldest first; and the kinds that have more.
    * @throws AccessDenied for tasks of others without `tasks:admin`
    */
   execute(

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
-import { readsAll } from '../ownership/owner-policy.js';
+import { owns, readsAll } from '../ownership/owner-policy.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { demandTask } from './demand-task.js';
 import { TaskNotFound } from './domain/tasks.errors.js';
@@ -27,7 +27,7 @@ export class ReadTask {
       const view = await readTaskView(this.database, taskId, this.policies.maxAttemptsOf);
       if (!view) throw new TaskNotFound();
       const [shown = view] = await withWaitingFor(this.database, this.policies, [view]);
-      return readsAll(auth) ? { ...shown, showsOwner: true } : shown;
+      return readsAll(auth) && !owns(auth, view.identity) ? { ...shown, showsOwner: true } : shown;
     });
   }
 }

@@ -224,8 +224,10 @@ describe('the catalogue', () => {
         'create_task for taskbridge_creator',
         ...[
           ...['epoch', 'erase_tasks', 'first_in_line', 'let_go', 'let_held_go', 'limits_of', 'line_within_limits'],
-          ...['make_task_tags', 'stamp_buckets', 'tags_in', 'use_of'],
+          'make_task_tags',
         ].map((name) => `${name} for taskbridge_app`),
+        'note_retention for taskbridge_retention',
+        ...['stamp_buckets', 'tags_in', 'use_of'].map((name) => `${name} for taskbridge_app`),
       ],
       public_on_schema: 0,
       public_on_database: ['CONNECT'],

@@ -211,8 +211,9 @@ interface Existing {
   readonly asked: readonly { readonly taskId: string; readonly suspendId: string }[];
   readonly files: readonly { readonly taskId: string; readonly attachmentId: string }[];
   readonly bulkId: string;
-  /** A feed of changes that is open. */
+  /** A feed of changes that is open, as long as its answer is kept. */
   readonly streamId: string;
+  readonly feed: Response;
   /** Tasks for the plain requests. Each request has its own. */
   readonly own: readonly Pick<Existing, 'leases' | 'asked'>[];
 }
@@ -250,13 +251,14 @@ async function existing(url: string): Promise<Existing> {
   });
   const { bulkId } = (await preview.json()) as { bulkId: string };
   // Nobody reads it, and it stays open until a request ends it.
-  await fetch(`${url}/api/v1/tasks/changes/stream`);
+  const feed = await fetch(`${url}/api/v1/tasks/changes/stream`);
   const streams = (await (await fetch(`${url}/api/v1/system/streams`)).json()) as { items: { streamId: string }[] };
   return {
     leases,
     tasks,
     bulkId,
     streamId: streams.items[0]?.streamId ?? '',
+    feed,
     asked,
     files: leases.slice(0, 20).map(({ taskId, attachments }) => ({
       taskId,

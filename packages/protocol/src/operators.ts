@@ -67,7 +67,7 @@ export const STUCK_TASK = object({
   task: named<object>('TaskSummary'),
 });
 export const STUCK_TASKS = object({
-  items: described('By kind, then the longest first.', list(named<TypeOf<typeof STUCK_TASK>>('StuckTask'))),
+  items: described('By kind, then the oldest first.', list(named<TypeOf<typeof STUCK_TASK>>('StuckTask'))),
   hasMore: described('The kinds that have more tasks than `limit`.', list(text({ examples: ['retrying'] }))),
 });
 

@@ -4,7 +4,7 @@ import type { Queryable, Statement } from '../../database/queryable.js';
 const READ: Statement = {
   name: 'read-ended-streams',
   text: `SELECT subject AS "streamId" FROM taskbridge.entries_audit
-    WHERE created_at > clock_timestamp() - interval '30 seconds' AND action = 'end_stream'`,
+    WHERE created_at > statement_timestamp() - interval '30 seconds' AND action = 'end_stream'`,
 };
 
 /** Streams that operators ended within the last half minute, by their ids. */

@@ -37,10 +37,11 @@ const PAGE = byScope(
     name: `list-questions-of-${kind}`,
     text: `SELECT ${ASKED}::text AS xid, t.task_id, t.task_type, t.tenant_id, t.owner_id, s.question::text AS question,
         coalesce(e.created_at, t.updated_at) AS asked_at
-      FROM (SELECT t.* ${WALK(kind)} LIMIT ${MAX_SCANNED_TASKS}) AS t
+      FROM (SELECT t.* FROM (SELECT t.*, ${ASKED} AS asked ${WALK(kind)} LIMIT ${MAX_SCANNED_TASKS}) AS t
+          WHERE ${WHOSE[kind]} ORDER BY t.asked, t.task_id LIMIT $5) AS t
         JOIN taskbridge.proj_suspensions s ON s.task_id = t.task_id AND s.suspend_id = t.suspend_id
         LEFT JOIN taskbridge.events e ON e.task_id = t.task_id AND e.event_id = t.head_event_id
-      WHERE ${WHOSE[kind]} ORDER BY ${ASKED}, t.task_id LIMIT $5`,
+      ORDER BY t.asked, t.task_id`,
   }),
 );
 const END = byScope(

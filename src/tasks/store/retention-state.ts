@@ -20,11 +20,11 @@ export async function readLastRetention(db: Queryable): Promise<RetentionRun | u
   return (await db.query<RetentionRun>(LAST, []))[0];
 }
 
-/** Index: proj_tasks_finished. */
+/** Index: proj_tasks_finished, for which the time has to be one. */
 const OVERDUE: Statement = {
   name: 'count-overdue-tasks',
   text: `SELECT count(*)::int AS tasks, min(finished_at) AS "oldestFinishedAt" FROM (
-      SELECT t.finished_at FROM taskbridge.proj_tasks t WHERE t.finished_at <= clock_timestamp() - make_interval(days => $1)
+      SELECT t.finished_at FROM taskbridge.proj_tasks t WHERE t.finished_at <= statement_timestamp() - make_interval(days => $1)
       ORDER BY t.finished_at LIMIT ${MAX_COUNTED + 1}) AS overdue`,
 };
 

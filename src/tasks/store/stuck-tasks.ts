@@ -18,8 +18,10 @@ export interface StuckRow {
 const WHOSE = whoseOf('t');
 
 /** At most MAX_SCANNED_TASKS rows, in an order that an index gives: a rare match costs no more than a frequent one. */
-const some = (where: string, order: string) =>
-  `(SELECT * FROM taskbridge.proj_tasks t WHERE ${where} ORDER BY ${order} LIMIT ${MAX_SCANNED_TASKS}) AS t`;
+const some = (where: string, order: string, most = MAX_SCANNED_TASKS) =>
+  `(SELECT t.*, ${ASKED} AS asked FROM taskbridge.proj_tasks t WHERE ${where} ORDER BY ${order} LIMIT ${most}) AS t`;
+/** Of each type: the queue goes by turns, so none of the others waits much longer. With more PostgreSQL would sort the queue. */
+const FIRST_IN_LINE = 20;
 const DETAIL = 'NULL::text AS detail';
 
 /** Index: proj_tasks_running. A worker renews its lease three times in its length: this one missed two renewals. */
@@ -50,13 +52,16 @@ export const QUEUED_TYPES = `(SELECT t.task_type FROM taskbridge.proj_tasks t WH
         SELECT t.task_type FROM taskbridge.proj_tasks t
         WHERE t.claimable_at IS NOT NULL AND t.vtime IS NOT NULL AND t.task_type > queued.task_type ORDER BY t.task_type LIMIT 1) following`;
 
-const noWorker = (whose: string) => `WITH RECURSIVE queued AS (${QUEUED_TYPES}),
+const QUEUED = 't.task_type = lonely.task_type AND t.claimable_at IS NOT NULL AND t.vtime IS NOT NULL';
+/** Of an owner, its tasks that are not over, by proj_tasks_places; else the first of each type, by proj_tasks_queue. */
+const IN_LINE = { owner: `${WHOSE.owner} AND t.finished_at IS NULL AND ${QUEUED}`, tenant: QUEUED, all: QUEUED };
+const noWorker = (whose: string, scope: ScopeKind) => `WITH RECURSIVE queued AS (${QUEUED_TYPES}),
   live AS MATERIALIZED (${LIVE_WORKERS}), executed AS MATERIALIZED (${REPLICAS_TYPES}),
   lonely AS MATERIALIZED (SELECT queued.task_type FROM queued WHERE NOT EXISTS (SELECT FROM live WHERE queued.task_type = ANY (live.task_types))
     AND queued.task_type NOT IN (SELECT * FROM executed)
     AND NOT EXISTS (SELECT FROM taskbridge.proj_task_types p WHERE p.task_type = queued.task_type AND p.paused_at IS NOT NULL))
   SELECT t.task_id AS "taskId", t.claimable_at AS since, ${DETAIL} FROM lonely CROSS JOIN LATERAL (
-    SELECT t.* FROM ${some('t.task_type = lonely.task_type AND t.claimable_at IS NOT NULL AND t.vtime IS NOT NULL', 't.vtime')}
+    SELECT t.* FROM ${some(IN_LINE[scope], 't.vtime', scope === 'owner' ? MAX_SCANNED_TASKS : FIRST_IN_LINE)}
     WHERE ${whose} AND t.claimable_at <= clock_timestamp() ORDER BY t.vtime LIMIT $3) AS t
   WHERE $4::float8 IS NOT NULL`;
 
@@ -75,23 +80,34 @@ const aside = (whose: string) => `SELECT t.task_id AS "taskId", t.updated_at AS 
     't.task_id',
   )} WHERE ${whose} AND $4::float8 IS NOT NULL`;
 
-const FIND: Readonly<Record<StuckKind, (whose: string) => string>> = {
+const FIND: Readonly<Record<StuckKind, (whose: string, scope: ScopeKind) => string>> = {
   silent_lease: silentLease,
   retrying,
   no_worker: noWorker,
   overdue_question: overdueQuestion,
   aside,
 };
+/** The order of the index, where it is that of the time: the search ends when it has enough. */
+const ORDER: Readonly<Record<StuckKind, string>> = {
+  silent_lease: 'since',
+  retrying: 't.task_id',
+  no_worker: 'since',
+  overdue_question: 't.asked, t.task_id',
+  aside: 't.task_id',
+};
 const STATEMENTS = byScope((scope: ScopeKind) =>
   Object.fromEntries(
     Object.entries(FIND).map(([kind, text]) => [
       kind,
-      { name: `find-${kind.replaceAll('_', '-')}-of-${scope}`, text: `${text(WHOSE[scope])} ORDER BY since LIMIT $3` },
+      {
+        name: `find-${kind.replaceAll('_', '-')}-of-${scope}`,
+        text: `${text(WHOSE[scope], scope)} ORDER BY ${ORDER[kind as StuckKind]} LIMIT $3`,
+      },
     ]),
   ),
 ) as Readonly<Record<ScopeKind, Readonly<Record<StuckKind, Statement>>>>;
 
-/** At most `limit` tasks that are stuck in this way, the longest first. `leaseSeconds`: of leases that name no length. */
+/** At most `limit` tasks that are stuck in this way, the oldest first. `leaseSeconds`: of leases that name no length. */
 export async function findStuck(
   db: Queryable,
   kind: StuckKind,
