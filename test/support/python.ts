@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { access, mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -11,6 +11,8 @@ const cacheDirectory = fileURLToPath(new URL('../../.cache', import.meta.url));
 /** The client and worker for Python. */
 export const pythonPackage = fileURLToPath(new URL('../../packages/python', import.meta.url));
 
+const INSTALL = ['-m', 'pip', 'install', '--disable-pip-version-check', '--no-input'];
+
 /**
  * The Python of an environment in the cache with the packages of files of requirements, fetched from PyPI the first time. Only its
  * `python -m …` works: the environment was moved to its place.
@@ -19,52 +21,75 @@ export const pythonPackage = fileURLToPath(new URL('../../packages/python', impo
  */
 export async function pythonWith(name: string, ...requirements: readonly string[]): Promise<string> {
   const texts = await Promise.all(requirements.map((path) => readFile(path)));
-  const install = ['-m', 'pip', 'install', '--disable-pip-version-check', '--no-input'];
   const files = requirements.flatMap((path) => ['--requirement', path]);
-  return environment(`${name}-${hashOf(texts)}`, (python) => run(python, [...install, ...files]));
+  return environment(`${name}-${hashOf(texts)}`, (python) => run(python, [...INSTALL, ...files]));
 }
 
-/** The tools of packages/python: they test it and build it. */
+const inPackage = (name: string): string => join(pythonPackage, name);
+const TEST_REQUIREMENTS = inPackage('requirements-test.txt');
+
+/** The tools of packages/python: they check it and build it. */
 export const pythonTools = (): Promise<string> =>
-  pythonWith('python-tools', join(pythonPackage, 'requirements-dev.txt'));
+  pythonWith('python-tools', inPackage('requirements-dev.txt'), TEST_REQUIREMENTS);
 
 /**
- * A Python that has the wheel of packages/python, as it is built now, and what the wheel needs. With files of requirements it has their
- * packages, too.
+ * A Python that has the wheel of packages/python, as it is built now, and pytest. With a file of requirements it has their packages, too.
+ * `base`: the interpreter.
  */
-export async function pythonWithClient(...requirements: readonly string[]): Promise<string> {
+export async function pythonWithClient(requirements = TEST_REQUIREMENTS, base = 'python3'): Promise<string> {
   const tools = await pythonTools();
-  const pinned = [join(pythonPackage, 'requirements-dev.txt'), ...requirements];
-  const paths = [
-    'pyproject.toml',
-    ...(await readdir(pythonPackage, { recursive: true })).filter((path) => /^src.*\.py$/.test(path)).sort(),
-  ];
-  const texts = await Promise.all(
-    [...paths.map((path) => join(pythonPackage, path)), ...pinned].map((path) => readFile(path)),
+  const sources = await readdir(join(pythonPackage, 'src'), { recursive: true });
+  const paths = ['pyproject.toml', ...sources.filter((path) => path.endsWith('.py')).map((path) => join('src', path))];
+  const texts = await Promise.all([...paths.sort().map(inPackage), requirements].map((path) => readFile(path)));
+  const name = `python-client-${hashOf([Buffer.from(base), ...texts])}`;
+  return environment(
+    name,
+    async (python) => {
+      const built = await mkdtemp(join(tmpdir(), 'taskbridge-wheel-'));
+      try {
+        await run(tools, ['-m', 'build', '--wheel', '--no-isolation', '--outdir', built, pythonPackage]);
+        const [wheel = ''] = await readdir(built);
+        await run(python, [...INSTALL, '--requirement', requirements, join(built, wheel)]);
+      } finally {
+        await rm(built, { recursive: true, force: true });
+      }
+    },
+    base,
   );
-  return environment(`python-client-${hashOf(texts)}`, async (python) => {
-    const built = await mkdtemp(join(tmpdir(), 'taskbridge-wheel-'));
-    try {
-      await run(tools, ['-m', 'build', '--wheel', '--no-isolation', '--outdir', built, pythonPackage]);
-      const [wheel = ''] = await readdir(built);
-      const files = requirements.flatMap((path) => ['--requirement', path]);
-      const install = ['-m', 'pip', 'install', '--disable-pip-version-check', '--no-input'];
-      await run(python, [...install, '--constraint', pinned[0] ?? '', ...files, join(built, wheel)]);
-    } finally {
-      await rm(built, { recursive: true, force: true });
+}
+
+/** The versions that packages/python is declared for, as far as this machine has them: on the PATH, or as pyenv keeps them. */
+export async function pythonsHere(): Promise<Readonly<Record<string, string>>> {
+  const pyenv = join(process.env['PYENV_ROOT'] ?? join(homedir(), '.pyenv'), 'versions');
+  const kept = await readdir(pyenv).catch(() => []);
+  const found: Record<string, string> = {};
+  for (const version of ['3.10', '3.11', '3.12', '3.13']) {
+    const ofPyenv = kept
+      .filter((name) => name.startsWith(`${version}.`))
+      .map((name) => join(pyenv, name, 'bin/python'));
+    for (const python of [`python${version}`, ...ofPyenv]) {
+      const says = await run(python, ['-c', 'import ensurepip, sys; print(*sys.version_info[:2], sep=".")']).catch(
+        () => undefined,
+      );
+      if (says?.stdout.trim() === version) found[version] ??= python;
     }
-  });
+  }
+  return found;
 }
 
 /** The Python of an environment in the cache, made the first time. */
-async function environment(name: string, install: (python: string) => Promise<unknown>): Promise<string> {
+async function environment(
+  name: string,
+  install: (python: string) => Promise<unknown>,
+  base = 'python3',
+): Promise<string> {
   const place = join(cacheDirectory, name);
   const python = join(place, 'bin/python');
   if (await exists(python)) return python;
   await mkdir(cacheDirectory, { recursive: true });
   const directory = await mkdtemp(join(cacheDirectory, `${name}-`));
   try {
-    await run('python3', ['-m', 'venv', directory]);
+    await run(base, ['-m', 'venv', directory]);
     await install(join(directory, 'bin/python'));
     // The first test file provides it: test files run beside each other.
     await rename(directory, place).catch((error: unknown) => {

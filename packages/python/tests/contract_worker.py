@@ -312,6 +312,26 @@ def stubborn(input, c: TaskContext):
     return "done anyway"
 
 
+@worker.task("both.stream")
+async def stream(input, c: AsyncTaskContext):
+    """`count` small appends, cut anywhere: within characters, too."""
+    whole = input["text"].encode("utf-16-le")
+    count, seconds = input["count"], input.get("seconds", 1)
+    began = time.monotonic()
+    units = len(whole) // 2
+    for n in range(count):
+        first, last = n * units // count, (n + 1) * units // count
+        c.output(whole[2 * first : 2 * last].decode("utf-16-le", "surrogatepass"))
+        if n % 10 == 9:
+            await asyncio.sleep(max(0, began + seconds * (n + 1) / count - time.monotonic()))
+    return {"length": units}
+
+
+@worker.task("python.policy", policy={"maxRunning": 7})
+def policy(_input, _context):
+    return None
+
+
 @worker.task("both.read")
 async def read(_input, c: AsyncTaskContext):
     return [
@@ -431,10 +451,30 @@ async def block(input, c: AsyncTaskContext):
     return {"attempt": c.attempt}
 
 
+@worker.task("python.busy")
+def busy(input, _context):
+    """Computes for longer than a lease, and says nothing."""
+    until = time.monotonic() + input["seconds"]
+    while time.monotonic() < until:
+        pass
+    return "done"
+
+
+@worker.task("python.obeys")
+def obeys(input, c: TaskContext):
+    c.message("working")
+    c.sleep(60)
+
+
 @worker.task("python.killed")
 async def killed(_input, c: AsyncTaskContext):
     """Ends its process within its second step, in the first attempt."""
-    first = await c.step("first", lambda _: c.attempt)
+
+    async def once(_step):
+        await c.output("first;")
+        return c.attempt
+
+    first = await c.step("first", once)
 
     async def second(_step):
         await c.output(f"second {c.attempt};")

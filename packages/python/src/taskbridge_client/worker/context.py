@@ -137,9 +137,9 @@ class TaskContext(_Context):
         """Work that is done once in the life of the task.
 
         When `body` returns, its result is stored (JSON, at most 64 KiB), and what was put out so far stays valid. A later run of the
-        handler gets the stored result and does not run `body`. A key is used once in a run: loops give an `index`. Another `version` is another
-        step. `retries` are further tries after an error, in the same attempt. A body that takes longer than `timeout_seconds` goes on in
-        its thread, and nothing of it is stored.
+        handler gets the stored result and does not run `body`. A key is used once in a run: loops give an `index`. Another
+        `version` is another step. `retries` are further tries after an error, in the same attempt. A body that takes longer than
+        `timeout_seconds` goes on in its thread, and nothing of it is stored.
         """
         self._attempt.check()
         steps = self._attempt.steps
