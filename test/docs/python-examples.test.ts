@@ -80,7 +80,7 @@ describe('The examples in Python', () => {
       return (await answer.json()) as { taskId: string; token: string };
     };
 
-    /** The events of a stream, up to so many. Then the page is gone. */
+    /** The events of a stream, at most `most`. Then the page is gone. */
     async function read(taskId: string, lastEventId?: string, most = Infinity): Promise<readonly Event[]> {
       const headers = { Accept: 'text/event-stream', ...(lastEventId && { 'Last-Event-ID': lastEventId }) };
       const answer = await fetch(`${url}/jobs/${taskId}/events`, { headers });

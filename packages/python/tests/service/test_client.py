@@ -33,10 +33,12 @@ def test_a_task_is_created_once_and_listed(client: TaskBridge) -> None:
 
 
 def test_a_list_goes_over_its_pages(client: TaskBridge) -> None:
-    made = {
-        client.create("page", {}, start_after=datetime.now(timezone.utc) + timedelta(days=1)).id for _ in range(120)
-    }
-    assert {task["taskId"] for task in client.list(task_type="page")} == made
+    tomorrow = datetime.now(timezone.utc) + timedelta(days=1)
+    made = {client.create("burst", {"events": 1}, start_after=tomorrow).id for _ in range(120)}
+    listed = [task["taskId"] for task in client.list(task_type="burst", status="ACCEPTED")]
+    # Other versions of Python make such tasks at the same time.
+    assert made <= set(listed)
+    assert len(set(listed)) == len(listed)
     for task_id in made:
         client.task(task_id).cancel()
 

@@ -163,7 +163,7 @@ class AsyncTask:
                 async for batch in batches:
                     yield b"".join(_block_of(frame) for frame in batch) or _HEARTBEAT
         except TaskBridgeError:
-            # The page comes back, and is told why.
+            # The page comes back, and the answer says why.
             return
 
     async def _batches(self, after: int, deadline: Deadline = NEVER) -> AsyncGenerator[list[Frame], None]:

@@ -72,7 +72,7 @@ class Outcomes:
 
 
 def pending() -> Future[Any]:
-    """A future that nobody can cancel: what it is about goes on, whoever stops waiting."""
+    """A future that nobody can cancel: what it is about goes on, also when nobody waits any more."""
     future: Future[Any] = Future()
     future.set_running_or_notify_cancel()
     return future

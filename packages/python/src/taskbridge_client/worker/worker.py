@@ -44,7 +44,7 @@ F = TypeVar("F", bound=Handler)
 
 @dataclass(frozen=True)
 class WorkerProblem:
-    """Something that the service is not told, or did not take."""
+    """Something that the service does not learn of, or did not take."""
 
     kind: Literal["claim_failed", "handler_failed", "call_refused"]
     """`claim_failed`: no answer to the claim, or a refusal; once for each series, the worker goes on asking. `handler_failed`: a handler
