@@ -152,7 +152,8 @@ class AsyncTask:
                 return Response(status_code=204, headers=_STREAM_HEADERS)
         except TaskBridgeError as error:
             if not error.may_pass:
-                body = {"code": error.code, "message": error.message, "details": error.details}
+                body: JsonObject = {"code": error.code, "message": error.message, "details": error.details}
+                body["correlationId"] = error.correlation_id
                 return JSONResponse(body, status_code=error.status or 502, headers=_STREAM_HEADERS)
         return StreamingResponse(self._passed_on(after), media_type="text/event-stream", headers=_STREAM_HEADERS)
 

@@ -63,7 +63,7 @@ def log_problem(problem: WorkerProblem) -> None:
 
 
 class Worker:
-    """`@worker.task("report")` names a handler, and `worker.run()` claims tasks until the process is told to end.
+    """`@worker.task("report")` names a handler, and `worker.run()` claims tasks until SIGTERM or SIGINT.
 
     Leases are renewed in a thread of their own: a handler that blocks the event loop does not lose its task.
     """
