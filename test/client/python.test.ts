@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { pythonPackage, pythonsHere, pythonWithClient } from '../support/python.js';
+import { WORKER_TOKEN } from '../support/worker-client.js';
 import { chaosInPython } from './chaos-python.js';
 import { type Stage, startStage } from './stage.js';
 
@@ -14,7 +15,10 @@ describe('The client for Python', () => {
   let python: string;
 
   beforeAll(async () => {
-    [stage, python] = await Promise.all([startStage(), pythonWithClient()]);
+    [stage, python] = await Promise.all([
+      startStage({ EXECUTOR: 'inline,worker', WORKER_TOKENS: WORKER_TOKEN }),
+      pythonWithClient(),
+    ]);
   }, 300_000);
 
   afterAll(() => stage.end());
@@ -33,6 +37,8 @@ describe('The client for Python', () => {
     const env = {
       PATH: process.env['PATH'],
       TASKBRIDGE_URL: `http://127.0.0.1:${stage.nginx.port}`,
+      SERVICE_URL: stage.service.url,
+      WORKER_TOKEN,
       AUTHORIZATION: stage.headersOf('bob').Authorization,
     };
     // The wheel, and not the sources.

@@ -45,7 +45,7 @@ def test_a_list_goes_over_its_pages(client: TaskBridge) -> None:
 
 def test_the_errors_of_the_service_have_their_codes(client: TaskBridge) -> None:
     for call, code in [
-        (lambda: client.create("no.such.type"), "REQUEST_VALIDATION_ERROR"),
+        (lambda: client.create("no such type"), "REQUEST_VALIDATION_ERROR"),
         (lambda: client.task("01a2").result(), "TASK_NOT_FOUND"),
         (lambda: list(client.task("01a2").events()), "TASK_NOT_FOUND"),
         (lambda: list(client.list(status="DONE")), "INVALID_REQUEST"),  # type: ignore[arg-type]

@@ -68,7 +68,10 @@ class Follower:
             if not heard and not is_last:
                 level += 1
                 continue
-            if heard and isinstance(error, Silent) and not is_last:
+            if not heard:
+                # None works: the fault is not that of a transport.
+                ladder.works(0)
+            elif isinstance(error, Silent) and not is_last:
                 ladder.works(level + 1)
             level = ladder.begin()
             await async_pause(deadline.within(max(error.retry_after or 0, backoff(failures))))

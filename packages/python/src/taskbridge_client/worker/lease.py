@@ -223,7 +223,7 @@ class Heartbeats:
             return all(await asyncio.gather(*(self._beat_alone(lease) for lease in held)))
         except (ServiceRefused, Unavailable):
             return False
-        for lease, extended in zip(held, answer.body["leases"], strict=False):
+        for lease, extended in zip(held, answer.body.get("leases", ()), strict=False):
             if "code" in extended:
                 lease.lost()
             else:

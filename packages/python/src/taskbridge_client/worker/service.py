@@ -123,9 +123,12 @@ class Service:
         except (KeyError, ValueError):
             service_time = time.time()
         try:
-            return Answer(reply.json() if reply.content else {}, service_time)
+            body = reply.json() if reply.content else {}
         except ValueError:
-            raise Unavailable("the answer is no JSON") from None
+            body = None
+        if not isinstance(body, dict):
+            raise Unavailable("the answer is no JSON object")
+        return Answer(body, service_time)
 
     async def _sent(
         self, method: str, url: str, timeout: float, content: bytes, headers: dict[str, str]
