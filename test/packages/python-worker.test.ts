@@ -157,11 +157,13 @@ describe('A worker in Python', () => {
   it('says which program it is, what it knows, and the policies of its types', async () => {
     work({ version: '1.4.2', worker_id: 'the-python-worker' });
     await ended(await created('python.policy'));
-    const row = await connected(database.superuserUrl, async (db) => {
-      const sql = `SELECT version, features FROM taskbridge.proj_workers WHERE 'python.policy' = ANY (task_types)
-        AND version IS NOT NULL`;
-      return (await db.query<object>(sql)).rows[0];
-    });
+    const row = await eventually('it is registered', () =>
+      connected(database.superuserUrl, async (db) => {
+        const sql = `SELECT version, features FROM taskbridge.proj_workers WHERE 'python.policy' = ANY (task_types)
+          AND version IS NOT NULL`;
+        return (await db.query<object>(sql)).rows[0];
+      }),
+    );
     const features = ['heartbeats', 'leaseSeconds', 'policies', 'signals', 'steps'];
     expect(row).toEqual({ version: '1.4.2', features });
     const scopes = { 'X-Principal-Scopes': 'tasks:admin tasks:read' };

@@ -79,6 +79,7 @@ def test_a_hole_is_read_by_page(ids_of) -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(request.url.path)
+        assert len(asked) < 9
         return stream(LOG[0], LOG[2], END) if request.url.path.endswith("/stream") else page(1, LOG[1:3])
 
     assert ids_of(answer) == ["1", "2", "3", "4"]
