@@ -53,7 +53,7 @@ describe('packages/python', () => {
     expect(text).toContain('ended badly');
   }, 60_000);
 
-  it('is built as a wheel and as an archive of sources, from which the same wheel is built', async () => {
+  it('is built as a wheel that a clean environment takes, and as an archive of sources from which it is built again', async () => {
     const [built, again] = [await temporaryDirectory(), await temporaryDirectory()];
     const build = ['-m', 'build', '--no-isolation', '--outdir'];
     await run(tools, [...build, built, '--sdist', '--wheel', pythonPackage]);
@@ -72,7 +72,15 @@ describe('packages/python', () => {
     expect(content).toContain('taskbridge_client/py.typed');
     expect(content).not.toContain('tests/');
     expect(await names(join(again, wheel))).toBe(content);
-  }, 120_000);
+
+    const clean = await temporaryDirectory();
+    await run('python3', ['-m', 'venv', clean]);
+    const python = join(clean, 'bin/python');
+    await run(python, ['-m', 'pip', 'install', '--disable-pip-version-check', '--no-input', join(built, wheel)]);
+    const use = 'import taskbridge_client.worker; print(taskbridge_client.TaskBridge("http://127.0.0.1:1").task("t"))';
+    expect(await said(python, ['-c', use], clean)).toBe("Task('t')");
+    expect(await said(python, ['-m', 'pip', 'check', '--disable-pip-version-check'], clean)).toMatch(/^No broken/);
+  }, 180_000);
 
   it('has the version of the service, and depends on httpx alone', async () => {
     const { version } = JSON.parse(await readFile(join(pythonPackage, '../../package.json'), 'utf8')) as {

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { access, mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { access, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,18 +11,21 @@ const cacheDirectory = fileURLToPath(new URL('../../.cache', import.meta.url));
 /** The client and worker for Python. */
 export const pythonPackage = fileURLToPath(new URL('../../packages/python', import.meta.url));
 
-const INSTALL = ['-m', 'pip', 'install', '--disable-pip-version-check', '--no-input'];
-
 /**
  * The Python of an environment in the cache with the packages of files of requirements, fetched from PyPI the first time. Only its
  * `python -m …` works: the environment was moved to its place.
  *
  * @throws when there is none: a test that needs it fails, and is never skipped
  */
-export async function pythonWith(name: string, ...requirements: readonly string[]): Promise<string> {
+export const pythonWith = (name: string, ...requirements: readonly string[]): Promise<string> =>
+  packagesFor('python3', name, requirements);
+
+async function packagesFor(base: string, name: string, requirements: readonly string[]): Promise<string> {
   const texts = await Promise.all(requirements.map((path) => readFile(path)));
   const files = requirements.flatMap((path) => ['--requirement', path]);
-  return environment(`${name}-${hashOf(texts)}`, (python) => run(python, [...INSTALL, ...files]));
+  return environment(`${name}-${hashOf([Buffer.from(base), ...texts])}`, base, (python) =>
+    run(python, ['-m', 'pip', 'install', '--disable-pip-version-check', '--no-input', ...files]),
+  );
 }
 
 const inPackage = (name: string): string => join(pythonPackage, name);
@@ -37,26 +40,27 @@ export const pythonTools = (): Promise<string> =>
  * `base`: the interpreter.
  */
 export async function pythonWithClient(requirements = TEST_REQUIREMENTS, base = 'python3'): Promise<string> {
-  const tools = await pythonTools();
   const sources = await readdir(join(pythonPackage, 'src'), { recursive: true });
   const paths = ['pyproject.toml', ...sources.filter((path) => path.endsWith('.py')).map((path) => join('src', path))];
   const texts = await Promise.all([...paths.sort().map(inPackage), requirements].map((path) => readFile(path)));
-  const name = `python-client-${hashOf([Buffer.from(base), ...texts])}`;
-  return environment(
-    name,
-    async (python) => {
-      const built = await mkdtemp(join(tmpdir(), 'taskbridge-wheel-'));
-      try {
-        await run(tools, ['-m', 'build', '--wheel', '--no-isolation', '--outdir', built, pythonPackage]);
-        const [wheel = ''] = await readdir(built);
-        await run(python, [...INSTALL, '--requirement', requirements, join(built, wheel)]);
-      } finally {
-        await rm(built, { recursive: true, force: true });
-      }
-    },
-    base,
-  );
+  const [tools, needs] = await Promise.all([pythonTools(), packagesFor(base, 'python-needs', [requirements])]);
+  return environment(`python-client-${hashOf([Buffer.from(base), ...texts])}`, base, async (python) => {
+    const built = await mkdtemp(join(tmpdir(), 'taskbridge-wheel-'));
+    try {
+      await run(tools, ['-m', 'build', '--wheel', '--no-isolation', '--outdir', built, pythonPackage]);
+      const [wheel = ''] = await readdir(built);
+      const [own, others] = [await sitePackages(python), await sitePackages(needs)];
+      // What it needs is installed once for all builds.
+      await writeFile(join(own, 'needs.pth'), others);
+      await run(python, ['-m', 'zipfile', '-e', join(built, wheel), own]);
+    } finally {
+      await rm(built, { recursive: true, force: true });
+    }
+  });
 }
+
+const sitePackages = async (python: string): Promise<string> =>
+  (await run(python, ['-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'])).stdout.trim();
 
 /** The versions that packages/python is declared for, as far as this machine has them: on the PATH, or as pyenv keeps them. */
 export async function pythonsHere(): Promise<Readonly<Record<string, string>>> {
@@ -78,11 +82,7 @@ export async function pythonsHere(): Promise<Readonly<Record<string, string>>> {
 }
 
 /** The Python of an environment in the cache, made the first time. */
-async function environment(
-  name: string,
-  install: (python: string) => Promise<unknown>,
-  base = 'python3',
-): Promise<string> {
+async function environment(name: string, base: string, install: (python: string) => Promise<unknown>): Promise<string> {
   const place = join(cacheDirectory, name);
   const python = join(place, 'bin/python');
   if (await exists(python)) return python;
