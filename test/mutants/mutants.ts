@@ -762,6 +762,17 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: { file: 'test/packages/python-package.test.ts', tests: 'keeps to pytest' },
   },
   {
+    name: 'a client for Python that shows void text',
+    changes: [
+      {
+        file: 'packages/python/src/taskbridge_client/output_fold.py',
+        from: '        if since is not None:\n',
+        to: '        if False:\n',
+      },
+    ],
+    caughtBy: { file: 'test/client/python.test.ts', tests: 'sees each event once in a bad network' },
+  },
+  {
     name: 'a client for Python that sends a request before it keeps the id',
     changes: [
       {
