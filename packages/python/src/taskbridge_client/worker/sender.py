@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from ..wire import JsonObject
-from .errors import Refused
+from .errors import LeaseLost, Refused
 from .events import Event
 from .limits import (
     JOIN_BYTES,
@@ -119,6 +119,7 @@ class EventSender:
         self._sent_at = float("-inf")
         self._is_urgent = False
         self._is_woken = False
+        self._is_closed = False
         self._rooms: list[Future[None]] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -130,6 +131,8 @@ class EventSender:
         """Leaves at once. The future is done when the event is stored, or has why not."""
         done: Future[None] = pending()
         with self._lock:
+            if self._is_closed:
+                raise LeaseLost
             self._is_urgent = True
             self._push(Piece(event, lambda: done.set_result(None), done.set_exception))
         return done
@@ -137,6 +140,8 @@ class EventSender:
     def buffer(self, event: Event, refused: Callable[[BaseException], None]) -> Future[None] | None:
         """None: the event is buffered, and more may come. Else the future is done then."""
         with self._lock:
+            if self._is_closed:
+                raise LeaseLost
             self._push(Piece(event, lambda: None, refused))
             if self._pending + self._sending <= MAX_BUFFERED_BYTES:
                 return None
@@ -146,7 +151,7 @@ class EventSender:
 
     @property
     def is_empty(self) -> bool:
-        return not self._pieces and not self._sending
+        return self._is_closed or not (self._pieces or self._sending)
 
     async def settled(self) -> None:
         """All that waits is stored or refused."""
@@ -169,11 +174,17 @@ class EventSender:
             return result
 
     def close(self) -> None:
+        """The lease is over. Whatever waits is refused: a thread may wait for it."""
         self._pump.cancel()
         with self._lock:
+            self._is_closed = True
+            pieces, self._pieces = self._pieces, []
             rooms, self._rooms = self._rooms, []
+        for piece in pieces:
+            piece.refused(LeaseLost())
         for room in rooms:
             room.set_result(None)
+        self._idle.set()
 
     def _push(self, piece: Piece) -> None:
         event = piece.event
@@ -235,6 +246,10 @@ class EventSender:
         pieces = batch.pieces
         try:
             self.head_event_id = await self._append(self._batch_seq, batch.events())
+        except asyncio.CancelledError:
+            for piece in pieces:
+                piece.refused(LeaseLost())
+            raise
         except Exception as error:
             if len(pieces) > 1 and isinstance(error, Refused):
                 # Nothing was stored. The batch is halved until the refused event is alone, so that its neighbours are stored.
