@@ -28,7 +28,7 @@ from .events import Event, HalfCharacters
 from .failures import failure_of, result_refused
 from .lease import HeldLease, pause_seconds
 from .limits import MAX_NAME_LENGTH, MAX_RESULT_JSON_BYTES
-from .outcomes import Outcomes, done, submit
+from .outcomes import SAID, Outcomes, done, submit
 from .question import SuspendAnswer
 from .sender import EventSender
 from .service import ServiceRefused
@@ -258,7 +258,7 @@ class Attempt(StepsOf):
     def say(self, event: Event | None) -> Future[None]:
         with self.lock:
             self.check()
-            return self.steps.say(event) or _SAID
+            return self.steps.say(event) or SAID
 
     def ask(self, question: JsonObject) -> SuspendAnswer:
         """The answer, when the question was asked before and answered; else the end of this invocation."""
@@ -339,6 +339,3 @@ class Attempt(StepsOf):
 
     def report(self, error: BaseException) -> None:
         self._report("call_refused", error)
-
-
-_SAID: Future[None] = done(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ..wire import JsonObject
@@ -52,8 +53,13 @@ def output_event(channel: object, op: object, data: object, attempt: int, halves
     _check_texts(payload)
     data_size = bytes_of(complete) - 2
     # The service stores the attempt with it.
-    size = bytes_of({"channel": channel, "op": op, "data": "", "attempt": attempt}) + data_size
+    size = _around(str(channel), str(op), attempt) + data_size
     return _sized(Event("TASK_OUTPUT", payload, size, str(channel) if op == "append" else None, data_size))
+
+
+@lru_cache
+def _around(channel: str, op: str, attempt: int) -> int:
+    return bytes_of({"channel": channel, "op": op, "data": "", "attempt": attempt})
 
 
 def step_retrying_event(key: str, since: int, attempt: int) -> Event:

@@ -31,6 +31,8 @@ def text_fault(text: str) -> str | None:
     """Why a text cannot be stored. PostgreSQL has no U+0000, and UTF-8 no half characters."""
     if "\0" in text:
         return "has U+0000"
+    if text.isascii():
+        return None
     try:
         text.encode()
     except UnicodeEncodeError:
