@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { Client, newPrincipal, uniqueId } from '../support/client.js';
 import { checkInvariants, connected, storedEnvelopes } from '../support/fold.js';
@@ -6,10 +8,11 @@ import { followWebSocket, transports } from '../support/follow.js';
 import { Metrics } from '../support/metrics.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { eventually, type Service, startService, temporaryDirectory } from '../support/service.js';
-import { startWorker, WORKER_ENV, type WorkerProcess } from '../support/worker.js';
+import { pythonPackage, pythonWithClient } from '../support/python.js';
+import { startWorker, watched, WORKER_ENV, WORKER_TOKEN, type WorkerProcess } from '../support/worker.js';
 
 // One runner, two holders of its leases: whatever a handler does, the same is stored. The handlers, and the values that cannot come as
-// JSON, are in packages/worker/test/handlers.mjs.
+// JSON, are in packages/worker/test/handlers.mjs. The runner for Python keeps to the same: packages/python/tests/contract_worker.py.
 
 const HOST_MODULE = new URL('../../packages/worker/test/host-module.mjs', import.meta.url).pathname;
 const SETTINGS = { LEASE_SECONDS: '5', CANCEL_GRACE_SECONDS: '20', UPLOAD_MAX_FILE_BYTES: '200000' };
@@ -30,6 +33,10 @@ abstract class Place {
   }
 
   abstract start(): Promise<void>;
+  /** Whether the language has no such value. */
+  lacks(_name: string): boolean {
+    return false;
+  }
   /** SIGTERM, and the exit it leads to. */
   abstract drain(): Promise<void>;
   /** What was reported of a task, to the operator alone. */
@@ -119,7 +126,11 @@ class Remote extends Place {
 
   override async start(): Promise<void> {
     this.service ??= await startService({ ...this.settings, ...WORKER_ENV }, { lifetime: 'file' });
-    this.#worker = startWorker({ url: this.service.url, concurrency: 50 });
+    this.#worker = await this.startWorker();
+  }
+
+  protected async startWorker(): Promise<WorkerProcess> {
+    return startWorker({ url: this.service.url, concurrency: 50 });
   }
 
   override async drain(): Promise<void> {
@@ -135,6 +146,33 @@ class Remote extends Place {
   override reported(taskId: string): readonly string[] {
     const lines = this.#worker.stdout().matchAll(/^problem (\w+) (\S+)/gm);
     return [...lines].flatMap(([, kind = '', about]) => (about === taskId ? [kind] : []));
+  }
+}
+
+const ONLY_JAVASCRIPT: ReadonlySet<string> = new Set([
+  'function',
+  'symbol',
+  'date',
+  'map',
+  'members without a word',
+  'a toJSON that throws',
+  'a getter that throws',
+  'a proxy that throws',
+  'a question that is none',
+  'with an unknown member',
+  'no options',
+]);
+
+class InPython extends Remote {
+  override lacks(name: string): boolean {
+    return ONLY_JAVASCRIPT.has(name);
+  }
+
+  protected override async startWorker(): Promise<WorkerProcess> {
+    const WORKER_OPTIONS = JSON.stringify({ url: this.service.url, token: WORKER_TOKEN, concurrency: 50 });
+    const program = join(pythonPackage, 'tests/contract_worker.py');
+    const env = { PATH: process.env['PATH'], WORKER_OPTIONS };
+    return watched(spawn(await pythonWithClient(), [program], { env, stdio: ['ignore', 'pipe', 'pipe'] }));
   }
 }
 
@@ -180,8 +218,12 @@ const REFUSED: Readonly<Record<string, Told>> = {
 describe.each<[string, Place]>([
   ['inside the service', new Inline()],
   ['in a worker', new Remote()],
+  ['in a worker in Python', new InPython()],
 ])('A handler %s', (_, place) => {
-  beforeAll(() => place.open());
+  const known = <Row extends string | readonly [string, ...unknown[]]>(rows: readonly Row[]): readonly Row[] =>
+    rows.filter((row) => !place.lacks(typeof row === 'string' ? row : row[0]));
+
+  beforeAll(() => place.open(), 180_000);
   afterEach(() => place.check());
   afterAll(() => place.close());
 
@@ -265,41 +307,45 @@ describe.each<[string, Place]>([
     expect(events.slice(5, -1).every(([type, { attempt }]) => type === 'TASK_OUTPUT' && attempt === 1)).toBe(true);
   });
 
-  it.each<[string, unknown]>([
-    ['nothing', null],
-    ['function', null],
-    ['symbol', null],
-    ['null', null],
-    ['text', 'ä \u2028 🦊'],
-    ['numbers', [0, 1e300, 5e-324, 2 ** 60, 0.1, 10, 2 ** 63]],
-    ['date', '1970-01-01T00:00:00.000Z'],
-    ['map', {}],
-    ['members without a word', { c: [null, null] }],
-    ['as deep as may be', JSON.parse(`${'{"a":'.repeat(30)}[]${'}'.repeat(30)}`)],
-    ['as large as may be', 'x'.repeat(1_048_309 - 2)],
-  ])('that returns a result %s completes its task with it', async (name, result) => {
+  it.each(
+    known<[string, unknown]>([
+      ['nothing', null],
+      ['function', null],
+      ['symbol', null],
+      ['null', null],
+      ['text', 'ä \u2028 🦊'],
+      ['numbers', [0, 1e300, 5e-324, 2 ** 60, 0.1, 10, 2 ** 63]],
+      ['date', '1970-01-01T00:00:00.000Z'],
+      ['map', {}],
+      ['members without a word', { c: [null, null] }],
+      ['as deep as may be', JSON.parse(`${'{"a":'.repeat(30)}[]${'}'.repeat(30)}`)],
+      ['as large as may be', 'x'.repeat(1_048_309 - 2)],
+    ]),
+  )('that returns a result %s completes its task with it', async (name, result) => {
     const outcome = await outcomeOf('both.result', { name });
     expect(outcome.events).toEqual([STARTED, ['TASK_COMPLETED', { result }]]);
     await place.expectReports(outcome.taskId);
   });
 
-  it.each<[string, string]>([
-    ['U+0000', 'a string in it has U+0000'],
-    ['half a character', 'a string in it has half a character'],
-    ['half a character in a name', 'the name of a member has half a character'],
-    ['U+0000 in a name', 'the name of a member has U+0000'],
-    ['constructor', 'the name of a member is constructor'],
-    ['__proto__', 'the name of a member is __proto__'],
-    ['too deep', 'it is nested deeper than 31'],
-    ['deep enough to overflow', 'it is nested deeper than 31'],
-    ['NaN', 'a number in it is not finite'],
-    ['Infinity', 'a number in it is not finite'],
-    ['cycle', 'it contains itself'],
-    ['a BigInt beyond doubles', 'a bigint in it is beyond the range of a double'],
-    ['a toJSON that throws', 'JSON.stringify fails on it'],
-    ['a getter that throws', 'JSON.stringify fails on it'],
-    ['a proxy that throws', 'JSON.stringify fails on it'],
-  ])('that returns a result that cannot be stored (%s) fails its task once, and is reported', async (name, why) => {
+  it.each(
+    known<[string, string]>([
+      ['U+0000', 'a string in it has U+0000'],
+      ['half a character', 'a string in it has half a character'],
+      ['half a character in a name', 'the name of a member has half a character'],
+      ['U+0000 in a name', 'the name of a member has U+0000'],
+      ['constructor', 'the name of a member is constructor'],
+      ['__proto__', 'the name of a member is __proto__'],
+      ['too deep', 'it is nested deeper than 31'],
+      ['deep enough to overflow', 'it is nested deeper than 31'],
+      ['NaN', 'a number in it is not finite'],
+      ['Infinity', 'a number in it is not finite'],
+      ['cycle', 'it contains itself'],
+      ['a BigInt beyond doubles', 'a bigint in it is beyond the range of a double'],
+      ['a toJSON that throws', 'JSON.stringify fails on it'],
+      ['a getter that throws', 'JSON.stringify fails on it'],
+      ['a proxy that throws', 'JSON.stringify fails on it'],
+    ]),
+  )('that returns a result that cannot be stored (%s) fails its task once, and is reported', async (name, why) => {
     const outcome = await outcomeOf('both.result', { name });
     expect(outcome.events).toEqual([STARTED, failed('RESULT_NOT_STORABLE', `The result cannot be stored: ${why}.`)]);
     expect(outcome.attempt).toBe(1);
@@ -503,7 +549,7 @@ describe.each<[string, Place]>([
     ]);
   });
 
-  describe.each(Object.entries(REFUSED))('to which %s is refused', (name, last) => {
+  describe.each(known(Object.entries(REFUSED)))('to which %s is refused', (name, last) => {
     it('fails for good when it does not listen, and is reported with its task', async () => {
       const { taskId, events, attempt } = await outcomeOf('both.careless', { name });
       expect(events).toEqual([STARTED, ['TASK_PROGRESS', { progress: 50 }], last]);
@@ -637,23 +683,25 @@ describe.each<[string, Place]>([
     await client.cancel(taskId);
   });
 
-  it.each([
-    ['without a reason', 'reasonCode must be 1 to 255 characters'],
-    ['with a long reason', 'reasonCode must be 1 to 255 characters'],
-    ['with a hundred and one actions', 'allowedActions must be 1 to 100 strings of 1 to 255 characters'],
-    ['with an action that is no text', 'allowedActions must be 1 to 100 strings of 1 to 255 characters'],
-    ['of an unknown kind', 'kind must be one of USER_ACTION_REQUIRED, EXTERNAL_CONFIRMATION_PENDING, SYSTEM_PAUSED'],
-    ['of version 0', 'schemaVersion must be a whole number from 1'],
-    ['with a key that is not ASCII', 'key must be 1 to 255 visible ASCII characters'],
-    ['that expires at no time', 'expiresAt must be a time from year 1 to 9999'],
-    ['that expires after all times', 'expiresAt must be a time from year 1 to 9999'],
-    ['with U+0000', 'interaction cannot be stored: a string in it has U+0000'],
-    ['with constructor', 'uiHints cannot be stored: the name of a member is constructor'],
-    ['too deep', 'interaction cannot be stored: it is nested deeper than 31'],
-    ['whose interaction is a list', 'interaction must be an object'],
-    ['with a BigInt beyond doubles', 'interaction cannot be stored: a bigint in it is beyond the range of a double'],
-    ['with an unknown member', 'question has an unknown member'],
-  ])('that asks a question %s fails its task once', async (name, why) => {
+  it.each(
+    known([
+      ['without a reason', 'reasonCode must be 1 to 255 characters'],
+      ['with a long reason', 'reasonCode must be 1 to 255 characters'],
+      ['with a hundred and one actions', 'allowedActions must be 1 to 100 strings of 1 to 255 characters'],
+      ['with an action that is no text', 'allowedActions must be 1 to 100 strings of 1 to 255 characters'],
+      ['of an unknown kind', 'kind must be one of USER_ACTION_REQUIRED, EXTERNAL_CONFIRMATION_PENDING, SYSTEM_PAUSED'],
+      ['of version 0', 'schemaVersion must be a whole number from 1'],
+      ['with a key that is not ASCII', 'key must be 1 to 255 visible ASCII characters'],
+      ['that expires at no time', 'expiresAt must be a time from year 1 to 9999'],
+      ['that expires after all times', 'expiresAt must be a time from year 1 to 9999'],
+      ['with U+0000', 'interaction cannot be stored: a string in it has U+0000'],
+      ['with constructor', 'uiHints cannot be stored: the name of a member is constructor'],
+      ['too deep', 'interaction cannot be stored: it is nested deeper than 31'],
+      ['whose interaction is a list', 'interaction must be an object'],
+      ['with a BigInt beyond doubles', 'interaction cannot be stored: a bigint in it is beyond the range of a double'],
+      ['with an unknown member', 'question has an unknown member'],
+    ]),
+  )('that asks a question %s fails its task once', async (name, why) => {
     const { events } = await outcomeOf('both.question', { name });
     expect(events).toEqual([STARTED, invalid(why)]);
   });
@@ -663,19 +711,21 @@ describe.each<[string, Place]>([
     expect(events).toEqual([STARTED, refused(TOO_LARGE)]);
   });
 
-  it.each<[string, string, string, boolean]>([
-    ['a message cut at 8190', 'BAD', `${'m'.repeat(8_189)}🦊`, false],
-    ['a message cut at 8191', 'BAD', `${'m'.repeat(8_190)}🦊`, false],
-    ['a message cut at 8192', 'BAD', 'm'.repeat(8_191), false],
-    ['a message cut at 8193', 'BAD', 'm'.repeat(8_192), false],
-    ['a message that is not text', 'BAD', 'a\ufffdb \ufffd', false],
-    ['a code that is not text', 'B\ufffd\ufffd', 'm', false],
-    ['no code', 'HANDLER_ERROR', 'nameless, and final', false],
-    ['a code that is a number', '7', 'm', false],
-    ['options that are none', 'BAD', 'm', false],
-    ['no options', 'BAD', 'm', false],
-    ['a code that throws', 'HANDLER_ERROR', 'm', false],
-  ])('that fails with %s fails its task once, in its own words', async (name, code, message, retryable) => {
+  it.each(
+    known<[string, string, string, boolean]>([
+      ['a message cut at 8190', 'BAD', `${'m'.repeat(8_189)}🦊`, false],
+      ['a message cut at 8191', 'BAD', `${'m'.repeat(8_190)}🦊`, false],
+      ['a message cut at 8192', 'BAD', 'm'.repeat(8_191), false],
+      ['a message cut at 8193', 'BAD', 'm'.repeat(8_192), false],
+      ['a message that is not text', 'BAD', 'a\ufffdb \ufffd', false],
+      ['a code that is not text', 'B\ufffd\ufffd', 'm', false],
+      ['no code', 'HANDLER_ERROR', 'nameless, and final', false],
+      ['a code that is a number', '7', 'm', false],
+      ['options that are none', 'BAD', 'm', false],
+      ['no options', 'BAD', 'm', false],
+      ['a code that throws', 'HANDLER_ERROR', 'm', false],
+    ]),
+  )('that fails with %s fails its task once, in its own words', async (name, code, message, retryable) => {
     const { events } = await outcomeOf('both.failure', { name });
     expect(events).toEqual([STARTED, failed(code, message, retryable)]);
   });

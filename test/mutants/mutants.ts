@@ -850,6 +850,61 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: { file: 'test/streaming/credentials-that-end.test.ts', tests: 'nothing is read after that moment' },
   },
   {
+    name: 'a client for Python that passes over what was lost on the way',
+    changes: [
+      {
+        file: 'packages/python/src/taskbridge_client/places.py',
+        from: 'return int(frame["eventId"]) > self.head + 1',
+        to: 'return False',
+      },
+    ],
+    caughtBy: { file: 'test/packages/python-package.test.ts', tests: 'keeps to pytest' },
+  },
+  {
+    name: 'a client for Python that shows void text',
+    changes: [
+      {
+        file: 'packages/python/src/taskbridge_client/output_fold.py',
+        from: '        if since is not None:\n',
+        to: '        if False:\n',
+      },
+    ],
+    caughtBy: { file: 'test/client/python.test.ts', tests: 'sees each event once in a bad network' },
+  },
+  {
+    name: 'a client for Python that sends a request before it keeps the id',
+    changes: [
+      {
+        file: 'packages/python/src/taskbridge_client/store.py',
+        from: '            self._store[key] = request_id\n',
+        to: '',
+      },
+    ],
+    caughtBy: { file: 'test/packages/python-package.test.ts', tests: 'keeps to pytest' },
+  },
+  {
+    name: 'a worker for Python that renews no lease by itself',
+    changes: [
+      {
+        file: 'packages/python/src/taskbridge_client/worker/worker.py',
+        from: 'asyncio.create_task(self._heartbeats.run())',
+        to: 'asyncio.create_task(asyncio.sleep(0))',
+      },
+    ],
+    caughtBy: { file: 'test/packages/python-worker.test.ts', tests: 'keeps the lease of a handler' },
+  },
+  {
+    name: 'a worker for Python that runs a finished step again',
+    changes: [
+      {
+        file: 'packages/python/src/taskbridge_client/worker/steps.py',
+        from: 'is_stored = step_key in self._results',
+        to: 'is_stored = False',
+      },
+    ],
+    caughtBy: { file: 'test/packages/python-worker.test.ts', tests: 'goes on at its last step' },
+  },
+  {
     name: 'a client that passes over what was lost on the way',
     changes: [
       { file: 'packages/client/src/log.ts', from: '    if (id > this.#head + 1) return this.catchUp(id);\n', to: '' },
