@@ -16,7 +16,7 @@ export function bySse(session: Session, http: Http): Promise<never> {
       if (answer.status === 204) return followed.finish();
       const reader = answer.body?.getReader();
       // Node 22 does not always end a read whose signal aborts.
-      own.signal.addEventListener('abort', () => reader?.cancel().catch(() => {}));
+      own.signal.addEventListener('abort', () => void reader?.cancel().catch(() => {}));
       for await (const { event, data, retry } of blocks(reader, () => watchdog.heard())) {
         if (retry) retryMs = Number(retry);
         // A proxy may send an empty stream for a service that is away. It has nothing but `retry`.
