@@ -59,6 +59,8 @@ export class Http {
         ...(credentials && { credentials }),
         signal: own.signal,
       });
+      // Node 22 does not end a body whose answer is held by nothing.
+      Object.assign(own, { answer });
       clearTimeout(timer);
       timer = limit(BODY_MS);
       if (!answer.ok) throw await refusalOf(answer);

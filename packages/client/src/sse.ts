@@ -14,8 +14,10 @@ export function bySse(session: Session, http: Http): Promise<never> {
       const asked = { headers: { Accept: 'text/event-stream' }, signal: own.signal };
       const answer = await http.open(followed.streamPath(), asked, (opened) => opened);
       if (answer.status === 204) return followed.finish();
-      if (!answer.body) throw unreachable('No stream.');
-      for await (const { event, data, retry } of blocks(answer.body, () => watchdog.heard())) {
+      const reader = answer.body?.getReader();
+      // Node 22 does not always end a read whose signal aborts.
+      own.signal.addEventListener('abort', () => void reader?.cancel().catch(() => {}));
+      for await (const { event, data, retry } of blocks(reader, () => watchdog.heard())) {
         if (retry) retryMs = Number(retry);
         // A proxy may send an empty stream for a service that is away. It has nothing but `retry`.
         if (!data) continue;
@@ -40,11 +42,13 @@ interface Block {
 }
 
 /** The blocks of a stream, each of which ends with an empty line. */
-async function* blocks(body: ReadableStream<Uint8Array>, heard: () => void): AsyncGenerator<Block> {
-  const reader = body.getReader();
+async function* blocks(
+  reader: ReadableStreamDefaultReader<Uint8Array> | undefined,
+  heard: () => void,
+): AsyncGenerator<Block> {
   const decoder = new TextDecoder();
   let rest = '';
-  for (;;) {
+  while (reader) {
     const { done, value } = await reader.read();
     if (done) return;
     heard();
