@@ -8,6 +8,7 @@ import { Observer } from '../observability/observer.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { CreationForbidden, UnknownTaskType } from '../tasks/domain/tasks.errors.js';
 import { TaskExecutor } from '../tasks/ports/task-executor.js';
+import { lockOwners } from '../uploads/owned-bytes.js';
 import { nextAfter, problemOf } from './clock-times.js';
 import {
   deleteSchedule,
@@ -46,7 +47,11 @@ export class KeepSchedules {
       if (!this.executor.accepts(taskType)) throw new UnknownTaskType(this.executor.taskTypes);
       const nextAt = nextAfter(content, await readNow(this.database));
       const room = { nextAt, maxSchedules: MAX_SCHEDULES };
-      const put = await putSchedule(this.database, { ...ownerOf(auth), name }, content, storedPrincipal(auth), room);
+      const put = await this.database.transaction(async (tx) => {
+        // Else those that come at once would not count each other.
+        await lockOwners(tx, [ownerOf(auth)]);
+        return putSchedule(tx, { ...ownerOf(auth), name }, content, storedPrincipal(auth), room);
+      });
       if (!put) throw new TooManySchedules();
       return put;
     });
