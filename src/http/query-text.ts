@@ -1,5 +1,5 @@
 /** For class-transformer: a query parameter that is a whole number. Anything else becomes NaN, which no validator accepts. */
 export function integerText({ value }: { value: unknown }): number {
   if (typeof value === 'number') return value;
-  return typeof value === 'string' && /^\d{1,9}$/.test(value) ? Number(value) : Number.NaN;
+  return typeof value === 'string' && /^-?\d{1,15}$/.test(value) ? Number(value) : Number.NaN;
 }

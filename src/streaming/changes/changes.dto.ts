@@ -1,26 +1,15 @@
 import { Transform } from 'class-transformer';
-import {
-  IsBoolean,
-  IsIn,
-  IsInt,
-  IsString,
-  Matches,
-  Max,
-  MaxLength,
-  Min,
-  ValidateBy,
-  ValidateIf,
-} from 'class-validator';
-import { patternOf, TASK_TYPE } from '#protocol/ids.js';
+import { IsBoolean, IsIn, IsInt, IsString, Max, MaxLength, Min, ValidateBy, ValidateIf } from 'class-validator';
+import { TASK_TYPE } from '#protocol/ids.js';
 import { MAX_CHANGES_CURSOR_LENGTH, POLL_WAIT_MS } from '#protocol/limits.js';
 import { TASK_STATUSES, type TaskStatus } from '#protocol/snapshots.js';
 import { isName } from '../../auth/auth-context.js';
 import { Shallow } from '../../http/body-shape.js';
+import { Fits } from '../../http/fits.decorator.js';
 import { Optional } from '../../http/optional.decorator.js';
 import { integerText } from '../../http/query-text.js';
 import { IsTags, jsonIn } from './tags.js';
 
-const A_TASK_TYPE = patternOf(TASK_TYPE);
 const booleanText = ({ value }: { value: unknown }) => (value === 'true' ? true : value === 'false' ? false : value);
 
 /** The id of a principal or a tenant, also of a host. PostgreSQL would refuse U+0000. */
@@ -45,7 +34,7 @@ export class ChangesDto {
 
   @Optional()
   @IsString()
-  @Matches(A_TASK_TYPE)
+  @Fits(TASK_TYPE)
   taskType?: string;
 
   @Optional()

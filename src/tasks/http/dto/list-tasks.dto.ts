@@ -1,11 +1,13 @@
+import { TASK_TYPE } from '#protocol/ids.js';
 import { Transform } from 'class-transformer';
-import { IsBoolean, IsIn, IsInt, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
+import { IsBoolean, IsIn, IsInt, IsString, Max, MaxLength, Min } from 'class-validator';
 import { LIST_LIMIT, MAX_LIST_CURSOR_LENGTH } from '#protocol/limits.js';
 import { TASK_STATUSES, type TaskStatus } from '#protocol/snapshots.js';
+import { Fits } from '../../../http/fits.decorator.js';
 import { Optional } from '../../../http/optional.decorator.js';
 import { integerText } from '../../../http/query-text.js';
 import { Timestamp } from '../../../http/timestamp.decorator.js';
-import { A_TASK_TYPE, IsClientRequestId, normalRequestId } from './create-task.dto.js';
+import { IsClientRequestId, normalRequestId } from './create-task.dto.js';
 
 export class ListTasksDto {
   @Optional()
@@ -14,7 +16,7 @@ export class ListTasksDto {
 
   @Optional()
   @IsString()
-  @Matches(A_TASK_TYPE)
+  @Fits(TASK_TYPE)
   taskType?: string;
 
   @Transform(({ value }) => normalRequestId(value))
