@@ -55,8 +55,8 @@ export class RequestValidationError extends ProtocolError {
   override readonly code = 'REQUEST_VALIDATION_ERROR';
   override readonly details: { readonly errors: readonly FieldError[] };
 
-  constructor(errors: readonly FieldError[]) {
-    super('Members of the request are missing, unknown or not allowed');
+  constructor(errors: readonly FieldError[], message = 'Members of the request are missing, unknown or not allowed') {
+    super(message);
     this.details = { errors };
   }
 }

@@ -9,25 +9,29 @@ type Policies = ReadonlyMap<string, TaskPolicy>;
 
 const A_TASK_TYPE = patternOf(TASK_TYPE);
 
+const ACCEPTED = 'a JSON object of policies by task type';
+
 /** Policies by task type, as JSON. */
 export const taskTypes: Kind<Policies> & { readonly none: Policies } = {
   none: new Map(),
-  accepts: 'a JSON object of policies by task type',
+  accepts: ACCEPTED,
   parse: (text) => read(text).policies,
-  problemOf: (text) => (text.startsWith('{') ? read(text).problem : undefined),
+  problemOf: (text) => read(text).problem,
 };
 
 function read(text: string): { readonly policies?: Policies; readonly problem?: string } {
   try {
     const sent = parseStrictJson(text);
-    if (typeof sent !== 'object' || sent === null || Array.isArray(sent)) return {};
+    if (typeof sent !== 'object' || sent === null || Array.isArray(sent)) return { problem: `accepts ${ACCEPTED}` };
     const unknown = Object.keys(sent).find((taskType) => !A_TASK_TYPE.test(taskType));
-    if (unknown !== undefined) return { problem: `a name of a member is no task type: ${TASK_TYPE.title}` };
+    if (unknown !== undefined)
+      return { problem: `${JSON.stringify(unknown.slice(0, 128))} is no task type: ${TASK_TYPE.title}` };
     const result = configuredPolicies(sent);
     if ('policies' in result) return result;
     return { problem: result.errors.map(({ path, message }) => `${path} ${message}`).join('; ') };
   } catch (error) {
-    if (error instanceof MalformedJson) return { problem: error.message };
+    if (error instanceof MalformedJson)
+      return { problem: text.startsWith('{') ? error.message : `accepts ${ACCEPTED}` };
     throw error;
   }
 }

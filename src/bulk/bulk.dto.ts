@@ -7,7 +7,6 @@ import {
   IsInt,
   IsObject,
   IsString,
-  Matches,
   Max,
   MaxLength,
   Min,
@@ -15,16 +14,14 @@ import {
   ValidateNested,
 } from 'class-validator';
 import { BULK_STATUSES, MAX_BULK_IDS, MAX_BULK_TASKS } from '#protocol/bulk.js';
-import { patternOf, SENT_TASK_ID, TASK_UUID } from '#protocol/ids.js';
+import { SENT_TASK_ID, TASK_UUID, TASK_TYPE } from '#protocol/ids.js';
 import { MAX_PRINCIPAL_LENGTH } from '#protocol/limits.js';
 import type { TaskStatus } from '#protocol/snapshots.js';
 import { Elements, ReadAs } from '../http/body-shape.js';
+import { Fits } from '../http/fits.decorator.js';
 import { Optional } from '../http/optional.decorator.js';
 import { Timestamp } from '../http/timestamp.decorator.js';
-import { A_TASK_TYPE, IsClientRequestId, normalRequestId } from '../tasks/http/dto/create-task.dto.js';
-
-const A_TASK_ID = patternOf(SENT_TASK_ID);
-const A_UUID = patternOf(TASK_UUID);
+import { IsClientRequestId, normalRequestId } from '../tasks/http/dto/create-task.dto.js';
 
 export class BulkFilterDto {
   @Optional()
@@ -33,7 +30,7 @@ export class BulkFilterDto {
 
   @Optional()
   @IsString()
-  @Matches(A_TASK_TYPE)
+  @Fits(TASK_TYPE)
   taskType?: string;
 
   @Optional()
@@ -51,7 +48,7 @@ export class StartBulkDto {
   @IsArray()
   @ArrayMinSize(1)
   @ArrayMaxSize(MAX_BULK_IDS)
-  @Matches(A_TASK_ID, { each: true })
+  @Fits(SENT_TASK_ID, { each: true })
   ids?: string[];
 
   @Optional()
@@ -86,6 +83,6 @@ export class StartBulkDto {
 
   @Optional()
   @IsString()
-  @Matches(A_UUID)
+  @Fits(TASK_UUID)
   bulkId?: string;
 }

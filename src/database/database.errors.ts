@@ -6,8 +6,15 @@ export class DatabaseUnavailable extends ProtocolError {
   override readonly code = 'SERVICE_UNAVAILABLE';
   override readonly retryAfterSeconds = 1;
 
+  constructor(cause: unknown, message = 'The database cannot be reached right now.') {
+    super(message, { cause });
+  }
+}
+
+/** Another transaction, such as one of `create_task`, was at work on the same thing for too long. */
+export class LockNotHad extends DatabaseUnavailable {
   constructor(cause: unknown) {
-    super('The database cannot be reached right now.', { cause });
+    super(cause, 'Another transaction that is still open works on the same: repeat the request later.');
   }
 }
 
@@ -42,6 +49,7 @@ export function isFaultOfData(error: unknown): boolean {
 
 /** Class 08 connection, 53 resources; shutdown and restart, session limits, a demoted primary. */
 const SESSION_IS_OVER = /^(08...|53...|57P0.|25P03|25P04|25006)$/;
+const LOCK_NOT_HAD = '55P03';
 /** Statement cancelled by its timeout, lock not had in time. */
 const GAVE_UP = /^(57014|55P03)$/;
 
@@ -63,6 +71,7 @@ export function leavesConnectionFit(error: unknown): boolean {
 /** Errors that may pass become `DatabaseUnavailable`. All others are faults and stay as they are. */
 export function translated(error: unknown): unknown {
   const state = sqlStateOf(error);
+  if (state === LOCK_NOT_HAD) return new LockNotHad(error);
   if (state !== undefined) {
     const heals = SESSION_IS_OVER.test(state) || GAVE_UP.test(state) || isConflict(error);
     return heals ? new DatabaseUnavailable(error) : error;

@@ -1,16 +1,15 @@
-import { ArrayMaxSize, ArrayMinSize, Equals, IsArray, IsIn, IsInt, IsString, Matches, Max, Min } from 'class-validator';
+import { ArrayMaxSize, ArrayMinSize, Equals, IsArray, IsIn, IsInt, IsString, Max, Min } from 'class-validator';
 import { FOLLOW_RIGHTS, FOLLOW_TOKEN_SECONDS, type FollowRight } from '#protocol/follow-tokens.js';
-import { patternOf, TASK_ID, taskIdFrom } from '#protocol/ids.js';
+import { TASK_ID, taskIdFrom } from '#protocol/ids.js';
 import { ReadAs } from '../http/body-shape.js';
+import { Fits } from '../http/fits.decorator.js';
 import { Optional } from '../http/optional.decorator.js';
-
-const A_TASK_ID = patternOf(TASK_ID);
 
 export class MintFollowTokenDto {
   @ReadAs((sent) => (typeof sent === 'string' ? taskIdFrom(sent) : sent))
   @Optional()
   @IsString()
-  @Matches(A_TASK_ID)
+  @Fits(TASK_ID)
   taskId?: string;
 
   @Optional()

@@ -49,6 +49,22 @@ export class EdgeValidationPipe implements PipeTransform {
   }
 }
 
+/** Of a value of another type no other rule speaks. */
+const TYPES = ['isString', 'isInt', 'isBoolean', 'isArray', 'isObject'];
+
+/** One rule of a member is enough. Undefined: all are in its parts. */
+function messageOf({ property, constraints = {} }: ValidationError): string | undefined {
+  if (constraints['whitelistValidation'] !== undefined) return 'is not a known member';
+  const [broken] = [...TYPES.filter((type) => constraints[type] !== undefined), ...Object.keys(constraints)];
+  if (broken === 'nestedValidation') return 'must be an object';
+  return broken === undefined
+    ? undefined
+    : constraints[broken]
+        ?.replace(`each value in ${property} `, 'each value ')
+        .replace(`${property} `, '')
+        .replace(/\b1 (element|character)s$/, '1 $1');
+}
+
 /** Where in the document, in the notation of the document: `input.items[0].name`. */
 function fieldErrors(errors: readonly ValidationError[]): readonly FieldError[] {
   return foundIn(errors, '').take(MAX_ERRORS).toArray();
@@ -63,10 +79,8 @@ function* foundIn(errors: readonly ValidationError[], parent: string): Generator
       yield { path, message: 'is required' };
       continue;
     }
-    for (const [constraint, message] of Object.entries(error.constraints ?? {})) {
-      const isUnknown = constraint === 'whitelistValidation';
-      yield { path, message: isUnknown ? 'is not a known member' : message.replace(`${error.property} `, '') };
-    }
+    const message = messageOf(error);
+    if (message !== undefined) yield { path, message };
     yield* foundIn(error.children ?? [], path);
   }
 }

@@ -11,6 +11,7 @@ import { CreationForbidden, UnknownTaskType } from '../tasks/domain/tasks.errors
 import { TaskExecutor } from '../tasks/ports/task-executor.js';
 import { textOf } from '../tasks/plan-of.js';
 import { TaskPolicies } from '../tasks/task-policies.js';
+import { lockOwners } from '../uploads/owned-bytes.js';
 import { nextAfter, problemOf } from './clock-times.js';
 import {
   deleteSchedule,
@@ -53,7 +54,11 @@ export class KeepSchedules {
       await this.checkInput.execute({ taskType, ...textOf('input', content.inputJson) });
       const nextAt = content.paused ? null : nextAfter(content, await readNow(this.database));
       const room = { nextAt, maxSchedules: MAX_SCHEDULES };
-      const put = await putSchedule(this.database, { ...ownerOf(auth), name }, content, storedPrincipal(auth), room);
+      const put = await this.database.transaction(async (tx) => {
+        // Else those that come at once would not count each other.
+        await lockOwners(tx, [ownerOf(auth)]);
+        return putSchedule(tx, { ...ownerOf(auth), name }, content, storedPrincipal(auth), room);
+      });
       if (!put) throw new TooManySchedules();
       return put;
     });

@@ -1,9 +1,10 @@
-import { IsBoolean, IsIn, IsInt, IsString, Matches, Max, MaxLength, Min, MinLength } from 'class-validator';
+import { TASK_TYPE } from '#protocol/ids.js';
+import { IsBoolean, IsIn, IsInt, IsString, Max, MaxLength, Min, MinLength } from 'class-validator';
 import { MAX_CATCH_UP, MAX_CRON_LENGTH, MAX_TIME_ZONE_LENGTH, type Overlap, OVERLAPS } from '#protocol/schedules.js';
 import { JsonObjectText } from '../http/body-shape.js';
+import { Fits } from '../http/fits.decorator.js';
 import { Optional } from '../http/optional.decorator.js';
 import { JsonText } from '../json/json-text.js';
-import { A_TASK_TYPE } from '../tasks/http/dto/create-task.dto.js';
 
 export class PutScheduleDto {
   @IsString()
@@ -17,7 +18,7 @@ export class PutScheduleDto {
   timeZone!: string;
 
   @IsString()
-  @Matches(A_TASK_TYPE)
+  @Fits(TASK_TYPE)
   taskType!: string;
 
   @Optional()

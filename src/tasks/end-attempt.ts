@@ -111,7 +111,10 @@ export class EndAttempt {
     if (!schema) return;
     const { result } = ending;
     const errors = schema.errorsOf(result instanceof JsonText ? await treeOf(result) : (result ?? null));
-    if (errors.length > 0) throw new RequestValidationError(under('result', errors));
+    if (errors.length === 0) return;
+    const found = under('result', errors);
+    const [first] = found.map(({ path, message }) => `${path} ${message}`);
+    throw new RequestValidationError(found, `The result is not as the schema of the type says: ${first}`);
   }
 
   /** The queue has already tried this end alone. */

@@ -15,9 +15,9 @@ import { Observer } from '../observability/observer.js';
 import { OwnershipPolicy } from '../ownership/ownership-policy.js';
 import { lockOwners } from '../uploads/owned-bytes.js';
 import type { UploadedFile } from '../uploads/uploaded-file.js';
-import { BatchQueue } from './batch-queue.js';
 import { BeginNewTasks } from './begin-new-tasks.js';
 import { CheckInput } from './check-input.js';
+import { CreateQueue, MAX_BATCH_PAGES } from './create-queue.js';
 import { CreationForbidden, IdempotencyConflict, TooManyOpenTasks, UnknownTaskType } from './domain/tasks.errors.js';
 import { comparable, fingerprintOfTask, fingerprintsOfTask, type TaskFingerprints } from './fingerprints.js';
 import { insertWithFiles } from './insert-with-files.js';
@@ -32,13 +32,6 @@ import { insertTasks } from './store/insert-tasks.js';
 import { readContent } from './store/read-content.js';
 import { hasRoom } from './store/open-tasks.js';
 import { TasksConfig } from './tasks.config.js';
-
-/** The size of what is waiting and of a batch is counted in pages: a small task is one. */
-const PAGE_CHARACTERS = 4_096;
-/** 20 MB of tasks, or as many small ones as PostgreSQL stores in a second. */
-const MAX_WAITING_PAGES = 5_000;
-/** A larger batch is no faster, and comes nearer to an owner's cap at once (see NEAR_THE_CAP). */
-const MAX_BATCH_PAGES = 100;
 
 /**
  * Within this distance of its cap, an owner's creates run one batch at a time on all replicas, so the cap is never exceeded.
@@ -251,20 +244,4 @@ function rowOf(
     traceparent,
     earliestPlace,
   };
-}
-
-/** New tasks on their way to PostgreSQL, without a connection for each. They need no order. */
-export class CreateQueue extends BatchQueue<NewTaskRow, InsertOutcome> {
-  constructor(store: (tasks: readonly NewTaskRow[]) => Promise<readonly InsertOutcome[]>) {
-    super(store, {
-      keyOf: ({ taskId }) => taskId,
-      sizeOf: pagesOf,
-      maxWaiting: MAX_WAITING_PAGES,
-      maxBatch: MAX_BATCH_PAGES,
-    });
-  }
-}
-
-function pagesOf({ inputJson, metadataJson }: NewTaskRow): number {
-  return 1 + Math.floor(((inputJson?.length ?? 0) + (metadataJson?.length ?? 0)) / PAGE_CHARACTERS);
 }

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
-import { Client, expectError, newPrincipal, uniqueId } from '../support/client.js';
+import { type Answer, Client, expectError, newPrincipal, uniqueId } from '../support/client.js';
 import { checkInvariants } from '../support/fold.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { eventually, type Service, startService } from '../support/service.js';
@@ -149,6 +149,25 @@ describe('A task that is created by SQL', () => {
     });
     await shop.query('COMMIT');
     expect((await http).body).toMatchObject({ taskId: sql, deduplicated: true });
+  });
+
+  it('holds up its own request alone while its transaction is open', async () => {
+    await known('sql.task');
+    const id = uniqueId();
+    await shop.query('BEGIN');
+    await create(id);
+    const others = () => Promise.all(Array.from({ length: 20 }, () => byHttp(uniqueId(), {})));
+    const [heldUp, ...first] = await Promise.all([byHttp(id, {}), others()]).then(([one, more]) => [one, ...more]);
+    expect(expectError(heldUp as Answer<unknown>, 503, 'SERVICE_UNAVAILABLE').message).toMatch(/^Another transaction/);
+    expect(heldUp?.headers.get('retry-after')).toBe('1');
+    expect(first.map(({ status }) => status)).toEqual(first.map(() => 201));
+    let isAnswered = false;
+    const again = byHttp(id, {}).finally(() => (isAnswered = true));
+    for (let round = 0; round < 5; round += 1)
+      expect((await others()).map(({ status }) => status)).toEqual(first.map(() => 201));
+    expect(isAnswered).toBe(false);
+    await shop.query('ROLLBACK');
+    expect((await again).status).toBe(201);
   });
 
   it('has its place in the queue like others, and the tags of its metadata', async () => {

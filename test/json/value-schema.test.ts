@@ -22,6 +22,13 @@ describe('A hostile schema or value', () => {
       { additionalProperties: { type: 'integer' } },
       Object.fromEntries(numbers.map((n) => [`k${n}`, n])),
     ],
+    ['a long list of unique numbers', { uniqueItems: true, maxItems: 500 }, numbers],
+    [
+      'unique objects that differ at their end',
+      { uniqueItems: true, maxItems: 500 },
+      numbers.slice(0, 400).map((n) => [...numbers.slice(0, 300), n]),
+    ],
+    ['20 000 wrong values', { items: { type: 'string' } }, numbers.slice(0, 20_000)],
     [
       'many alternatives for many values',
       { items: { oneOf: numbers.slice(0, 100).map((n) => ({ const: n })) } },
@@ -51,6 +58,86 @@ describe('A schema', () => {
     expect(errorsOf(schema, { list: ['a'] })).toEqual([]);
   });
 
+  it('takes lists of unique elements up to 500, in several places', () => {
+    const tags = { uniqueItems: true, maxItems: 500 };
+    const schema = { properties: Object.fromEntries(['a', 'b', 'c', 'd'].map((name) => [name, tags])) };
+    for (const list of [[], [1, 2], numbers.slice(0, 499), numbers.slice(0, 500).map((n) => `tag ${n}`)])
+      expect(errorsOf(schema, { a: list, b: list, c: list, d: list })).toEqual([]);
+    const rows = numbers.slice(0, 300).map((n) => ({ id: n, name: 'x', at: [n] }));
+    expect(errorsOf(schema, { a: rows })).toEqual([]);
+    for (const twice of [
+      [1, 1],
+      [...numbers.slice(0, 499), 7],
+      [...rows, rows[3]],
+    ])
+      expect(errorsOf(schema, { a: twice })).toEqual([{ path: 'a', message: 'must not have two equal elements' }]);
+    const long = [...numbers.slice(0, 500), 7];
+    expect(errorsOf(schema, { a: long })).toEqual([{ path: 'a', message: 'must have at most 500 elements' }]);
+  });
+
+  it('names up to 20 wrong places', () => {
+    const properties = Object.fromEntries(numbers.slice(0, 150).map((n) => [`k${n}`, { type: 'integer' }]));
+    const wrong = Object.fromEntries(Object.keys(properties).map((name) => [name, 'text']));
+    expect(errorsOf({ properties }, wrong)).toEqual(
+      Object.keys(properties)
+        .slice(0, 20)
+        .map((path) => ({ path, message: 'must be of type integer' })),
+    );
+  });
+
+  it.each<[string, object, unknown, ...(readonly [string, string])[]]>([
+    ['type', { type: ['string', 'null'] }, 1, ['', 'must be of type string or null']],
+    ['const', { const: { a: 1 } }, 1, ['', 'must be {"a":1}']],
+    ['enum', { enum: ['a', 1, null] }, 'b', ['', 'must be one of "a", 1, null']],
+    ['not', { not: { type: 'string' } }, 'b', ['', 'must not be as `not` says']],
+    ['anyOf', { anyOf: [false] }, 'b', ['', 'must be as one of `anyOf` says']],
+    ['oneOf', { oneOf: [true, true] }, 'b', ['', 'must be as exactly one of `oneOf` says']],
+    ['contains', { contains: { const: 1 } }, [], ['', 'must have an element as `contains` says']],
+    [
+      'required',
+      { properties: { a: { required: ['b', 'c'] } } },
+      { a: {} },
+      ['a.b', 'is required'],
+      ['a.c', 'is required'],
+    ],
+    ['dependentRequired', { dependentRequired: { a: ['b'] } }, { a: 1 }, ['b', 'is required']],
+    ['minProperties', { minProperties: 1 }, {}, ['', 'must have at least 1 member']],
+    ['maxProperties', { maxProperties: 0 }, { a: 1 }, ['', 'must have at most 0 members']],
+    ['minItems', { minItems: 2 }, [], ['', 'must have at least 2 elements']],
+    ['minLength', { minLength: 2 }, '', ['', 'must have at least 2 characters']],
+    ['maxLength', { maxLength: 1 }, 'ab', ['', 'must have at most 1 character']],
+    ['minimum', { minimum: 2 }, 1, ['', 'must be at least 2']],
+    ['maximum', { maximum: 2 }, 3, ['', 'must be at most 2']],
+    ['exclusiveMinimum', { exclusiveMinimum: 2 }, 2, ['', 'must be greater than 2']],
+    ['exclusiveMaximum', { exclusiveMaximum: 2 }, 2, ['', 'must be less than 2']],
+    ['multipleOf', { multipleOf: 2 }, 3, ['', 'must be a multiple of 2']],
+    ['then', { if: true, then: { type: 'string' } }, 3, ['', 'must be of type string']],
+    ['propertyNames', { propertyNames: { maxLength: 1 } }, { ab: 1 }, ['ab', 'must have at most 1 character']],
+    [
+      'a reference',
+      { $defs: { 'ä/~ b%': { maximum: 1 } }, $ref: '#/$defs/%C3%A4~1~0%20b%25' },
+      2,
+      ['', 'must be at most 1'],
+    ],
+    ['prefixItems', { prefixItems: [{ type: 'string' }], items: false }, [1], ['0', 'must be of type string']],
+    ['items', { prefixItems: [{ type: 'string' }], items: false }, ['a', 1], ['1', 'is not a known member']],
+    ['unevaluatedProperties', { unevaluatedProperties: false }, { a: 1 }, ['a', 'is not a known member']],
+  ])('says in plain words what is wrong: %s', (_, schema, value, ...expected) => {
+    expect(errorsOf(schema, value)).toEqual(expected.map(([path, message]) => ({ path, message })));
+  });
+
+  it('shows a part of a large schema', () => {
+    const [error] = errorsOf({ enum: numbers.slice(0, 9_000) }, 'x');
+    expect(error?.message.length).toBeLessThan(300);
+  });
+
+  it.each([
+    ['(a{1,1000}){1,1000}', 'expression too large'],
+    ['(?=a)', 'invalid or unsupported Perl syntax: `(?=`'],
+  ])('says why it is refused: %s', (pattern, reason) => {
+    expect(() => errorsOf({ pattern }, '')).toThrow(`is no regular expression of RE2, or is too large: ${reason}`);
+  });
+
   it('judges as another validator does', () => {
     const leaf = fc.oneof(
       fc.record({ type: fc.constantFrom('string', 'integer', 'number', 'boolean', 'null', 'array', 'object') }),
@@ -72,6 +159,7 @@ describe('A schema', () => {
         }),
         fc.record({ items: tie('schema'), minItems: fc.nat(2) }),
         fc.record({ prefixItems: fc.array(tie('schema'), { minLength: 1, maxLength: 2 }), items: tie('schema') }),
+        fc.record({ uniqueItems: fc.constant(true), maxItems: fc.nat(3) }),
         fc.record({ anyOf: fc.array(tie('schema'), { minLength: 1, maxLength: 2 }) }),
         fc.record({ allOf: fc.array(tie('schema'), { minLength: 1, maxLength: 2 }), pattern: fc.constant('a') }),
         fc.record({ oneOf: fc.array(tie('schema'), { minLength: 1, maxLength: 2 }) }),

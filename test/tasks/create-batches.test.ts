@@ -5,7 +5,7 @@ import pg from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import { Database } from '../../src/database/database.js';
 import { createPool } from '../../src/database/pool.js';
-import { CreateQueue } from '../../src/tasks/submit-task.js';
+import { CreateQueue } from '../../src/tasks/create-queue.js';
 import { TooMuchWaiting } from '../../src/tasks/domain/tasks.errors.js';
 import type { InsertOutcome } from '../../src/tasks/store/first-attempts.js';
 import { insertTask, type NewTaskRow } from '../../src/tasks/store/insert-task.js';

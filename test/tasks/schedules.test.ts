@@ -100,12 +100,19 @@ describe('A schedule', () => {
       expectError(await stranger.request(method, '/api/v1/schedules/nightly'), 404, 'NOT_FOUND');
     expect((await client.request('DELETE', '/api/v1/schedules/another')).status).toBe(204);
     expectError(await client.request('DELETE', '/api/v1/schedules/another'), 404, 'NOT_FOUND');
-    expectError(await client.request('GET', '/api/v1/schedules/a%20b'), 400, 'INVALID_REQUEST');
+    for (const name of ['a%20b', '.a', '..a'])
+      expectError(await client.request('GET', `/api/v1/schedules/${name}`), 400, 'INVALID_REQUEST');
   });
 
   it.each<[string, object, string]>([
     ['a pattern of six parts', { cron: '* * * * * *' }, 'cron'],
     ['a pattern that is none', { cron: 'sometimes' }, 'cron'],
+    ...[
+      ...['@daily', '0 0 L * *', '0 0 * * 5L', '0 0 * * 5#3', '0 0 15W * *', '? ? * * ?', '0/15 * * * *'],
+      '1,,2 * * * *',
+    ].map((cron): [string, object, string] => [`the pattern ${cron}`, { cron }, 'cron']),
+    ['two spaces between parts', { cron: '0 0  1 1 *' }, 'cron'],
+    ['an offset for a time zone', { timeZone: '+01:00' }, 'timeZone'],
     ['a pattern that never comes', { cron: '0 0 30 2 *' }, 'cron'],
     ['a time zone that is none', { timeZone: 'Mars/Olympus' }, 'timeZone'],
     ['a type without an executor', { taskType: 'nobody.knows' }, 'taskType'],
@@ -127,9 +134,13 @@ describe('A schedule', () => {
 
   it('is one of a hundred at most', async () => {
     const many = newPrincipal(service.url);
-    for (let i = 0; i < 100; i += 1) expect((await put(`s${i}`, {}, many)).status).toBe(201);
+    const answers = await Promise.all(Array.from({ length: 110 }, (_, i) => put(`at-once-${i}`, {}, many)));
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(100);
+    const list = await many.request<{ items: Schedule[] }>('GET', '/api/v1/schedules');
+    expect(list.body.items).toHaveLength(100);
+    const name = list.body.items[5]?.name ?? '';
     expectError(await put('s100', {}, many), 429, 'TOO_MANY_REQUESTS');
-    expect((await put('s5', { catchUp: 1 }, many)).status).toBe(200);
+    expect((await put(name, { catchUp: 1 }, many)).status).toBe(200);
   });
 });
 
@@ -142,6 +153,14 @@ describe('The times of a schedule', () => {
     }
     return found;
   }
+
+  it('may be written with steps, ranges, lists and names', () => {
+    for (const cron of ['*/15 * * * *', '0 8-18/2 * * mon-FRI', '0,30 0 1,15 jan,Jul *', '0 0 * * 7'])
+      expect(problemOf({ cron, timeZone: 'Europe/Berlin' })).toBeUndefined();
+    const fridays = ['2026-03-05T23:00', '2026-03-12T23:00', '2026-03-19T23:00'];
+    expect(ticks('0 0 13 * FRI', '2026-03-01T00:00:00Z', 3)).toEqual(fridays);
+    expect(ticks('0 0 10 * FRI', '2026-03-06T00:00:00Z', 2)).toEqual(['2026-03-09T23:00', '2026-03-12T23:00']);
+  });
 
   it('that the clock skips come at the change', () => {
     const daily = ['2026-03-28T01:30', '2026-03-29T01:00', '2026-03-30T00:30'];

@@ -7,11 +7,15 @@ export const TASK_ID = text({ title: 'a task id', pattern: '^[a-zA-Z0-9][a-zA-Z0
 
 /** What a client sends in a path. Upper case names the same task. */
 export const SENT_TASK_ID = text({
+  title: 'a UUID',
   pattern: '^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$',
 });
 
 /** The form that the service gives. */
-export const TASK_UUID = text({ pattern: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' });
+export const TASK_UUID = text({
+  title: 'a UUID in lower case',
+  pattern: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$',
+});
 
 /** `clientActionId`. */
 export const CLIENT_ACTION_ID = text({

@@ -18,8 +18,9 @@ import {
 export const SCHEDULE_PREFIX = 'schedule:';
 
 export const SCHEDULE_NAME = text({
-  title: '1 to 64 characters of A-Z a-z 0-9 . _ -',
-  pattern: '^[A-Za-z0-9._-]{1,64}$',
+  // Clients take `.` and `..` out of an address.
+  title: '1 to 64 characters of A-Z a-z 0-9 . _ -, and the first is no dot',
+  pattern: '^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$',
   examples: ['nightly-report'],
 });
 export const MAX_CRON_LENGTH = 100;

@@ -1,12 +1,13 @@
+import { Fits } from '../../http/fits.decorator.js';
 import { APPENDABLE_TYPES, type AppendableType, SUSPENSION_KINDS, type SuspensionKind } from '#protocol/events.js';
 import {
   EVENT_KEY,
-  patternOf,
   SENT_TASK_ID,
   STEP_KEY,
   VISIBLE_ASCII,
   WORKER_FEATURE,
   WORKER_VERSION,
+  TASK_TYPE,
 } from '#protocol/ids.js';
 import {
   CLAIM_WAIT_MS,
@@ -37,7 +38,6 @@ import {
   IsInt,
   IsObject,
   IsString,
-  Matches,
   Max,
   MaxLength,
   Min,
@@ -47,24 +47,16 @@ import {
 import { Optional, Present } from '../../http/optional.decorator.js';
 import { Reason } from '../../http/reason.decorator.js';
 import { Timestamp } from '../../http/timestamp.decorator.js';
-import { A_TASK_TYPE } from '../../tasks/http/dto/create-task.dto.js';
-
-const IN_VISIBLE_ASCII = patternOf(VISIBLE_ASCII);
-const A_STEP_KEY = patternOf(STEP_KEY);
-const AN_EVENT_KEY = patternOf(EVENT_KEY);
-const A_TASK_ID = patternOf(SENT_TASK_ID);
-const A_VERSION = patternOf(WORKER_VERSION);
-const A_FEATURE = patternOf(WORKER_FEATURE);
 
 export class ClaimDto {
-  @Matches(IN_VISIBLE_ASCII)
+  @Fits(VISIBLE_ASCII)
   @MaxLength(MAX_WORKER_ID_LENGTH)
   workerId!: string;
 
   @IsArray()
   @ArrayMinSize(1)
   @ArrayMaxSize(MAX_TASK_TYPES)
-  @Matches(A_TASK_TYPE, { each: true })
+  @Fits(TASK_TYPE, { each: true })
   taskTypes!: string[];
 
   @IsInt()
@@ -87,12 +79,12 @@ export class ClaimDto {
   leaseSeconds?: number;
 
   @Optional()
-  @Matches(A_VERSION)
+  @Fits(WORKER_VERSION)
   version?: string;
 
   @IsArray()
   @ArrayMaxSize(MAX_WORKER_FEATURES)
-  @Matches(A_FEATURE, { each: true })
+  @Fits(WORKER_FEATURE, { each: true })
   features: string[] = [];
 
   @Optional()
@@ -108,7 +100,7 @@ export class LeaseTokenDto {
 }
 
 export class HeldLeaseDto extends LeaseTokenDto {
-  @Matches(A_TASK_ID)
+  @Fits(SENT_TASK_ID)
   taskId!: string;
 }
 
@@ -123,13 +115,13 @@ export class ExtendLeasesDto {
 }
 
 export class AwaitSignalsDto {
-  @Matches(IN_VISIBLE_ASCII)
+  @Fits(VISIBLE_ASCII)
   @MaxLength(MAX_WORKER_ID_LENGTH)
   workerId!: string;
 
   @IsArray()
   @ArrayMaxSize(MAX_HELD_LEASES)
-  @Matches(A_TASK_ID, { each: true })
+  @Fits(SENT_TASK_ID, { each: true })
   known: string[] = [];
 
   @IsInt()
@@ -147,7 +139,7 @@ export class AppendedEventDto {
   payload!: Record<string, unknown>;
 
   @Optional()
-  @Matches(AN_EVENT_KEY)
+  @Fits(EVENT_KEY)
   eventKey?: string;
 }
 
@@ -182,7 +174,7 @@ export class FinishStepDto extends LeaseTokenDto {
   @Max(MAX_BATCH_SEQ)
   batchSeq!: number;
 
-  @Matches(A_STEP_KEY)
+  @Fits(STEP_KEY)
   key!: string;
 
   @Present()
@@ -192,7 +184,7 @@ export class FinishStepDto extends LeaseTokenDto {
 
 export class SuspendDto extends LeaseTokenDto {
   @Optional()
-  @Matches(IN_VISIBLE_ASCII)
+  @Fits(VISIBLE_ASCII)
   @MaxLength(MAX_NAME_LENGTH)
   suspendId?: string;
 

@@ -1,6 +1,7 @@
 import type { Schema } from '@cfworker/json-schema';
 import { RE2JS } from 're2js';
 import type { JsonObject } from '#protocol/json-schema.js';
+import { LIST_LENGTHS, MAX_UNIQUE_ITEMS } from './list-comparisons.js';
 
 /** Deeper schemas help nobody, and each level is a call. */
 const MAX_DEPTH = 64;
@@ -8,10 +9,8 @@ const MAX_DEPTH = 64;
 const MAX_PATTERNS = 50;
 const MAX_PATTERN_SIZE = 2_000;
 const MAX_PATTERN_LENGTH = 1_000;
-/** 20 comparisons cost as much as one schema. */
+/** 20 comparisons with parts of the schema cost as much as one schema. */
 const PARTS_OF_A_STEP = 20;
-/** Each element is compared with each other one. */
-const MAX_UNIQUE_ITEMS = 500;
 
 const TYPES = ['array', 'boolean', 'integer', 'null', 'number', 'object', 'string'];
 
@@ -76,24 +75,38 @@ export class SchemaProblem extends Error {
   }
 }
 
+export interface ReadSchema {
+  readonly schema: Schema;
+  readonly patterns: ReadonlyMap<string, RE2JS>;
+  /** Whether a check compares the elements of lists. */
+  readonly comparesLists: boolean;
+}
+
 /** Makes of a schema that was sent one that the library may interpret: known keywords, local references, bounded costs. */
 export class SchemaReader {
   readonly #patterns = new Map<string, RE2JS>();
   readonly #references: { readonly path: string; readonly to: string }[] = [];
   readonly #places = new Set<string>();
   #size = 0;
+  #comparesLists = false;
 
-  /** `spend` is called with the cost of each step of a check. */
-  constructor(private readonly spend: (steps: number) => void) {}
+  /**
+   * `spend` is called with the cost of each step of a check. `spendOnList` is called before the elements of a list that has at most this
+   * length are compared.
+   */
+  constructor(
+    private readonly spend: (steps: number) => void,
+    private readonly spendOnList: (length: number) => void,
+  ) {}
 
   /** @throws SchemaProblem */
-  read(sent: JsonObject): { readonly schema: Schema; readonly patterns: ReadonlyMap<string, RE2JS> } {
+  read(sent: JsonObject): ReadSchema {
     const schema = this.schema(sent, '', '', 0) as Schema;
     for (const { path, to } of this.#references) {
       if (!this.#places.has(decodeURIComponent(to.slice(1))))
         throw new SchemaProblem(path, 'refers to no schema in this document');
     }
-    return { schema, patterns: this.#patterns };
+    return { schema, patterns: this.#patterns, comparesLists: this.#comparesLists };
   }
 
   private schema(sent: unknown, path: string, pointer: string, depth: number): Schema | boolean {
@@ -150,17 +163,28 @@ export class SchemaReader {
       const most = schema['maxItems'] as number | undefined;
       const at = path === '' ? 'uniqueItems' : `${path}.uniqueItems`;
       demand(most !== undefined && most <= MAX_UNIQUE_ITEMS, at, `needs maxItems of at most ${MAX_UNIQUE_ITEMS}`);
-      cost += Math.ceil((most ?? 0) ** 2 / PARTS_OF_A_STEP);
+      delete schema['uniqueItems'];
+      schema['allOf'] = [...((schema['allOf'] as unknown[] | undefined) ?? []), this.unique(LIST_LENGTHS)];
     }
-    return this.counted(schema, reference, cost);
+    return this.counted(schema, reference, () => this.spend(cost));
+  }
+
+  /** The library compares the elements of a list of any length, and says nothing before. So the length is asked first. */
+  private unique([most, ...longer]: readonly number[]): Schema {
+    if (most === undefined) return {};
+    this.#comparesLists = true;
+    return {
+      if: { maxItems: most },
+      then: this.counted({ uniqueItems: true }, undefined, () => this.spendOnList(most)),
+      else: this.unique(longer),
+    };
   }
 
   /** The library reads this member of a schema once for each value that it checks against it. */
-  private counted(schema: Record<string, unknown>, reference: string | undefined, cost: number): Schema {
-    const { spend } = this;
+  private counted(schema: Record<string, unknown>, reference: string | undefined, spend: () => void): Schema {
     return Object.defineProperty(schema, '$ref', {
       get: () => {
-        spend(cost);
+        spend();
         return reference;
       },
     });
@@ -180,14 +204,19 @@ export class SchemaReader {
     let compiled: RE2JS;
     try {
       compiled = RE2JS.compile(RE2JS.translateRegExp(source));
-    } catch {
-      throw new SchemaProblem(path, 'is no regular expression of RE2: it has no references and no look-around');
+    } catch (error) {
+      throw new SchemaProblem(path, whyRefused(error));
     }
     this.#size += compiled.programSize();
     demand(this.#size <= MAX_PATTERN_SIZE, path, 'repeats too much, alone or with the patterns before it');
     this.#patterns.set(name, compiled);
     return name;
   }
+}
+
+function whyRefused(error: unknown): string {
+  const reason = (error as Error).message.replace('error parsing regexp: ', '');
+  return `is no regular expression of RE2, or is too large: ${reason}`;
 }
 
 const FORMS: Readonly<Record<string, string>> = {

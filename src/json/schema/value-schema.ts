@@ -1,8 +1,9 @@
-import { format, type Schema, validate, dereference } from '@cfworker/json-schema';
+import { format, type Schema, type ValidationResult, validate, dereference } from '@cfworker/json-schema';
 import { RE2JS } from 're2js';
 import type { JsonObject } from '#protocol/json-schema.js';
 import type { FieldError } from '../../errors.js';
-import { fieldErrorsOf } from './field-errors.js';
+import { fieldErrorsOf, valueAt } from './field-errors.js';
+import { comparisonCosts } from './list-comparisons.js';
 import { SchemaReader } from './schema-reader.js';
 
 /** At most about 40 ms. A check that takes more is refused: it would keep all other requests waiting. */
@@ -27,12 +28,17 @@ let stepsLeft = 0;
 let beganAt = 0;
 let looks = 0;
 let patterns: ReadonlyMap<string, RE2JS> = new Map();
+let listCosts: ReadonlyMap<number, number> = new Map();
 
 function spend(steps: number): void {
   stepsLeft -= steps;
   looks += 1;
   const isLate = looks % LOOK_EVERY === 0 && cpuTime() - beganAt > MAX_CPU;
   if (stepsLeft < 0 || isLate) throw new TooManySteps();
+}
+
+function spendOnList(length: number): void {
+  spend(listCosts.get(length) ?? 0);
 }
 
 /**
@@ -43,16 +49,18 @@ export class ValueSchema {
   readonly #schema: Schema | boolean;
   readonly #lookup: Record<string, Schema | boolean>;
   readonly #patterns: ReadonlyMap<string, RE2JS>;
+  readonly #comparesLists: boolean;
 
   /** @throws SchemaProblem */
   constructor(sent: JsonObject) {
-    const { schema, patterns: found } = new SchemaReader(spend).read(sent);
+    const { schema, patterns: found, comparesLists } = new SchemaReader(spend, spendOnList).read(sent);
     this.#schema = schema;
     // Reading is bounded by the size of a policy.
     stepsLeft = Number.POSITIVE_INFINITY;
     beganAt = Number.POSITIVE_INFINITY;
     this.#lookup = dereference(schema);
     this.#patterns = found;
+    this.#comparesLists = comparesLists;
   }
 
   /** Where the value is not as the schema says; empty where it is. */
@@ -60,11 +68,22 @@ export class ValueSchema {
     stepsLeft = MAX_STEPS;
     beganAt = cpuTime();
     patterns = this.#patterns;
+    if (this.#comparesLists) listCosts = comparisonCosts(value);
+    const first = this.result(value, { untilWrong: true });
+    if (!first) return [TOO_COSTLY];
+    if (first.valid) return [];
+    // What is left of the budget finds the other places.
+    const { errors } = this.result(value, { untilWrong: false }) ?? first;
+    return fieldErrorsOf(errors, (location) => valueAt(this.#schema, this.#lookup, location));
+  }
+
+  /** Undefined: it takes too long. `untilWrong`: a list or an object is left at its first wrong part. */
+  private result(value: unknown, { untilWrong }: { readonly untilWrong: boolean }): ValidationResult | undefined {
     try {
-      return fieldErrorsOf(validate(value, this.#schema, '2020-12', this.#lookup));
+      return validate(value, this.#schema, '2020-12', this.#lookup, untilWrong);
     } catch (error) {
       // A schema that refers to itself without end.
-      if (error instanceof TooManySteps || error instanceof RangeError) return [TOO_COSTLY];
+      if (error instanceof TooManySteps || error instanceof RangeError) return undefined;
       throw error;
     }
   }

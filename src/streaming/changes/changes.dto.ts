@@ -1,15 +1,15 @@
 import { Transform } from 'class-transformer';
-import { IsBoolean, IsIn, IsInt, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
-import { patternOf, TASK_TYPE } from '#protocol/ids.js';
+import { IsBoolean, IsIn, IsInt, IsString, Max, MaxLength, Min } from 'class-validator';
+import { TASK_TYPE } from '#protocol/ids.js';
 import { MAX_CHANGES_CURSOR_LENGTH, POLL_WAIT_MS } from '#protocol/limits.js';
 import { TASK_STATUSES, type TaskStatus } from '#protocol/snapshots.js';
 import { Shallow } from '../../http/body-shape.js';
+import { Fits } from '../../http/fits.decorator.js';
 import { Optional } from '../../http/optional.decorator.js';
 import { booleanText, integerText } from '../../http/query-text.js';
 import { ScopeDto } from '../../tasks/http/dto/scope.dto.js';
 import { IsTags, jsonIn } from '../../http/tags.js';
 
-const A_TASK_TYPE = patternOf(TASK_TYPE);
 
 /** What a feed shows, in a query or a frame. */
 export class ChangesDto extends ScopeDto {
@@ -23,7 +23,7 @@ export class ChangesDto extends ScopeDto {
 
   @Optional()
   @IsString()
-  @Matches(A_TASK_TYPE)
+  @Fits(TASK_TYPE)
   taskType?: string;
 
   @Optional()

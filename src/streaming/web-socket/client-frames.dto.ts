@@ -1,12 +1,12 @@
-import { IsIn, IsString, Matches, MaxLength, MinLength, ValidateIf } from 'class-validator';
+import { IsIn, IsString, MaxLength, MinLength, ValidateIf } from 'class-validator';
 import { MAX_SHOWN_TOKEN_LENGTH } from '#protocol/frames.js';
 import { type Beginning, BEGINNINGS } from '#protocol/requests.js';
-import { MAX_CURSOR_LENGTH, patternOf, TASK_ID, taskIdFrom } from '#protocol/ids.js';
+import { MAX_CURSOR_LENGTH, TASK_ID, taskIdFrom } from '#protocol/ids.js';
 import { MAX_REF_LENGTH } from '#protocol/limits.js';
 import { ReadAs } from '../../http/body-shape.js';
+import { Fits } from '../../http/fits.decorator.js';
 import { Optional } from '../../http/optional.decorator.js';
 
-const A_TASK_ID = patternOf(TASK_ID);
 /** A connection that names a task in two spellings follows it once. */
 const AsStored = () => ReadAs((sent) => (typeof sent === 'string' ? taskIdFrom(sent) : sent));
 
@@ -16,7 +16,7 @@ export class SubscribeFrameDto {
   action!: 'subscribe';
 
   @AsStored()
-  @Matches(A_TASK_ID)
+  @Fits(TASK_ID)
   taskId!: string;
 
   @ValidateIf((_, value) => value !== undefined && value !== null)
@@ -42,7 +42,7 @@ export class UnsubscribeFrameDto {
   action!: 'unsubscribe';
 
   @AsStored()
-  @Matches(A_TASK_ID)
+  @Fits(TASK_ID)
   taskId!: string;
 }
 

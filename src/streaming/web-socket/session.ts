@@ -82,7 +82,7 @@ export class Session {
       if (this.#hasSubscribed) throw new FrameRefused('second_subscribe');
     }
     this.#hasSubscribed = true;
-    if (earlier && !earlier.isLeft) return this.writer.refuse(new AlreadySubscribed(), frame);
+    if (earlier && !earlier.isLeft) return this.writer.refuse(new AlreadySubscribed('the task'), frame);
     const following: Following = { isLeft: false, leave: () => undefined, isOver: false };
     this.#followed.set(frame.taskId, following);
     void this.follow(frame, following, earlier);
@@ -111,7 +111,7 @@ export class Session {
     if (!(writer instanceof MultiplexWriter)) throw new FrameRefused('multiplex_only');
     if (this.endsNow()) return;
     this.subscribes();
-    if (this.#changes && !this.#changes.isLeft) return writer.refuse(new AlreadySubscribed(), frame);
+    if (this.#changes && !this.#changes.isLeft) return writer.refuse(new AlreadySubscribed('changes'), frame);
     const earlier = this.#changes;
     const following: Following = { isLeft: false, leave: () => undefined, isOver: false };
     this.#changes = following;

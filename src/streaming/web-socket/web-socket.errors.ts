@@ -15,11 +15,11 @@ export class FrameRefused extends ProtocolError {
   }
 }
 
-/** A second subscribe to a task that this connection follows; the first one continues. */
+/** A second subscribe to what this connection follows; the first one continues. */
 export class AlreadySubscribed extends ProtocolError {
   readonly code = 'ALREADY_SUBSCRIBED';
-  constructor() {
-    super('This connection follows the task already.');
+  constructor(followed: 'the task' | 'changes') {
+    super(`This connection follows ${followed} already.`);
   }
 }
 

@@ -1,21 +1,28 @@
-import { type Schema, Validator } from '@cfworker/json-schema';
+import { dereference, type Schema, validate } from '@cfworker/json-schema';
 import { type JsonSchema, type JsonObject } from '#protocol/json-schema.js';
 import { MAX_POLICY_BYTES } from '#protocol/limits.js';
 import { TASK_POLICY, type TaskPolicy, WORKER_POLICY } from '#protocol/policies.js';
-import type { FieldError } from '../../errors.js';
-import { fieldErrorsOf } from '../../json/schema/field-errors.js';
+import { type FieldError, under } from '../../errors.js';
+import { fieldErrorsOf, valueAt } from '../../json/schema/field-errors.js';
 import { SchemaProblem } from '../../json/schema/schema-reader.js';
 import { ValueSchema } from '../../json/schema/value-schema.js';
 
 export type PolicyOrErrors = { readonly policy: TaskPolicy } | { readonly errors: readonly FieldError[] };
 
-const validatorOf = (schema: JsonSchema) => new Validator(schema as Schema, '2020-12', false);
+function validatorOf(schema: JsonSchema): (value: unknown) => readonly FieldError[] {
+  const lookup = dereference(schema as Schema);
+  return (value) =>
+    fieldErrorsOf(validate(value, schema as Schema, '2020-12', lookup, false).errors, (location) =>
+      valueAt(schema, lookup, location),
+    );
+}
+
 const OF_ALL = validatorOf(TASK_POLICY);
 const OF_WORKERS = validatorOf(WORKER_POLICY);
 
 /** Reads a policy. A worker may set fewer members than an operator, or the author of a handler in this service. */
 export function policyFrom(sent: unknown, { isOfWorker = false } = {}): PolicyOrErrors {
-  const found = fieldErrorsOf((isOfWorker ? OF_WORKERS : OF_ALL).validate(sent));
+  const found = (isOfWorker ? OF_WORKERS : OF_ALL)(sent);
   if (found.length > 0) return { errors: found };
   const errors = problemsOf(sent as TaskPolicy);
   return errors.length > 0 ? { errors } : { policy: sent as TaskPolicy };
@@ -40,7 +47,7 @@ function schemaProblems(member: 'inputSchema' | 'resultSchema', policy: TaskPoli
     return [];
   } catch (error) {
     if (!(error instanceof SchemaProblem)) throw error;
-    return [{ path: error.path === '' ? member : `${member}.${error.path}`, message: error.problem }];
+    return under(member, [{ path: error.path, message: error.problem }]);
   }
 }
 
@@ -71,7 +78,7 @@ function gathered(read: readonly (readonly [string, PolicyOrErrors])[]): Policie
   const errors: FieldError[] = [];
   for (const [taskType, result] of read) {
     if ('policy' in result) policies.set(taskType, result.policy);
-    else errors.push(...result.errors.map(({ path, message }) => ({ path: [taskType, path].join('.'), message })));
+    else errors.push(...under(taskType, result.errors));
   }
   return errors.length > 0 ? { errors } : { policies };
 }

@@ -1,12 +1,11 @@
-import { IsInt, IsString, Matches, Max, Min, ValidateBy } from 'class-validator';
-import { CLIENT_REQUEST_ID, clientRequestIdFrom, patternOf, TASK_TYPE } from '#protocol/ids.js';
+import { IsInt, IsString, Max, Min, ValidateBy } from 'class-validator';
+import { CLIENT_REQUEST_ID, clientRequestIdFrom, TASK_TYPE } from '#protocol/ids.js';
 import { MAX_ATTEMPTS, MAX_DELAY_SECONDS, PRIORITY } from '#protocol/limits.js';
 import { JsonObjectText, ReadAs } from '../../../http/body-shape.js';
 import { JsonText } from '../../../json/json-text.js';
+import { Fits } from '../../../http/fits.decorator.js';
 import { Optional } from '../../../http/optional.decorator.js';
 import { Timestamp } from '../../../http/timestamp.decorator.js';
-
-export const A_TASK_TYPE = patternOf(TASK_TYPE);
 
 /** In the form in which it is stored, if it has one. */
 export const normalRequestId = <T>(sent: T) => (typeof sent === 'string' ? (clientRequestIdFrom(sent) ?? sent) : sent);
@@ -27,7 +26,7 @@ export class CreateTaskDto {
   clientRequestId?: string;
 
   @IsString()
-  @Matches(A_TASK_TYPE, { message: `must be ${TASK_TYPE.title}` })
+  @Fits(TASK_TYPE)
   taskType!: string;
 
   @Optional()

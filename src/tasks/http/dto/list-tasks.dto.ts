@@ -1,14 +1,16 @@
+import { TASK_TYPE } from '#protocol/ids.js';
 import { Transform } from 'class-transformer';
 import { IsBoolean, IsIn, IsInt, IsString, Matches, Max, MaxLength, Min, MinLength } from 'class-validator';
 import { LIST_LIMIT, MAX_LIST_CURSOR_LENGTH, MAX_NAME_LENGTH } from '#protocol/limits.js';
 import { TASK_STATUSES, type TaskStatus } from '#protocol/snapshots.js';
 import { Shallow } from '../../../http/body-shape.js';
+import { Fits } from '../../../http/fits.decorator.js';
 import { Optional } from '../../../http/optional.decorator.js';
 import { booleanText, integerText } from '../../../http/query-text.js';
 import { ScopeQueryDto } from './scope.dto.js';
 import { IsTags, jsonIn } from '../../../http/tags.js';
 import { Timestamp } from '../../../http/timestamp.decorator.js';
-import { A_TASK_TYPE, IsClientRequestId, normalRequestId } from './create-task.dto.js';
+import { IsClientRequestId, normalRequestId } from './create-task.dto.js';
 
 /** PostgreSQL refuses U+0000 and half characters. */
 const STORABLE = /^(?:(?!\0)\P{Surrogate})*$/u;
@@ -20,12 +22,12 @@ export class ListTasksDto extends ScopeQueryDto {
 
   @Optional()
   @IsString()
-  @Matches(A_TASK_TYPE)
+  @Fits(TASK_TYPE)
   taskType?: string;
 
   @Optional()
   @IsString()
-  @Matches(A_TASK_TYPE)
+  @Fits(TASK_TYPE)
   taskTypePrefix?: string;
 
   @Optional()
