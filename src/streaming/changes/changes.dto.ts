@@ -10,7 +10,6 @@ import { booleanText, integerText } from '../../http/query-text.js';
 import { ScopeDto } from '../../tasks/http/dto/scope.dto.js';
 import { IsTags, jsonIn } from '../../http/tags.js';
 
-
 /** What a feed shows, in a query or a frame. */
 export class ChangesDto extends ScopeDto {
   @Optional()
