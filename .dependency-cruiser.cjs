@@ -2,7 +2,7 @@
  * The directions of imports. Each rule says why it exists; a rule that is in the way is changed here, in the open, with
  * its reason, never worked around. Rooms from the lowest to the highest:
  *
- *   json, auth < observability < database, http < replicas < ownership < uploads < tasks < follow-tokens, schedules, bulk, live-log, following < streaming
+ *   json, auth < observability < database, http < replicas < ownership < uploads < tasks < follow-tokens, schedules, bulk, console, live-log, following < streaming
  *   < execution < health < system < app.module < boot < main
  *
  * Within tasks: domain < store, ports < use-cases < http. A module wires its room, and so may import all of it.
@@ -281,6 +281,12 @@ module.exports = {
       'A bulk is many requests of one principal: it needs the use-cases of one.',
       '^src/bulk/',
       ['^src/(bulk|auth|http)/', '^src/tasks/', '^src/database/[^/]+\\.ts$'],
+    ),
+    withinSrc(
+      'the-console-is-files',
+      'The console uses the public API, as every client does: the service only sends its files.',
+      '^src/console/',
+      ['^src/(console|auth|http)/'],
     ),
     withinSrc(
       'schedules-make-tasks-alone',

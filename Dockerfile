@@ -14,6 +14,20 @@ RUN node node_modules/typescript/bin/tsc -p packages/protocol
 RUN node node_modules/typescript/bin/tsc -p packages/handler
 RUN node node_modules/@nestjs/cli/bin/nest.js build
 
+# --- console: what the browser loads --------------------------------------------------------------------------------------
+FROM node:24-slim AS console
+WORKDIR /app/packages/console
+COPY packages/console/package.json packages/console/package-lock.json packages/console/.npmrc ./
+RUN npm ci --ignore-scripts
+COPY packages/console/index.html packages/console/tsconfig.json packages/console/vite.config.ts ./
+COPY packages/console/public ./public
+COPY packages/console/src ./src
+WORKDIR /app
+COPY packages/protocol/src ./packages/protocol/src
+COPY packages/client/src ./packages/client/src
+WORKDIR /app/packages/console
+RUN npm run build
+
 # --- runtime packages: without the embedded PostgreSQL, which production-like environments refuse ------------------------
 FROM node:24-slim AS packages
 WORKDIR /app
@@ -42,6 +56,7 @@ COPY --from=packages /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 COPY --from=build /app/packages/protocol/dist ./packages/protocol/dist
 COPY --from=build /app/packages/handler/dist ./packages/handler/dist
+COPY --from=console /app/packages/console/dist ./packages/console/dist
 COPY packages/no-phone-numbers ./packages/no-phone-numbers
 COPY migrations ./migrations
 COPY packages/checker ./packages/checker

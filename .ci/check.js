@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 
-const parts = ['format', 'types', 'lint', 'directions', 'unused', 'words', 'package', 'clients', 'api'];
+const parts = ['format', 'types', 'lint', 'directions', 'unused', 'words', 'package', 'clients', 'console', 'api'];
 /** Each part fits in about 1 GB of memory; more than four at a time gains nothing. */
 const atATime = Math.min(4, Math.max(2, availableParallelism()));
 

@@ -3,6 +3,7 @@ import { APP_FILTER, APP_GUARD, APP_PIPE } from '@nestjs/core';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { BulkModule } from './bulk/bulk.module.js';
+import { ConsoleModule } from './console/console.module.js';
 import { AuthConfig } from './auth/auth.config.js';
 import { AuthModule } from './auth/auth.module.js';
 import type { Database } from './database/database.js';
@@ -106,6 +107,8 @@ export class AppModule {
         }),
         SystemModule.register(config.effective),
         ...host.modules,
+        // Behind a host, which may have a page of its own at `/`.
+        ...(config.http.console ? [ConsoleModule.register(!config.http.productionLike)] : []),
       ],
       providers: [
         ...slices,

@@ -154,6 +154,13 @@ export const SETTINGS = {
     productionDefault: 'false',
     meaning: 'whether the `demo.*` handlers exist',
   },
+  CONSOLE: {
+    at: 'http.console',
+    kind: flag,
+    default: 'true',
+    productionDefault: 'false',
+    meaning: 'whether the web console is served at `/console`',
+  },
   EXPOSE_HANDLER_ERRORS: {
     at: 'execution.exposeHandlerErrors',
     kind: flag,

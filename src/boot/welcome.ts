@@ -7,6 +7,7 @@ export function welcome(url: string, config: Config): string {
   const lines = [
     '',
     `TaskBridge listens on ${url} (process ${process.pid})`,
+    ...(config.http.console ? [`See what runs: ${url}/console`] : []),
     ...(config.execution.demoTasks
       ? [
           '',

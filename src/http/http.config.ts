@@ -8,6 +8,8 @@ export abstract class HttpConfig {
   abstract readonly maxRequestBodyBytes: number;
   /** Exact origins that browsers may come from, besides the same host. From ALLOWED_ORIGINS. Defaults to none. */
   abstract readonly allowedOrigins: readonly string[];
+  /** Whether `/console` is served. From CONSOLE. Defaults to true, in production-like environments to false. */
+  abstract readonly console: boolean;
   /** Whether `/docs` is served and localhost origins are allowed. False in production-like environments. */
   abstract readonly productionLike: boolean;
 }

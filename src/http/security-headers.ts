@@ -15,14 +15,25 @@ export const SECURITY_HEADERS = {
   Vary: 'Origin',
 } as const;
 
-/** For the only page. Swagger UI styles its elements by attributes. */
-const DOCS = /^\/docs(\/|$)/i;
-const DOCS_POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'";
+/** By the beginning of their paths, the policies of pages. */
+const PAGES: readonly (readonly [RegExp, string])[] = [
+  [
+    // Files of their own for all, and the API of the same origin. React sets styles by script, which the policy allows.
+    /^\/console(\/|$)/i,
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  ],
+  [
+    // Swagger UI styles its elements by attributes.
+    /^\/docs(\/|$)/i,
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'",
+  ],
+];
 
 /** Middleware that runs before every handler that answers. */
 export function securityHeaders(req: IncomingMessage, res: ServerResponse, next: () => void): void {
   for (const [name, value] of Object.entries(SECURITY_HEADERS)) res.setHeader(name, value);
-  if (DOCS.test(req.url?.split('?', 1)[0] ?? '')) res.setHeader('Content-Security-Policy', DOCS_POLICY);
+  const path = req.url?.split('?', 1)[0] ?? '';
+  const policy = PAGES.find(([beginning]) => beginning.test(path))?.[1];
+  if (policy !== undefined) res.setHeader('Content-Security-Policy', policy);
   next();
 }

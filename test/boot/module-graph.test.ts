@@ -27,9 +27,9 @@ const WORKER_TOKEN = 'a-worker-token-of-more-than-32-characters';
 const SOME_ID = '01890000-0000-7000-8000-000000000000';
 
 /** Whatever else is public has a credential of its own. */
-const PUBLIC_ROUTES = ['GET /asyncapi.json', 'GET /health', 'GET /metrics', 'GET /ready'];
-/** What the description of the HTTP API leaves out: the description of the WebSocket, and what is for machines of the operator. */
-const NOT_DESCRIBED = ['GET /asyncapi.json', 'GET /metrics'];
+const PUBLIC_ROUTES = ['GET /', 'GET /asyncapi.json', 'GET /health', 'GET /metrics', 'GET /ready'];
+/** What the description of the HTTP API leaves out: the description of the WebSocket, pages, and what is for machines of the operator. */
+const NOT_DESCRIBED = ['GET /', 'GET /asyncapi.json', 'GET /console', 'GET /console/*path', 'GET /metrics'];
 
 let test: TestDatabase;
 let database: Database;

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type DebianProgram, debianProgram } from '../support/debian.js';
 import { type Built, build, execForm, parseDockerfile, shell, type Stage } from '../support/dockerfile.js';
 import { freePort } from '../support/free-port.js';
+import { installLocked } from '../support/locked-folder.js';
 import { startTestCluster, type TestCluster } from '../support/postgres.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { eventually, temporaryDirectory } from '../support/service.js';
@@ -79,7 +80,10 @@ afterAll(async () => {
 async function performed(command: string, workingDirectory: string): Promise<boolean> {
   if (command.startsWith('apt-get ')) return false;
   if (command === 'npm ci --ignore-scripts') {
-    await symlink(join(root, 'node_modules'), join(workingDirectory, 'node_modules'));
+    // That of the console has a lockfile of its own.
+    const folder = workingDirectory.endsWith('packages/console') ? join(root, 'packages/console') : root;
+    if (folder !== root) await installLocked(folder);
+    await symlink(join(folder, 'node_modules'), join(workingDirectory, 'node_modules'));
     return true;
   }
   const env = { ...process.env, npm_config_prefer_offline: 'true', NODE_ENV: undefined };

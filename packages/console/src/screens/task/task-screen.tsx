@@ -1,0 +1,34 @@
+import { useQuery } from '@tanstack/react-query';
+import { useParams } from '@tanstack/react-router';
+import { useEffect, useMemo, useState } from 'react';
+import { Absent } from '../../parts/states.js';
+import { client } from '../../service/client.js';
+import { queries } from '../../service/queries.js';
+import { taskSnapshot } from '../../service/tasks.js';
+import { useLive } from '../../service/use-live.js';
+import { TaskView } from './task-view.js';
+
+export function TaskScreen() {
+  const { taskId } = useParams({ from: '/tasks/$taskId' });
+  const snapshot = useQuery(taskSnapshot(taskId));
+  if (!snapshot.data) return <Absent query={snapshot} what="the task" />;
+  return <Followed key={taskId} taskId={taskId} snapshot={snapshot.data} />;
+}
+
+type Snapshot = NonNullable<ReturnType<typeof useSnapshot>>;
+const useSnapshot = (taskId: string) => useQuery(taskSnapshot(taskId)).data;
+
+/** The snapshot is read again when the task has come to another state. */
+function Followed({ taskId, snapshot }: { readonly taskId: string; readonly snapshot: Snapshot }) {
+  const task = useMemo(() => client.task(taskId), [taskId]);
+  const state = useLive(task.state);
+  const [isKnown, setKnown] = useState('');
+  const standing = `${state.status} ${state.attempt}`;
+  useEffect(() => {
+    // The first state is that of the snapshot.
+    if (isKnown !== '' && isKnown !== standing)
+      void queries.invalidateQueries({ queryKey: taskSnapshot(taskId).queryKey });
+    setKnown(standing);
+  }, [isKnown, standing, taskId]);
+  return <TaskView task={task} state={state} snapshot={snapshot} />;
+}
