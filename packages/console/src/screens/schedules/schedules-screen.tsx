@@ -77,6 +77,7 @@ function Shown({ schedule, isOwn }: { readonly schedule: Schedule; readonly isOw
         </h2>
         {isOwn && <DeleteSchedule name={name} />}
       </div>
+      {schedule.paused && <p className="text-warn">It is paused, and has no ticks.</p>}
       <p className="text-soft">
         <code className="text-ink">{cron}</code> in <Text short={60}>{timeZone}</Text> creates{' '}
         <Link to="/tasks" search={{ taskType }} className="link">
