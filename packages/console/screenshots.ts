@@ -20,17 +20,19 @@ const LOOKS = {
 type Look = keyof typeof LOOKS;
 
 /** Tasks in each state, by what a picture shows of them. */
-async function play({ client, url }: Stage): Promise<Readonly<Record<string, string>>> {
+async function play({ client, url }: Stage, areAll: boolean): Promise<Readonly<Record<string, string>>> {
   const ids: Record<string, string> = {};
   const create = async (name: string, taskType: string, input: Readonly<Record<string, unknown>> = {}) => {
     ids[name] = (await client.create({ clientRequestId: name, taskType, input })).body.taskId;
   };
   await create('invoice-4708', 'demo.greet', { steps: 2, stepMs: 10 });
   await create('invoice-4709', 'demo.fail', { message: 'The bank refused the transfer.' });
-  await create('retried', 'again');
   await create('approval-of-4710', 'demo.approval', { question: 'Pay invoice 4710 now?' });
-  await create('count-4711', 'form');
-  await create('hostile', 'hostile');
+  if (areAll) {
+    await create('retried', 'again');
+    await create('count-4711', 'form');
+    await create('hostile', 'hostile');
+  }
   await create('nightly-import', 'demo.steps', { steps: 24, stepMs: 400 });
   await create('summary-of-4711', 'demo.stream', { chunks: 2_000 });
   await fetch(`${url}/api/v1/schedules/nightly-report`, {
@@ -43,10 +45,6 @@ async function play({ client, url }: Stage): Promise<Readonly<Record<string, str
       input: { name: 'Ada' },
     }),
   });
-  await eventually(
-    'the retried task is over',
-    async () => (await client.snapshot(ids['retried'] ?? '')).body.finishedAt,
-  );
   return ids;
 }
 
@@ -85,7 +83,7 @@ await startSharedCluster(migrate);
 try {
   const stage = await startStage();
   try {
-    const ids = await play(stage);
+    const ids = await play(stage, process.argv[2] !== undefined);
     const folder = process.argv[2];
     if (folder) {
       await mkdir(folder, { recursive: true });

@@ -94,7 +94,7 @@ describe('A task', () => {
     const page = await stage.open(`/console/tasks/${id}`);
     await page.evaluate('window.isSamePage = true');
     await shows(page, /part#2 completed/);
-    await stage.crash(async () => shows(page, 'The connection is away. It comes back by itself.'));
+    await stage.crash(async () => shows(page, 'The service is away. This page comes back by itself.'));
     await shows(page, /attempt 2 after/);
     await page.getByRole('region', { name: 'Result' }).getByText('"steps": 12').waitFor();
     await shows(page, 'part#11 completed');

@@ -883,4 +883,22 @@ export const MUTANTS: readonly Mutant[] = [
     changes: [{ file: 'src/boot/config.ts', from: '!setting.kind.isHidden && { value:', to: '{ value:' }],
     caughtBy: { file: 'test/system/system.test.ts', tests: 'no secret is' },
   },
+  {
+    name: 'a console that shows what turns a line around',
+    changes: [
+      { file: 'packages/console/src/parts/text.tsx', from: 'text.replace(HIDDEN,', to: 'text.replace(/(?!)/g,' },
+    ],
+    caughtBy: { file: 'test/console/console.test.ts', tests: 'are never markup, a link or a layout break, at 1280' },
+  },
+  {
+    name: 'a console that allows inline styles',
+    changes: [
+      {
+        file: 'src/http/security-headers.ts',
+        from: "style-src 'self'; img-src 'self'; connect-src",
+        to: "style-src 'self' 'unsafe-inline'; img-src 'self'; connect-src",
+      },
+    ],
+    caughtBy: { file: 'test/console/routes.test.ts', tests: 'allows no script or style but its own files' },
+  },
 ];

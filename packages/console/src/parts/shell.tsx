@@ -1,5 +1,5 @@
 import { Link, Outlet } from '@tanstack/react-router';
-import { useConnection } from '../service/use-live.js';
+import { useIsAway } from '../service/use-is-away.js';
 import { Who } from './who.js';
 
 const SCREENS = [
@@ -57,13 +57,12 @@ export function Shell() {
 
 /** Says that what is shown stands still, while the connection is away. */
 function ConnectionNotice() {
-  const { status } = useConnection();
-  const isAway = status === 'waiting';
+  const isAway = useIsAway();
   return (
     <div role="status" className="pointer-events-none fixed inset-x-0 bottom-4 flex justify-center">
       {isAway && (
         <p className="panel border-warn px-4 py-2 text-warn shadow-lg">
-          The connection is away. It comes back by itself.
+          The service is away. This page comes back by itself.
         </p>
       )}
     </div>

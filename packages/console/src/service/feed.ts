@@ -1,5 +1,5 @@
 import type { ChangedTask } from '@taskbridge/client';
-import { useEffect, useRef } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import { ask, type Members, queryOf, Refusal } from './ask.js';
 
 export interface Change {
@@ -21,43 +21,51 @@ const PAUSE_MS = 1_000;
 
 /**
  * Calls back with what changes, as long as the page is in front: browsers have few connections to a host. `onGap` is called
- * when changes may have been missed.
+ * when changes may have been missed. Returns why it has stopped, which is for good.
  */
-export function useFeed(filter: Members, onChanges: (changes: readonly Change[]) => void, onGap: () => void): void {
+export function useFeed(
+  filter: Members,
+  onChanges: (changes: readonly Change[]) => void,
+  onGap: () => void,
+): Refusal | undefined {
   const latest = useRef({ onChanges, onGap });
   latest.current = { onChanges, onGap };
+  const [stopped, setStopped] = useState<Refusal>();
   const content = queryOf(filter);
   useEffect(() => {
     const leaving = new AbortController();
-    void follow(content, leaving.signal, latest);
+    setStopped(undefined);
+    void follow(content, leaving.signal, latest).then(setStopped);
     return () => leaving.abort();
   }, [content]);
+  return stopped;
 }
 
 type Listeners = { readonly current: { onChanges(changes: readonly Change[]): void; onGap(): void } };
 
-async function follow(filter: string, signal: AbortSignal, listeners: Listeners): Promise<void> {
+async function follow(filter: string, signal: AbortSignal, listeners: Listeners): Promise<Refusal | undefined> {
   for (let after = ''; !signal.aborted; ) {
     await untilShown(signal);
-    if (signal.aborted) return;
+    if (signal.aborted) return undefined;
     const members = new URLSearchParams(filter);
     // The first answer has the cursor of now, at once.
     members.set('waitTimeoutMs', String(after ? WAIT_MS : 0));
     if (after) members.set('after', after);
     try {
       const { changes, next } = await ask<Page>(`/tasks/changes?${members}`, { signal }, WAIT_MS);
-      if (signal.aborted) return;
+      if (signal.aborted) return undefined;
       if (!after) listeners.current.onGap();
       if (after && changes.length > 0) listeners.current.onChanges(changes);
       after = next;
     } catch (error) {
-      if (signal.aborted) return;
+      if (signal.aborted) return undefined;
       // A cursor of another day or another database: begin anew.
       if (error instanceof Refusal && error.code === 'CURSOR_EXPIRED') after = '';
-      else if (error instanceof Refusal && !error.mayPass) return;
+      else if (error instanceof Refusal && !error.mayPass) return error;
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
   }
+  return undefined;
 }
 
 function untilShown(signal: AbortSignal): Promise<void> {

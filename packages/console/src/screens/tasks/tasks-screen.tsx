@@ -4,6 +4,7 @@ import { useState } from 'react';
 import { AllOwners } from '../../parts/all-owners.js';
 import { Heading } from '../../parts/heading.js';
 import { Absent, Empty } from '../../parts/states.js';
+import { Text } from '../../parts/text.js';
 import { useFeed } from '../../service/feed.js';
 import { queries } from '../../service/queries.js';
 import { applyChanges, feedMembers, isOfOthers, taskList } from '../../service/tasks.js';
@@ -16,7 +17,7 @@ export function TasksScreen() {
   const navigate = useNavigate({ from: '/tasks' });
   const list = useInfiniteQuery(taskList(filter));
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
-  useFeed(
+  const stopped = useFeed(
     feedMembers(filter),
     (changes) => applyChanges(filter, changes),
     () => void queries.invalidateQueries({ queryKey: taskList(filter).queryKey }),
@@ -41,6 +42,11 @@ export function TasksScreen() {
         </div>
       </Heading>
       <Filters filter={filter} isCounted={tasks !== undefined} onChange={(search) => void navigate({ search })} />
+      {stopped && tasks && (
+        <p role="status" className="mb-3 text-warn">
+          Changes do not come any more. <Text>{stopped.message}</Text>
+        </p>
+      )}
       <BulkBar
         filter={filter}
         chosen={chosen}
