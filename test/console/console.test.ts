@@ -27,7 +27,7 @@ const created = async (taskType: string, status: string, input: Input = {}): Pro
 const button = (page: Page, name: string | RegExp) => page.getByRole('button', { name });
 const isLoaded = (page: Page) =>
   eventually('nothing loads', async () => (await page.locator('[aria-busy=true]').count()) === 0);
-const shows = (page: Page, text: string | RegExp) => page.getByText(text).first().waitFor();
+const shows = (page: Page, text: string | RegExp) => page.getByText(text).filter({ visible: true }).first().waitFor();
 
 describe('The list of tasks', () => {
   it('begins empty, and shows a task that is created, and its progress as it comes', async () => {
@@ -229,8 +229,9 @@ describe('Texts of tasks', () => {
       await shows(page, '<script>window.wasRun=1</script>');
       await page.getByText('⟨202E⟩').first().waitFor();
       await page.getByText('⟨001B⟩[31m').first().waitFor();
-      for (const row of await page.getByRole('group', { name: 'Events of the task' }).getByRole('button').all())
-        await row.click();
+      const rows = page.getByRole('group', { name: 'Events of the task' });
+      // A row that opens pushes others out of the list.
+      for (let n = 0; n < 5; n += 1) await rows.getByRole('button', { expanded: false }).first().click();
       await page.getByRole('link', { name: /onerror=alert/ }).waitFor();
       await isHarmless(page);
       expect(await violationsOf(page)).toEqual([]);
