@@ -1,7 +1,7 @@
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, redirect } from '@tanstack/react-router';
+import { filterOf, typeOf, viewOf } from './addresses.js';
 import { Empty } from './parts/states.js';
 import { Shell } from './parts/shell.js';
-import { STATUSES, type TaskFilter } from './service/tasks.js';
 import { TasksScreen } from './screens/tasks/tasks-screen.js';
 
 const root = createRootRoute({
@@ -39,7 +39,7 @@ const questions = createRoute({
 const tryRoute = createRoute({
   getParentRoute: () => root,
   path: '/try',
-  validateSearch: ({ type }: Record<string, unknown>): { type?: string } => (typeof type === 'string' ? { type } : {}),
+  validateSearch: typeOf,
   component: lazyRouteComponent(() => import('./screens/try/try-screen.js'), 'TryScreen'),
 });
 
@@ -61,15 +61,10 @@ const stuck = createRoute({
   component: lazyRouteComponent(() => import('./screens/stuck/stuck-screen.js'), 'StuckScreen'),
 });
 
-const SYSTEM_VIEWS = ['overview', 'workers', 'streams', 'settings', 'log'] as const;
-
 const system = createRoute({
   getParentRoute: () => root,
   path: '/system',
-  validateSearch: ({ view }: Record<string, unknown>): { view?: (typeof SYSTEM_VIEWS)[number] } => {
-    const known = SYSTEM_VIEWS.find((one) => one === view);
-    return known ? { view: known } : {};
-  },
+  validateSearch: viewOf,
   component: lazyRouteComponent(() => import('./screens/system/system-screen.js'), 'SystemScreen'),
 });
 
@@ -92,22 +87,4 @@ declare module '@tanstack/react-router' {
   interface Register {
     router: typeof router;
   }
-}
-
-/** What the address says of the list. Members that are wrong are left out. */
-function filterOf(search: Record<string, unknown>): TaskFilter {
-  const text = (name: string) => {
-    const value = search[name];
-    return value === undefined || value === '' ? {} : { [name]: String(value) };
-  };
-  const flag = (name: string) => (search[name] === true ? { [name]: true as const } : {});
-  const status = STATUSES.find((one) => one === search['status']);
-  return {
-    ...flag('all'),
-    ...(status && { status }),
-    ...flag('suspended'),
-    ...['owner', 'tenant', 'taskType', 'failureCode', 'clientRequestId', 'createdAfter', 'createdBefore', 'tag']
-      .map(text)
-      .reduce((all, one) => ({ ...all, ...one }), {}),
-  };
 }

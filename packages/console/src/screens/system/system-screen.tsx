@@ -1,5 +1,6 @@
 import { Link, useSearch } from '@tanstack/react-router';
 import { Heading } from '../../parts/heading.js';
+import { type SystemView, viewOf } from '../../addresses.js';
 import { LogView } from './log-view.js';
 import { Overview } from './overview.js';
 import { SettingsView } from './settings-view.js';
@@ -12,11 +13,11 @@ const VIEWS = {
   streams: { name: 'Streams', View: StreamsView },
   settings: { name: 'Settings', View: SettingsView },
   log: { name: 'Log', View: LogView },
-} as const;
+} as const satisfies Readonly<Record<SystemView, object>>;
 
 /** The service itself. Each view is a part of its own in the address. */
 export function SystemScreen() {
-  const { view = 'overview' } = useSearch({ from: '/system' });
+  const { view = 'overview' } = viewOf(useSearch({ from: '/system' }));
   const { View } = VIEWS[view];
   return (
     <>
@@ -26,7 +27,7 @@ export function SystemScreen() {
             <Link
               key={one}
               to="/system"
-              search={{ view: one as keyof typeof VIEWS }}
+              search={{ view: one as SystemView }}
               className={`rounded-full border px-3 py-1 ${one === view ? 'border-accent text-accent' : 'border-line text-soft hover:text-ink'}`}
               aria-current={one === view ? 'page' : undefined}
             >

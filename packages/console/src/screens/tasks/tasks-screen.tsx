@@ -1,6 +1,7 @@
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useSearch } from '@tanstack/react-router';
 import { useState } from 'react';
+import { filterOf } from '../../addresses.js';
 import { AllOwners } from '../../parts/all-owners.js';
 import { Heading } from '../../parts/heading.js';
 import { Absent, Empty } from '../../parts/states.js';
@@ -13,7 +14,7 @@ import { Filters } from './filters.js';
 import { TaskTable } from './task-table.js';
 
 export function TasksScreen() {
-  const filter = useSearch({ from: '/tasks' });
+  const filter = filterOf(useSearch({ from: '/tasks' }));
   const navigate = useNavigate({ from: '/tasks' });
   const list = useInfiniteQuery(taskList(filter));
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());

@@ -1,6 +1,7 @@
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useSearch } from '@tanstack/react-router';
 import { useState } from 'react';
+import { typeOf } from '../../addresses.js';
 import type { TaskAccepted } from '../../../../protocol/src/snapshots.js';
 import { type Entry, SchemaForm, valueOf } from '../../parts/schema-form.js';
 import { Heading } from '../../parts/heading.js';
@@ -29,7 +30,7 @@ interface Sent {
 
 /** Creates a task, from the schema of its type or as JSON, and shows what was sent. */
 export function TryScreen() {
-  const { type: taskType = 'demo.greet' } = useSearch({ from: '/try' });
+  const { type: taskType = 'demo.greet' } = typeOf(useSearch({ from: '/try' }));
   const navigate = useNavigate({ from: '/try' });
   const { write, readAll } = useMay();
   const types = useQuery({ ...typeList, enabled: readAll }).data?.items ?? [];
