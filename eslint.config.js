@@ -103,7 +103,7 @@ export default defineConfig(
   { ignores: ['**/dist/', '**/.next/', '**/next-env.d.ts', 'coverage/', 'node_modules/', '.taskbridge/', '.cache/'] },
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
   {
-    files: ['**/*.{js,mjs,cjs,ts}'],
+    files: ['**/*.{js,mjs,cjs,ts,tsx}'],
     extends: [tseslint.configs.recommended],
     rules: {
       // tsc answers this better, and knip finds unused exports.
@@ -115,7 +115,7 @@ export default defineConfig(
   },
   {
     // With types. No rule here may turn an import into `import type`: see injectedByValue.
-    files: ['src/**/*.ts', 'test/**/*.ts', 'packages/*/src/**/*.ts'],
+    files: ['src/**/*.ts', 'test/**/*.ts', 'packages/*/src/**/*.{ts,tsx}'],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
       '@typescript-eslint/await-thenable': 'error',

@@ -8,7 +8,9 @@ type Search = Readonly<Record<string, unknown>>;
 export function filterOf(search: Search): TaskFilter {
   const text = (name: string) => {
     const value = search[name];
-    return value === undefined || value === '' ? {} : { [name]: String(value) };
+    // The router reads digits as a number.
+    const isText = (typeof value === 'string' && value !== '') || typeof value === 'number';
+    return isText ? { [name]: String(value) } : {};
   };
   const flag = (name: string) => (search[name] === true ? { [name]: true as const } : {});
   const status = STATUSES.find((one) => one === search['status']);

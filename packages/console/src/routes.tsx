@@ -12,9 +12,7 @@ const root = createRootRoute({
 const home = createRoute({
   getParentRoute: () => root,
   path: '/',
-  beforeLoad: () => {
-    throw redirect({ to: '/tasks', replace: true });
-  },
+  beforeLoad: () => redirect({ to: '/tasks', replace: true, throw: true }),
 });
 
 const tasksRoute = createRoute({

@@ -1,6 +1,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { useParams } from '@tanstack/react-router';
 import { useEffect, useMemo, useState } from 'react';
+import type { TaskSnapshot } from '../../../../protocol/src/snapshots.js';
 import { Absent } from '../../parts/states.js';
 import { client } from '../../service/client.js';
 import { queries } from '../../service/queries.js';
@@ -15,11 +16,8 @@ export function TaskScreen() {
   return <Followed key={taskId} taskId={taskId} snapshot={snapshot.data} />;
 }
 
-type Snapshot = NonNullable<ReturnType<typeof useSnapshot>>;
-const useSnapshot = (taskId: string) => useQuery(taskSnapshot(taskId)).data;
-
 /** The snapshot is read again when the task has come to another state. */
-function Followed({ taskId, snapshot }: { readonly taskId: string; readonly snapshot: Snapshot }) {
+function Followed({ taskId, snapshot }: { readonly taskId: string; readonly snapshot: TaskSnapshot }) {
   const task = useMemo(() => client.task(taskId), [taskId]);
   const state = useLive(task.state);
   const [isKnown, setKnown] = useState('');
