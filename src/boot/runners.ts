@@ -24,6 +24,7 @@ export interface Runner {
 /** All that runs on its own, in the order in which it starts. The drain is the reverse of this list. */
 export function runnersOf(app: NestExpressApplication, port: Port, ops: OpsServer): readonly Runner[] {
   const replicas = app.get(LiveReplicas);
+  replicas.taskTypes = app.get(TaskExecutor).taskTypes;
   return [
     // Nest's own close cuts sockets, so it comes last.
     { stop: () => app.close() },
@@ -33,7 +34,7 @@ export function runnersOf(app: NestExpressApplication, port: Port, ops: OpsServe
     app.get(Hub),
     app.get(ChangesHub),
     // What all replicas know is known before the first request, and this one counts until its last answer.
-    { start: () => replicas.start(app.get(TaskExecutor).taskTypes), stop: () => replicas.stop() },
+    replicas,
     // No token counts before it is known which were revoked.
     app.get(RevocationWatch),
     app.get(TaskPolicies),

@@ -18,6 +18,8 @@ const TRUSTED_MS = 15_000;
 /** Shows the others that this replica lives, and knows what all of them know. One query in 5 s, for any number of readers. */
 @Injectable()
 export class LiveReplicas {
+  /** The types that this replica executes itself. Set before the start. */
+  taskTypes: readonly string[] = [];
   readonly #id = randomUUID();
   readonly #rounds = new Rounds(
     () => this.round(),
@@ -26,7 +28,6 @@ export class LiveReplicas {
   readonly #trouble: Trouble;
   #common: CommonFeatures | undefined;
   #trustedUntil = 0;
-  #taskTypes: readonly string[] = [];
 
   constructor(
     private readonly database: Database,
@@ -47,9 +48,8 @@ export class LiveReplicas {
     return this.service.features.includes(feature);
   }
 
-  /** Resolves when the others can see this replica. `taskTypes`: those that it executes itself. */
-  async start(taskTypes: readonly string[]): Promise<void> {
-    this.#taskTypes = taskTypes;
+  /** Resolves when the others can see this replica. */
+  async start(): Promise<void> {
     await this.round();
     this.#rounds.start();
   }
@@ -63,7 +63,7 @@ export class LiveReplicas {
   private async round(): Promise<void> {
     try {
       const features = FEATURE_NAMES.filter((name) => name !== 'followTokens' || this.followTokens.areOn);
-      const me = { build: VERSION, features, taskTypes: this.#taskTypes };
+      const me = { build: VERSION, features, taskTypes: this.taskTypes };
       const common = commonFeatures(me, await showAndSeeReplicas(this.database, this.#id, me));
       if (JSON.stringify(common) !== JSON.stringify(this.#common)) this.log.info(common, 'features.changed');
       this.#common = common;

@@ -282,7 +282,7 @@ beforeAll(async () => {
   };
   replicas = await Promise.all([createReplica(database.appUrl, { env }), createReplica(database.appUrl, { env })]);
   // Steps are on where every live replica is seen to know them.
-  await Promise.all(replicas.map((replica) => replica.get(LiveReplicas).start([])));
+  await Promise.all(replicas.map((replica) => replica.get(LiveReplicas).start()));
 });
 
 afterAll(async () => {
