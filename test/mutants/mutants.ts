@@ -869,7 +869,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: '        if False:\n',
       },
     ],
-    caughtBy: { file: 'test/client/python.test.ts', tests: 'sees each event once in a bad network' },
+    caughtBy: { file: 'test/python/client.test.ts', tests: 'sees each event once in a bad network' },
   },
   {
     name: 'a client for Python that sends a request before it keeps the id',
@@ -891,7 +891,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: 'asyncio.create_task(asyncio.sleep(0))',
       },
     ],
-    caughtBy: { file: 'test/packages/python-worker.test.ts', tests: 'keeps the lease of a handler' },
+    caughtBy: { file: 'test/python/worker.test.ts', tests: 'keeps the lease of a handler' },
   },
   {
     name: 'a worker for Python that runs a finished step again',
@@ -902,7 +902,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: 'is_stored = False',
       },
     ],
-    caughtBy: { file: 'test/packages/python-worker.test.ts', tests: 'goes on at its last step' },
+    caughtBy: { file: 'test/python/worker.test.ts', tests: 'goes on at its last step' },
   },
   {
     name: 'a client that passes over what was lost on the way',

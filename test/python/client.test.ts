@@ -4,8 +4,8 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { pythonPackage, pythonsHere, pythonWithClient } from '../support/python.js';
 import { WORKER_TOKEN } from '../support/worker-client.js';
-import { chaosInPython } from './chaos-python.js';
-import { type Stage, startStage } from './stage.js';
+import { chaosInPython } from '../client/chaos-python.js';
+import { type Stage, startStage } from '../client/stage.js';
 
 const RUNS = 20;
 const run = promisify(execFile);
