@@ -858,7 +858,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: 'return False',
       },
     ],
-    caughtBy: { file: 'test/packages/python-package.test.ts', tests: 'keeps to pytest' },
+    caughtBy: { file: 'test/python/package.test.ts', tests: 'keeps to pytest' },
   },
   {
     name: 'a client for Python that shows void text',
@@ -880,7 +880,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: '',
       },
     ],
-    caughtBy: { file: 'test/packages/python-package.test.ts', tests: 'keeps to pytest' },
+    caughtBy: { file: 'test/python/package.test.ts', tests: 'keeps to pytest' },
   },
   {
     name: 'a worker for Python that renews no lease by itself',

@@ -1,4 +1,4 @@
-"""The client and a real service: test/client/python.test.ts starts it, and says where it is."""
+"""The client and a real service: test/python/client.test.ts starts it, and says where it is."""
 
 import asyncio
 import os
