@@ -49,7 +49,7 @@ export class EdgeValidationPipe implements PipeTransform {
   }
 }
 
-/** Of a value of another type no other rule speaks. */
+/** A value of another type breaks this rule alone: the other rules do not apply to it. */
 const TYPES = ['isString', 'isInt', 'isBoolean', 'isArray', 'isObject'];
 
 /** One rule of a member is enough. Undefined: all are in its parts. */

@@ -1,6 +1,7 @@
-// Run with --expose-gc: signals that only other signals are linked to still pass on what ends them.
+// Run with --expose-gc, and with the address of the client's waiting.js: signals that only other signals are linked to still pass on what ends them.
 import { setTimeout as delay } from 'node:timers/promises';
-import { linked } from '../../packages/client/dist/client/src/waiting.js';
+
+const { linked } = await import(process.argv[2]);
 
 const closing = new AbortController();
 const ended = [];

@@ -27,7 +27,7 @@ export const nothingWaits = (taskType: string) => `(NOT ${IS_DUE} AND (SELECT tr
 
 /**
  * `room`, of one row, for the new tasks in `request`: whether all of them may run under their limits. The locks of their keys are had
- * without waiting, or none begins: whoever has one of them is judging a claim. Keys are made in their order, before any is locked, so
+ * without waiting, or none begins: a session that has one of them is judging a claim. Keys are made in their order, before any is locked, so
  * two sessions never wait for each other. What runs is counted by a function, which sees what was stored before the locks were had.
  * `limits` is the parameter with them.
  */
