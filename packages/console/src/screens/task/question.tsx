@@ -54,7 +54,7 @@ export function Question({ task, question }: Given) {
             {allowedActions.map((one) => (
               <label
                 key={one}
-                className="button has-checked:border-accent has-checked:text-accent has-focus-visible:outline-2 has-focus-visible:outline-accent"
+                className="button max-w-full whitespace-normal has-checked:border-accent has-checked:text-accent has-focus-visible:outline-2 has-focus-visible:outline-accent"
               >
                 <input
                   type="radio"
@@ -84,7 +84,11 @@ export function Question({ task, question }: Given) {
               {answer.data === 'expired' ? 'The question has expired.' : 'Somebody else has answered it.'}
             </p>
           )}
-          <button type="submit" className="button button-main" disabled={answer.isPending}>
+          <button
+            type="submit"
+            className="button button-main max-w-full text-left whitespace-normal"
+            disabled={answer.isPending}
+          >
             Answer with <Text short={40}>{action}</Text>
           </button>
         </form>
