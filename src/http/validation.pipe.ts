@@ -49,7 +49,7 @@ export class EdgeValidationPipe implements PipeTransform {
   }
 }
 
-/** A value of another type breaks this rule alone: the other rules do not apply to it. */
+/** The rules about types. Where one is broken, the others of the member say nothing. */
 const TYPES = ['isString', 'isInt', 'isBoolean', 'isArray', 'isObject'];
 
 /** One rule of a member is enough. Undefined: all are in its parts. */

@@ -9,7 +9,7 @@ const PAGE_CHARACTERS = 4_096;
 const MAX_WAITING_PAGES = 5_000;
 /** A larger batch is no faster, and comes nearer to an owner's cap at once (see NEAR_THE_CAP). */
 export const MAX_BATCH_PAGES = 100;
-/** Requests that are known to wait for a lock. */
+/** The most requests that are remembered as held up. */
 const MAX_HELD_UP = 1_000;
 
 type Store = (tasks: readonly NewTaskRow[]) => Promise<readonly InsertOutcome[]>;

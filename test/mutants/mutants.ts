@@ -233,6 +233,35 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: { file: 'test/tasks/run-again.test.ts', tests: 'find their files' },
   },
   {
+    name: 'schedules that come at once and do not count each other',
+    changes: [
+      { file: 'src/schedules/keep-schedules.ts', from: '        await lockOwners(tx, [ownerOf(auth)]);\n', to: '' },
+    ],
+    caughtBy: { file: 'test/tasks/schedules.test.ts', tests: 'is one of a hundred at most' },
+  },
+  {
+    name: 'an open transaction that holds up the creates of others',
+    changes: [
+      {
+        file: 'src/tasks/create-queue.ts',
+        from: "return tasks.map(() => ({ outcome: 'held_up' }));",
+        to: 'throw error;',
+      },
+    ],
+    caughtBy: { file: 'test/database/create-task.test.ts', tests: 'holds up its own request alone' },
+  },
+  {
+    name: 'lists that are compared at no charge',
+    changes: [
+      {
+        file: 'src/json/schema/list-comparisons.ts',
+        from: '(parts.length * weight)',
+        to: '(0 * parts.length * weight)',
+      },
+    ],
+    caughtBy: { file: 'test/json/value-schema.test.ts', tests: 'unique objects that differ at their end' },
+  },
+  {
     name: 'publish before commit',
     changes: [
       {

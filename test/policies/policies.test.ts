@@ -322,7 +322,7 @@ describe('Policies', () => {
       [{ 'p.bad': { maxRunning: 0 } }, 'policies.p.bad.maxRunning'],
       [{ 'p.bad': { concurrencyKey: '/result/x' } }, 'policies.p.bad.concurrencyKey'],
       [{ 'p.bad': { maxRunningPerKey: 2 } }, 'policies.p.bad.maxRunningPerKey'],
-      [{ 'p.bad': 7 }, 'policies.p.bad.'],
+      [{ 'p.bad': 7 }, 'policies.p.bad'],
     ])('are refused as %j', async (policies, path) => {
       expect(expectFieldErrors(await register(policies)).map((error) => error.path)).toEqual([path]);
     });
@@ -341,7 +341,7 @@ describe('Policies', () => {
       client.create({ clientRequestId, taskType: example('shape.draw'), input });
 
     it.each([
-      [{}, 'input'],
+      [{}, 'input.sides'],
       [{ sides: 2 }, 'input.sides'],
       [{ sides: 3, name: 'A' }, 'input.name'],
       [{ sides: 3, extra: 1 }, 'input.extra'],
@@ -355,7 +355,8 @@ describe('Policies', () => {
       const [lease] = await claim('shape.draw');
       expect(lease?.taskId).toBe(body.taskId);
       const wrong = await worker.complete(lease as never, { size: 1 });
-      expect(expectFieldErrors(wrong).map(({ path }) => path)).toEqual(['result']);
+      expect(expectFieldErrors(wrong)).toEqual([{ path: 'result.area', message: 'is required' }]);
+      expect(expectError(wrong, 422, 'REQUEST_VALIDATION_ERROR').message).toMatch(/says: result\.area is required$/);
       expect((await worker.complete(lease as never, { area: 1 })).status).toBe(200);
     });
 
@@ -367,7 +368,7 @@ describe('Policies', () => {
       expect((await worker.claim({ taskTypes: [taskType], version: '1', policies })).status).toBe(200);
       expect(
         expectFieldErrors(await client.create({ ...body, clientRequestId: uniqueId() })).map(({ path }) => path),
-      ).toEqual(['input']);
+      ).toEqual(['input.b']);
       expect((await client.create(body)).status).toBe(200);
     });
 
@@ -383,7 +384,9 @@ describe('Policies', () => {
       ['', { description: 'x'.repeat(70_000) }],
     ])('are refused at %s', async (path, inputSchema) => {
       const answer = await worker.claim({ taskTypes: ['p.bad'], version: '1', policies: { 'p.bad': { inputSchema } } });
-      expect(expectFieldErrors(answer).map((error) => error.path)).toEqual([`policies.p.bad.${path}`]);
+      expect(expectFieldErrors(answer).map((error) => error.path)).toEqual([
+        ['policies.p.bad', ...(path === '' ? [] : [path])].join('.'),
+      ]);
     });
   });
 
@@ -445,6 +448,8 @@ describe('Policies', () => {
     ['nonsense', 'TASK_TYPES'],
     ['[]', 'TASK_TYPES'],
     ['{"a b": {}}', 'TASK_TYPES'],
+    ['{"x": {}, "y y": {}}', '"y y" is no task type'],
+    ['{"x": 5}', 'x must be of type object'],
     ['{"a": {"maxRunning": "5"}}', 'a.maxRunning'],
     ['{"a": {"priority": 5}}', 'a.priority'],
     ['{"a": {"backoff": {"firstSeconds": 9, "maxSeconds": 2}}}', 'a.backoff.firstSeconds'],

@@ -52,7 +52,7 @@ describe('An answer to a question with schemas', () => {
   it('has to fit, and a refused one leaves the question open', async () => {
     const { taskId } = await asking();
     const wrong: readonly (readonly [Action['payload'], string])[] = [
-      [undefined, 'payload'],
+      [undefined, 'payload.amount'],
       [{ amount: 101 }, 'payload.amount'],
       [{ amount: 1, note: 'UPPER' }, 'payload.note'],
       [{ amount: 1, more: true }, 'payload.more'],
@@ -87,7 +87,7 @@ describe('An answer to a question with schemas', () => {
     const { taskId } = await asking({ approve: { properties: { list: hostile } } });
     const begun = performance.now();
     const list = Array.from({ length: 60 }, () => `${'a'.repeat(900)}!`);
-    expect(expectFieldErrors(await client.act(taskId, action({ list })))).toHaveLength(1);
+    expect(expectFieldErrors(await client.act(taskId, action({ list })))).toHaveLength(20);
     expect(performance.now() - begun).toBeLessThan(1_000);
   });
 });
