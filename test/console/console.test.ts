@@ -192,8 +192,9 @@ describe('Each screen', () => {
 
   it('says that the service is away, and comes back by itself', async () => {
     for (const [path] of SCREENS.filter(([path]) => path !== 'try')) {
-      const page = await stage.open('/console/try');
-      await shows(page, 'Create the task');
+      // A page that has read nothing yet.
+      const page = await stage.open('/console/nothing');
+      await shows(page, 'There is no such page');
       let isAway = true;
       await page.route('**/api/v1/**', (route) => (isAway ? route.abort() : route.continue()));
       await page.evaluate(`history.pushState({}, '', '/console/${path}')`);

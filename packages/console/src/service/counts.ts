@@ -1,6 +1,7 @@
 import { queryOptions } from '@tanstack/react-query';
 import type { TaskCounts } from '../../../protocol/src/operators.js';
 import { ask, type Members, queryOf } from './ask.js';
+import { painted } from './painted.js';
 
 const REFRESH_MS = 3_000;
 
@@ -8,6 +9,9 @@ const REFRESH_MS = 3_000;
 export const taskCounts = (scope: Members) =>
   queryOptions({
     queryKey: ['counts', scope],
-    queryFn: ({ signal }) => ask<TaskCounts>(`/tasks/counts${queryOf(scope)}`, { signal }),
+    queryFn: async ({ signal }) => {
+      await painted;
+      return ask<TaskCounts>(`/tasks/counts${queryOf(scope)}`, { signal });
+    },
     refetchInterval: REFRESH_MS,
   });

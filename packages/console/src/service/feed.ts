@@ -1,6 +1,7 @@
 import type { ChangedTask } from '@taskbridge/client';
 import { useEffect, useRef, useState } from 'react';
 import { ask, type Members, queryOf, Refusal } from './ask.js';
+import { painted } from './painted.js';
 
 export interface Change {
   readonly task?: ChangedTask;
@@ -44,6 +45,7 @@ export function useFeed(
 type Listeners = { readonly current: { onChanges(changes: readonly Change[]): void; onGap(): void } };
 
 async function follow(filter: string, signal: AbortSignal, listeners: Listeners): Promise<Refusal | undefined> {
+  await painted;
   for (let after = ''; !signal.aborted; ) {
     await untilShown(signal);
     if (signal.aborted) return undefined;

@@ -1,13 +1,7 @@
 import { queryOptions, useQuery } from '@tanstack/react-query';
 import type { Me } from '../../../protocol/src/operators.js';
 import { ask } from './ask.js';
-
-/** The reader sees something before the second request. */
-const painted = new Promise<void>((resolve) => {
-  new PerformanceObserver(() => resolve()).observe({ type: 'paint', buffered: true });
-  // A tab in the background paints nothing.
-  setTimeout(resolve, 1_000);
-});
+import { painted } from './painted.js';
 
 const whoIsAsking = queryOptions({
   queryKey: ['me'],

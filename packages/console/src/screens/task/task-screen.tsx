@@ -2,6 +2,7 @@ import { useQuery } from '@tanstack/react-query';
 import { useParams } from '@tanstack/react-router';
 import { useEffect, useMemo, useState } from 'react';
 import type { TaskSnapshot } from '../../../../protocol/src/snapshots.js';
+import { Heading } from '../../parts/heading.js';
 import { Absent } from '../../parts/states.js';
 import { client } from '../../service/client.js';
 import { queries } from '../../service/queries.js';
@@ -12,7 +13,13 @@ import { TaskView } from './task-view.js';
 export function TaskScreen() {
   const { taskId } = useParams({ from: '/tasks/$taskId' });
   const snapshot = useQuery(taskSnapshot(taskId));
-  if (!snapshot.data) return <Absent query={snapshot} what="the task" />;
+  if (!snapshot.data)
+    return (
+      <>
+        <Heading title="Task" />
+        <Absent query={snapshot} what="the task" />
+      </>
+    );
   return <Followed key={taskId} taskId={taskId} snapshot={snapshot.data} />;
 }
 
