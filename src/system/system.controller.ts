@@ -74,7 +74,7 @@ export class SystemController {
   @Get('readiness')
   @Requires('tasks:admin')
   @NOT_KEPT
-  @ApiOperation({ operationId: 'readSystemReadiness', summary: 'Read which parts are ready' })
+  @ApiOperation({ operationId: 'showReadiness', summary: 'Read which parts are ready' })
   @ApiOkResponse(answers('SystemReadiness'))
   readiness(@Caller() caller: AuthContext): Promise<Answer<'SystemReadiness'>> {
     return this.system.readiness(caller);

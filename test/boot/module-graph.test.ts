@@ -80,7 +80,12 @@ function request({ method, path }: Route, headers: Record<string, string>, body?
   });
 }
 
-const CREDENTIALS = { 'X-Principal-Id': 'somebody', Authorization: `Bearer ${WORKER_TOKEN}` };
+const SCOPES = 'tasks:read tasks:write tasks:admin tasks:operate';
+const CREDENTIALS = {
+  'X-Principal-Id': 'somebody',
+  'X-Principal-Scopes': SCOPES,
+  Authorization: `Bearer ${WORKER_TOKEN}`,
+};
 
 describe('The module graph', () => {
   const PORTS: readonly (abstract new (...args: never) => object)[] = [

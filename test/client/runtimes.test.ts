@@ -50,7 +50,11 @@ describe('The client', () => {
     ['24', () => process.execPath],
   ])('ends what it has begun on Node %s, also after a collection of garbage', async (_version, node) => {
     const script = path('test/client/linked-signals.mjs');
-    const { stdout } = await promisify(execFile)(node(), ['--expose-gc', script, path('packages/client/dist/client/src/waiting.js')]);
+    const { stdout } = await promisify(execFile)(node(), [
+      '--expose-gc',
+      script,
+      path('packages/client/dist/client/src/waiting.js'),
+    ]);
     expect(stdout.trim()).toBe('cut,closed');
   });
 

@@ -117,7 +117,7 @@ describe('The table of requests', () => {
     ['readTask', ReadTaskDto],
     ['listTasks', ListTasksDto],
     ['countTasks', ScopeQueryDto],
-    ['listStuckTasks', StuckTasksDto],
+    ['listStuck', StuckTasksDto],
     ['listQuestions', ListQuestionsDto],
     ['listTypes', ListTypesDto],
     ['listSchedules', ListSchedulesDto],

@@ -101,7 +101,8 @@ describe('PROTOCOL.md', () => {
 describe('The documentation', () => {
   const pages = globSync(['*.md', 'docs/**/*.md', 'examples/**/*.md', 'packages/*/*.md'], {
     cwd: root,
-    exclude: ['**/node_modules/**'],
+    // Packing makes the changelogs of packages.
+    exclude: ['**/node_modules/**', 'packages/*/CHANGELOG.md'],
   });
 
   /** The anchors that GitHub makes of headings. */

@@ -448,8 +448,8 @@ export const MUTANTS: readonly Mutant[] = [
     changes: [
       {
         file: 'src/tasks/cancel-task.ts',
-        from: '      await demandControl(this.database, this.ownership, auth, taskId);\n',
-        to: '',
+        from: '      const identity = await demandControl(this.database, this.ownership, auth, taskId);\n',
+        to: '      const identity = { taskId } as never;\n',
       },
       {
         file: 'src/tasks/cancel-task.ts',

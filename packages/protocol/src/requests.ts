@@ -358,7 +358,7 @@ export const QUERIES = {
     cursor: LIST_CURSOR,
   },
   countTasks: SCOPE,
-  listStuckTasks: {
+  listStuck: {
     kind: optional(described('Only these.', oneOf(...STUCK_KINDS))),
     ...SCOPE,
     limit: optional(described('The most tasks of each kind.', ranged(STUCK_LIMIT))),

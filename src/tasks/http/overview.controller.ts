@@ -43,8 +43,8 @@ export class OverviewController {
   @Requires('tasks:admin')
   @NOT_KEPT
   @JSON_TYPE
-  @ApiOperation({ operationId: 'listStuckTasks', summary: 'Find tasks that do not go on, each with its reason' })
-  @TakesQuery('listStuckTasks')
+  @ApiOperation({ operationId: 'listStuck', summary: 'Find tasks that do not go on, each with its reason' })
+  @TakesQuery('listStuck')
   @ApiOkResponse(answers('StuckTasks'))
   async stuck(@Caller() caller: AuthContext, @Query() query: StuckTasksDto): Promise<string | StreamableFile> {
     const { items, hasMore } = await this.findStuck.execute(caller, query, query);
