@@ -19,6 +19,7 @@ import {
   isPayload,
   problemInAppended,
 } from '#protocol/events.js';
+import { FEATURE_NAMES } from '#protocol/features.js';
 import { anyObject, integer, type JsonSchema, list, nullable, object, problemIn, text } from '#protocol/json-schema.js';
 import { QUERIES, REQUESTS } from '#protocol/requests.js';
 import { SCHEMAS } from '#protocol/snapshots.js';
@@ -144,6 +145,13 @@ function isStrictObject(text: string): boolean {
     return false;
   }
 }
+
+describe('The example of `GET /api/v1`', () => {
+  it('has all features', async () => {
+    const page = await readFile(fileURLToPath(new URL('../../PROTOCOL.md', import.meta.url)), 'utf8');
+    expect(page).toContain(`"features":${JSON.stringify(FEATURE_NAMES)}}`);
+  });
+});
 
 describe('A shape', () => {
   const ajv = new Ajv({ strict: false, formats: { 'date-time': (value: string) => !Number.isNaN(Date.parse(value)) } });
