@@ -24,6 +24,7 @@ import { handlersOf, nameOf, type Route } from '../support/routes.js';
 import { temporaryDirectory } from '../support/service.js';
 
 const WORKER_TOKEN = 'a-worker-token-of-more-than-32-characters';
+const PROXY_SECRET = 'a-proxy-secret-of-more-than-32-characters';
 const SOME_ID = '01890000-0000-7000-8000-000000000000';
 
 /** Whatever else is public has a credential of its own. */
@@ -45,6 +46,7 @@ beforeAll(async () => {
     EXECUTOR: 'inline,worker',
     WORKER_TOKENS: WORKER_TOKEN,
     REQUIRE_AUTHENTICATED_PRINCIPAL: 'true',
+    AUTH_PROXY_SECRET: PROXY_SECRET,
   });
   database = new Database(createPool(test.appUrl, { max: 2 }));
   const host = { modules: [], hosted: new Set<never>() };
@@ -84,6 +86,7 @@ const SCOPES = 'tasks:read tasks:write tasks:admin tasks:operate';
 const CREDENTIALS = {
   'X-Principal-Id': 'somebody',
   'X-Principal-Scopes': SCOPES,
+  'X-Auth-Proxy-Secret': PROXY_SECRET,
   Authorization: `Bearer ${WORKER_TOKEN}`,
 };
 
@@ -253,6 +256,7 @@ describe('The description of the API', () => {
       'followTokenInQuery',
       'leaseToken',
       'principal',
+      'proxySecret',
       'workerToken',
     ]);
     for (const { name, operation } of operations) {
