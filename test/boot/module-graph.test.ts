@@ -264,7 +264,9 @@ describe('The description of the API', () => {
         ? []
         : name.includes('/worker/')
           ? [{ workerToken: [] }]
-          : expect.arrayContaining([{ principal: [expect.stringMatching(/^tasks:(read|write|admin|operate)$/)] }]);
+          : expect.arrayContaining([
+              { principal: [expect.stringMatching(/^tasks:(read|write|admin|operate)$/)], proxySecret: [] },
+            ]);
       expect([name, operation.security]).toEqual([name, expected]);
     }
   });
