@@ -3,7 +3,7 @@ import type { AuthContextResolver } from './auth-context-resolver.js';
 import type { FollowTokens } from './follow-tokens.js';
 import { isUnauthenticated } from './auth.errors.js';
 
-/** How long before its end a client should show new credentials. */
+/** How long before its end a client should show new credentials: a minute, or half of the time that they have left when they come. */
 const EXPIRING_MS = 60_000;
 /** How often a host is asked whether they still count. */
 const ASK_MS = 30_000;
@@ -12,6 +12,7 @@ const ASK_MS = 30_000;
 export class Credential {
   /** These times are of `performance.now()`, which does not jump. */
   readonly #endsAt: number;
+  readonly #expiresAt: number;
   #askAt = performance.now() + ASK_MS;
   #isRefused = false;
 
@@ -21,7 +22,9 @@ export class Credential {
     private readonly followTokens: FollowTokens,
   ) {
     const { expiresAt } = auth;
-    this.#endsAt = expiresAt ? performance.now() + expiresAt.getTime() - Date.now() : Infinity;
+    const leftMs = expiresAt ? expiresAt.getTime() - Date.now() : Infinity;
+    this.#endsAt = performance.now() + leftMs;
+    this.#expiresAt = this.#endsAt - Math.min(EXPIRING_MS, leftMs / 2);
   }
 
   get isOver(): boolean {
@@ -29,7 +32,7 @@ export class Credential {
   }
 
   get isExpiring(): boolean {
-    return performance.now() >= this.#endsAt - EXPIRING_MS;
+    return performance.now() >= this.#expiresAt;
   }
 
   /** Called a few times a second. */

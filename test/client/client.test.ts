@@ -72,6 +72,14 @@ describe('A create', () => {
     expect(store.items.size).toBe(0);
   });
 
+  it('does not need its store: one that throws refuses nothing', async () => {
+    const denied = () => {
+      throw new Error('denied');
+    };
+    const client = made({ store: { getItem: denied, setItem: denied, removeItem: denied } });
+    expect(await client.create('demo.echo', { a: 1 }).result()).toEqual({ a: 1 });
+  });
+
   it('of an earlier load is found again by its content, and two of one load are two', async () => {
     const store = new MemoryStore();
     const input = { ms: 2_000, name: id() };

@@ -181,10 +181,9 @@ async function record(service: Service): Promise<void> {
   const hasHeartbeat = ({ frames }: Reader) => frames.some((frame) => frame.includes('HEARTBEAT'));
   await Promise.all(quiet.map((reader) => reader.waitFor(hasHeartbeat)));
   await multiplexed.frame(({ type }) => type === 'HEARTBEAT');
-  // What ends in less than a minute is about to end.
   const mint = async (seconds: number) =>
     (await client.post<{ token: string }>('/api/v1/follow-tokens', { owner: true, may: ['read'], seconds })).body.token;
-  const byToken = await MultiplexClient.open(service.url, { Authorization: `Bearer ${await mint(30)}` });
+  const byToken = await MultiplexClient.open(service.url, { Authorization: `Bearer ${await mint(4)}` });
   await byToken.frame(({ type }) => type === 'AUTH_EXPIRING');
   const renewal = { action: 'authenticate', token: await mint(900) };
   byToken.send(renewal);

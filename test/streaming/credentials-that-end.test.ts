@@ -146,7 +146,7 @@ describe('A stream whose credentials end', () => {
       many.send({ action: 'authenticate', token });
       await many.until(() => many.frames.filter(({ type }) => type === 'AUTHENTICATED').length === renewal);
       // Behind the end of the credentials before.
-      await delay(4_000);
+      await delay(5_000);
     }
     ({ token } = await mint(name, { taskId: task.taskId, seconds: 900 }));
     many.send({ action: 'authenticate', token });
@@ -156,6 +156,16 @@ describe('A stream whose credentials end', () => {
     expect(many.envelopes(task.taskId)).toEqual(log);
     many.leave();
   }, 60_000);
+
+  it('a multiplexed connection with a short token is asked for the next one at half of its time, and not at once', async () => {
+    const name = uniqueId('alice');
+    const { token } = await mint(name, { owner: true, seconds: 6 });
+    const openedAt = performance.now();
+    const many = await MultiplexClient.open(service.url, bearer(token));
+    await many.frame(({ type }) => type === 'AUTH_EXPIRING');
+    expect(performance.now() - openedAt).toBeGreaterThan(2_000);
+    many.leave();
+  });
 
   it('a multiplexed connection that is not renewed closes with 4401', async () => {
     const name = uniqueId('alice');

@@ -28,8 +28,13 @@ export class RequestIds {
     const place = this.#made.get(request) ?? 0;
     this.#made.set(request, place + 1);
     const key = `${request}#${place}`;
-    const requestId = (await store.getItem(key)) ?? randomId();
-    await store.setItem(key, requestId);
-    return { requestId, forget: () => void Promise.resolve(store.removeItem(key)).catch(() => {}) };
+    let requestId = randomId();
+    try {
+      requestId = (await store.getItem(key)) ?? requestId;
+      await store.setItem(key, requestId);
+    } catch {
+      // A browser may refuse storage. Then a reload does not find the task, and no more.
+    }
+    return { requestId, forget: () => void (async () => store.removeItem(key))().catch(() => {}) };
   }
 }
