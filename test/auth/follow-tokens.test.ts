@@ -176,6 +176,8 @@ describe('A follow token', () => {
     const token = await minted(owner, { taskId, seconds: 1 });
     expect((await read(service.url, taskId, token)).status).toBe(200);
     await eventually('the token is over', async () => (await read(service.url, taskId, token)).status === 401);
+    // Each replica knows the clock of the database to some milliseconds.
+    await eventually('and on the other replica', async () => (await read(other.url, taskId, token)).status === 401);
     expectError(await read(other.url, taskId, token), 401, 'AUTHENTICATION_ERROR');
     expect(await plain(service.url, taskId, token).ended).toMatchObject({ kind: 'status', code: 401 });
   });

@@ -26,7 +26,9 @@ function linesThrown(read: () => unknown): readonly string[] {
 
 describe('the configuration', () => {
   it('of an empty environment is a local service on embedded PostgreSQL', () => {
-    expect(readConfig({})).toEqual({
+    const { effective, ...config } = readConfig({});
+    expect(effective.all.every(({ origin }) => origin === 'default')).toBe(true);
+    expect(config).toEqual({
       environment: { name: 'local', productionLike: false },
       database: { dataDirectory: '.taskbridge', poolMax: 10, bootWaitSeconds: 30 },
       auth: { requireAuthenticatedPrincipal: false, proxySecrets: [], followTokenKeys: [] },
@@ -65,6 +67,7 @@ describe('the configuration', () => {
         quotaBytes: 1_073_741_824,
       },
       http: {
+        console: true,
         port: 3000,
         host: '127.0.0.1',
         maxRequestBodyBytes: 1_048_576,

@@ -416,7 +416,8 @@ describe('Task types', () => {
       );
       return (await entry())?.held.concurrency === 2;
     });
-    expect(await entry()).toMatchObject({ policy: { maxRunning: 1 }, workers: 1, running: 1, isHandledHere: false });
+    await eventually('its worker is known', async () => (await entry())?.workers === 1);
+    expect(await entry()).toMatchObject({ policy: { maxRunning: 1 }, running: 1, isHandledHere: false });
     await ask(`task-types/${type}/pause`, OPERATOR, { method: 'PUT', body: { reason: 'an incident' } });
     expect(await entry()).toMatchObject({ paused: { by: 'operator', reason: 'an incident' } });
     const demo = ((await all('task-types?limit=200')) as unknown as readonly Entry[]).find(

@@ -73,12 +73,12 @@ const overdueQuestion = (whose: string) => `SELECT t.task_id AS "taskId", coales
   WHERE ${whose} AND $4::float8 IS NOT NULL AND (t.suspend_expires_at <= clock_timestamp() OR (t.suspend_expires_at IS NULL
     AND coalesce(e.created_at, t.updated_at) <= clock_timestamp() - interval '${OPEN_FOR_HOURS} hours'))`;
 
-/** Index: proj_tasks_ownerless. */
+/** Index: proj_tasks_ownerless. The code is judged outside: with it PostgreSQL expects one row, and would rather sort all open tasks. */
 const aside = (whose: string) => `SELECT t.task_id AS "taskId", t.updated_at AS since, t.aside_code AS detail
   FROM ${some(
-    't.finished_at IS NULL AND t.claimable_at IS NULL AND t.lease_token IS NULL AND t.suspend_id IS NULL AND t.hold_key IS NULL AND t.aside_code IS NOT NULL',
+    't.finished_at IS NULL AND t.claimable_at IS NULL AND t.lease_token IS NULL AND t.suspend_id IS NULL AND t.hold_key IS NULL',
     't.task_id',
-  )} WHERE ${whose} AND $4::float8 IS NOT NULL`;
+  )} WHERE ${whose} AND t.aside_code IS NOT NULL AND $4::float8 IS NOT NULL`;
 
 const FIND: Readonly<Record<StuckKind, (whose: string, scope: ScopeKind) => string>> = {
   silent_lease: silentLease,
