@@ -112,6 +112,17 @@ async function expectAll(page: Page, id: string, deadlineMs = 60_000): Promise<v
   expect((await seenBy(page, id)).ids).toEqual(all);
 }
 
+/** Stops the page as a browser freezes a tab: no timer and no message of it runs. Chromium itself freezes hidden pages only. Returns the thaw. */
+async function frozen(page: Page): Promise<() => Promise<void>> {
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send('Debugger.enable');
+  await cdp.send('Debugger.pause');
+  return async () => {
+    await cdp.send('Debugger.resume');
+    await cdp.send('Debugger.disable');
+  };
+}
+
 const SHARED = `{ shareTabs: 'alice' }`;
 
 describe('Tabs of one user that share', () => {
@@ -130,13 +141,13 @@ describe('Tabs of one user that share', () => {
       });
       expect(gateway.open('alice')).toBe(1);
       const [leader, ...others] = tabs as [Page, ...Page[]];
-      const cdp = await made.newCDPSession(leader);
+      let thaw: (() => Promise<void>) | undefined;
       if (how === 'closes') await leader.close();
-      else if (how === 'crashes') void cdp.send('Page.crash').catch(() => {});
-      else await cdp.send('Page.setWebLifecycleState', { state: 'frozen' });
+      else if (how === 'crashes') void (await made.newCDPSession(leader)).send('Page.crash').catch(() => {});
+      else thaw = await frozen(leader);
       for (const page of others) await expectAll(page, id);
-      if (how === 'freezes') {
-        await cdp.send('Page.setWebLifecycleState', { state: 'active' });
+      if (thaw) {
+        await thaw();
         await expectAll(leader, id);
       }
       await eventually('one connection, or none', () => gateway.open('alice') <= 1, 15_000);
@@ -148,9 +159,9 @@ describe('Tabs of one user that share', () => {
     const [made, id] = [await context('alice'), await created(100)];
     const leader = await made.newPage();
     await leader.goto(`${gateway.url}/page`);
-    // It hears of the others late, so it has to find out by its clock that it was silent.
+    // It hears of the others after its timers, so it has to find out by its clock that it was silent.
     await leader.evaluate(`globalThis.BroadcastChannel = class extends BroadcastChannel {
-      set onmessage(handler) { super.onmessage = (event) => setTimeout(() => handler(event), 500); }
+      set onmessage(handler) { super.onmessage = (event) => setTimeout(() => handler(event), 100); }
     }`);
     await begin(leader, SHARED);
     await follow(leader, id);
@@ -168,13 +179,12 @@ describe('Tabs of one user that share', () => {
     const other = await tab(made, SHARED);
     await follow(other, id);
     await eventually('both see events', async () => (await seenBy(other, id)).ids.length >= 3);
-    const cdp = await made.newCDPSession(leader);
-    await cdp.send('Page.setWebLifecycleState', { state: 'frozen' });
+    const thaw = await frozen(leader);
     await eventually('the other leads', async () =>
       (await said(0)).some(([from, say]) => from !== first && say === 'lead'),
     );
     const before = (await said(0)).length;
-    await cdp.send('Page.setWebLifecycleState', { state: 'active' });
+    await thaw();
     await expectAll(leader, id);
     await expectAll(other, id);
     const own = (await said(before)).filter(([from]) => from === first).map(([, say]) => say);

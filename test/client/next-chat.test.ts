@@ -102,9 +102,9 @@ describe('examples/next-chat', () => {
     await shows(page, 'You said: ');
     proxy.cut();
     await shows(page, 'quick brown');
+    expect((await answers(page)).join()).not.toContain('lazy dog');
     await page.reload();
     await shows(page, 'You said');
-    expect(await page.getAttribute('main', 'aria-busy')).toBe('true');
     await shows(page, 'lazy dog');
     await isOver(page);
     expect(await answers(page)).toEqual([ANSWER('hello')]);

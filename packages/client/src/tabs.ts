@@ -127,7 +127,11 @@ export class Tabs implements Sharing {
   /** The leader beats. Another tab takes over where no beat came. */
   #check(): void {
     if (!this.#channel) return;
-    if (this.#leads()) return this.#beat();
+    if (this.#isLeader) {
+      // Else it has asked, and waits for an answer.
+      if (this.#leads()) this.#beat();
+      return;
+    }
     const patienceMs = document.visibilityState === 'visible' ? TAKE_OVER_MS : HIDDEN_TAKE_OVER_MS;
     const isAlone = !this.#leader || Date.now() - this.#beatAt > patienceMs;
     // A tab that follows nothing need not lead.
