@@ -74,7 +74,8 @@ describe('The commands of an example', () => {
       const readme = await readFile(join(folder, 'examples', name, 'README.md'), 'utf8');
       const block = (/```sh\n(.*?)```/s.exec(readme)?.[1] ?? 'false').replace('3001', String(await freePort()));
       const env = {
-        ...{ PATH: process.env['PATH'], HOME: process.env['HOME'], NEXT_TELEMETRY_DISABLED: '1', NO_COLOR: '1' },
+        // npm may need more of the environment than its path: certificates, for example.
+        ...{ ...process.env, NODE_ENV: undefined, NEXT_TELEMETRY_DISABLED: '1', NO_COLOR: '1' },
         ...{ DATABASE_URL: database.appUrl, PORT: String(port), TASKBRIDGE_URL: `http://127.0.0.1:${port}` },
       };
       // Its own group, so that all that the block starts ends with it.
@@ -90,8 +91,9 @@ describe('The commands of an example', () => {
         const found = await eventually(
           'the page is served',
           () => {
-            if (bash.exitCode !== null) throw new Error(said);
-            return address.exec(said) ?? false;
+            const served = address.exec(said);
+            if (!served) throw new Error(said);
+            return served;
           },
           BLOCK_MS - 60_000,
         );
