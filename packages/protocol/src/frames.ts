@@ -131,7 +131,7 @@ export const FRAMES = {
   },
   AUTH_EXPIRING: {
     summary:
-      'The credentials of the connection end at this time, in 60 s or less. Without newer ones the connection closes then, with 4401.',
+      'The credentials of the connection end at this time, in 60 s or less: short ones have half of their time left. Without newer ones the connection closes then, with 4401.',
     members: { type: constant('AUTH_EXPIRING'), expiresAt: timestamp() },
   },
   AUTHENTICATED: {
