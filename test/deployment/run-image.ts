@@ -111,46 +111,54 @@ async function checkUser(container: Container): Promise<void> {
   });
 }
 
-const credentials = { Authorization: `Basic ${Buffer.from(`alice:${PASSWORD}`).toString('base64')}` };
+/** Where clients reach it, and the headers that they send. */
+interface Front {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
 
-async function createTask(url: string, taskType: string, input: object): Promise<string> {
+async function createTask({ url, headers }: Front, taskType: string, input: object): Promise<string> {
   const answer = await fetch(`${url}/api/v1/tasks`, {
     method: 'POST',
-    headers: { ...credentials, 'Content-Type': 'application/json' },
+    headers: { ...headers, 'Content-Type': 'application/json' },
     body: JSON.stringify({ clientRequestId: taskType, taskType, input }),
   });
   assert.equal(answer.status, 201, await answer.clone().text());
   return ((await answer.json()) as { taskId: string }).taskId;
 }
 
-async function checkTask(url: string): Promise<void> {
+function follow({ url, headers }: Front, taskId: string): Promise<Response> {
+  return fetch(`${url}/api/v1/tasks/${taskId}/events/stream`, { headers });
+}
+
+async function checkTask(front: Front): Promise<void> {
   await check('a task runs to its end, and its events are followed', async () => {
-    const taskId = await createTask(url, 'demo.greet', { name: 'Ada', stepMs: 10 });
-    const events = await fetch(`${url}/api/v1/tasks/${taskId}/events/stream`, { headers: credentials });
+    const taskId = await createTask(front, 'demo.greet', { name: 'Ada', stepMs: 10 });
+    const events = await follow(front, taskId);
     assert.match(await events.text(), /TASK_COMPLETED.*Hello, Ada!/);
   });
 }
 
-async function checkConsole(url: string): Promise<void> {
+async function checkConsole({ url, headers }: Front): Promise<void> {
   await check('the first page of the console comes with its scripts and styles', async () => {
-    const page = await fetch(`${url}/console/`, { headers: credentials });
+    const page = await fetch(`${url}/console/`, { headers });
     assert.equal(page.status, 200);
     const files = [...(await page.text()).matchAll(/(?:src|href)="(\/console\/[^"]+\.(?:js|css))"/g)].map(
       ([, path]) => path,
     );
     assert.ok(files.some((path) => path?.endsWith('.js')) && files.some((path) => path?.endsWith('.css')));
     for (const path of files) {
-      const file = await fetch(`${url}${path}`, { headers: credentials });
+      const file = await fetch(`${url}${path}`, { headers });
       assert.equal(file.status, 200, path);
       assert.ok((await file.text()).length > 1_000, path);
     }
   });
 }
 
-async function checkDrain(running: Running, url: string): Promise<void> {
+async function checkDrain(running: Running, front: Front): Promise<void> {
   await check('SIGTERM drains it while a task is followed, and it exits with 0', async () => {
-    const taskId = await createTask(url, 'demo.steps', { steps: 100, stepMs: 500 });
-    const stream = await fetch(`${url}/api/v1/tasks/${taskId}/events/stream`, { headers: credentials });
+    const taskId = await createTask(front, 'demo.steps', { steps: 100, stepMs: 500 });
+    const stream = await follow(front, taskId);
     const reader = stream.body?.getReader();
     await reader?.read();
     const began = Date.now();
@@ -232,16 +240,18 @@ async function runProduction(container: Container, directory: string): Promise<v
       secret: SECRET,
       users: { alice: PASSWORD },
     });
+    const login = { Authorization: `Basic ${Buffer.from(`alice:${PASSWORD}`).toString('base64')}` };
+    const front = { url: nginx.url, headers: login };
     const running = await container.serve({ env, volumes });
     await check('it starts as the app role, on a read-only root, and is healthy', () =>
       untilHealthy(container, running, env),
     );
-    await checkTask(nginx.url);
-    await checkConsole(nginx.url);
+    await checkTask(front);
+    await checkConsole(front);
     await check('nobody without a login is served', async () => {
       assert.equal((await fetch(`${nginx.url}/api/v1/tasks`)).status, 401);
     });
-    await checkDrain(running, nginx.url);
+    await checkDrain(running, front);
   } finally {
     killContainers();
     await redis.stop();
@@ -251,7 +261,7 @@ async function runProduction(container: Container, directory: string): Promise<v
 
 async function runTry(container: Container): Promise<void> {
   const env = { PORT: String(await freePort()) };
-  const url = `http://127.0.0.1:${env.PORT}`;
+  const front = { url: `http://127.0.0.1:${env.PORT}`, headers: {} };
   await checkUser(container);
   const running = await container.serve({ env, readOnly: false });
   try {
@@ -263,9 +273,9 @@ async function runTry(container: Container): Promise<void> {
       const [error] = (await once(taken, 'error')) as [NodeJS.ErrnoException];
       assert.equal(error.code, 'EADDRINUSE');
     });
-    await checkTask(url);
-    await checkConsole(url);
-    await checkDrain(running, url);
+    await checkTask(front);
+    await checkConsole(front);
+    await checkDrain(running, front);
     await check('its PostgreSQL has ended in order', async () => {
       await assert.rejects(access(join(container.root, 'data/postgres/cluster/postmaster.pid')));
       await access(join(container.root, 'data/postgres/cluster/PG_VERSION'));
