@@ -150,7 +150,8 @@ async function checkConsole({ url, headers }: Front): Promise<void> {
     for (const path of files) {
       const file = await fetch(`${url}${path}`, { headers });
       assert.equal(file.status, 200, path);
-      assert.ok((await file.text()).length > 1_000, path);
+      assert.match(file.headers.get('content-type') ?? '', path?.endsWith('.js') ? /^text\/javascript/ : /^text\/css/);
+      assert.notEqual(await file.text(), '', path);
     }
   });
 }
