@@ -152,10 +152,12 @@ describe('docs/releasing.md', () => {
         parseAllDocuments(read(file)).flatMap((document) => [...members(document.toJS(), 'image')]),
       ),
     ];
-    const bases = globSync(['Dockerfile', '{deploy,examples,packages}/**/Dockerfile'], { cwd: root }).flatMap((file) => {
-      const stages = parseDockerfile(read(file));
-      return stages.map(({ base }) => base).filter((base) => !stages.some(({ name }) => name === base));
-    });
+    const bases = globSync(['Dockerfile', '{deploy,examples,packages}/**/Dockerfile'], { cwd: root }).flatMap(
+      (file) => {
+        const stages = parseDockerfile(read(file));
+        return stages.map(({ base }) => base).filter((base) => !stages.some(({ name }) => name === base));
+      },
+    );
     const rows = [...read('docs/releasing.md').matchAll(/^\| `([^`]+)` \| (?:`([^`]+)`)? ?\|/gm)].map(
       ([, what, version]) => ({ what, version }),
     );
