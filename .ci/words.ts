@@ -16,11 +16,7 @@ const NOT_OURS = /(^|\/)(node_modules|dist|coverage)\/|^(\.ci|test\/tooling)\/wo
 /** What to write instead of each. */
 const HABITS: readonly (readonly [habit: RegExp, instead: string])[] = [
   [/\bwho(ever|ssoever|mever)\b/i, 'name the subject: the client, the caller, the worker'],
-  [
-    /\b(by|up to|of|has|have|takes|with|for|are|than|made) so (many|much|few|long)\b(?! (as|that)\b)/i,
-    'write the number, or name it',
-  ],
-  [/(^|[.:;,*/]\s*)so (many|much|few)\b/i, 'write the number, or name it'],
+  [/\bso (many|much|few|long)\b(?! (as|that)\b)/i, 'write the number, or name it'],
   [/\b(is|are|was|were|be|been|being|gets?) told\b/i, 'say who learns what from whom'],
   [/\bfor ever\b|\bever more\b/i, 'name the limit: without end, never, again and again'],
   [

@@ -1,6 +1,6 @@
 import type { Latency } from '#protocol/operators.js';
 
-/** Of a histogram: how many were at most so long, by rising bounds; the last bound is infinite. */
+/** A histogram: how many values were at most each bound. The bounds rise, and the last one is infinite. */
 export type Buckets = readonly { readonly seconds: number; readonly count: number }[];
 
 /** What came between two looks at a histogram, as Prometheus estimates it. Undefined: nothing came. */

@@ -162,7 +162,7 @@ describe('A drain', () => {
 });
 
 describe('SIGTERM during the start', () => {
-  /** Starts a service and signals it after so long. */
+  /** Starts a service and signals it after this time, or at this line. */
   const signalled = async (env: Record<string, string>, when: RegExp | number) =>
     runToExit(env, 20_000, (child, output) => {
       if (typeof when === 'number') return void delay(when).then(() => child.kill('SIGTERM'));

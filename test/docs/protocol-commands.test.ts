@@ -80,7 +80,7 @@ describe('PROTOCOL.md', () => {
   }
 
   async function answersAsShown(command: Command | undefined, words: Readonly<Record<string, string>>) {
-    if (!command) throw new Error('the section has not so many commands');
+    if (!command) throw new Error('the section has fewer commands');
     const { status, body } = await run(command, words);
     expect({ status, body }).toEqual({ status: command.status, body: likeThis(command.body) });
     return body;

@@ -97,7 +97,7 @@ describe('The alert rules', () => {
   });
 
   it('fire, each and all, on the day on which everything goes wrong', () => {
-    // promtool has seen exactly so many fire.
+    // promtool has seen exactly this number of alerts fire.
     const { tests } = parse(read('prometheus/alerts.test.yml')) as {
       tests: { promql_expr_test: { exp_samples: { value: number }[] }[]; input_series: { series: string }[] }[];
     };

@@ -6,7 +6,9 @@ const words = (count: number) => Array.from({ length: count }, () => 'word').joi
 describe('npm run check:words', () => {
   it.each([
     ['a hidden subject', 'a.ts', '// Whoever asks.', /^a\.ts:1: "Whoever": /],
-    ['a hidden number', 'a.ts', 'x;\n/** So many tasks. */', /^a\.ts:2: "\* So many": /],
+    ['a hidden number', 'a.ts', 'x;\n/** So many tasks. */', /^a\.ts:2: "So many": /],
+    ['a hidden number in Python', 'a.py', '"""So many seconds."""', /^a\.py:1: "So many": /],
+    ['a hidden number in a sentence', 'a.ts', '// It has not so many.', /^a\.ts:1: "so many": /],
     ['a phrase over two lines', 'a.ts', ' * The worker is\n * told.', /^a\.ts:1: "is told": /],
     ['a docstring without a subject', 'a.ts', '/** Of a claim. */', /^a\.ts:1: "\/\*\* Of a claim\. \*\/": /],
     ['a sentence of 26 words', 'a.md', `One.\n\n${words(26)}.`, /^a\.md:3: 26 words, at most 25: /],

@@ -4,7 +4,7 @@ export const MAX_UNIQUE_ITEMS = 500;
 export const LIST_LENGTHS: readonly number[] = [8, 16, 32, 64, 128, 256, MAX_UNIQUE_ITEMS];
 /** Comparisons of two numbers that cost as much as one step. */
 const COMPARISONS_OF_A_STEP = 1_000;
-/** A list or an object costs as much as so many numbers, and the name of a member as these. */
+/** What a list or an object costs, and what the name of a member costs, in numbers. */
 const NESTED = 10;
 const MEMBER_NAME = 4;
 /** Characters that are compared in the time of a number. */

@@ -30,7 +30,7 @@ class Deadline:
         return self._at is not None
 
     def within(self, seconds: float) -> float:
-        """So many seconds, or fewer where the deadline comes earlier. Raises TimeoutError when it has come."""
+        """The given seconds, or fewer where the deadline comes earlier. Raises TimeoutError when it has come."""
         if self._at is None:
             return seconds
         left = self._at - time.monotonic()

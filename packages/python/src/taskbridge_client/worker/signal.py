@@ -26,7 +26,7 @@ class StopSignal:
             raise AttemptStopped(self.why)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Blocks until it is set, at most so many seconds. For handlers in threads."""
+        """Blocks until it is set, at most `timeout` seconds. For handlers in threads."""
         return self._event.wait(timeout)
 
     async def wait_async(self) -> None:

@@ -41,7 +41,7 @@ def text_fault(text: str) -> str | None:
 
 
 def storable_text(text: str, max_length: int) -> str:
-    """Cut to so many UTF-16 units, never within a character. What cannot be stored becomes U+FFFD."""
+    """Cut to `max_length` UTF-16 units, never within a character. What cannot be stored becomes U+FFFD."""
     units = whole(text).replace("\0", "\ufffd").encode("utf-16-le", "surrogatepass")[: 2 * max_length]
     cut = units.decode("utf-16-le", "surrogatepass")
     if len(units) == 2 * max_length and cut and "\ud800" <= cut[-1] <= "\udbff":
