@@ -4,7 +4,7 @@ import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
 import { scopeFor, type WantedScope } from './scope-for.js';
-import { type CountRow, countTasks } from './store/count-tasks.js';
+import { type CountRow, countTasks } from './store/task-counts.js';
 
 const MAX_TYPES = 1_000;
 

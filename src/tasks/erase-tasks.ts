@@ -15,7 +15,7 @@ import { isOver } from './domain/task.js';
 import { TaskNotFound, TaskNotTerminal } from './domain/tasks.errors.js';
 import { hintChange, LiveLog } from './ports/live-log.js';
 import { TaskExecutor } from './ports/task-executor.js';
-import { type Eraser, eraseTasks, findErasable } from './store/erase-tasks.js';
+import { type Eraser, eraseTasks, findErasable } from './store/erasable-tasks.js';
 import { lockTask } from './store/lock-tasks.js';
 import { TaskWriter } from './task-writer.js';
 

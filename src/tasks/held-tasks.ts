@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database.js';
 import { TaskPolicies } from './task-policies.js';
-import { letHeldTasksGo } from './store/held-tasks.js';
+import { letHeldTasksGo } from './store/let-held-go.js';
 
 /** The pause between two looks for room. */
 const EVERY_MS = 250;

@@ -6,7 +6,7 @@ import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
 import { InvalidCursor } from './domain/tasks.errors.js';
 import { TaskExecutor } from './ports/task-executor.js';
-import { listTypes, MOST_WAITING, type TypeOverview } from './store/list-types.js';
+import { listTypes, MOST_WAITING, type TypeOverview } from './store/type-overviews.js';
 
 const A_TASK_TYPE = patternOf(TASK_TYPE);
 

@@ -4,7 +4,7 @@ import type { AuthContext } from '../auth/auth-context.js';
 import { Database } from '../database/database.js';
 import { Observer } from '../observability/observer.js';
 import { readPause } from './store/pauses.js';
-import { readPolicy } from './store/task-types.js';
+import { readPolicy } from './store/type-policies.js';
 
 /** What applies to a task type, for operators: its policy, where each member comes from, and whether it is paused. */
 @Injectable()

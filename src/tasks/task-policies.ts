@@ -18,7 +18,7 @@ import {
   registerPolicy,
   type TypeRow,
   writeType,
-} from './store/task-types.js';
+} from './store/type-policies.js';
 import { TasksConfig } from './tasks.config.js';
 import { type Configured, mergePolicies } from './domain/merge-policies.js';
 import { ValueSchema } from '../json/schema/value-schema.js';

@@ -7,7 +7,7 @@ import { ClaimTasks } from '../../src/tasks/claim-tasks.js';
 import { EndAttempt } from '../../src/tasks/end-attempt.js';
 import { QueueOrder } from '../../src/tasks/queue-order.js';
 import { appendBatch } from '../../src/tasks/store/append-batch.js';
-import { countTasks } from '../../src/tasks/store/count-tasks.js';
+import { countTasks } from '../../src/tasks/store/task-counts.js';
 import { listQuestions } from '../../src/tasks/store/open-questions.js';
 import { listTaskViews } from '../../src/tasks/store/read-task-page.js';
 import { findStuck } from '../../src/tasks/store/stuck-tasks.js';

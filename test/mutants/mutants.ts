@@ -37,7 +37,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a claim that does not look for a pause',
-    changes: [{ file: 'src/tasks/store/task-types.ts', from: 'AND p.paused_at IS NOT NULL)`;', to: 'AND false)`;' }],
+    changes: [{ file: 'src/tasks/store/type-policies.ts', from: 'AND p.paused_at IS NOT NULL)`;', to: 'AND false)`;' }],
     caughtBy: { file: 'test/policies/policies.test.ts', tests: 'pause a type at once' },
   },
   {

@@ -7,7 +7,7 @@ import type { TaskIdentity } from '../domain/task-identity.js';
 import { attachmentsOf } from './attachments.js';
 import type { LimitsByType } from '../domain/limits.js';
 import { offsetOf } from './places.js';
-import { isPaused } from './task-types.js';
+import { isPaused } from './type-policies.js';
 import { attemptEnd } from './write-tasks.js';
 import { CREATED_AT } from './read-events.js';
 import { jsonTextIn, TASK_COLUMNS, taskRecord, type TaskRecord, type TaskRow } from './task-row.js';

@@ -2,7 +2,7 @@ import type { LimitsByType } from '../domain/limits.js';
 import { leaseEnd } from './claim-batch.js';
 import { IS_DUE, offsetOf } from './places.js';
 import { CREATED_AT } from './read-events.js';
-import { isPaused } from './task-types.js';
+import { isPaused } from './type-policies.js';
 
 // New tasks that are stored as claimed. What the statements write is what `decide` says of the claim of a new task: a property test
 // shows that they agree. `lease_token` is null where no place is kept for the task, and `begins` is 1 where it is claimed, else 0.

@@ -1,5 +1,5 @@
 import type { Queryable, Statement } from '../../database/queryable.js';
-import { isPaused } from './task-types.js';
+import { isPaused } from './type-policies.js';
 import { TASK_COLUMNS, taskRecord, type TaskRecord, type TaskRow } from './task-row.js';
 
 // Every change of a task begins with the lock of its row, so ids are given out one writer at a time. Statements that lock several

@@ -3,7 +3,7 @@ import type { AskedQuestion, Attachment, TaskStatus, WaitingFor } from '#protoco
 import type { Queryable, Statement } from '../../database/queryable.js';
 import { JsonText } from '../../json/json-text.js';
 import { isOver } from '../domain/task.js';
-import { isPaused } from './task-types.js';
+import { isPaused } from './type-policies.js';
 import { attachmentsOf } from './attachments.js';
 import { RERUNS } from './reruns.js';
 import { QUESTIONS } from './suspensions.js';
