@@ -1,16 +1,17 @@
 import { TASK_TYPE } from '#protocol/ids.js';
 import { Transform } from 'class-transformer';
-import { IsBoolean, IsIn, IsInt, IsString, Matches, Max, MaxLength, Min, MinLength } from 'class-validator';
+import { IsBoolean, IsIn, IsString, Matches, MaxLength, MinLength } from 'class-validator';
 import { LIST_LIMIT, MAX_LIST_CURSOR_LENGTH, MAX_NAME_LENGTH } from '#protocol/limits.js';
 import { TASK_STATUSES, type TaskStatus } from '#protocol/snapshots.js';
 import { Shallow } from '../../../http/body-shape.js';
 import { Fits } from '../../../http/fits.decorator.js';
 import { Optional } from '../../../http/optional.decorator.js';
-import { booleanText, integerText } from '../../../http/query-text.js';
+import { booleanText } from '../../../http/query-text.js';
 import { ScopeQueryDto } from './scope.dto.js';
 import { IsTags, jsonIn } from '../../../http/tags.js';
 import { Timestamp } from '../../../http/timestamp.decorator.js';
 import { IsClientRequestId, normalRequestId } from './create-task.dto.js';
+import { PageCursor, PageLimit } from '../../../http/paging.decorators.js';
 
 /** PostgreSQL refuses U+0000 and half characters. */
 const STORABLE = /^(?:(?!\0)\P{Surrogate})*$/u;
@@ -61,14 +62,9 @@ export class ListTasksDto extends ScopeQueryDto {
   @Timestamp()
   createdBefore?: string;
 
-  @Transform(integerText)
-  @IsInt()
-  @Min(LIST_LIMIT.minimum)
-  @Max(LIST_LIMIT.maximum)
+  @PageLimit(LIST_LIMIT)
   limit: number = LIST_LIMIT.default;
 
-  @Optional()
-  @IsString()
-  @MaxLength(MAX_LIST_CURSOR_LENGTH)
+  @PageCursor(MAX_LIST_CURSOR_LENGTH)
   cursor?: string;
 }
